@@ -1,0 +1,210 @@
+"""The decoder-only transformer, every tensor with a leading slot dimension.
+
+Learned positions, GELU, feed-forward four times the width, dropout on the two residual branches of each layer.
+`norm` places the layer norms: `post` (Vaswani et al. 2017, and Power et al.'s replication), `pre` (GPT-2), `input`
+(the residual adds the normalised input). A final layer norm precedes the head in each.
+
+The last layer computes queries, feed-forward and logits only at the answer positions: the rest is never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from grokray.engine.shape import ShapeKey
+
+SMALL_LENGTH = 8  # up to here, attention as plain products and sums is the faster one when compiled
+
+
+class Batch(NamedTuple):
+    """tokens (slots, batch, length) · positions (slots, batch, answers), or None where the shape is uniform ·
+    targets (slots, batch, answers), −1 where not scored · weight (slots, batch), 1 for a row that is there."""
+
+    tokens: Tensor
+    positions: Tensor | None
+    targets: Tensor
+    weight: Tensor
+
+
+def forward(
+    shape: ShapeKey,
+    parameters: dict[str, Tensor],
+    tokens: Tensor,
+    positions: Tensor | None,
+    dropout: Tensor | None = None,
+    *,
+    small: bool = False,
+) -> Tensor:
+    """Logits (slots, batch, answers, vocabulary_size).
+
+    `dropout` (slots, dropout_elements(shape)) multiplies the residual branches; None leaves them whole.
+    `small` computes attention as products and sums instead of matrix products.
+    """
+    slots, batch, length = tokens.shape
+    drop = _dropper(shape, batch, dropout)
+    ids = tokens.reshape(slots, batch * length)
+    x = _Embedding.apply(parameters["token_embedding"], ids).view(slots, batch, length, -1)  # type: ignore[union-attr]
+    x = x + parameters["position_embedding"][:, None, :length]
+    causal = _causal_mask(length, x)
+    for i in range(shape.num_layers):
+        layer = _Layer(shape, parameters, i, drop, small)
+        if i < shape.num_layers - 1:
+            x = layer(x, x, causal)
+        else:
+            x = layer(x, _at(x, positions, shape.answers), _answer_mask(length, positions, shape.answers, x))
+    return _linear(_norm(x, parameters, "norm"), parameters, "head")
+
+
+def dropout_elements(shape: ShapeKey) -> int:
+    """Elements per slot over all dropout sites of a training step."""
+    return sum(_dropout_sites(shape, shape.batch_size))
+
+
+def token_loss(logits: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+    """Cross-entropy per slot (slots,): the mean over a row's answer tokens, then the mean over rows.
+
+    A long answer weighs as much as a short one.
+    """
+    scored = targets >= 0
+    log_probability = logits.log_softmax(-1).gather(-1, targets.clamp(min=0)[..., None]).squeeze(-1)
+    per_row = -(log_probability * scored).sum(-1) / scored.sum(-1).clamp(min=1)
+    return (per_row * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+class _Layer:
+    """One block; `x` (slots, batch, length, width) is attended to, `q` holds the positions that go on."""
+
+    def __init__(self, shape: ShapeKey, parameters: dict[str, Tensor], index: int, drop: Callable, small: bool) -> None:
+        self.shape, self.p, self.i, self.drop, self.small = shape, parameters, index, drop, small
+
+    def __call__(self, x: Tensor, q: Tensor, mask: Tensor | None) -> Tensor:
+        norm = self.shape.norm
+        if norm == "post":
+            r = self._norm1(q + self._attention(x, q, mask))
+            return self._norm2(r + self._ffn(r))
+        same = q is x
+        h = self._norm1(x)
+        hq = h if same else self._norm1(q)
+        r = (q if norm == "pre" else hq) + self._attention(h, hq, mask)
+        return r + self._ffn(self._norm2(r))
+
+    def _norm1(self, x: Tensor) -> Tensor:
+        return _norm(x, self.p, f"{self.i}.norm1")
+
+    def _norm2(self, x: Tensor) -> Tensor:
+        return _norm(x, self.p, f"{self.i}.norm2")
+
+    def _attention(self, x: Tensor, q: Tensor, mask: Tensor | None) -> Tensor:
+        slots, batch = x.shape[:2]
+        d, heads = self.shape.dim_model, self.shape.num_heads
+        weight, bias = self.p[f"{self.i}.qkv.weight"], self.p[f"{self.i}.qkv.bias"]
+        if q is x:
+            query, key, value = _affine(x, weight, bias).split(d, -1)
+        else:
+            query = _affine(q, weight[..., :d], bias[:, :d])
+            key, value = _affine(x, weight[..., d:], bias[:, d:]).split(d, -1)
+        by_head = [t.reshape(slots * batch, -1, heads, d // heads).transpose(1, 2) for t in (query, key, value)]
+        mixed = _attend(*by_head, mask, self.small).transpose(1, 2).reshape(slots, batch, -1, d)
+        return self.drop(2 * self.i, _linear(mixed, self.p, f"{self.i}.out"))
+
+    def _ffn(self, x: Tensor) -> Tensor:
+        hidden = F.gelu(_linear(x, self.p, f"{self.i}.ffn1"))
+        return self.drop(2 * self.i + 1, _linear(hidden, self.p, f"{self.i}.ffn2"))
+
+
+class _Embedding(torch.autograd.Function):
+    """Per-slot embedding: weights (slots, vocabulary, width), ids (slots, n) -> (slots, n, width).
+
+    Its gradient is a product with one-hot rows: no atomic additions, so it repeats bit by bit on every device.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weight: Tensor, ids: Tensor) -> Tensor:
+        slots, vocabulary, width = weight.shape
+        offset = torch.arange(slots, device=weight.device)[:, None] * vocabulary
+        return F.embedding(ids + offset, weight.reshape(slots * vocabulary, width))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(inputs[1])
+        ctx.vocabulary = inputs[0].shape[1]
+
+    @staticmethod
+    def backward(ctx, *grads):
+        (ids,) = ctx.saved_tensors
+        (grad,) = grads
+        rows = torch.arange(ctx.vocabulary, device=grad.device)[None, :, None]
+        return torch.bmm((rows == ids[:, None]).to(grad.dtype), grad), None
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, small: bool) -> Tensor:
+    """q (n, heads, answers, e), k and v (n, heads, length, e), additive mask -> (n, heads, answers, e)."""
+    scale = q.shape[-1] ** -0.5
+    if small:
+        a = (q.unsqueeze(-2) * k.unsqueeze(-3)).sum(-1) * scale
+        a = (a if mask is None else a + mask).softmax(-1)
+        return (a.unsqueeze(-1) * v.unsqueeze(-3)).sum(-2)
+    a = torch.matmul(q * scale, k.transpose(-1, -2))
+    a = (a if mask is None else a + mask).softmax(-1)
+    return torch.matmul(a, v)
+
+
+def _causal_mask(length: int, like: Tensor) -> Tensor:
+    at = torch.arange(length, device=like.device)
+    return torch.where(at[None] > at[:, None], float("-inf"), 0.0).to(like.dtype)[None, None]
+
+
+def _answer_mask(length: int, positions: Tensor | None, answers: int, like: Tensor) -> Tensor | None:
+    """The causal mask's rows at the answer positions; None where nothing is masked (one answer, read last)."""
+    at = torch.arange(length, device=like.device)
+    if positions is None:
+        if answers == 1:
+            return None
+        return _causal_mask(length, like)[:, :, -answers:]
+    mask = torch.where(at > positions[..., None], float("-inf"), 0.0).to(like.dtype)
+    return mask.reshape(-1, 1, answers, length)
+
+
+def _at(x: Tensor, positions: Tensor | None, answers: int) -> Tensor:
+    """x (slots, batch, length, width) at the answer positions: (slots, batch, answers, width)."""
+    if positions is None:
+        return x[:, :, -answers:]
+    return x.gather(2, positions[..., None].expand(*positions.shape, x.shape[-1]))
+
+
+def _norm(x: Tensor, p: dict[str, Tensor], name: str) -> Tensor:
+    scaled = F.layer_norm(x, x.shape[-1:])
+    return torch.addcmul(p[f"{name}.bias"][:, None, None], scaled, p[f"{name}.weight"][:, None, None])
+
+
+def _linear(x: Tensor, p: dict[str, Tensor], name: str) -> Tensor:
+    return _affine(x, p[f"{name}.weight"], p[f"{name}.bias"])
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x (slots, batch, n, in), weight (slots, in, out), bias (slots, out) -> (slots, batch, n, out)."""
+    slots, batch, n, width = x.shape
+    y = torch.baddbmm(bias[:, None], x.reshape(slots, batch * n, width), weight)
+    return y.view(slots, batch, n, -1)
+
+
+def _dropout_sites(shape: ShapeKey, batch: int) -> list[int]:
+    """Elements of each site: (attention, feed-forward) of every layer, the last one only at the answers."""
+    full, last = batch * shape.length * shape.dim_model, batch * shape.answers * shape.dim_model
+    return [full] * (2 * (shape.num_layers - 1)) + [last, last]
+
+
+def _dropper(shape: ShapeKey, batch: int, dropout: Tensor | None) -> Callable[[int, Tensor], Tensor]:
+    if dropout is None:
+        return lambda site, x: x
+    starts = [0]
+    for n in _dropout_sites(shape, batch):
+        starts.append(starts[-1] + n)
+    return lambda site, x: x * dropout[:, starts[site] : starts[site + 1]].view_as(x)

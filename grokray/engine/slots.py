@@ -1,0 +1,75 @@
+"""The tensors that hold the trials of a stack: row k of each belongs to the trial in slot k.
+
+Rows are kept packed: the trials that train fill the first slots, parked ones follow, free ones come last. A step runs
+on a prefix of every tensor, which stays contiguous, so nothing is copied between steps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grokray.engine.shape import ShapeKey
+
+
+class Slots:
+    """Room for `capacity` trials; `reserve` doubles it. Shapes:
+
+    parameters, moment1, moment2 (capacity, row_size) of the shape's dtype · learning_rate, weight_decay, dropout,
+    active (capacity,) float64 · step, rows, first_bad (capacity,) int32: updates done, training rows, the first
+    update whose loss was not finite (−1: none) · key (capacity, 2) int32: of the dropout · order (capacity,
+    max_rows) int32: this epoch's training rows in their order.
+    """
+
+    def __init__(self, shape: ShapeKey, device: torch.device) -> None:
+        self.capacity, self.max_rows, self.device = 0, 1, device
+        row, dtype = (shape.layout.row_size,), shape.torch_dtype
+        kinds = {
+            "parameters": (row, dtype),
+            "moment1": (row, dtype),
+            "moment2": (row, dtype),
+            "learning_rate": ((), torch.float64),
+            "weight_decay": ((), torch.float64),
+            "dropout": ((), torch.float64),
+            "active": ((), torch.float64),
+            "step": ((), torch.int32),
+            "rows": ((), torch.int32),
+            "first_bad": ((), torch.int32),
+            "key": ((2,), torch.int32),
+            "order": ((1,), torch.int32),
+        }
+        self._tensors = {n: torch.zeros((0, *dims), dtype=t, device=device) for n, (dims, t) in kinds.items()}
+
+    def __getattr__(self, name: str) -> Tensor:
+        try:
+            return self.__dict__["_tensors"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def prefix(self, width: int) -> dict[str, Tensor]:
+        """Views of the first `width` slots."""
+        return {name: t[:width] for name, t in self._tensors.items()}
+
+    def reserve(self, slots: int, rows: int) -> None:
+        """Make room for so many slots and training rows; what is there keeps its place."""
+        if rows > self.max_rows:
+            self.max_rows = rows
+            old = self._tensors["order"]
+            self._tensors["order"] = torch.zeros((self.capacity, rows), dtype=old.dtype, device=old.device)
+            self._tensors["order"][:, : old.shape[1]] = old
+        if slots > self.capacity:
+            new = 1 << (slots - 1).bit_length()
+            for name, old in self._tensors.items():
+                grown = torch.zeros((new, *old.shape[1:]), dtype=old.dtype, device=old.device)
+                grown[: self.capacity] = old
+                self._tensors[name] = grown
+            self.capacity = new
+
+    def clear(self, slot: int) -> None:
+        for t in self._tensors.values():
+            t[slot].zero_()
+
+    def swap(self, a: int, b: int) -> None:
+        if a != b:
+            for t in self._tensors.values():
+                t[[a, b]] = t[[b, a]]

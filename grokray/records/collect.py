@@ -1,0 +1,153 @@
+"""From the journal to Parquet: `trials.parquet`, `curves/`, and the manifest that lists what belongs together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from grokray.errors import FolderError
+from grokray.records.curves import PART_ROWS, curve_tables
+from grokray.records.folder import CURVES, MANIFEST, TRIALS, SweepFolder
+from grokray.records.journal import JournalReader
+from grokray.records.lock import hold
+from grokray.records.rows import trials_table
+from grokray.records.schema import CURVES_SCHEMA, SCHEMA_VERSION, TRIALS_SCHEMA
+from grokray.records.state import SweepState
+
+_ROW_GROUP_ROWS = 131_072
+_READ_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What was written. Paths are whole paths or URIs; `damaged_lines` of the journal could not be read."""
+
+    trials_rows: int
+    curve_rows: int
+    trials_path: str
+    curve_paths: tuple[str, ...]
+    damaged_lines: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def collect(folder: SweepFolder, state: SweepState | None = None, *, part_rows: int = PART_ROWS) -> Collected:
+    """Write the tables anew from the journal; also while the sweep runs. Doing it twice gives equal tables.
+
+    `state` spares reading the journal twice where the caller has folded it already. A part of the curves bears the
+    start of its hash in its name, so that a reader, or a crash at any moment, finds the old set or the new one.
+    Raises FolderBusy while another process collects, FolderError if the folder cannot be written.
+    """
+    with hold(folder.store, f"{CURVES}/.lock", what="the tables"):
+        state = folder.state() if state is None else state
+        reader = JournalReader(folder.store)
+        curves = [
+            _write_table(folder, f"{CURVES}/part-{number:05d}-{{}}.parquet", table)
+            for number, table in enumerate(curve_tables(reader.chunks(), state, part_rows))
+        ]
+        trials = _write_table(folder, TRIALS, trials_table(state))
+        _write_manifest(folder, [trials, *curves], damaged_lines=reader.damaged)
+        _remove_stale(folder, keep={file.name for file in curves})
+    return Collected(
+        trials_rows=trials.rows,
+        curve_rows=sum(file.rows for file in curves),
+        trials_path=folder.store.shown(TRIALS),
+        curve_paths=tuple(folder.store.shown(file.name) for file in curves),
+        damaged_lines=reader.damaged,
+    )
+
+
+def read_trials(folder: SweepFolder) -> pa.Table:
+    """The trials as last collected, TRIALS_SCHEMA. FolderError if nothing was collected, or a file is damaged."""
+    return _read(folder, TRIALS, TRIALS_SCHEMA)
+
+
+def read_curves(folder: SweepFolder, trial_ids: list[str] | None = None) -> pa.Table:
+    """The curves as last collected, of all trials or of some, by trial_index and step.
+
+    CURVES_SCHEMA, with a column for each other metric that appeared. Errors as `read_trials`.
+    """
+    chosen = None
+    if trial_ids is not None:
+        trials = read_trials(folder)
+        ids = pa.array(trial_ids, pa.string())
+        known = trials.filter(pa.compute.is_in(trials["trial_id"], value_set=ids))
+        # The index too: the files are sorted by it, so most of them need not be read.
+        chosen = ds.field("trial_index").isin(known["trial_index"].to_pylist()) & ds.field("trial_id").isin(ids)
+    return _read(folder, f"{CURVES}/", CURVES_SCHEMA, chosen)
+
+
+def read_manifest(folder: SweepFolder) -> dict:
+    """What was collected last: schema_version, created, damaged_lines, files with name, rows, bytes, sha256."""
+    if not folder.store.exists(MANIFEST):
+        raise FolderError(f"{folder.store} holds no tables yet", hint="grokray collect makes them")
+    try:
+        manifest = json.loads(folder.store.read_bytes(MANIFEST))
+        version, _ = manifest["schema_version"], [file["name"] for file in manifest["files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FolderError(f"{folder.store.shown(MANIFEST)} is damaged", hint="grokray collect makes it anew") from error
+    if version > SCHEMA_VERSION:
+        raise FolderError(f"the tables' schema version is {version}, but this grokray reads up to {SCHEMA_VERSION}")
+    return manifest
+
+
+def _read(folder: SweepFolder, prefix: str, schema: pa.Schema, chosen: ds.Expression | None = None) -> pa.Table:
+    for attempt in range(_READ_ATTEMPTS):
+        names = [file["name"] for file in read_manifest(folder)["files"] if file["name"].startswith(prefix)]
+        try:
+            return _dataset(folder, names, schema).to_table(filter=chosen).replace_schema_metadata(schema.metadata)
+        except FileNotFoundError as error:
+            # A collect may have replaced the files since the manifest was read.
+            if attempt == _READ_ATTEMPTS - 1:
+                raise FolderError(f"a table of {folder.store} is missing: {error}") from error
+        except (OSError, pa.ArrowException) as error:
+            text = f"a table of {folder.store} is damaged: {str(error).splitlines()[0]}"
+            raise FolderError(text, hint="grokray collect makes it anew") from error
+    raise AssertionError("unreachable")
+
+
+def _dataset(folder: SweepFolder, names: list[str], schema: pa.Schema) -> ds.Dataset:
+    checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    parquet = ds.ParquetFileFormat(default_fragment_scan_options=checked)
+    if not names:
+        return ds.dataset(pa.table({name: [] for name in schema.names}, schema=schema))
+    paths = [folder.store.path(name) for name in names]
+    return ds.dataset(paths, filesystem=folder.store.filesystem, format=parquet)
+
+
+def _write_table(folder: SweepFolder, name: str, table: pa.Table) -> _File:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True)
+    data = memoryview(sink.getvalue())
+    digest = hashlib.sha256(data).hexdigest()
+    name = name.format(digest[:8])
+    folder.store.write_atomic(name, data)
+    return _File(name=name, rows=table.num_rows, bytes=len(data), sha256=digest)
+
+
+def _write_manifest(folder: SweepFolder, files: list[_File], *, damaged_lines: int) -> None:
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "damaged_lines": damaged_lines,
+        "files": [asdict(file) for file in files],
+    }
+    folder.store.write_atomic(MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+
+
+def _remove_stale(folder: SweepFolder, *, keep: set[str]) -> None:
+    for name in folder.store.list(CURVES):
+        if name not in keep and name.endswith(".parquet"):
+            folder.store.delete(name)

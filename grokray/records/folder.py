@@ -1,0 +1,179 @@
+"""A sweep's folder: the names of all that is in it, how it is made, opened and locked.
+
+sweep.yaml             the resolved search space
+meta.json              schema version, creation, fingerprint, the commands that ran
+journal/               what happened (grokray.records.journal)
+checkpoints/<trial>/   what unfinished trials go on from
+trials.parquet         one row a trial, as last collected
+curves/                one row a measurement, as last collected
+manifest.json          which files make up the tables
+lock                   who works here
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from grokray.errors import FolderError
+from grokray.records.journal import JOURNAL, JournalReader, JournalWriter
+from grokray.records.lock import Holder, hold
+from grokray.records.state import SweepState
+from grokray.records.store import Store
+
+SWEEP_YAML = "sweep.yaml"
+META = "meta.json"
+CHECKPOINTS = "checkpoints"
+TRIALS = "trials.parquet"
+CURVES = "curves"
+MANIFEST = "manifest.json"
+LOCK = "lock"
+
+META_VERSION = 1
+_LINES = 10
+_VALUE_CHARACTERS = 60
+
+
+class SweepFolder:
+    """A folder that holds a sweep. Use `create_or_open` to work in it, `open` to look into it."""
+
+    def __init__(self, store: Store, meta: Mapping[str, Any], visit: Mapping[str, Any] | None = None) -> None:
+        self.store = store
+        self.meta = dict(meta)
+        self._visit = visit
+
+    @classmethod
+    def create_or_open(
+        cls, uri: str | Path, sweep_yaml: str, fingerprint: Mapping[str, Any], meta: Mapping[str, Any]
+    ) -> SweepFolder:
+        """The sweep's folder, made anew or gone on with.
+
+        `fingerprint` maps every setting that defines the search space to its value; `meta` holds `versions`
+        {package: version} and `command`. Raises FolderError if the folder holds another search space, or
+        something that is no sweep.
+        """
+        store = Store.from_uri(uri)
+        fingerprint = json.loads(json.dumps(fingerprint))
+        visit = {"t": time.time(), "command": meta.get("command"), "versions": meta.get("versions", {})}
+        if store.exists(META):
+            folder = cls(store, _read_meta(store), visit)
+            _refuse_other(store, folder.fingerprint, fingerprint)
+            if not store.exists(SWEEP_YAML):  # a crash since meta.json was written
+                store.write_atomic(SWEEP_YAML, sweep_yaml.encode())
+            return folder
+        _refuse_foreign(store)
+        created = {
+            **meta,
+            "schema_version": META_VERSION,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "fingerprint": fingerprint,
+            "commands": [],
+        }
+        # First of all: what has a meta.json is ours, whatever else is missing.
+        store.write_atomic(META, _encode(created))
+        store.write_atomic(SWEEP_YAML, sweep_yaml.encode())
+        return cls(store, created, visit)
+
+    @classmethod
+    def open(cls, uri: str | Path) -> SweepFolder:
+        """An existing sweep's folder. Raises FolderError if there is none."""
+        store = Store.from_uri(uri)
+        if not store.exists(META):
+            raise FolderError(f"{store} is no sweep's folder: it holds no {META}")
+        return cls(store, _read_meta(store))
+
+    @contextmanager
+    def lock(self, command: str | None = None) -> Iterator[Holder]:
+        """Be the only process that works here, and note its command in meta.json. FolderBusy names another."""
+        with hold(self.store, LOCK, command=command) as holder:
+            current = _read_meta(self.store)
+            _refuse_other(self.store, current["fingerprint"], self.fingerprint)  # made by two at once
+            if self._visit is not None:
+                current["commands"] = [*current.get("commands", []), self._visit]
+                self.store.write_atomic(META, _encode(current))
+                self._visit = None
+            self.meta = current
+            yield holder
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        return self.meta["fingerprint"]
+
+    @property
+    def sweep_yaml(self) -> str:
+        """The resolved search space, as text."""
+        return self.store.read_bytes(SWEEP_YAML).decode()
+
+    def writer(self, role: str) -> JournalWriter:
+        """A journal part for this process; `role` is such as `driver` or `engine`."""
+        return JournalWriter(self.store, role)
+
+    def reader(self) -> JournalReader:
+        return JournalReader(self.store)
+
+    def state(self) -> SweepState:
+        """The whole journal, folded."""
+        state = SweepState()
+        for chunk in self.reader().chunks():
+            state.apply_all(chunk)
+        return state
+
+    def checkpoint_folder(self, trial_id: str) -> str:
+        """`checkpoints/5d1c…`, relative to the store."""
+        return f"{CHECKPOINTS}/{trial_id}"
+
+
+def _read_meta(store: Store) -> dict[str, Any]:
+    try:
+        meta = json.loads(store.read_bytes(META))
+        version, _ = meta["schema_version"], dict(meta["fingerprint"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FolderError(f"{store.shown(META)} is damaged: it is no description of a sweep") from error
+    if not isinstance(version, int) or version > META_VERSION:
+        raise FolderError(f"schema_version of {store.shown(META)} is {version}, but must be at most {META_VERSION}")
+    return meta
+
+
+def _refuse_other(store: Store, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    lines = [
+        f"{name} was {_shown(was, name)}, is now {_shown(now, name)}"
+        for name in sorted(was.keys() | now.keys())
+        if was.get(name, _ABSENT) != now.get(name, _ABSENT)
+    ]
+    if not lines:
+        return
+    more = len(lines) - _LINES
+    lines = [*lines[:_LINES], f"and {more} more"] if more > 0 else lines
+    text = "\n".join(f"  {line}" for line in lines)
+    raise FolderError(f"{store} holds a sweep of another search space:\n{text}", hint="choose another folder")
+
+
+def _refuse_foreign(store: Store) -> None:
+    # A lock alone is no content; neither are hidden files, such as those a file browser leaves.
+    entries = [name for name in store.entries() if name != LOCK and not name.startswith(".")]
+    if entries:
+        shown = ", ".join(entries[:3]) + (", …" if len(entries) > 3 else "")
+        text = f"{store} is not empty and holds no sweep (no {META}, but {shown})"
+        raise FolderError(text, hint="choose another folder")
+
+
+_ABSENT = object()
+
+
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    if name not in settings:
+        return "absent"
+    text = json.dumps(settings[name], ensure_ascii=False)
+    return text if len(text) <= _VALUE_CHARACTERS else text[: _VALUE_CHARACTERS - 1] + "…"
+
+
+def _encode(meta: Mapping[str, Any]) -> bytes:
+    return (json.dumps(meta, indent=2) + "\n").encode()
+
+
+__all__ = ["CHECKPOINTS", "CURVES", "JOURNAL", "LOCK", "MANIFEST", "META", "SWEEP_YAML", "TRIALS", "SweepFolder"]

@@ -1,0 +1,73 @@
+"""The rows of the tables: a trial's final row, and its measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from grokray.records.schema import CONFIG_FIELDS, METRICS, TRIALS_SCHEMA
+from grokray.records.state import Session, SweepState, TrialState
+from grokray.trial import TrialConfig
+
+_BATCH_ROWS = 4_096
+# A field that an older version did not know had its default then, by the definition of a trial's id.
+_DEFAULTS = {name: info.get_default() for name, info in TrialConfig.model_fields.items()}
+
+
+def trials_table(state: SweepState) -> pa.Table:
+    """TRIALS_SCHEMA, one row a trial, by rising index."""
+    return pa.Table.from_batches(_batches(state), schema=TRIALS_SCHEMA)
+
+
+def trial_row(trial: TrialState, session: Session | None) -> dict[str, Any]:
+    """A trial's row; its config's fields, its outcome, its events, its final and best metrics.
+
+    A trial that was pruned at step 900 without grokking has duration_steps 900, event_observed False and
+    censor_reason `pruned`.
+    """
+    grok_step = trial.events.get("grok_step")
+    versions = session.versions if session else {}
+    return {
+        "trial_id": trial.trial_id,
+        "trial_index": trial.index,
+        "configuration": trial.configuration,
+        "seed": trial.seed,
+        "state": trial.state,
+        "outcome": trial.outcome,
+        "phase": trial.phase,
+        **trial.events,
+        "grok_delay": trial.tracker.grok_delay,
+        "duration_steps": trial.last_step if grok_step is None else grok_step,
+        "event_observed": grok_step is not None,
+        "censor_reason": _censor_reason(trial) if grok_step is None else None,
+        "steps_trained": trial.steps_trained,
+        "wall_time_s": trial.wall_time_s,
+        **{name: trial.config.get(name, _DEFAULTS[name]) for name in CONFIG_FIELDS},
+        **{f"final_{name}": number(trial.last_metrics.get(name)) for name in METRICS},
+        "best_heldout_exact_match": trial.best.get("heldout_exact_match"),
+        "best_heldout_exact_match_step": trial.best.get("heldout_exact_match_step"),
+        "best_heldout_loss": trial.best.get("heldout_loss"),
+        "error": trial.error,
+        **{f"{package}_version": versions.get(package) for package in ("grokray", "torch", "ray")},
+    }
+
+
+def number(value: Any) -> float | None:
+    """A metric's value as a column holds it; what is no number is null."""
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _censor_reason(trial: TrialState) -> str:
+    if trial.outcome is None:
+        return "running"
+    # "grokked" without a grok_step: its last measurement is not read yet, or its line was damaged.
+    return "running" if trial.outcome == "grokked" else trial.outcome
+
+
+def _batches(state: SweepState) -> Iterator[pa.RecordBatch]:
+    sessions, trials = state.sessions, list(state.trials.values())
+    for start in range(0, len(trials), _BATCH_ROWS):
+        rows = [trial_row(trial, state.session_of(trial, sessions)) for trial in trials[start : start + _BATCH_ROWS]]
+        yield pa.RecordBatch.from_pylist(rows, schema=TRIALS_SCHEMA)

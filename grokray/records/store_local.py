@@ -1,0 +1,156 @@
+"""A folder of this machine, or of a network filesystem that is mounted here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grokray.errors import FolderError
+from grokray.records.store import AppendStream, Store, as_folder_error, checked_name
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+
+class LocalStore(Store):
+    """`uri` is an absolute path."""
+
+    is_local = True
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        for place in (Path(uri), *Path(uri).parents):
+            # lexists is no help: a file in the middle of the path makes every later message puzzling.
+            if os.path.exists(place) and not os.path.isdir(place):
+                raise FolderError(f"{place} is a file, but must be a folder")
+
+    @property
+    def filesystem(self) -> FileSystem:
+        from pyarrow.fs import LocalFileSystem
+
+        return LocalFileSystem()
+
+    def path(self, name: str = "") -> str:
+        return os.path.join(self.uri, checked_name(name)) if name else self.uri
+
+    def local_path(self, name: str = "") -> Path:
+        return Path(self.path(name))
+
+    def read_bytes(self, name: str) -> bytes:
+        with as_folder_error("read", self.shown(name)):
+            return self.local_path(name).read_bytes()
+
+    def read_range(self, name: str, offset: int, length: int) -> bytes:
+        with as_folder_error("read", self.shown(name)), open(self.path(name), "rb", buffering=0) as file:
+            return os.pread(file.fileno(), length, offset)
+
+    def write_atomic(self, name: str, data: bytes | memoryview) -> None:
+        path = self.local_path(name)
+        # Hidden, so that no listing takes the half-written file for a whole one.
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        with as_folder_error("write", self.shown(name)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with open(temporary, "xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            _sync_folder(path.parent)
+
+    def append_stream(self, name: str) -> AppendStream:
+        with as_folder_error("write", self.shown(name)):
+            self.local_path(name).parent.mkdir(parents=True, exist_ok=True)
+            return LocalAppend(self.path(name), self.shown(name))
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        folder = self.path(prefix.rstrip("/"))
+        with as_folder_error("list", self.shown(prefix)):
+            found = {os.path.relpath(path, self.uri): size for path, size in _walk(folder)}
+        return {name.replace(os.sep, "/"): size for name, size in found.items()}
+
+    def entries(self) -> list[str]:
+        with as_folder_error("list", str(self)):
+            try:
+                return sorted(os.listdir(self.uri))
+            except FileNotFoundError:
+                return []
+
+    def delete(self, name: str) -> None:
+        with as_folder_error("delete", self.shown(name)):
+            self.local_path(name).unlink(missing_ok=True)
+
+    def delete_tree(self, prefix: str) -> None:
+        if not prefix.strip("/"):
+            raise ValueError("prefix is empty, but must name a folder inside the store")
+        with as_folder_error("delete", self.shown(prefix)):
+            try:
+                shutil.rmtree(self.path(prefix))
+            except FileNotFoundError:
+                return
+
+    def _size_or_none(self, name: str) -> int | None:
+        with as_folder_error("read", self.shown(name)):
+            path = self.path(name)
+            try:
+                return os.path.getsize(path) if not os.path.isdir(path) else None
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+
+class LocalAppend:
+    """Unbuffered: what was written survives the death of the process (not that of the machine)."""
+
+    def __init__(self, path: str, shown: str) -> None:
+        self._shown = shown
+        self._file = open(path, "ab", buffering=0)
+
+    def write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        with as_folder_error("write", self._shown):
+            while rest:
+                rest = rest[self._file.write(rest) :]
+
+    def flush(self) -> None:
+        with as_folder_error("write", self._shown):
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self.flush()
+            self._file.close()
+
+
+def _walk(folder: str) -> Iterator[tuple[str, int]]:
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry.path)
+            continue
+        try:
+            yield entry.path, entry.stat().st_size
+        except FileNotFoundError:  # removed by another process since it was listed
+            continue
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where the filesystem can."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network filesystems cannot sync a folder; the file itself is safe by now
+        pass
+    finally:
+        os.close(descriptor)

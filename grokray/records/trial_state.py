@@ -1,0 +1,128 @@
+"""What is remembered of one trial, configuration, decision and session. `SweepState` fills them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from grokray.events import EventTracker
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    name: str
+    sha256: str
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What the scheduler decided about a trial at one step; `action` is `stop` or `continue`."""
+
+    t: float
+    trial_id: str
+    step: int
+    action: str
+    rung: int | None = None
+    metric: str | None = None
+    value: float | None = None
+    cutoff: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """One run of the driver. `started` is in unix seconds."""
+
+    session: str
+    started: float
+    versions: dict[str, str]
+    command: str
+
+
+@dataclass(kw_only=True, slots=True)
+class Configuration:
+    """A proposed point of the search space; its trials differ in their seed alone, in order of their index."""
+
+    index: int
+    parameters: dict[str, Any] = field(default_factory=dict)
+    trial_ids: list[str] = field(default_factory=list)
+    value_of: int | None = None
+    suggested: float | None = None  # unix seconds
+
+
+@dataclass(kw_only=True, slots=True)
+class TrialState:
+    """What is known of one trial. Steps are optimiser updates; `last_step` is 0 before the first measurement.
+
+    `events` holds EVENT_FIELDS as far as they happened. `best` holds `heldout_exact_match` with
+    `heldout_exact_match_step` (the first step that reached it) and `heldout_loss`, over all measurements.
+    """
+
+    trial_id: str
+    index: int | None = None
+    configuration: int | None = None
+    seed: int | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    attempt: int = 0
+    started: float | None = None  # unix seconds of the newest start
+    last_step: int = 0
+    last_metrics: dict[str, float | None] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
+    wall_time_s: float | None = None
+    measurements: int = 0
+    steps_trained: int = 0
+    checkpoint: Checkpoint | None = None
+    failures: dict[str, int] = field(default_factory=dict)  # fault → count
+    decision: Decision | None = None
+    # What each maximum was taken over: (key, value).
+    _newest: tuple[int, int, float] = (-1, -1, 0.0)  # step, attempt, wall_time_s
+    _finish: tuple[int, int, str] | None = None  # attempt, step, outcome
+    _end: tuple[float, str, str] | None = None  # t, outcome, error
+    _failure: tuple[int, float, str] | None = None  # attempt, t, error
+    _checkpoint_key: tuple[int, int, str] = (-1, -1, "")  # step, attempt, name
+
+    @property
+    def outcome(self) -> str | None:
+        """How it ended; None while unfinished.
+
+        What the training process says comes first: a trial that had finished when the scheduler stopped it,
+        or when its node died, has truly finished.
+        """
+        if self._finish is not None:
+            return self._finish[2]
+        return self._end[1] if self._end is not None else None
+
+    @property
+    def done(self) -> bool:
+        """Whether it never runs again."""
+        return self.outcome is not None
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed for good; of an unfinished trial, its newest failure."""
+        if self._finish is not None:
+            return None
+        if self._end is not None and self._end[2]:
+            return self._end[2]
+        if self._failure is not None and self.outcome in (None, "failed"):
+            return self._failure[2]
+        return None
+
+    @property
+    def state(self) -> str:
+        """`waiting`, `running` (as far as the journal knows: its process may be dead) or `ended`."""
+        if self.done:
+            return "ended"
+        return "running" if self.attempt > 0 or self.started is not None or self.measurements else "waiting"
+
+    @property
+    def tracker(self) -> EventTracker:
+        """Its events with what follows from them: `phase`, `grok_delay`, `grokked`."""
+        return EventTracker(**self.events, last_step=self.last_step, diverged=self.outcome == "diverged")
+
+    @property
+    def phase(self) -> str | None:
+        """None where nothing was measured, unless it diverged."""
+        return self.tracker.phase if self.measurements or self.outcome == "diverged" else None

@@ -1,0 +1,91 @@
+"""Tries out whether the trials of a search space can be: every one of a grid, the corners of anything larger.
+
+Nothing is trained and no table is built: each configuration is only resolved to its TrialConfig.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from grokray.errors import ConfigError, Problem
+from grokray.sweep import space
+from grokray.sweep.config import SweepConfig
+from grokray.sweep.multiples import Scalar
+from grokray.sweep.parameters import Parameter
+from grokray.sweep.rules import Fault
+
+MAX_GRID = 20_000
+MAX_CORNERS = 5_000
+SHOWN_PER_FIELD = 3
+
+
+def trial_faults(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> list[Fault]:
+    """What no trial can have, each distinct problem once, at the parameter it is about.
+
+    `omitted` names parameters left out for faults of their own: what mentions them is no fault of the others.
+    """
+    found: dict[tuple[str | None, str], Problem] = {}
+    for parameters in _tried(config):
+        try:
+            config.trial_config(parameters, config.seeds[0])
+        except ConfigError as error:
+            for problem in error.problems:
+                if not any(name in problem.message for name in omitted):
+                    found.setdefault((problem.field, problem.message), problem)
+    return list(_faults(list(found.values()), config))
+
+
+def _tried(config: SweepConfig) -> Iterator[space.Choice]:
+    if config.method == "grid" and config.grid_size() <= MAX_GRID:
+        return config.grid()
+    if space.count(config.parameters, Parameter.extremes) <= MAX_CORNERS:
+        return space.combinations(config.parameters, Parameter.extremes)
+    return _sampled(config.parameters)
+
+
+def _sampled(parameters: Mapping[str, Parameter]) -> Iterator[space.Choice]:
+    """Each value at least once amid random others, then random corners up to the limit. The same every time."""
+    rng = random.Random(0)
+
+    def corner(forced: Mapping[str, Scalar]) -> space.Choice:
+        return space.choose(parameters, lambda name, p: forced[name] if name in forced else rng.choice(p.extremes()))
+
+    singles = ((name, value) for name, parameter in parameters.items() for value in parameter.extremes())
+    for name, value in islice(singles, 4 * MAX_CORNERS):
+        yield corner({**_condition(parameters, name), name: value})
+    for _ in range(MAX_CORNERS):
+        yield corner({})
+
+
+def _condition(parameters: Mapping[str, Parameter], name: str) -> dict[str, Scalar]:
+    """Values of the ancestors with which the parameter is there."""
+    needed: dict[str, Scalar] = {}
+    for parent, allowed in parameters[name].when.items():
+        needed |= {**_condition(parameters, parent), parent: allowed[0]}
+    return needed
+
+
+def _faults(problems: list[Problem], config: SweepConfig) -> Iterator[Fault]:
+    shown: dict[str | None, int] = {}
+    for problem in problems:
+        shown[problem.field] = shown.get(problem.field, 0) + 1
+        if shown[problem.field] <= SHOWN_PER_FIELD:
+            yield _keys(problem.field, config), _with_hint(problem, config)
+    for field, number in shown.items():
+        if number > SHOWN_PER_FIELD:
+            yield _keys(field, config), f"{field or 'configurations'}: {number - SHOWN_PER_FIELD} more such problems"
+
+
+def _keys(field: str | None, config: SweepConfig) -> tuple[str, ...]:
+    if field in config.parameters:
+        return ("parameters", field)
+    return ("trial", field) if field in type(config.trial).model_fields else ("parameters",)
+
+
+def _with_hint(problem: Problem, config: SweepConfig) -> str:
+    parameter = config.parameters.get(problem.field or "")
+    if parameter is not None and parameter.distribution.endswith("normal"):
+        return f"{problem.message} (the distribution {parameter.distribution} can be cut with min and max)"
+    return problem.message

@@ -1,0 +1,151 @@
+"""`SweepConfig`: a whole sweep, validated and frozen. `grokray.sweep.load` makes one from a YAML file."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
+from ruamel.yaml import YAML
+
+from grokray.sweep import rules, space
+from grokray.sweep.parameters import Parameter
+from grokray.sweep.sections import (
+    DEFINING,
+    Fifo,
+    Metric,
+    Resources,
+    Scheduler,
+    Seed,
+    Seeds,
+    Tracking,
+    TrialSection,
+    Whole,
+)
+from grokray.tasks.resolve import resolve
+from grokray.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+CPU_OF_A_TRIAL = {"fused": 0.05, "process": 1.0}
+Strings = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+
+
+class SweepConfig(BaseModel):
+    """Field order is the order in the resolved YAML. For grid, `num_trials` is an upper limit: the first so many."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    name: str = Field(pattern=r"^\w[\w .+-]{0,99}$", description="Names the sweep; by default the file's own name.")
+    method: Annotated[
+        Literal["grid", "random", "tpe", "sobol"], BeforeValidator(lambda v: "tpe" if v == "bayes" else v)
+    ] = Field(description="How configurations are chosen. bayes is W&B's word for tpe.")
+    metric: Metric = Field(default=Metric(), description="What the search aims at.")
+    num_trials: Whole | None = Field(
+        default=None, ge=1, le=10_000_000, description="Configurations; each runs once for each seed. For grid a limit."
+    )
+    seeds: Seeds = Field(default=(0,), description="Every configuration runs once for each of these; 3 means 0, 1, 2.")
+    seed: Seed = Field(default=0, description="Of the search itself.")
+    parameters: dict[str, Parameter] = Field(min_length=1, description="What is searched, in W&B's grammar.")
+    trial: TrialSection = Field(default=TrialSection(), description="How every trial is measured and kept.")
+    scheduler: Scheduler = Field(default=Fifo(), description="Which trials are stopped early.")
+    resources: Resources = Field(default=Resources(cpu=0.05), description="What one trial takes of the machine.")
+    execution: Literal["fused", "process"] = Field(
+        default="fused", description="fused: many trials in one engine. process: one worker process per trial."
+    )
+    compile: Literal["auto", "on", "off"] = Field(default="auto", description="Whether models are compiled.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where trials are trained.")
+    tracking: Tracking = Field(default=Tracking(), description="Trackers besides grokray's own records.")
+    notes: Strings = Field(default=(), description="Remarks; loading adds what it read otherwise than written.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_resources(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or not isinstance(data.get("resources", {}), Mapping):
+            return data
+        cpu = CPU_OF_A_TRIAL.get(str(data.get("execution")), CPU_OF_A_TRIAL["fused"])
+        return {**data, "resources": {"cpu": cpu, **data.get("resources", {})}}
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> Self:
+        faults = rules.faults(self, omitted=(info.context or {}).get("omitted", frozenset()))
+        if faults:
+            text = "; ".join(message for _, message in faults).replace("{", "{{").replace("}", "}}")
+            raise PydanticCustomError("grokray_faults", text, {"faults": faults})  # pyright: ignore
+        return self
+
+    def grid(self) -> Iterator[space.Choice]:
+        """The configurations of a grid in file order, the last parameter changing fastest; at most num_trials."""
+        return islice(space.combinations(self.parameters, _listed), self.num_trials)
+
+    def grid_size(self) -> int:
+        size = space.count(self.parameters, _listed)
+        return size if self.num_trials is None else min(size, self.num_trials)
+
+    def num_configurations(self) -> int:
+        """How many configurations there will be, seeds aside."""
+        return self.grid_size() if self.method == "grid" else self.num_trials or 0
+
+    def sample(self, trial: BaseTrial) -> space.Choice:
+        """One configuration as an Optuna trial suggests it; absent are the parameters whose condition is false."""
+        return space.choose(self.parameters, lambda name, parameter: parameter.suggest(trial, name))
+
+    def from_units(self, us: Sequence[float]) -> space.Choice:
+        """The configuration at one point of the unit cube; us  # (dimensions,), each in [0, 1)."""
+        quantile = dict(zip(self._searched(), us, strict=True))
+        return space.choose(self.parameters, lambda name, parameter: parameter.from_unit(quantile.get(name, 0.0)))
+
+    def dimensions(self) -> int:
+        """How many parameters have more than one value."""
+        return len(self._searched())
+
+    def trial_config(self, parameters: Mapping[str, Any], seed: int) -> TrialConfig:
+        """The trial of one configuration and seed. Raises ConfigError where no such trial can be."""
+        section = {name: getattr(self.trial, name) for name in DEFINING}
+        return resolve({**section, "seed": seed, **parameters})
+
+    def fingerprint(self) -> dict[str, str]:
+        """What defines the search, flat, as JSON texts: a sweep's folder is for one of these.
+
+        How and where it runs (resources, execution, compile, device, tracking, retries, checkpoints) and what it is
+        called may change from one run on the folder to the next. The order of parameters is part of a grid's order.
+        """
+        return {
+            "method": _json(self.method),
+            "num_trials": _json(self.num_trials),
+            "seeds": _json(self.seeds),
+            "seed": _json(self.seed),
+            "parameters": _json(list(self.parameters)),
+            **{f"parameters.{name}": _json(p.spec()) for name, p in self.parameters.items()},
+            **{f"metric.{name}": _json(value) for name, value in self.metric.model_dump().items()},
+            **{f"trial.{name}": _json(getattr(self.trial, name)) for name in DEFINING},
+            **{f"scheduler.{name}": _json(value) for name, value in self.scheduler.model_dump().items()},
+        }
+
+    def to_yaml(self) -> str:
+        """The resolved file, defaults included: loads back to an equal config."""
+        data = self.model_dump(mode="json", exclude={"parameters"})
+        data["parameters"] = {name: parameter.spec() for name, parameter in self.parameters.items()}
+        text = io.StringIO()
+        yaml = YAML(typ="safe", pure=True)
+        yaml.default_flow_style, yaml.sort_base_mapping_type_on_output, yaml.width = False, False, 120  # pyright: ignore
+        yaml.dump({name: data[name] for name in type(self).model_fields if data[name] not in (None, [])}, text)
+        return text.getvalue()
+
+    def _searched(self) -> list[str]:
+        return [name for name, parameter in self.parameters.items() if not parameter.is_fixed]
+
+
+def _listed(parameter: Parameter) -> Sequence[Any]:
+    values = parameter.grid_values()
+    assert values is not None  # checked in rules.py
+    return values
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,122 @@
+"""Pydantic's errors as sentences that give key, value, rule and the nearest valid name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from grokray.sweep.config import SweepConfig
+from grokray.sweep.parameters import Parameter
+from grokray.sweep.rules import Fault, nearest
+from grokray.sweep.sections import Asha, Fifo, Metric, Resources, Tracking, TrialSection
+from grokray.sweep.translate import WANDB_KEYS
+
+SECTIONS = {"trial": TrialSection, "metric": Metric, "resources": Resources, "tracking": Tracking}
+
+
+def explain(error: ValidationError, data: dict[str, Any]) -> list[Fault]:
+    """One fault for each error. `data` is what was validated."""
+    faults: list[Fault] = []
+    for detail in error.errors():
+        if detail["type"] == "grokray_faults":
+            faults.extend(detail.get("ctx", {})["faults"])
+        else:
+            faults.append(_fault(detail, data))
+    return faults
+
+
+def dotted(keys: tuple[str | int, ...]) -> str:
+    """("parameters", "base", "values", 0) → parameters.base.values[0]"""
+    return "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in keys).lstrip(".")
+
+
+def shown(value: Any) -> str:
+    """As YAML would write it, on one line, not too long."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _fault(detail: ErrorDetails, data: dict[str, Any]) -> Fault:
+    keys = _keys(detail, data)
+    name, kind, context = dotted(keys), detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return keys, f"unknown key {name}{nearest(keys[-1], _valid_keys(keys, data))}"
+    if kind in ("missing", "union_tag_not_found"):
+        return keys, f"{name}{'.type' if kind != 'missing' else ''} is missing{_choices(keys)}"
+    if kind == "union_tag_invalid":
+        near = nearest(context["tag"], ["fifo", "asha"])
+        return keys, f"{name}.type is {shown(context['tag'])}, but must be 'fifo' or 'asha'{near}"
+    if kind == "literal_error":
+        options = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        rule = f"must be {context['expected']}{nearest(detail['input'], options)}"
+    elif kind == "string_pattern_mismatch":
+        rule = "must be 1 to 100 letters, digits, spaces or any of _ . + -"
+    else:
+        rule = context["rule"] if kind == "grokray" else _rule(detail["msg"])
+    value = _at(data, keys, detail["input"])
+    return keys, f"{name} {rule}" if isinstance(value, dict) and value else f"{name} is {shown(value)}, but {rule}"
+
+
+def _keys(detail: ErrorDetails, data: dict[str, Any]) -> tuple[str | int, ...]:
+    """The keys in the file: pydantic adds the tag of a union, and our own faults name a key of their mapping."""
+    keys = tuple(k for i, k in enumerate(detail["loc"]) if not (i == 1 and detail["loc"][0] == "scheduler"))
+    key = detail.get("ctx", {}).get("key")
+    if key is not None:
+        keys = (*keys, key)
+    if keys[-2:] == ("values", 0) and isinstance(spec := _at(data, keys[:-2], None), dict) and "value" in spec:
+        keys = (*keys[:-2], "value")
+    return keys
+
+
+def _at(data: Any, keys: tuple[str | int, ...], default: Any) -> Any:
+    for key in keys:
+        if isinstance(data, dict) and key in data or isinstance(data, list) and key in range(len(data)):
+            data = data[key]
+        else:
+            return default
+    return data
+
+
+def _valid_keys(keys: tuple[str | int, ...], data: dict[str, Any]) -> list[str]:
+    if len(keys) == 1:
+        return [*SweepConfig.model_fields, *WANDB_KEYS]
+    if keys[0] == "parameters":
+        return [*Parameter.model_fields, "value"]
+    if keys[0] == "scheduler":
+        return list((Asha if data["scheduler"].get("type") == "asha" else Fifo).model_fields)
+    return list(SECTIONS[str(keys[0])].model_fields)
+
+
+def _choices(keys: tuple[str | int, ...]) -> str:
+    if keys == ("method",):
+        return ", but must be grid, random, tpe or sobol"
+    return ", but must be fifo or asha" if keys == ("scheduler",) else ""
+
+
+def _rule(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    for theirs, ours in _WORDS.items():
+        message = message.replace(theirs, ours)
+    return message[:1].lower() + message[1:]
+
+
+_WORDS = {
+    "Input should be a valid integer": "must be a whole number",
+    "Input should be a valid number": "must be a number",
+    "Input should be a valid string": "must be a text",
+    "Input should be a valid boolean": "must be true or false",
+    "Input should be a valid dictionary or instance of": "must be a mapping of",
+    "Input should be a valid dictionary": "must be a mapping",
+    "Input should be a valid tuple": "must be a list",
+    "Input should be": "must be",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "above",
+    "less than": "below",
+}

@@ -1,0 +1,107 @@
+"""A search space from its YAML file: read, overridden, translated from W&B's words, validated, tried out.
+
+All problems of a file are found together; each names its place. Precedence: defaults, file, overrides, num_trials.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from grokray.errors import ConfigError, Problem
+from grokray.sweep.check import trial_faults
+from grokray.sweep.config import SweepConfig
+from grokray.sweep.explain import dotted, explain, shown
+from grokray.sweep.overrides import apply_overrides
+from grokray.sweep.rules import Fault
+from grokray.sweep.translate import Translation, translate
+from grokray.sweep.yaml_text import Document, parse_yaml, read_text
+
+HINT = "The README explains search spaces; `grokray schema` prints their JSON Schema."
+
+
+def load_sweep(path: str | Path, overrides: Sequence[str] = (), num_trials: int | None = None) -> SweepConfig:
+    """The sweep of one YAML file; `overrides` such as "trial.eval_interval=50" or "parameters.weight_decay=1".
+
+    Raises ConfigError with every problem found, each with its place, as in
+    "robust.yaml:12:5: parameters.dropout.min is 0.9, but must be below max, which is 0.4".
+    """
+    path = Path(path)
+    return load_text(read_text(path), str(path), path.stem, overrides, num_trials)
+
+
+def load_text(
+    text: str, source: str, stem: str, overrides: Sequence[str] = (), num_trials: int | None = None
+) -> SweepConfig:
+    """As load_sweep, for text that is no file: `source` stands in places, `stem` names a sweep without a name."""
+    document = parse_yaml(text, source)
+    if not isinstance(document.data, dict):
+        reason = "is empty" if document.data is None else f"holds {shown(document.data)}"
+        message = f"the file {reason}, but must be a mapping with method and parameters"
+        raise ConfigError([*document.problems, Problem(message=message, place=document.place(()))], hint=HINT)
+    document = apply_overrides(document, overrides, num_trials)
+    translation = translate(document.data)
+    translation.data.setdefault("name", re.sub(r"[^\w.+-]+", "-", stem).strip("-.+")[:100] or "sweep")
+    config, faults = _validate(translation)
+    problems = [*document.problems, *_problems([*translation.faults, *faults], translation, document)]
+    if problems or config is None:
+        raise ConfigError(sorted(problems, key=_reading_order), hint=HINT)
+    return config
+
+
+def _validate(translation: Translation) -> tuple[SweepConfig | None, list[Fault]]:
+    data = translation.data
+    try:
+        config, faults = SweepConfig.model_validate(data), []
+    except ValidationError as error:
+        config, faults = None, explain(error, data)
+    omitted = _faulty_names([*faults, *translation.faults])
+    # What has no fault of its own is validated once more without the rest, so that rules between keys are seen too.
+    rest = config or _rest(data, omitted, faults)
+    if rest is not None:
+        faults += trial_faults(rest, omitted=omitted)
+    return config, faults
+
+
+def _rest(data: dict[str, Any], omitted: frozenset[str], faults: list[Fault]) -> SweepConfig | None:
+    """The config without its faulty keys, plausible ones in their place; what the rules say now joins the faults."""
+    stand_ins = {"name": "rest", "method": "random"} | ({"num_trials": 1} if "num_trials" in omitted else {})
+    kept = {key: value for key, value in data.items() if key not in omitted}
+    parameters = data.get("parameters")
+    if isinstance(parameters, dict):
+        kept["parameters"] = {name: spec for name, spec in parameters.items() if name not in omitted}
+    try:
+        return SweepConfig.model_validate({**stand_ins, **kept}, context={"omitted": omitted})
+    except ValidationError as error:
+        new = [fault for fault in explain(error, kept) if fault not in faults]
+        faults += new
+        more = omitted | _faulty_names(new)
+        return _rest(data, more, faults) if more > omitted else None
+
+
+def _faulty_names(faults: list[Fault]) -> frozenset[str]:
+    """Top-level keys that have faults, and parameters that have."""
+    return frozenset(
+        str(keys[1] if keys[0] == "parameters" and len(keys) > 1 else keys[0]) for keys, _ in faults if keys
+    )
+
+
+def _problems(faults: list[Fault], translation: Translation, document: Document) -> list[Problem]:
+    problems = []
+    for keys, message in faults:
+        origin = translation.origin(keys)
+        field = str(keys[1]) if keys[0] == "parameters" and len(keys) > 1 else dotted(keys)
+        if origin != keys:
+            message = message.replace(dotted(keys), dotted(origin), 1)
+        problems.append(Problem(message=message, field=field, place=document.place(origin)))
+    return list(dict.fromkeys(problems))
+
+
+def _reading_order(problem: Problem) -> tuple[bool, list[int]]:
+    # By line and column; overrides, which have none, last.
+    numbers = re.findall(r":(\d+):(\d+)$", problem.place or "")
+    return (not numbers, [int(n) for n in numbers[0]] if numbers else [])

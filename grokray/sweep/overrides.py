@@ -1,0 +1,68 @@
+"""`key=value` from the command line, set into the data of a search space before it is validated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+from grokray.errors import ConfigError, Problem
+from grokray.sweep.yaml_text import Document, Keys, parse_yaml
+
+# Setting one of these says anew what a parameter is: all but its condition goes.
+_WHOLE = ("value", "values")
+
+
+def apply_overrides(document: Document, overrides: Sequence[str], num_trials: int | None) -> Document:
+    """The document with each `key=value` set, in order; keys are dotted, values are YAML.
+
+    Example: `parameters.weight_decay=1` is short for `parameters.weight_decay.value=1`, a list for `values`.
+    """
+    data, places, problems = deepcopy(document.data), dict(document.places), list(document.problems)
+    settings = [(text, f"--set {text}") for text in overrides]
+    if num_trials is not None:
+        settings.append((f"num_trials={num_trials}", f"--num-trials {num_trials}"))
+    for text, place in settings:
+        try:
+            keys, value = _parse(text, place)
+            _set(data, keys, value, place)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        for known in [known for known in places if known[: len(keys)] == keys]:
+            del places[known]
+        places[keys] = place
+    return replace(document, data=data, places=places, problems=tuple(problems))
+
+
+def _parse(text: str, place: str) -> tuple[Keys, Any]:
+    key, equals, value = text.partition("=")
+    keys = tuple(key.strip().split("."))
+    if not equals or not all(keys):
+        raise _refused(place, "an override must be key=value, such as trial.eval_interval=50")
+    try:
+        parsed = parse_yaml(value, place)
+    except ConfigError as error:
+        raise _refused(place, error.problems[0].message) from None
+    if parsed.problems:
+        raise _refused(place, parsed.problems[0].message)
+    if keys[0] == "parameters" and len(keys) == 2 and not isinstance(parsed.data, dict):
+        return (*keys, "values" if isinstance(parsed.data, list) else "value"), parsed.data
+    return keys, parsed.data
+
+
+def _set(data: dict[str, Any], keys: Keys, value: Any, place: str) -> None:
+    inner = data
+    for depth, key in enumerate(keys[:-1]):
+        inner = inner.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise _refused(place, f"{'.'.join(map(str, keys[: depth + 1]))} has no keys of its own")
+    if keys[0] == "parameters" and len(keys) == 3 and keys[2] in _WHOLE:
+        for key in set(inner) - {"when"}:
+            del inner[key]
+    inner[keys[-1]] = value
+
+
+def _refused(place: str, message: str) -> ConfigError:
+    return ConfigError([Problem(message=message, place=place)])

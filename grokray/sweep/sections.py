@@ -1,0 +1,111 @@
+"""The sections of a sweep's file apart from its parameters: one small frozen model each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS, Goal
+from grokray.sweep.parameters import fault
+
+
+def _whole(value: Any) -> Any:
+    # 1e5 is a float in YAML, and a natural way to write a number of steps.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _metric_name(value: Any) -> Any:
+    return ALIASES.get(value, value) if isinstance(value, str) else value
+
+
+def _seeds(value: Any) -> Any:
+    value = _whole(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= MAX_SEEDS:
+            raise fault(None, f"must be a list of seeds, or how many: 1 to {MAX_SEEDS}")
+        return tuple(range(value))
+    if not isinstance(value, list | tuple) or not 1 <= len(value) <= MAX_SEEDS:
+        raise fault(None, f"must be a list of 1 to {MAX_SEEDS} seeds, or how many")
+    if len({repr(seed) for seed in value}) < len(value):
+        raise fault(None, "must hold each seed once")
+    return tuple(value)
+
+
+MAX_SEEDS = 10_000
+Whole = Annotated[int, BeforeValidator(_whole)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_seeds)]
+MetricName = Annotated[
+    Literal[tuple(METRICS)],  # pyright: ignore[reportInvalidTypeForm]
+    BeforeValidator(_metric_name),
+]
+CurveMetric = Annotated[
+    Literal[tuple(CURVE_METRICS)],  # pyright: ignore[reportInvalidTypeForm]
+    BeforeValidator(_metric_name),
+]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Metric(Section):
+    """What the search aims at. For grid and random it only orders the summary."""
+
+    name: MetricName = Field(default="grok_step", description="The metric.")
+    goal: Goal = Field(
+        default_factory=lambda data: METRICS.get(data.get("name", ""), "minimize"),
+        description="Which way is better; by default as the metric has it.",
+    )
+
+
+class TrialSection(Section):
+    """How every trial is measured, kept and retried."""
+
+    eval_interval: Whole = Field(default=100, ge=1, description="Training steps between two measurements.")
+    sustain: Whole = Field(default=3, ge=1, description="Consecutive measurements that make a grok_step.")
+    threshold: float = Field(default=0.99, gt=0, le=1, description="Accuracy (exact match) that counts as grokked.")
+    continue_training: bool = Field(default=False, description="Train on to num_steps after grokking.")
+    checkpoint_interval: Whole = Field(default=1000, ge=1, description="Training steps between two checkpoints.")
+    retries: Whole = Field(default=3, ge=0, le=1000, description="How often a failed trial is tried again.")
+    keep_checkpoints: bool = Field(default=False, description="Keep the last checkpoint of a trial that has ended.")
+
+
+# The fields of `trial` that say what a trial is, and so belong to its TrialConfig.
+DEFINING = ("eval_interval", "sustain", "threshold", "continue_training")
+
+
+class Fifo(Section):
+    """Every trial runs to its own end."""
+
+    type: Literal["fifo"] = Field(default="fifo", description="fifo: no trial is stopped early.")
+
+
+class Asha(Section):
+    """Stops trials that are behind at a rung: grace_period, grace_period·reduction_factor, …, in training steps."""
+
+    type: Literal["asha"] = Field(description="asha: the worse trials are stopped early.")
+    grace_period: Whole = Field(ge=1, description="Training steps before a trial may be stopped.")
+    reduction_factor: Whole = Field(default=3, ge=2, le=1000, description="One of so many goes on at each rung.")
+    metric: CurveMetric = Field(default="heldout_exact_match", description="What trials are compared by.")
+
+    @property
+    def goal(self) -> Goal:
+        return METRICS[self.metric]
+
+
+Scheduler = Annotated[Fifo | Asha, Field(discriminator="type")]
+
+
+class Resources(Section):
+    """What one trial takes: fractions of a CPU core and of a GPU; whole numbers above 1 for `execution: process`."""
+
+    cpu: float = Field(gt=0, description="CPU cores for one trial; 0.05 if fused, 1 if process.")
+    gpu: float = Field(default=0.0, ge=0, description="GPUs for one trial; 0.02 seats 50 trials on each GPU.")
+
+
+class Tracking(Section):
+    wandb: Literal["disabled", "minimal", "maximal", "offline", "online"] = Field(
+        default="disabled", description="What is sent to Weights & Biases."
+    )

@@ -1,0 +1,125 @@
+"""What a W&B sweep file says in other words than grokray, put into grokray's, with a note on each thing.
+
+The original's own sweep file is read as it is: W&B's keys that mean nothing here are left out, lists under `value`
+are taken as `values`, and what is no parameter of a trial (`device`, `seed`, …) goes where it belongs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from grokray.sweep.rules import Fault
+from grokray.sweep.yaml_text import Keys
+
+WANDB_KEYS = ("project", "program", "entity", "description", "command", "run_cap", "early_terminate")
+
+
+@dataclass
+class Translation:
+    """`moved` says where a key stood in the file, for the places of errors."""
+
+    data: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    moved: dict[Keys, Keys] = field(default_factory=dict)
+
+    def origin(self, keys: Keys) -> Keys:
+        """Where these keys of the translated data stood in the file."""
+        for length in range(len(keys), 0, -1):
+            if keys[:length] in self.moved:
+                return (*self.moved[keys[:length]], *keys[length:])
+        return keys
+
+
+def translate(data: dict[str, Any]) -> Translation:
+    """Never fails: what cannot be translated is left for validation, or is among the faults."""
+    done = Translation(data=dict(data))
+    _drop_wandb_keys(done)
+    if done.data.get("method") == "bayes":
+        done.notes.append("method: bayes is taken as tpe")
+    if isinstance(done.data.get("parameters"), dict):
+        done.data["parameters"] = dict(done.data["parameters"])
+        for name in list(done.data["parameters"]):
+            _spell_list(done, name)
+        _move(done, "device", "device")
+        _move(done, "wandb_tracking", "tracking")
+        _move_seeds(done)
+        _drop_multitask(done)
+    if done.notes:
+        kept = done.data.get("notes", [])
+        done.data["notes"] = kept + [n for n in done.notes if n not in kept] if isinstance(kept, list) else kept
+    return done
+
+
+def _drop_wandb_keys(done: Translation) -> None:
+    ignored = [key for key in WANDB_KEYS[:5] if key in done.data]
+    for key in ignored:
+        del done.data[key]
+    if ignored:
+        done.notes.append(f"{', '.join(ignored)}: ignored")
+    if "run_cap" in done.data:
+        cap = done.data.pop("run_cap")
+        if "num_trials" in done.data:
+            done.notes.append("run_cap: ignored beside num_trials")
+        else:
+            done.data["num_trials"] = cap
+            done.moved["num_trials",] = ("run_cap",)
+            done.notes.append("run_cap is taken as num_trials")
+    if "early_terminate" in done.data:
+        del done.data["early_terminate"]
+        done.notes.append("early_terminate: ignored; early stopping is asked for under scheduler, as type: asha")
+
+
+def _spell_list(done: Translation, name: str) -> None:
+    spec = done.data["parameters"][name]
+    if not isinstance(spec, dict) or "values" in spec:
+        return
+    done.moved["parameters", name, "values"] = ("parameters", name, "value")
+    if isinstance(spec.get("value"), list):
+        rest = {k: v for k, v in spec.items() if k != "value" and (k, v) != ("distribution", "constant")}
+        done.data["parameters"][name] = {"values": spec["value"], **rest}
+        done.notes.append(f"parameters.{name}.value is a list, and is taken as values")
+
+
+def _move(done: Translation, name: str, section: str) -> None:
+    """A parameter with one value that is the sweep's, not the trial's."""
+    values = _take(done, name, section)
+    if values is None:
+        return
+    if len(values) != 1:
+        done.faults.append((("parameters", name), f"{name} must have one value: it is the same for the whole sweep"))
+        return
+    done.data[section] = {"wandb": values[0]} if section == "tracking" else values[0]
+    done.moved[section,] = ("parameters", name)
+    done.notes.append(f"parameters.{name} is taken as {section}")
+
+
+def _move_seeds(done: Translation) -> None:
+    values = _take(done, "seed", "seeds")
+    if values is not None:
+        done.data["seeds"] = values
+        done.moved["seeds",] = ("parameters", "seed")
+        done.notes.append("parameters.seed is taken as seeds")
+
+
+def _drop_multitask(done: Translation) -> None:
+    values = _take(done, "multitask", None)
+    if values not in (None, [False]):
+        done.faults.append((("parameters", "multitask"), "multitask must be false: it is not supported yet"))
+
+
+def _take(done: Translation, name: str, section: str | None) -> list[Any] | None:
+    """Remove the parameter and give its values; None if it is not there or has no listed values."""
+    spec = done.data["parameters"].pop(name, None)
+    if spec is None:
+        return None
+    if section in done.data:
+        message = f"{name} stands under parameters and as {section}, but must be in one place"
+        done.faults.append((("parameters", name), message))
+        return None
+    values = spec.get("values", [spec["value"]] if "value" in spec else None) if isinstance(spec, dict) else None
+    if not isinstance(values, list) or set(spec) - {"value", "values", "distribution"}:
+        done.faults.append((("parameters", name), f"{name} must have value or values, and nothing else"))
+        return None
+    return values

@@ -1,0 +1,41 @@
+"""How large a task is, known from its parameters alone: pairs, values, tokens. Needs no torch."""
+
+from __future__ import annotations
+
+from grokray.tasks.operations import Operation
+
+# Bounds on what one trial may ask for: such a table takes about 2 GB in base 2, and a wider output layer than this
+# would outweigh the transformer under it.
+ROW_LIMIT = 4_000_000
+VOCABULARY_LIMIT = 8_192
+# Kept for all tasks of a base, so that they share a shape: sign, operator, equals, end, padding.
+SEQUENCE_MARKS = 5
+
+
+def pair_count(operation: Operation, limit: int) -> int:
+    """Pairs (x, y) with 0 ≤ x < limit and y_min ≤ y < limit: 9,312 for `x/y_mod` below 97."""
+    return limit * (limit - operation.y_min)
+
+
+def training_count(pairs: int, training_fraction: float) -> int:
+    """Pairs trained on, rounded down: 28.999999999999996, which is 0.29 · 100 in binary, counts as 29."""
+    return int(pairs * training_fraction + 1e-9)
+
+
+def value_range(operation: Operation, modulus: int | None, limit: int) -> tuple[int, int]:
+    """The least and the greatest number that an operand or an answer can be, operands below `limit`.
+
+    For a modular operation (0, modulus − 1) whatever the limit; for `x-y` below 97, (−96, 96).
+    """
+    if modulus is not None:
+        return 0, modulus - 1
+    lowest, highest = operation.plain_range(limit)
+    return min(lowest, 0), max(highest, limit - 1)
+
+
+def vocabulary_size(operation: Operation, modulus: int | None, limit: int, base: int | None) -> int:
+    """Tokens of a task: digits and marks in a base; else one for each value, the operator and the equals sign."""
+    if base is not None:
+        return base + SEQUENCE_MARKS
+    lowest, highest = value_range(operation, modulus, limit)
+    return highest - lowest + 1 + 2

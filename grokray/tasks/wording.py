@@ -1,0 +1,69 @@
+"""Faults of parameters as sentences with value and rule: "training_fraction is 1.2, but must be less than 1"."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from grokray.errors import Problem
+
+
+def problem_of(error: Mapping[str, Any], parameters: Collection[str]) -> Problem:
+    """One entry of pydantic's `ValidationError.errors()`; `parameters` are the names to suggest for an unknown one."""
+    if not error["loc"]:  # of the whole trial, in words of our own
+        return Problem(message=str(error["msg"]).removeprefix("Value error, "))
+    name = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        return unknown_parameter(name, parameters)
+    return Problem(field=name, message=f"{name} is {show(error['input'])}, but {_rule(error)}")
+
+
+def unknown_parameter(name: str, parameters: Collection[str]) -> Problem:
+    return Problem(field=name, message=f"{name} is not a parameter{nearest(name, parameters)}")
+
+
+def nearest(name: str, names: Collection[str]) -> str:
+    """`; the nearest is learning_rate`, or nothing where no name is near."""
+    found = get_close_matches(name, names, n=1)
+    return f"; the nearest is {found[0]}" if found else ""
+
+
+def show(value: Any) -> str:
+    """A value as it would be written in YAML, cut where it is long."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _rule(error: Mapping[str, Any]) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in _COMPARISONS:
+        comparison, key = _COMPARISONS[kind]
+        return f"must be {comparison} {_short(context[key])}"
+    if kind == "literal_error":
+        return f"must be one of {context['expected']}"
+    return _RULES.get(kind, str(error["msg"]))
+
+
+def _short(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) else str(bound)
+
+
+_COMPARISONS = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+_RULES = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be finite",
+    "bool_type": "must be true or false",
+    "string_type": "must be a text",
+}

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from grokray.engine.checkpoint import from_bytes, to_bytes
+from grokray.engine.engine import Engine
+from grokray.errors import CheckpointError
+from tests.engine.conftest import alone, curve, run, small
+
+FIVE = [
+    {"learning_rate": 1e-3, "weight_decay": 0.0, "dropout": 0.0, "training_fraction": 0.5},
+    {"learning_rate": 3e-3, "weight_decay": 1.0, "dropout": 0.2, "training_fraction": 0.4},
+    {"learning_rate": 1e-2, "weight_decay": 0.3, "dropout": 0.0, "training_fraction": 0.7, "seed": 4},
+    {"learning_rate": 5e-4, "weight_decay": 3.0, "dropout": 0.5, "training_fraction": 0.3, "order_seed": 9},
+    {"learning_rate": 2e-3, "weight_decay": 0.1, "dropout": 0.1, "training_fraction": 0.6, "init_seed": 7},
+]
+SEQUENCE = {"operation": "x+y", "modulus": None, "operand_limit": 10, "task_type": "sequence", "base": 3}
+
+
+def configs(**changes):
+    return [small(**(five | changes)) for five in FIVE]
+
+
+def assert_same(a, b, tolerance):
+    assert [step for step, _ in a] == [step for step, _ in b]
+    for (_, x), (_, y) in zip(a, b, strict=True):
+        assert x.keys() == y.keys()
+        for name in x:
+            assert math.isclose(x[name], y[name], rel_tol=tolerance, abs_tol=tolerance), name
+
+
+@pytest.mark.parametrize("norm", ["pre", "post", "input"])
+def test_five_stacked_trials_equal_the_same_trials_alone(norm):
+    trials = configs(dtype="float64", num_steps=200, eval_interval=50, norm=norm)
+    engine = Engine()
+    for i, config in enumerate(trials):
+        engine.join(str(i), config)
+    together = run(engine)
+    for i, config in enumerate(trials):
+        assert_same(curve(together[str(i)]), curve(alone(config)), 1e-9)
+
+
+@pytest.mark.parametrize("changes", [{}, SEQUENCE], ids=["classification", "sequence"])
+def test_float32_curves_are_bit_identical_alone_and_in_company(changes):
+    trials = [small(**(five | changes)) for five in FIVE]
+    engine = Engine()
+    for i, config in enumerate(trials):
+        engine.join(str(i), config)
+    together = run(engine)
+    for i, config in enumerate(trials):
+        assert curve(together[str(i)]) == curve(alone(config))
+
+
+def test_neighbours_that_join_leave_park_or_diverge_are_not_felt():
+    watched = small(dropout=0.2, num_steps=200)
+    engine = Engine()
+    engine.join("wild", small(learning_rate=10.0, weight_decay=0.0, seed=3, num_steps=200))
+    engine.join("watched", watched)
+    engine.join("parked", small(seed=5, num_steps=200))
+    seen, diverged, turn = [], [], 0
+    while "watched" in engine.trials:
+        for m in engine.next():
+            seen += [m] if m.trial == "watched" else []
+            diverged += [m] if m.outcome == "diverged" else []
+        turn += 1
+        if turn == 1:
+            engine.park("parked")
+            engine.join("late", small(seed=6, training_fraction=0.9, num_steps=200))
+            engine.join("other shape", small(dim_model=32, num_steps=40))
+        if turn == 3:
+            engine.leave("late")
+            engine.unpark("parked")
+    assert curve(seen) == curve(alone(watched))
+    assert len(seen) == 10
+
+
+def test_a_trial_with_an_infinite_loss_ends_as_diverged_and_spares_the_rest():
+    engine = Engine()
+    engine.join("fine", small())
+    engine.join("broken", small(seed=1))
+    stack = engine._where["broken"]
+    stack.slots.parameters[stack.slot("broken")] = float("inf")
+    curves = run(engine)
+    assert curves["broken"][-1].outcome == "diverged"
+    assert curves["broken"][-1].step == 20
+    assert curves["broken"][-1].events["diverged"]
+    assert curve(curves["fine"]) == curve(alone(small()))
+
+
+@pytest.mark.parametrize("changes", [{}, SEQUENCE, {"curriculum": "ordered"}], ids=["plain", "sequence", "ordered"])
+def test_save_and_restore_into_another_slot_of_another_engine(changes):
+    config = small(**({"dropout": 0.3, "num_steps": 100} | changes))
+    first, second = Engine(), Engine()
+    first.join("moved", config)
+    head = first.next() + first.next()
+    data, digest = to_bytes(first.save("moved"))
+    for i in range(3):
+        second.join(f"neighbour {i}", small(**({"seed": i + 1} | changes)))
+    second.restore("moved", config, from_bytes(data, digest))
+    tail = run(second)["moved"]
+    whole = alone(config)
+    assert curve(head + tail) == curve(whole)
+    assert tail[-1].events == whole[-1].events
+    assert tail[-1].outcome == whole[-1].outcome
+    assert tail[-1].wall_time_s > head[-1].wall_time_s
+
+
+def test_parked_trials_do_not_train():
+    engine = Engine()
+    engine.join("a", small())
+    engine.next()
+    engine.park("a")
+    assert engine.next() == []
+    assert engine.save("a").step == 20
+    engine.unpark("a")
+    assert engine.next()[0].step == 40
+
+
+def test_ends_at_the_budget_even_between_evaluations():
+    measurements = alone(small(num_steps=50))
+    assert [m.step for m in measurements] == [20, 40, 50]
+    assert [m.outcome for m in measurements] == [None, None, "budget"]
+
+
+def test_ends_when_grokking_is_sustained_and_goes_on_if_asked():
+    easy = {"operation": "xy_avg", "modulus": None, "operand_limit": 11, "threshold": 0.05, "sustain": 2}
+    easy |= {"training_fraction": 0.8, "num_steps": 400}
+    measurements = alone(small(**easy))
+    last = measurements[-1]
+    assert last.outcome == "grokked"
+    assert last.events["grok_step"] == last.step - 20
+    longer = alone(small(**easy, continue_training=True))
+    assert longer[-1].step == 400 > last.step
+    assert longer[-1].outcome == "grokked"
+    assert curve(longer)[: len(measurements)] == curve(measurements)
+
+
+def test_a_small_task_memorizes_then_groks():
+    config = small(modulus=23, operation="x/y_mod", dim_model=48, num_layers=1, num_heads=2, batch_size=128)
+    config = config.model_copy(update={"training_fraction": 0.7, "num_steps": 2000, "eval_interval": 50})
+    measurements = alone(config)
+    events = measurements[-1].events
+    assert measurements[-1].outcome == "grokked"
+    assert events["memorization_step"] < events["grok_step"]
+    assert measurements[0].metrics["heldout_exact_match"] < 0.5
+
+
+def test_different_tasks_of_one_shape_share_a_stack():
+    engine = Engine()
+    engine.join("sum", small())
+    engine.join("difference", small(operation="x-y_mod"))
+    assert len(engine._stacks) == 1
+    curves = run(engine)
+    assert curve(curves["difference"]) == curve(alone(small(operation="x-y_mod")))
+
+
+def test_another_trials_checkpoint_is_refused():
+    engine = Engine()
+    engine.join("a", small())
+    engine.next()
+    with pytest.raises(CheckpointError, match="belongs to trial"):
+        Engine().restore("b", small(seed=1), engine.save("a"))
+
+
+def test_a_damaged_checkpoint_is_refused():
+    engine = Engine()
+    engine.join("a", small())
+    engine.next()
+    data, digest = to_bytes(engine.save("a"))
+    flipped = data[:2000] + bytes([data[2000] ^ 1]) + data[2001:]
+    with pytest.raises(CheckpointError, match="damaged"):
+        from_bytes(flipped, digest)
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        from_bytes(data[:1000])
+
+
+def test_greatest_match_with_one_and_two_threads():
+    one = curve(alone(small(dropout=0.1)))
+    torch.set_num_threads(2)
+    assert curve(alone(small(dropout=0.1))) == one

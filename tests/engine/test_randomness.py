@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import torch
+
+from grokray.engine.randomness import dropout_key, dropout_mask, epoch_order, generator
+
+
+def mask(seeds, steps, rates, n=4096):
+    keys = torch.stack([dropout_key(s) for s in seeds])
+    return dropout_mask(
+        n, keys, torch.tensor(steps, dtype=torch.int32), torch.tensor(rates, dtype=torch.float64), torch.float64
+    )
+
+
+def test_dropout_depends_on_seed_and_step_and_not_on_the_slot():
+    together = mask([1, 2, 3], [5, 5, 7], [0.3, 0.3, 0.3])
+    torch.testing.assert_close(mask([2], [5], [0.3])[0], together[1], rtol=0, atol=0)
+    torch.testing.assert_close(mask([3, 2], [7, 5], [0.3, 0.3])[0], together[2], rtol=0, atol=0)
+    assert not torch.equal(together[0], together[1])
+    assert not torch.equal(mask([1], [6], [0.3])[0], together[0])
+
+
+def test_dropout_keeps_the_right_share_and_the_mean():
+    for rate in (0.0, 0.1, 0.5, 0.9):
+        m = mask([11], [3], [rate], n=200_000)[0]
+        assert abs((m == 0).double().mean().item() - rate) < 0.005
+        assert abs(m.mean().item() - 1) < 0.02
+    assert torch.equal(mask([11], [3], [0.0])[0], torch.ones(4096, dtype=torch.float64))
+
+
+def test_dropout_is_independent_between_steps_and_elements():
+    m = torch.stack([mask([5], [t], [0.5], n=20_000)[0] for t in range(8)]) > 0
+    for a in range(8):
+        for b in range(a):
+            assert abs((m[a] == m[b]).double().mean().item() - 0.5) < 0.02
+        assert abs((m[a][1:] == m[a][:-1]).double().mean().item() - 0.5) < 0.02
+
+
+def test_epoch_orders_are_permutations_that_differ_by_epoch_and_seed():
+    assert epoch_order(1, 0, 50).sort().values.tolist() == list(range(50))
+    assert not torch.equal(epoch_order(1, 0, 50), epoch_order(1, 1, 50))
+    assert not torch.equal(epoch_order(1, 0, 50), epoch_order(2, 0, 50))
+    assert torch.equal(epoch_order(1, 3, 50), epoch_order(1, 3, 50))
+
+
+def test_purposes_of_one_seed_are_unrelated():
+    draws = {p: torch.rand(4, generator=generator(0, p)).tolist() for p in ("init", "order", "dropout")}
+    assert len({tuple(d) for d in draws.values()}) == 3
