@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -50,7 +51,7 @@ def collect(folder: SweepFolder, state: SweepState | None = None, *, part_rows: 
     start of its hash in its name, so that a reader, or a crash at any moment, finds the old set or the new one.
     Raises FolderBusy while another process collects, FolderError if the folder cannot be written.
     """
-    with hold(folder.store, f"{CURVES}/.lock", what="the tables"):
+    with hold(folder.store, f"{CURVES}/.lock", what="the manifest"):
         state = folder.state() if state is None else state
         reader = JournalReader(folder.store)
         curves = [
@@ -83,9 +84,9 @@ def read_curves(folder: SweepFolder, trial_ids: list[str] | None = None) -> pa.T
     if trial_ids is not None:
         trials = read_trials(folder)
         ids = pa.array(trial_ids, pa.string())
-        known = trials.filter(pa.compute.is_in(trials["trial_id"], value_set=ids))
+        indices = trials.filter(pc.field("trial_id").isin(ids))["trial_index"].combine_chunks()
         # The index too: the files are sorted by it, so most of them need not be read.
-        chosen = ds.field("trial_index").isin(known["trial_index"].to_pylist()) & ds.field("trial_id").isin(ids)
+        chosen = pc.field("trial_index").isin(indices) & pc.field("trial_id").isin(ids)
     return _read(folder, f"{CURVES}/", CURVES_SCHEMA, chosen)
 
 
@@ -103,11 +104,11 @@ def read_manifest(folder: SweepFolder) -> dict:
     return manifest
 
 
-def _read(folder: SweepFolder, prefix: str, schema: pa.Schema, chosen: ds.Expression | None = None) -> pa.Table:
+def _read(folder: SweepFolder, prefix: str, schema: pa.Schema, chosen: pc.Expression | None = None) -> pa.Table:
     for attempt in range(_READ_ATTEMPTS):
         names = [file["name"] for file in read_manifest(folder)["files"] if file["name"].startswith(prefix)]
         try:
-            return _dataset(folder, names, schema).to_table(filter=chosen).replace_schema_metadata(schema.metadata)
+            return _dataset(folder, names).to_table(filter=chosen).replace_schema_metadata(schema.metadata)
         except FileNotFoundError as error:
             # A collect may have replaced the files since the manifest was read.
             if attempt == _READ_ATTEMPTS - 1:
@@ -118,11 +119,10 @@ def _read(folder: SweepFolder, prefix: str, schema: pa.Schema, chosen: ds.Expres
     raise AssertionError("unreachable")
 
 
-def _dataset(folder: SweepFolder, names: list[str], schema: pa.Schema) -> ds.Dataset:
+def _dataset(folder: SweepFolder, names: list[str]) -> ds.Dataset:
+    # A flipped bit raises instead of being read as a number.
     checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     parquet = ds.ParquetFileFormat(default_fragment_scan_options=checked)
-    if not names:
-        return ds.dataset(pa.table({name: [] for name in schema.names}, schema=schema))
     paths = [folder.store.path(name) for name in names]
     return ds.dataset(paths, filesystem=folder.store.filesystem, format=parquet)
 

@@ -147,8 +147,8 @@ def _refuse_other(store: Store, was: Mapping[str, Any], now: Mapping[str, Any]) 
     ]
     if not lines:
         return
-    more = len(lines) - _LINES
-    lines = [*lines[:_LINES], f"and {more} more"] if more > 0 else lines
+    if len(lines) > _LINES:
+        lines = [*lines[: _LINES - 1], f"and {len(lines) - _LINES + 1} more"]
     text = "\n".join(f"  {line}" for line in lines)
     raise FolderError(f"{store} holds a sweep of another search space:\n{text}", hint="choose another folder")
 

@@ -180,9 +180,9 @@ def _parse(line: bytes) -> Any:
 
 def _fault(event: Any) -> str | None:
     """What is wrong with an event. An event of a kind that only a later version knows is sound."""
-    if not isinstance(event, dict) or "event" not in event:
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         return "it is no event"
-    for field in REQUIRED.get(event["event"], ()) if isinstance(event["event"], str) else ("event",):
+    for field in REQUIRED.get(event["event"], ()):
         value = event.get(field)
         expected = _TYPES.get(field)
         if expected is not None and not isinstance(value, expected):

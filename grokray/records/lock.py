@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -119,9 +119,10 @@ def _advisory(store: Store, name: str, holder: Holder, subject: str) -> Iterator
     finally:
         released.set()
         refresher.join()
-        current = _holder(store, name)
-        if current is not None and current.token == holder.token:
-            store.delete(name)
+        with suppress(FolderError):  # the lock grows stale by itself
+            current = _holder(store, name)
+            if current is not None and current.token == holder.token:
+                store.delete(name)
 
 
 def _refuse_if_held(store: Store, name: str, holder: Holder, subject: str) -> None:
@@ -143,9 +144,11 @@ def _refresh(store: Store, name: str, holder: Holder, released: threading.Event)
 
 
 def _holder(store: Store, name: str) -> Holder | None:
+    if not store.exists(name):
+        return None
     try:
         return Holder(**json.loads(store.read_bytes(name)))
-    except (FolderError, ValueError, TypeError):  # none yet, or being written
+    except (ValueError, TypeError):  # being written at this moment
         return None
 
 

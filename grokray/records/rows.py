@@ -62,8 +62,8 @@ def number(value: Any) -> float | None:
 def _censor_reason(trial: TrialState) -> str:
     if trial.outcome is None:
         return "running"
-    # "grokked" without a grok_step: its last measurement is not read yet, or its line was damaged.
-    return "running" if trial.outcome == "grokked" else trial.outcome
+    # "grokked" without a grok_step: the line that had it was damaged, so observation stopped before it.
+    return "stopped" if trial.outcome == "grokked" else trial.outcome
 
 
 def _batches(state: SweepState) -> Iterator[pa.RecordBatch]:

@@ -129,11 +129,12 @@ class SweepState:
             return
         if trial.index is not None and trial.configuration is not None:
             self._configuration(trial.configuration).trial_ids.remove(trial.trial_id)
-        trial.index, trial.configuration, trial.seed = event["index"], event["configuration"], event.get("seed")
+        index: int = event["index"]
+        trial.index, trial.configuration, trial.seed = index, event["configuration"], event.get("seed")
         trial.config = _interned(event["config"])
+        self._trials_sorted &= index > self._highest_index
+        self._highest_index = max(self._highest_index, index)
         self._trials[trial.trial_id] = trial
-        self._trials_sorted &= trial.index > self._highest_index
-        self._highest_index = max(self._highest_index, trial.index)
         ids = self._configuration(event["configuration"]).trial_ids
         ids.append(trial.trial_id)
         ids.sort(key=lambda trial_id: (_index(self._mentioned[trial_id]), trial_id))

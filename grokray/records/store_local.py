@@ -110,22 +110,28 @@ class LocalAppend:
 
     def __init__(self, path: str, shown: str) -> None:
         self._shown = shown
-        self._file = open(path, "ab", buffering=0)
+        self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
 
     def write(self, data: bytes) -> None:
         rest = memoryview(data)
         with as_folder_error("write", self._shown):
             while rest:
-                rest = rest[self._file.write(rest) :]
+                rest = rest[os.write(self._open(), rest) :]
 
     def flush(self) -> None:
         with as_folder_error("write", self._shown):
-            os.fsync(self._file.fileno())
+            os.fsync(self._open())
 
     def close(self) -> None:
-        if not self._file.closed:
+        if self._descriptor is not None:
             self.flush()
-            self._file.close()
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            raise ValueError(f"{self._shown} is closed")
+        return self._descriptor
 
 
 def _walk(folder: str) -> Iterator[tuple[str, int]]:

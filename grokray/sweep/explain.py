@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.parameters import Parameter
-from grokray.sweep.rules import Fault, nearest
+from grokray.sweep.grammar import PARAMETER_KEYS, nearest
+from grokray.sweep.rules import Fault
 from grokray.sweep.sections import Asha, Fifo, Metric, Resources, Tracking, TrialSection
 from grokray.sweep.translate import WANDB_KEYS
 
@@ -23,7 +23,7 @@ def explain(error: ValidationError, data: dict[str, Any]) -> list[Fault]:
     for detail in error.errors():
         if detail["type"] == "grokray_faults":
             faults.extend(detail.get("ctx", {})["faults"])
-        else:
+        elif detail["type"] != "default_factory_not_called":  # follows from another fault
             faults.append(_fault(detail, data))
     return faults
 
@@ -57,6 +57,10 @@ def _fault(detail: ErrorDetails, data: dict[str, Any]) -> Fault:
         rule = f"must be {context['expected']}{nearest(detail['input'], options)}"
     elif kind == "string_pattern_mismatch":
         rule = "must be 1 to 100 letters, digits, spaces or any of _ . + -"
+    elif kind == "too_short":
+        rule = "must not be empty"
+    elif kind in ("model_type", "dict_type", "model_attributes_type"):
+        rule = "must be a mapping, such as {key: value}"
     else:
         rule = context["rule"] if kind == "grokray" else _rule(detail["msg"])
     value = _at(data, keys, detail["input"])
@@ -76,9 +80,9 @@ def _keys(detail: ErrorDetails, data: dict[str, Any]) -> tuple[str | int, ...]:
 
 def _at(data: Any, keys: tuple[str | int, ...], default: Any) -> Any:
     for key in keys:
-        if isinstance(data, dict) and key in data or isinstance(data, list) and key in range(len(data)):
+        try:
             data = data[key]
-        else:
+        except (KeyError, IndexError, TypeError):
             return default
     return data
 
@@ -87,7 +91,7 @@ def _valid_keys(keys: tuple[str | int, ...], data: dict[str, Any]) -> list[str]:
     if len(keys) == 1:
         return [*SweepConfig.model_fields, *WANDB_KEYS]
     if keys[0] == "parameters":
-        return [*Parameter.model_fields, "value"]
+        return list(PARAMETER_KEYS)
     if keys[0] == "scheduler":
         return list((Asha if data["scheduler"].get("type") == "asha" else Fifo).model_fields)
     return list(SECTIONS[str(keys[0])].model_fields)
@@ -111,8 +115,6 @@ _WORDS = {
     "Input should be a valid number": "must be a number",
     "Input should be a valid string": "must be a text",
     "Input should be a valid boolean": "must be true or false",
-    "Input should be a valid dictionary or instance of": "must be a mapping of",
-    "Input should be a valid dictionary": "must be a mapping",
     "Input should be a valid tuple": "must be a list",
     "Input should be": "must be",
     "greater than or equal to": "at least",

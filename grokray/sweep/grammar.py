@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from grokray.sweep.multiples import Scalar, multiples_within
@@ -30,6 +32,7 @@ KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "q_normal": ((), ("mu", "sigma", "min", "max", "q")),
     "q_log_normal": ((), ("mu", "sigma", "min", "max", "q")),
 }
+PARAMETER_KEYS = ("value", "values", "probabilities", "distribution", "min", "max", "mu", "sigma", "q", "when")
 MAX_MULTIPLES = 2**53  # as many as a floating-point quantile can tell apart
 EXPONENT_LIMIT = 700  # e to the power of more than 709 is no floating-point number
 
@@ -37,6 +40,23 @@ EXPONENT_LIMIT = 700  # e to the power of more than 709 is no floating-point num
 def fault(key: str | None, rule: str) -> PydanticCustomError:
     """A fault of one key of the value being validated; `rule` reads on from "<key> is <value>, but "."""
     return PydanticCustomError("grokray", "{rule}", {"key": key, "rule": rule})
+
+
+def nearest(name: object, names: Collection[str]) -> str:
+    """The end of a sentence that offers the most similar of the names, or nothing."""
+    found = get_close_matches(str(name), names, n=1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def one_of(names: Collection[str]) -> BeforeValidator:
+    """Validates that a value is one of the names."""
+
+    def validate(value: Any) -> str:
+        if isinstance(value, str) and value in names:
+            return value
+        raise fault(None, f"must be one of {', '.join(names)}{nearest(value, names)}")
+
+    return BeforeValidator(validate)
 
 
 def spell_out(spec: Any) -> Any:
@@ -64,6 +84,9 @@ def _guess(spec: dict[str, Any]) -> str:
     if "min" in spec or "max" in spec:
         ends = [spec[k] for k in ("min", "max") if k in spec]
         return "int_uniform" if all(isinstance(end, int) for end in ends) else "uniform"
+    for key in spec:
+        if key not in PARAMETER_KEYS:
+            raise fault(key, f"is no key of a parameter{nearest(key, PARAMETER_KEYS)}")
     raise fault(None, "must have value, values, min and max, or a distribution")
 
 
@@ -111,18 +134,22 @@ def _check_range(p: Parameter) -> None:
                 raise fault(key, "must be a whole number for the distribution int_uniform")
     if p.min is not None and p.max is not None and p.min >= p.max:
         raise fault("min", f"must be below max, which is {p.max}")
-    if p.q is not None and p.q <= 0:
-        raise fault("q", "must be above 0")
-    if p.sigma is not None and p.sigma <= 0:
-        raise fault("sigma", "must be above 0")
-    if p.distribution.endswith("log_uniform_values") and p.min <= 0:
-        raise fault("min", f"must be above 0 for the distribution {p.distribution}")
-    if p.distribution.endswith("log_uniform") and max(abs(p.min), abs(p.max)) > EXPONENT_LIMIT:
-        raise fault("max", f"must be within ±{EXPONENT_LIMIT}: it is an exponent; log_uniform_values takes values")
-    if p.distribution == "uniform" and math.isinf(float(p.max) - float(p.min)):
-        raise fault("max", "must not be infinitely far above min")
+    for key in ("q", "sigma"):
+        if getattr(p, key) is not None and getattr(p, key) <= 0:
+            raise fault(key, "must be above 0")
+    if "uniform" in p.distribution:
+        _check_ends(p.distribution, p.min, p.max)
     if p.distribution.startswith("q_"):
         _check_multiples(p)
+
+
+def _check_ends(distribution: str, low: Any, high: Any) -> None:
+    if distribution.endswith("log_uniform_values") and low <= 0:
+        raise fault("min", f"must be above 0 for the distribution {distribution}")
+    if distribution.endswith("log_uniform") and max(abs(low), abs(high)) > EXPONENT_LIMIT:
+        raise fault("max", f"must be within ±{EXPONENT_LIMIT}: it is an exponent; log_uniform_values takes values")
+    if distribution == "uniform" and math.isinf(float(high) - float(low)):
+        raise fault("max", "must not be infinitely far above min")
 
 
 def _check_multiples(p: Parameter) -> None:

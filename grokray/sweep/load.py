@@ -20,6 +20,7 @@ from grokray.sweep.overrides import apply_overrides
 from grokray.sweep.rules import Fault
 from grokray.sweep.translate import Translation, translate
 from grokray.sweep.yaml_text import Document, parse_yaml, read_text
+from grokray.tasks.resolve import PARAMETERS
 
 HINT = "The README explains search spaces; `grokray schema` prints their JSON Schema."
 
@@ -63,7 +64,7 @@ def _validate(translation: Translation) -> tuple[SweepConfig | None, list[Fault]
     # What has no fault of its own is validated once more without the rest, so that rules between keys are seen too.
     rest = config or _rest(data, omitted, faults)
     if rest is not None:
-        faults += trial_faults(rest, omitted=omitted)
+        faults += trial_faults(rest, omitted=omitted & {*PARAMETERS})
     return config, faults
 
 
@@ -71,9 +72,9 @@ def _rest(data: dict[str, Any], omitted: frozenset[str], faults: list[Fault]) ->
     """The config without its faulty keys, plausible ones in their place; what the rules say now joins the faults."""
     stand_ins = {"name": "rest", "method": "random"} | ({"num_trials": 1} if "num_trials" in omitted else {})
     kept = {key: value for key, value in data.items() if key not in omitted}
-    parameters = data.get("parameters")
-    if isinstance(parameters, dict):
-        kept["parameters"] = {name: spec for name, spec in parameters.items() if name not in omitted}
+    kept["parameters"] = _sound_parameters(data.get("parameters"), omitted)
+    if not kept["parameters"]:
+        return None
     try:
         return SweepConfig.model_validate({**stand_ins, **kept}, context={"omitted": omitted})
     except ValidationError as error:
@@ -83,18 +84,28 @@ def _rest(data: dict[str, Any], omitted: frozenset[str], faults: list[Fault]) ->
         return _rest(data, more, faults) if more > omitted else None
 
 
+def _sound_parameters(parameters: Any, omitted: frozenset[str]) -> dict[str, Any]:
+    """Those without faults, and without conditions on what has faults."""
+    sound = {n: spec for n, spec in parameters.items() if n not in omitted} if isinstance(parameters, dict) else {}
+    lost = {n for n, spec in sound.items() if isinstance(spec, dict) and set(spec.get("when") or ()) & omitted}
+    return _sound_parameters(sound, omitted | lost) if lost else sound
+
+
 def _faulty_names(faults: list[Fault]) -> frozenset[str]:
     """Top-level keys that have faults, and parameters that have."""
-    return frozenset(
-        str(keys[1] if keys[0] == "parameters" and len(keys) > 1 else keys[0]) for keys, _ in faults if keys
-    )
+    names = set()
+    for (top, *rest), _ in faults:
+        names.add(str(rest[0] if top == "parameters" and rest else top))
+    return frozenset(names)
 
 
 def _problems(faults: list[Fault], translation: Translation, document: Document) -> list[Problem]:
     problems = []
     for keys, message in faults:
         origin = translation.origin(keys)
-        field = str(keys[1]) if keys[0] == "parameters" and len(keys) > 1 else dotted(keys)
+        if any(origin[: len(broken)] == broken[: len(origin)] for broken in document.broken):
+            continue  # it follows from a value that could not be read
+        field = str(keys[1]) if keys[:1] == ("parameters",) and len(keys) > 1 else dotted(keys)
         if origin != keys:
             message = message.replace(dotted(keys), dotted(origin), 1)
         problems.append(Problem(message=message, field=field, place=document.place(origin)))

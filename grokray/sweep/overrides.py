@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from grokray.errors import ConfigError, Problem
-from grokray.sweep.yaml_text import Document, Keys, parse_yaml
+from grokray.sweep.yaml_text import Document, parse_yaml
 
 # Setting one of these says anew what a parameter is: all but its condition goes.
 _WHOLE = ("value", "values")
@@ -36,7 +36,7 @@ def apply_overrides(document: Document, overrides: Sequence[str], num_trials: in
     return replace(document, data=data, places=places, problems=tuple(problems))
 
 
-def _parse(text: str, place: str) -> tuple[Keys, Any]:
+def _parse(text: str, place: str) -> tuple[tuple[str, ...], Any]:
     key, equals, value = text.partition("=")
     keys = tuple(key.strip().split("."))
     if not equals or not all(keys):
@@ -52,12 +52,12 @@ def _parse(text: str, place: str) -> tuple[Keys, Any]:
     return keys, parsed.data
 
 
-def _set(data: dict[str, Any], keys: Keys, value: Any, place: str) -> None:
+def _set(data: dict[str, Any], keys: tuple[str, ...], value: Any, place: str) -> None:
     inner = data
     for depth, key in enumerate(keys[:-1]):
         inner = inner.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise _refused(place, f"{'.'.join(map(str, keys[: depth + 1]))} has no keys of its own")
+            raise _refused(place, f"{'.'.join(keys[: depth + 1])} has no keys of its own")
     if keys[0] == "parameters" and len(keys) == 3 and keys[2] in _WHOLE:
         for key in set(inner) - {"when"}:
             del inner[key]

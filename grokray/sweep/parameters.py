@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from grokray.sweep.distributions import Bell, Choice, Distribution, LogMultiples, Real
-from grokray.sweep.grammar import KEYS, check, ends, fault, spell_out
+from grokray.sweep.grammar import KEYS, check, ends, fault, one_of, spell_out
 from grokray.sweep.multiples import Multiples, Number, Scalar, multiples_within
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _conditions(value: Any) -> Any:
 
 AnyScalar = Annotated[Any, BeforeValidator(_scalar)]
 AnyNumber = Annotated[Any, BeforeValidator(_number)]
-DistributionName = Literal[tuple(KEYS)]  # pyright: ignore[reportInvalidTypeForm]
+DistributionName = Annotated[str, one_of(KEYS)]
 
 
 class Parameter(BaseModel):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from math import prod
 from typing import TYPE_CHECKING
 
 from grokray.sweep import space
-from grokray.sweep.grammar import same
+from grokray.sweep.grammar import nearest, same
 from grokray.sweep.sections import DEFINING
 from grokray.tasks.resolve import PARAMETERS
 
@@ -30,12 +29,6 @@ def faults(config: SweepConfig, *, omitted: frozenset[str]) -> list[Fault]:
         *([] if "method" in omitted else _grid(config)),
         *([] if omitted & {"execution", "resources"} else _resources(config)),
     ]
-
-
-def nearest(name: object, names: list[str]) -> str:
-    """The end of a sentence that offers the most similar of the names, or nothing."""
-    found = get_close_matches(str(name), names, n=1)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def _names(config: SweepConfig) -> Iterator[Fault]:

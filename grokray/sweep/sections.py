@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from grokray.sweep.grammar import fault, one_of
 from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS, Goal
-from grokray.sweep.parameters import fault
 
 
 def _whole(value: Any) -> Any:
@@ -36,14 +36,8 @@ MAX_SEEDS = 10_000
 Whole = Annotated[int, BeforeValidator(_whole)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_seeds)]
-MetricName = Annotated[
-    Literal[tuple(METRICS)],  # pyright: ignore[reportInvalidTypeForm]
-    BeforeValidator(_metric_name),
-]
-CurveMetric = Annotated[
-    Literal[tuple(CURVE_METRICS)],  # pyright: ignore[reportInvalidTypeForm]
-    BeforeValidator(_metric_name),
-]
+MetricName = Annotated[str, one_of(METRICS), BeforeValidator(_metric_name)]
+CurveMetric = Annotated[str, one_of(CURVE_METRICS), BeforeValidator(_metric_name)]
 
 
 class Section(BaseModel):

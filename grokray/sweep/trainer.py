@@ -8,26 +8,16 @@ checkpoints and finishes go to its own part of the journal, where the engine is;
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from grokray.engine.checkpoint import Checkpoint, from_bytes, to_bytes
 from grokray.engine.engine import Engine, Measurement
 from grokray.errors import CheckpointError
-from grokray.records.journal import JournalWriter
+from grokray.records.folder import CHECKPOINTS
+from grokray.records.journal import EVENT_FIELDS, JournalWriter
 from grokray.records.store import Store
 from grokray.trial import TrialConfig
-
-CHECKPOINTS = "checkpoints"
-EVENT_FIELDS = (
-    "memorization_step",
-    "memorization_step_lower",
-    "grok_step",
-    "grok_step_lower",
-    "ungrok_step",
-    "train_phase_step",
-    "heldout_phase_step",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,8 +213,3 @@ def latest_checkpoint(store: Store, trial_id: str) -> Checkpoint | None:
 
 def delete_checkpoints(store: Store, trial_id: str) -> None:
     store.delete_tree(f"{CHECKPOINTS}/{trial_id}")
-
-
-def as_dict(report: Report) -> dict[str, Any]:
-    """Plain values, to go through Ray."""
-    return asdict(report)

@@ -40,8 +40,10 @@ def translate(data: dict[str, Any]) -> Translation:
         done.notes.append("method: bayes is taken as tpe")
     if isinstance(done.data.get("parameters"), dict):
         done.data["parameters"] = dict(done.data["parameters"])
-        for name in list(done.data["parameters"]):
-            _spell_list(done, name)
+        lists = [name for name in done.data["parameters"] if _spell_list(done, name)]
+        if lists:
+            done.notes.append(f"a list under value is taken as values: {', '.join(lists)}")
+        _remark_on_exponents(done)
         _move(done, "device", "device")
         _move(done, "wandb_tracking", "tracking")
         _move_seeds(done)
@@ -71,15 +73,23 @@ def _drop_wandb_keys(done: Translation) -> None:
         done.notes.append("early_terminate: ignored; early stopping is asked for under scheduler, as type: asha")
 
 
-def _spell_list(done: Translation, name: str) -> None:
+def _spell_list(done: Translation, name: str) -> bool:
     spec = done.data["parameters"][name]
     if not isinstance(spec, dict) or "values" in spec:
-        return
+        return False
     done.moved["parameters", name, "values"] = ("parameters", name, "value")
-    if isinstance(spec.get("value"), list):
-        rest = {k: v for k, v in spec.items() if k != "value" and (k, v) != ("distribution", "constant")}
-        done.data["parameters"][name] = {"values": spec["value"], **rest}
-        done.notes.append(f"parameters.{name}.value is a list, and is taken as values")
+    if not isinstance(spec.get("value"), list):
+        return False
+    rest = {k: v for k, v in spec.items() if k != "value" and (k, v) != ("distribution", "constant")}
+    done.data["parameters"][name] = {"values": spec["value"], **rest}
+    return True
+
+
+def _remark_on_exponents(done: Translation) -> None:
+    for name, spec in done.data["parameters"].items():
+        if isinstance(spec, dict) and spec.get("distribution") in ("log_uniform", "q_log_uniform"):
+            instead = f"{spec['distribution']}_values"
+            done.notes.append(f"parameters.{name}: min and max are exponents of e, as in W&B; {instead} takes values")
 
 
 def _move(done: Translation, name: str, section: str) -> None:

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from grokray.errors import ConfigError, Problem
 
@@ -32,6 +33,8 @@ class Document:
     data: Any
     places: dict[Keys, str]
     problems: tuple[Problem, ...] = ()
+    # Keys whose value could not be read; None stands there instead.
+    broken: tuple[Keys, ...] = ()
 
     def place(self, keys: Keys) -> str:
         """Where the keys stand, or the nearest thing around them."""
@@ -65,16 +68,21 @@ def parse_yaml(text: str, source: str) -> Document:
     try:
         _check_limits(text, source)
         node = YAML(typ="safe", pure=True).compose(text)
-        builder = _Builder(source)
-        data = None if node is None else builder.build(node, (), 1)
     except MarkedYAMLError as error:
         raise ConfigError([_syntax_problem(error, source)]) from None
-    except (YAMLError, ValueError, TypeError, AttributeError, NotImplementedError, AssertionError) as error:
-        # Unprintable characters, and what the parser itself stumbles over in malformed text.
-        reason = str(getattr(error, "reason", "")) or "it cannot be parsed"
-        raise ConfigError([Problem(message=f"this is not YAML: {reason}", place=source)]) from None
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        message = f"this is not YAML: the character U+{int(error.character):04X} is not allowed"
+        raise ConfigError([Problem(message=message, place=f"{source}:{line}:1")]) from None
+    except (YAMLError, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
+        # The parser stumbles in many ways over malformed text, such as an impossible escape.
+        raise ConfigError([Problem(message="this is not YAML: it cannot be parsed", place=source)]) from None
+    builder = _Builder(source)
+    data = None if node is None else builder.build(node, (), 1)
     builder.places.setdefault((), f"{source}:1:1")
-    return Document(source=source, data=data, places=builder.places, problems=tuple(builder.problems))
+    return Document(
+        source=source, data=data, places=builder.places, problems=tuple(builder.problems), broken=tuple(builder.broken)
+    )
 
 
 def _refused(path: Path, reason: str) -> ConfigError:
@@ -106,6 +114,7 @@ class _Builder:
     source: str
     places: dict[Keys, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    broken: list[Keys] = field(default_factory=list)
     values: int = 0
 
     def build(self, node: Node, keys: Keys, depth: int) -> Any:
@@ -115,14 +124,15 @@ class _Builder:
         if self.values > MAX_VALUES:
             raise ConfigError([_problem_at(node, self.source, f"aliases stand for more than {MAX_VALUES} values")])
         self.places.setdefault(keys, _place(node, self.source))
-        if not str(node.tag).startswith("tag:yaml.org,2002:"):
+        if str(node.tag) not in _TAGS:
+            self.broken.append(keys)
             self.problems.append(_problem_at(node, self.source, f"the tag {node.tag} is not supported"))
             return None
         if isinstance(node, MappingNode):
             return self._mapping(node, keys, depth)
         if isinstance(node, SequenceNode):
             return [self.build(item, (*keys, i), depth + 1) for i, item in enumerate(node.value)]
-        return self._scalar(node)
+        return self._scalar(node, keys)
 
     def _mapping(self, node: MappingNode, keys: Keys, depth: int) -> dict[str, Any]:
         data: dict[str, Any] = {}
@@ -138,13 +148,13 @@ class _Builder:
                 data[key] = self.build(value_node, (*keys, key), depth + 1)
         return data
 
-    def _scalar(self, node: ScalarNode) -> Any:
-        kind = str(node.tag).rsplit(":", 1)[-1]
+    def _scalar(self, node: Node, keys: Keys) -> Any:
+        kind, text = str(node.tag).rsplit(":", 1)[-1], str(node.value)
         try:
-            return _CONVERT.get(kind, str)(node.value)
-        except (ValueError, OverflowError):
-            message = f"{_short(node.value)} is not a usable {kind} value"
-            self.problems.append(_problem_at(node, self.source, message))
+            return _CONVERT.get(kind, str)(text)
+        except (ValueError, KeyError):
+            self.broken.append(keys)
+            self.problems.append(_problem_at(node, self.source, f"{_short(text)} is not a usable {kind} value"))
             return None
 
 
@@ -167,6 +177,8 @@ def _bool(text: str) -> bool:
 
 
 _CONVERT = {"int": _int, "float": _float, "bool": _bool, "null": lambda _: None}
+# Dates and the signs `=` and `<<` are plain texts here.
+_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "timestamp", "value", "merge", *_CONVERT)}
 
 
 def _place(marked: Any, source: str) -> str:

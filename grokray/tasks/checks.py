@@ -39,7 +39,8 @@ def check_prime(draft: Draft, operation: Operation) -> None:
     if operation.needs_prime and draft.sound("modulus", "prime") and not is_prime(modulus):
         neighbours = (previous_prime(modulus), next_prime(modulus))
         near = " and ".join(str(prime) for prime in neighbours if prime and prime <= LARGEST_NUMBER)
-        draft.object_to("modulus", f"but {operation.name} needs a prime; the nearest are {near}")
+        verb = "are" if " and " in near else "is"
+        draft.object_to("modulus", f"but {operation.name} needs a prime; the nearest {verb} {near}")
 
 
 def check_heads(draft: Draft) -> None:

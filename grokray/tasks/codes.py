@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from grokray.tasks.operations import OPERATIONS
 from grokray.tasks.sizes import value_range
@@ -55,6 +55,11 @@ class NumberCode:
     digit_order: str = ""
     width: int = 0
     signed: bool = False
+
+    @property
+    def marks(self) -> tuple[int, int, int]:
+        """The ids of sign, end and padding, which every sequence has."""
+        return cast(tuple[int, int, int], (self.vocabulary.sign, self.vocabulary.eos, self.vocabulary.pad))
 
     def encode_operands(self, n: Tensor) -> tuple[Tensor, Tensor]:
         """Numbers n (n,), none negative, as they stand in a prompt."""
@@ -113,10 +118,11 @@ def digits(n: Tensor, base: int, width: int, order: str) -> Tensor:
     """
     import torch
 
-    powers = [base**place for place in range(width)]
-    if order == "most_first":
-        powers.reverse()
-    return n[:, None] // torch.tensor(powers, dtype=torch.int64) % base
+    least_first = []
+    for _ in range(width):
+        least_first.append(n % base)
+        n = n // base
+    return torch.stack(least_first if order == "least_first" else least_first[::-1], dim=1)
 
 
 def digit_count(number: int, base: int) -> int:
@@ -151,7 +157,8 @@ def _fixed(n: Tensor, code: NumberCode, *, sign_slot: bool) -> tuple[Tensor, Ten
     if sign_slot:
         import torch
 
-        slot = torch.full_like(n, code.vocabulary.pad).masked_fill(n < 0, code.vocabulary.sign)
+        sign, _, pad = code.marks
+        slot = torch.full_like(n, pad).masked_fill(n < 0, sign)
         tokens = torch.cat([slot[:, None], tokens], dim=1)
     return tokens, n.new_full((len(n),), tokens.shape[1])
 
@@ -160,6 +167,7 @@ def _variable(n: Tensor, code: NumberCode, *, end: bool) -> tuple[Tensor, Tensor
     """Laid out by place: column − 1 where a minus leads, else the column; the digit at a place depends on the order."""
     import torch
 
+    sign, eos, _ = code.marks
     magnitude, negative = n.abs(), (n < 0).long()
     width = digit_count(int(magnitude.max()), code.base)
     least_first = digits(magnitude, code.base, width, "least_first")
@@ -167,9 +175,9 @@ def _variable(n: Tensor, code: NumberCode, *, end: bool) -> tuple[Tensor, Tensor
     place = torch.arange(int(negative.max()) + width + end) - negative[:, None]  # (n, columns)
     index = place if code.digit_order == "least_first" else count[:, None] - 1 - place
     tokens = least_first.gather(1, index.clamp(0, width - 1))
-    tokens = tokens.masked_fill(place >= count[:, None], -1).masked_fill(place < 0, code.vocabulary.sign)
+    tokens = tokens.masked_fill(place >= count[:, None], -1).masked_fill(place < 0, sign)
     if end:
-        tokens = tokens.masked_fill(place == count[:, None], code.vocabulary.eos)
+        tokens = tokens.masked_fill(place == count[:, None], eos)
     return tokens, negative + count + end
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from pydantic import Field, ValidationError
 
@@ -83,8 +83,12 @@ def _as_plain(name: Any, value: Any) -> Any:
     kinds = _KINDS.get(name, set())
     if type(value) is bool or not isinstance(value, Real):
         return value
-    if int in kinds and (isinstance(value, Integral) or float(value).is_integer()):
-        return int(cast(Any, value))
-    if float in kinds and abs(cast(Any, value)) < 1e300:
-        return float(value) + 0.0
-    return value
+    if int in kinds and isinstance(value, Integral):
+        return int(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond all ranges, which will be said
+        return value
+    if int in kinds and number.is_integer():
+        return int(number)
+    return number + 0.0 if float in kinds else value

@@ -1,0 +1,236 @@
+"""The driver's books: which trials are to run, which have ended, how often each may still fail.
+
+Everything that changes is written to the journal first. The books are opened by replaying it, so a sweep goes on where
+it stopped, however it stopped. Knows neither Ray nor Tune.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from grokray.errors import ConfigError, ExecutionError
+from grokray.records.folder import SweepFolder
+from grokray.records.state import SweepState
+from grokray.sweep.config import SweepConfig
+from grokray.sweep.faults import Faults
+from grokray.sweep.objective import value_of_configuration, value_of_trial
+from grokray.sweep.proposer import make_proposer
+from grokray.sweep.trainer import Assignment, Report, delete_checkpoints
+from grokray.trial import TrialConfig
+
+MAX_REPEATS = 200  # identical proposals in a row: the space has no more configurations
+
+
+class Ledger:
+    def __init__(self, folder: SweepFolder, config: SweepConfig, *, rungs: tuple[int, ...] = ()) -> None:
+        self.folder, self.config, self.rungs = folder, config, rungs
+        self.state = SweepState()
+        self.reader = folder.reader()
+        self.journal = folder.writer("driver")
+        self.faults = Faults(retries=config.trial.retries)
+        self.proposer = make_proposer(config)
+        self.ended: dict[str, str] = {}  # trial id -> outcome
+        self._configs: dict[str, TrialConfig] = {}
+        self._attempts: dict[str, int] = {}
+        self._queue: deque[str] = deque()
+        self._members: dict[int, list[str]] = {}  # configuration -> its trials
+        self._values: dict[int, dict[str, float]] = {}
+        self._configuration_of: dict[str, int] = {}
+        self._repeats: dict[int, list[int]] = {}  # configuration -> later proposals that equal it
+        self._proposals = 0
+        self._exhausted = False
+        self._replay()
+
+    # -- what is to run
+
+    @property
+    def finished(self) -> bool:
+        """Whether every trial of the sweep has ended."""
+        return self._no_more_proposals() and len(self.ended) == len(self._configs)
+
+    @property
+    def to_run(self) -> int:
+        """Trials that have not ended, those not proposed yet included."""
+        left = max(self.config.num_configurations() - len(self._members), 0) * len(self.config.seeds)
+        return len(self._configs) - len(self.ended) + (0 if self._exhausted else left)
+
+    def next_assignment(self) -> Assignment | None:
+        """The next trial to start; None if there is none left to start."""
+        while not self._queue and not self._no_more_proposals():
+            self._propose()
+        return self.assignment(self._queue.popleft()) if self._queue else None
+
+    def assignment(self, trial_id: str) -> Assignment:
+        trial = self.config.trial
+        return Assignment(
+            trial_id=trial_id,
+            config=self._configs[trial_id].model_dump(),
+            attempt=self._attempts.get(trial_id, 0),
+            rungs=self.rungs,
+            checkpoint_interval=trial.checkpoint_interval,
+            keep_checkpoints=trial.keep_checkpoints,
+        )
+
+    # -- what happened
+
+    def write(self, event: str, **fields: Any) -> None:
+        self.journal.write(event, **fields)
+
+    def poll(self) -> SweepState:
+        """The state with all that was written since, by any process."""
+        self.state.apply_all(self.reader.poll())
+        return self.state
+
+    def end(self, trial_id: str, outcome: str, report: Report | None = None, error: str | None = None) -> None:
+        """A trial will not run again. `report` is its last one, if it gave any."""
+        if trial_id in self.ended:
+            return
+        self.write("end", trial_id=trial_id, outcome=outcome, step=report.step if report else 0, **_given(error=error))
+        if not self.config.trial.keep_checkpoints:
+            delete_checkpoints(self.folder.store, trial_id)
+        if report is None:
+            self.poll()
+            known = self.state.trials[trial_id]
+            metrics, events = known.last_metrics, known.events
+        else:
+            metrics, events = report.metrics, report.events
+        self._count(trial_id, outcome, metrics, events)
+
+    def fail(self, trial_id: str, error: str, *, fault: str, started: bool) -> None:
+        """An attempt of a trial failed; it is tried again unless its retries are used up."""
+        attempt = self._attempts.get(trial_id, 0)
+        self.write("failure", trial_id=trial_id, attempt=attempt, error=error[:2000], fault=fault)
+        self._attempts[trial_id] = attempt + 1
+        state = self.poll().trials.get(trial_id)
+        progress = 0 if state is None else state.last_step
+        self.faults.count(trial_id, error, fault=fault, started=started, progress=progress)
+
+    def close(self) -> None:
+        self.journal.close()
+
+    # -- proposals
+
+    def _propose(self) -> None:
+        index = self._proposals
+        parameters = self.proposer.propose(index)
+        if parameters is None:
+            self._exhausted = True
+            return
+        self._proposals += 1
+        trials = self._trials_of(parameters)
+        twin = self._twin(trials)
+        if twin is not None:
+            self.write("suggest", configuration=index, parameters=parameters, value_of=twin)
+            self._repeat(index, twin)
+            self._exhausted = self._repeats_in_a_row() >= MAX_REPEATS
+            return
+        events = [{"event": "suggest", "configuration": index, "parameters": parameters}]
+        self.journal.write_many(events + self._register(index, trials))
+
+    def _trials_of(self, parameters: Mapping[str, Any]) -> list[tuple[int, TrialConfig]]:
+        """The configuration's trials, one for each seed."""
+        choice = self.proposer.choice(parameters)
+        try:
+            return [(seed, self.config.trial_config(choice, seed)) for seed in self.config.seeds]
+        except ConfigError as error:  # the file's check covers values, not every combination of a large space
+            raise ConfigError(
+                error.problems, hint=f"The search proposed {dict(choice)}. Narrow the search space."
+            ) from error
+
+    def _register(self, index: int, trials: list[tuple[int, TrialConfig]]) -> list[dict[str, Any]]:
+        """Take a configuration's trials into the books; their events."""
+        events = []
+        self._members[index] = [config.id for _, config in trials]
+        for seed, config in trials:
+            event = {
+                "event": "trial",
+                "trial_id": config.id,
+                "index": len(self._configs),
+                "configuration": index,
+                "seed": seed,
+                "config": config.model_dump(),
+            }
+            events.append(event)
+            self._configs[config.id] = config
+            self._configuration_of[config.id] = index
+            self._queue.append(config.id)
+        return events
+
+    def _twin(self, trials: list[tuple[int, TrialConfig]]) -> int | None:
+        """An earlier configuration with the same trials."""
+        return self._configuration_of.get(trials[0][1].id)
+
+    def _repeat(self, index: int, twin: int) -> None:
+        value = self._value(twin)
+        if value is None:
+            self._repeats.setdefault(twin, []).append(index)
+        else:
+            self.proposer.tell(index, value)
+
+    def _repeats_in_a_row(self) -> int:
+        newest = max(self._members, default=-1)
+        return self._proposals - 1 - newest
+
+    def _no_more_proposals(self) -> bool:
+        return self._exhausted or len(self._members) >= self.config.num_configurations()
+
+    # -- values
+
+    def _count(
+        self, trial_id: str, outcome: str, metrics: Mapping[str, float | None], events: Mapping[str, Any]
+    ) -> None:
+        self.ended[trial_id] = outcome
+        index = self._configuration_of[trial_id]
+        self._values.setdefault(index, {})[trial_id] = value_of_trial(
+            self.config.metric,
+            num_steps=self._configs[trial_id].num_steps,
+            metrics=metrics,
+            events=events,
+            ran=outcome not in ("diverged", "failed"),
+        )
+        value = self._value(index)
+        if value is not None:
+            for told in [index, *self._repeats.pop(index, [])]:
+                self.proposer.tell(told, value)
+
+    def _value(self, index: int) -> float | None:
+        """A configuration's value once all its trials have ended."""
+        values = self._values.get(index, {})
+        complete = len(values) == len(self._members[index])
+        return value_of_configuration(list(values.values())) if complete else None
+
+    # -- replay
+
+    def _replay(self) -> None:
+        """Open the books with what the journal says. Nothing is written but what a crash kept from being written."""
+        self.poll()
+        for index, configuration in self.state.configurations.items():
+            if configuration.suggested is None:
+                raise ExecutionError(f"the journal does not say what configuration {index} is")
+            self._proposals = index + 1
+            if configuration.value_of is not None:
+                self.proposer.replay(index, configuration.parameters, None)
+                self._repeat(index, configuration.value_of)
+                continue
+            events = self._register(index, self._trials_of(configuration.parameters))
+            missing = [e for e in events if e["trial_id"] not in self.state.trials]
+            self.journal.write_many(missing)
+            self._replay_trials(index, configuration.parameters)
+        self._queue = deque(t for t in self._queue if t not in self.ended)
+        self.poll()
+
+    def _replay_trials(self, index: int, parameters: Mapping[str, Any]) -> None:
+        self.proposer.replay(index, parameters, None)
+        for trial_id in self._members[index]:
+            known = self.state.trials.get(trial_id)
+            if known is None:
+                continue
+            self._attempts[trial_id] = known.attempt + 1 if known.started is not None else 0
+            if known.outcome is not None:
+                self._count(trial_id, known.outcome, known.last_metrics, known.events)
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,57 @@
+"""What a finished trial is worth to the search: always a finite number.
+
+A trial without the event that the search aims at is not left out, and does not count as its early value: it is worse
+than any trial that had the event within the same budget, and among such trials the held-out loss decides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from statistics import median
+from typing import Any
+
+from grokray.sweep.sections import Metric
+
+# A loss or an accuracy that nobody measured: worse than what any trial that was measured is likely to have.
+WORST_LOSS = 1e3
+EVENT_METRICS = ("grok_step", "memorization_step", "grok_delay")
+
+
+def value_of_trial(
+    metric: Metric, *, num_steps: int, metrics: Mapping[str, float | None], events: Mapping[str, Any], ran: bool
+) -> float:
+    """`metrics` and `events` are of the last measurement; `ran` is False for a diverged or failed trial.
+
+    A worked example, grok_step with num_steps 2,000: grokked at 800 → 800; not, held-out loss 1.0 → 3,000 (half way
+    between 2,000 and 4,000); diverged → 4,000.
+    """
+    if metric.name in EVENT_METRICS:
+        event = _event(metric.name, events)
+        if event is not None:
+            return float(event)
+        worst = 2.0 * num_steps if not ran else num_steps * (1 + _squashed(metrics.get("heldout_loss")))
+        return worst if metric.goal == "minimize" else -worst
+    value = metrics.get(metric.name)
+    if ran and value is not None and math.isfinite(value):
+        return float(value)
+    if metric.name.endswith("_loss"):
+        return WORST_LOSS if metric.goal == "minimize" else -WORST_LOSS
+    return 0.0 if metric.goal == "maximize" else 1.0
+
+
+def value_of_configuration(values: list[float]) -> float:
+    """The median over the seeds."""
+    return median(values)
+
+
+def _event(name: str, events: Mapping[str, Any]) -> float | None:
+    if name != "grok_delay":
+        return events.get(name)
+    grok, memorized = events.get("grok_step"), events.get("memorization_step")
+    return None if grok is None or memorized is None else grok - memorized
+
+
+def _squashed(loss: float | None) -> float:
+    """A loss in [0, ∞) as a number in [0, 1); what is unknown or infinite is 1."""
+    return loss / (1 + loss) if loss is not None and math.isfinite(loss) else 1.0

@@ -1,0 +1,52 @@
+"""How a sweep is doing, as the display and `grokray status` show it. Derived from the folded journal alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from grokray.records.state import SweepState, TrialState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Counts of trials; `steps` are optimiser updates, summed over trials and counted once."""
+
+    total: int
+    known: int
+    running: int
+    ended: int
+    outcomes: dict[str, int]
+    steps: int
+    best: tuple[TrialState, ...]
+
+    @property
+    def grokked(self) -> int:
+        return self.outcomes.get("grokked", 0)
+
+    @property
+    def waiting(self) -> int:
+        return self.total - self.running - self.ended
+
+
+def progress_of(state: SweepState, total: int, *, best: int = 5) -> Progress:
+    """`total` counts the trials there will be."""
+    trials = list(state.trials.values())
+    ended = [t for t in trials if t.done]
+    return Progress(
+        total=max(total, len(trials)),
+        known=len(trials),
+        running=sum(t.state == "running" for t in trials),
+        ended=len(ended),
+        outcomes=dict(Counter(t.outcome for t in ended if t.outcome)),
+        steps=sum(t.last_step for t in trials),
+        best=tuple(sorted((t for t in trials if t.measurements), key=_rank)[:best]),
+    )
+
+
+def _rank(trial: TrialState) -> tuple[int, float, float]:
+    """Earliest grokking first, then the best held-out exact match, then the lowest held-out loss."""
+    grok_step = trial.events.get("grok_step")
+    if grok_step is not None:
+        return (0, float(grok_step), 0.0)
+    return (1, -trial.best.get("heldout_exact_match", 0.0), trial.best.get("heldout_loss", float("inf")))

@@ -1,0 +1,132 @@
+"""Where configurations come from: a grid, a Sobol sequence, or an Optuna sampler.
+
+A proposer is a function of the search's seed and the proposal's index, and for TPE of what it was told; nothing else.
+So a sweep that is resumed goes on proposing where it stopped, once `replay` has been called for what was proposed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FixedTrial, TrialState, create_trial
+from scipy.stats.qmc import Sobol
+
+from grokray.sweep.config import SweepConfig
+from grokray.sweep.space import Choice
+
+Parameters = Mapping[str, Any]
+
+
+class Proposer(ABC):
+    """`parameters` are what the journal keeps of a proposal; `choice` makes them the values of a configuration."""
+
+    def __init__(self, config: SweepConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def propose(self, index: int) -> dict[str, Any] | None:
+        """The parameters of proposal number `index`, in rising order from 0; None where there are no more."""
+
+    def choice(self, parameters: Parameters) -> Choice:
+        return dict(parameters)
+
+    def tell(self, index: int, value: float) -> None:  # noqa: B027 - only samplers that learn listen
+        """The value of a configuration, when its last trial has ended."""
+
+    def replay(self, index: int, parameters: Parameters, value: float | None) -> None:  # noqa: B027
+        """Take over a proposal of an earlier session; `value` is None while it is unfinished."""
+
+
+def make_proposer(config: SweepConfig) -> Proposer:
+    return {"grid": GridProposer, "sobol": SobolProposer, "random": OptunaProposer, "tpe": OptunaProposer}[
+        config.method
+    ](config)
+
+
+class GridProposer(Proposer):
+    """Every combination, in file order."""
+
+    def __init__(self, config: SweepConfig) -> None:
+        super().__init__(config)
+        self._rest, self._next = config.grid(), 0
+
+    def propose(self, index: int) -> dict[str, Any] | None:
+        while self._next <= index:
+            self._next += 1
+            choice = next(self._rest, None)
+        return choice
+
+
+class SobolProposer(Proposer):
+    """A scrambled Sobol sequence over the unit cube (scipy.stats.qmc).
+
+    Optuna's QMCSampler learns the space from a finished trial, and draws at random until there is one: with many
+    trials in flight that is most of them.
+    """
+
+    def propose(self, index: int) -> dict[str, Any] | None:
+        dimensions = self.config.dimensions()
+        if dimensions == 0:
+            return self.config.from_units([]) if index == 0 else None
+        sequence = Sobol(dimensions, scramble=True, rng=self.config.seed)
+        if index:
+            sequence.fast_forward(index)
+        with warnings.catch_warnings():  # balance needs a power of two in one draw; the sequence is one whole
+            warnings.simplefilter("ignore", UserWarning)
+            return self.config.from_units(sequence.random(1)[0].tolist())
+
+
+class OptunaProposer(Proposer):
+    """Random search and TPE. The sampler is made anew for each proposal, seeded by its index."""
+
+    def __init__(self, config: SweepConfig) -> None:
+        super().__init__(config)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.study = optuna.create_study(direction=config.metric.goal)
+        self._asked: dict[int, optuna.Trial] = {}
+
+    def propose(self, index: int) -> dict[str, Any] | None:
+        self.study.sampler = self._sampler(index)
+        trial = self._asked[index] = self.study.ask()
+        self.config.sample(trial)
+        return dict(trial.params)
+
+    def choice(self, parameters: Parameters) -> Choice:
+        return self.config.sample(FixedTrial(dict(parameters)))
+
+    def tell(self, index: int, value: float) -> None:
+        self.study.tell(self._asked.pop(index), value)
+
+    def replay(self, index: int, parameters: Parameters, value: float | None) -> None:
+        if value is None:
+            self.study.enqueue_trial(dict(parameters))
+            trial = self._asked[index] = self.study.ask()
+            self.config.sample(trial)
+            return
+        self.study.add_trial(
+            create_trial(
+                state=TrialState.COMPLETE,
+                value=value,
+                params=dict(parameters),
+                distributions=self._distributions(parameters),
+            )
+        )
+
+    def _distributions(self, parameters: Parameters) -> dict[str, BaseDistribution]:
+        fixed = FixedTrial(dict(parameters))
+        self.config.sample(fixed)
+        return fixed.distributions
+
+    def _sampler(self, index: int) -> optuna.samplers.BaseSampler:
+        text = f"{self.config.seed}/{index}".encode()
+        seed = int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
+        if self.config.method == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        # Many trials are in flight: the liar keeps TPE from proposing the same good place over and over.
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)

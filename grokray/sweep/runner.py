@@ -1,0 +1,169 @@
+"""A whole sweep: opens its folder, runs on Tune what has not ended, and writes the tables."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grokray.errors import ExecutionError
+from grokray.records.collect import Collected, collect
+from grokray.records.folder import SweepFolder
+from grokray.sweep.cluster import Machine, ray_cluster
+from grokray.sweep.config import SweepConfig
+from grokray.sweep.progress import Progress, progress_of
+from grokray.sweep.versions import versions
+
+TICK_S = 0.5
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """`interrupted`: the user stopped it; the same command goes on."""
+
+    collected: Collected
+    progress: Progress
+    interrupted: bool
+    resumed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observer:
+    """What the caller wants to see: `message` one line of text, `progress` about twice a second."""
+
+    message: Callable[[str], None] = lambda text: None
+    progress: Callable[[Progress], None] = lambda progress: None
+
+
+def run_sweep(
+    config: SweepConfig, out: str | Path, *, address: str | None = None, observer: Observer | None = None
+) -> SweepResult:
+    """Run the sweep in its folder `out`, or go on with it there.
+
+    Raises FolderError if the folder belongs to another search space, FolderBusy if another process runs it,
+    ExecutionError if trials cannot be run at all.
+    """
+    observer = observer or Observer()
+    meta = {"versions": versions(), "command": " ".join(sys.argv)}
+    folder = SweepFolder.create_or_open(out, config.to_yaml(), config.fingerprint(), meta)
+    with folder.lock():
+        session = _Session(folder, config, observer, meta)
+        try:
+            session.run(address)
+        finally:
+            session.close()
+        return session.result()
+
+
+class _Session:
+    """One run of the driver on a sweep's folder."""
+
+    def __init__(self, folder: SweepFolder, config: SweepConfig, observer: Observer, meta: dict[str, Any]) -> None:
+        from grokray.sweep.ledger import Ledger
+        from grokray.sweep.schedulers import make_scheduler
+
+        self.folder, self.config, self.observer = folder, config, observer
+        self.stopping = threading.Event()
+        self.ledger = Ledger(folder, config)
+        self.resumed = bool(self.ledger.state.sessions)
+        self.name = f"{time.time_ns():x}"
+        self.ledger.write(
+            "sweep",
+            session=self.name,
+            versions=meta["versions"],
+            command=meta["command"],
+            fingerprint=config.fingerprint(),
+        )
+        self.scheduler, self.ledger.rungs = make_scheduler(
+            config,
+            max_steps=_max_steps(config),
+            record=lambda **fields: self.ledger.write("decision", **fields),
+            decisions=self.ledger.state.decisions,
+        )
+        self._shown = 0.0
+
+    def run(self, address: str | None) -> None:
+        if self.ledger.finished:
+            return
+        if self.resumed:
+            left = self.ledger.to_run
+            self.observer.message(f"going on: {len(self.ledger.ended)} trials have ended, {left} are left")
+        with ray_cluster(address) as machine, _interruptible(self.stopping):
+            while not (self.ledger.finished or self.stopping.is_set()):
+                ended = len(self.ledger.ended)
+                self._fit(machine)
+                if len(self.ledger.ended) == ended and not self.stopping.is_set():
+                    raise ExecutionError("Tune came back with nothing done", hint="Run the same command again.")
+        if self.stopping.is_set():
+            self.ledger.write("interrupt", session=self.name)
+
+    def result(self) -> SweepResult:
+        state = self.folder.state()
+        return SweepResult(
+            collected=collect(self.folder, state),
+            progress=progress_of(state, len(state.trials) + self.ledger.to_run - _unended(state)),
+            interrupted=self.stopping.is_set(),
+            resumed=self.resumed,
+        )
+
+    def close(self) -> None:
+        self.ledger.close()
+
+    def _fit(self, machine: Machine) -> None:
+        """One run of Tune over the trials that are left."""
+        from grokray.sweep.fit import fit
+
+        fit(
+            self.ledger,
+            self.scheduler,
+            machine,
+            on_tick=self._tick,
+            stop_when=self.stopping.is_set,
+        )
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._shown >= TICK_S:
+            self._shown = now
+            state = self.ledger.poll()
+            self.observer.progress(progress_of(state, len(self.ledger.ended) + self.ledger.to_run))
+
+
+@contextmanager
+def _interruptible(stopping: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) sets `stopping`; the second ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if stopping.is_set():
+            os._exit(INTERRUPTED)
+        stopping.set()
+
+    with ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.signal(number, handle))
+        yield
+
+
+def _max_steps(config: SweepConfig) -> int:
+    """The longest budget that any trial of the space can have."""
+    parameter = config.parameters.get("num_steps")
+    if parameter is None:
+        from grokray.trial import TrialConfig
+
+        return TrialConfig.model_fields["num_steps"].default
+    return int(max(parameter.extremes()))
+
+
+def _unended(state: Any) -> int:
+    return sum(not t.done for t in state.trials.values())

@@ -1,0 +1,31 @@
+"""Who is stopped early. One file per scheduler; `make_scheduler` is their table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from grokray.records.state import Decision
+from grokray.sweep.config import SweepConfig
+from grokray.sweep.schedulers.asha import Asha, rungs
+from grokray.sweep.sections import Asha as AshaSection
+
+Record = Callable[..., Any]
+
+
+def make_scheduler(
+    config: SweepConfig, *, max_steps: int, record: Record, decisions: Iterable[Decision]
+) -> tuple[TrialScheduler, tuple[int, ...]]:
+    """The scheduler and the steps at which it wants to be asked.
+
+    `record(**fields)` is called with every decision, as the journal's `decision` event has it; `decisions` of
+    earlier sessions fill the rungs again.
+    """
+    section = config.scheduler
+    if not isinstance(section, AshaSection):
+        return FIFOScheduler(), ()
+    scheduler = Asha(section, max_steps=max_steps, record=record)
+    scheduler.refill(decisions)
+    return scheduler, rungs(section, max_steps)

@@ -1,0 +1,141 @@
+"""The JSON Schema of a sweep's file, for editors: completion, descriptions, and a mark under what is wrong.
+
+Loading validates by itself and more strictly; an editor needs only shapes, names and ranges.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from grokray.sweep.config import SweepConfig
+from grokray.sweep.grammar import KEYS, PARAMETER_KEYS
+from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS
+from grokray.sweep.translate import WANDB_KEYS
+from grokray.tasks.resolve import PARAMETERS
+from grokray.trial import TrialConfig
+
+
+def json_schema() -> dict[str, Any]:
+    """Draft 2020-12, of the whole file."""
+    schema = _tidy(SweepConfig.model_json_schema())
+    properties, definitions = schema["properties"], schema["$defs"]
+    definitions["Parameter"] = _parameter()
+    properties["parameters"] |= {
+        "type": "object",
+        "properties": {name: _named(name) for name in (*PARAMETERS, *_ELSEWHERE)},
+        "additionalProperties": False,
+        "minProperties": 1,
+    }
+    properties["method"]["enum"] += ["bayes"]
+    properties["seeds"] = {
+        "description": properties["seeds"]["description"],
+        "anyOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer", "minimum": 0}}],
+    }
+    definitions["Metric"]["properties"]["name"]["enum"] = [*METRICS, *ALIASES]
+    definitions["Asha"]["properties"]["metric"]["enum"] = list(CURVE_METRICS)
+    definitions["Resources"].pop("required")  # cpu has a default that depends on `execution`
+    properties |= {
+        key: {"description": "A key of W&B's sweeps; what became of it is among the notes."} for key in WANDB_KEYS
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "grokray sweep",
+        **schema,
+        "description": "A sweep of grokking experiments: what is searched, how, and how trials are run.",
+        "required": ["method", "parameters"],
+    }
+
+
+def schema_text() -> str:
+    """As it is checked in beside the shipped search spaces."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _named(name: str) -> dict[str, Any]:
+    """The parameter of one name: its description, and what its values may be."""
+    fields = _tidy(TrialConfig.model_json_schema())["properties"]
+    field = fields.get(name, {} if name in _ELSEWHERE else {"type": "integer", "minimum": 0})
+    kind = {key: rule for key, rule in field.items() if key not in ("default", "description")}
+    default = f" Default: {json.dumps(field['default'])}." if "default" in field else ""
+    values = {"type": "array", "items": kind}
+    return {
+        "description": DESCRIPTIONS[name] + default,
+        "$ref": "#/$defs/Parameter",
+        "properties": {"value": {"anyOf": [kind, values]}, "values": values},
+    }
+
+
+def _parameter() -> dict[str, Any]:
+    """The grammar of W&B sweeps, whatever the values are."""
+    number = {"type": "number"}
+    keys = {
+        "value": {"description": "The one value."},
+        "values": {"description": "One of these.", "type": "array", "minItems": 1},
+        "probabilities": {"description": "Of each of the values.", "type": "array", "items": number},
+        "distribution": {"description": _DISTRIBUTIONS, "enum": list(KEYS)},
+        "min": {"description": "The least value; for log_uniform its exponent.", **number},
+        "max": {"description": "The greatest value; for log_uniform its exponent.", **number},
+        "mu": {"description": "Mean of the normal distribution, or of the logarithm.", **number},
+        "sigma": {"description": "Standard deviation.", "exclusiveMinimum": 0, **number},
+        "q": {"description": "Values are multiples of this.", "exclusiveMinimum": 0, **number},
+        "when": {"description": "There only if other parameters have these values.", "type": "object"},
+    }
+    assert tuple(keys) == PARAMETER_KEYS
+    return {"type": "object", "properties": keys, "additionalProperties": False, "minProperties": 1}
+
+
+def _tidy(schema: Any) -> Any:
+    """Pydantic's schema without titles, and with the bounds that it does not translate behind a validator."""
+    if isinstance(schema, dict):
+        return {_BOUNDS.get(k, k): _tidy(v) for k, v in schema.items() if not (k == "title" and isinstance(v, str))}
+    return [_tidy(item) for item in schema] if isinstance(schema, list) else schema
+
+
+_BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+_DISTRIBUTIONS = (
+    "uniform and int_uniform need min and max; log_uniform_values too, evenly in the logarithm; q_… give multiples of "
+    "q; normal and log_normal have mu and sigma. Without a distribution, min and max mean int_uniform or uniform."
+)
+
+# Accepted under `parameters` in files of the original, though they belong to the sweep.
+_ELSEWHERE = ("device", "wandb_tracking", "multitask")
+
+DESCRIPTIONS: dict[str, str] = {
+    "operation": "What is learned, such as x/y_mod, x+y or xy_abs_diff.",
+    "task_type": "The answer as one token (classification), or as digits (sequence).",
+    "base": "Number base of a sequence.",
+    "digit_order": "Which digit of a sequence comes first.",
+    "fixed_sequence_length": "Pad all numbers of a sequence with zeros to one length.",
+    "modulus": "Of modular operations; a prime for division.",
+    "operand_limit": "Training domain: both operands are below it. Default: the modulus.",
+    "operand_limit_out": "Out of domain: pairs with an operand beyond operand_limit, up to here.",
+    "training_fraction": "Share of the in-domain pairs that is trained on; the rest is held out.",
+    "split": "commutative keeps (x, y) and (y, x) on one side of the split.",
+    "curriculum": "Order in which training pairs are shown.",
+    "num_layers": "Transformer layers.",
+    "dim_model": "Width of the model; a multiple of num_heads.",
+    "num_heads": "Attention heads.",
+    "norm": "Layer norm before each block (pre), after it (post), or on its input and the residual (input).",
+    "dropout": "Share of activations dropped in training.",
+    "dtype": "Precision of training.",
+    "batch_size": "Pairs in one training step.",
+    "learning_rate": "Of AdamW, after warm-up.",
+    "weight_decay": "Of AdamW, decoupled.",
+    "warmup_steps": "Steps in which the learning rate rises from a tenth to its full height.",
+    "num_steps": "Training steps at most.",
+    "init_seed": "Of the initial weights.",
+    "split_seed": "Of the split into trained and held-out pairs.",
+    "order_seed": "Of the order of batches.",
+    "eval_interval": "Training steps between two measurements; usually under trial.",
+    "threshold": "Accuracy (exact match) that counts as grokked; usually under trial.",
+    "sustain": "Consecutive measurements that make a grok_step; usually under trial.",
+    "continue_training": "Train on to num_steps after grokking; usually under trial.",
+    "prime": "The original's name of modulus.",
+    "seed": "Taken as the sweep's seeds.",
+    "max_bit_length_train": "The original's operand_limit: bits of a sequence's operands, else the limit itself.",
+    "max_bit_length_val_out": "The original's operand_limit_out, as max_bit_length_train.",
+    "device": "Taken as the sweep's device.",
+    "wandb_tracking": "Taken as the sweep's tracking.",
+    "multitask": "Must be false.",
+}

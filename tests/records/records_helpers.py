@@ -1,0 +1,42 @@
+"""A small sweep's events, and an object store in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fsspec
+from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+from grokray.records.folder import SweepFolder
+from grokray.records.store_remote import RemoteStore
+from grokray.trial import TrialConfig
+
+VERSIONS = {"grokray": "0.1.0", "torch": "2.13.0", "ray": "2.60.0"}
+
+
+def memory_store(uri: str = "s3://bucket/sweep") -> RemoteStore:
+    """A RemoteStore whose objects live in this process, shared by all stores of one URI."""
+    store = RemoteStore(uri)
+    filesystem = PyFileSystem(FSSpecHandler(fsspec.filesystem("memory")))
+    store._connection = (filesystem, uri.split("://")[1])
+    return store
+
+
+def make_folder(path: Any, fingerprint: dict[str, Any] | None = None) -> SweepFolder:
+    meta = {"versions": VERSIONS, "command": "grokray run space.yaml"}
+    return SweepFolder.create_or_open(path, "num_trials: 3\n", fingerprint or {"num_trials": 3}, meta)
+
+
+def event(kind: str, t: float = 1.0, **fields: Any) -> dict[str, Any]:
+    return {"t": t, "event": kind, **fields}
+
+
+def trial_event(index: int, **changes: Any) -> dict[str, Any]:
+    config = TrialConfig(init_seed=index, **changes)
+    return event("trial", trial_id=config.id, index=index, configuration=index, seed=index, config=config.model_dump())
+
+
+def measurement(trial_id: str, step: int, *, attempt: int = 1, t: float = 1.0, **fields: Any) -> dict[str, Any]:
+    metrics = {"train_loss": 1.0 / step, "heldout_loss": 2.0, "heldout_exact_match": 0.5} | fields.pop("metrics", {})
+    rest = {"events": {}, "wall_time_s": step / 100} | fields
+    return event("measurement", t, trial_id=trial_id, attempt=attempt, step=step, metrics=metrics, **rest)

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from records_helpers import VERSIONS, event, make_folder, measurement, memory_store, trial_event
+
+from grokray.errors import FolderBusy, FolderError
+from grokray.records import collect as collect_module
+from grokray.records.collect import collect, read_curves, read_manifest, read_trials
+from grokray.records.folder import SweepFolder
+from grokray.records.lock import hold
+from grokray.records.schema import CURVES_SCHEMA, METRICS, TRIALS_SCHEMA, arrow_field, curves_schema
+from grokray.trial import TrialConfig
+
+IDS = [trial_event(i)["trial_id"] for i in range(4)]
+GROKKED = {
+    "memorization_step": 200,
+    "memorization_step_lower": 100,
+    "grok_step": 1400,
+    "grok_step_lower": 1300,
+    "train_phase_step": 200,
+    "heldout_phase_step": 1400,
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four trials: grokked, pruned, failed and still running."""
+    folder = make_folder(tmp_path / "sweep")
+    a, b, c, d = IDS
+    with folder.writer("driver") as driver, folder.writer("engine") as engine:
+        driver.write("sweep", session="s", versions=VERSIONS, command="grokray run", fingerprint={})
+        # Read after the driver's part, and the highest index first: the tables are sorted all the same.
+        driver.write_many([trial_event(i) | {"t": 2.0} for i in (3, 1, 0, 2)])
+        engine.write_many([event("start", 4e9, trial_id=i, attempt=1, step=0, engine="e") for i in (a, b, d)])
+        engine.write_many(
+            [
+                measurement(b, 100, metrics={"heldout_exact_match": 0.25, "task/x+y": 0.5, "train_loss": float("nan")}),
+                measurement(a, 1600, metrics={"heldout_exact_match": 1.0, "heldout_loss": 0.1}, events=GROKKED),
+                measurement(a, 200, metrics={"heldout_exact_match": 0.0}),
+                measurement(b, 200, metrics={"heldout_exact_match": 0.2, "train_loss": float("inf")}, attempt=1),
+                measurement(b, 200, metrics={"heldout_exact_match": 0.1, "train_loss": 7.0}, attempt=2, wall_time_s=5),
+                measurement(d, 100),
+            ]
+        )
+        engine.write("finish", trial_id=a, attempt=1, step=1600, outcome="grokked")
+        driver.write("end", trial_id=a, outcome="pruned", step=1600)
+        driver.write("end", trial_id=b, outcome="pruned", step=200)
+        driver.write("failure", trial_id=c, attempt=1, error="out of memory", fault="trial")
+        driver.write("end", trial_id=c, outcome="failed", error="out of memory")
+    return folder
+
+
+def rows(folder):
+    return read_trials(folder).to_pylist()
+
+
+def test_one_row_a_trial(folder):
+    collected = collect(folder)
+    assert (collected.trials_rows, collected.curve_rows, collected.damaged_lines) == (4, 5, 0)
+    grokked, pruned, failed, running = rows(folder)
+    assert [row["trial_id"] for row in rows(folder)] == IDS
+    expected = {
+        "state": "ended",
+        "outcome": "grokked",
+        "phase": "grokking",
+        "memorization_step": 200,
+        "grok_step": 1400,
+        "grok_step_lower": 1300,
+        "grok_delay": 1200,
+        "duration_steps": 1400,
+        "event_observed": True,
+        "censor_reason": None,
+        "steps_trained": 1600,
+        "wall_time_s": 16.0,
+        "final_heldout_exact_match": 1.0,
+        "best_heldout_exact_match_step": 1600,
+        "best_heldout_loss": 0.1,
+        "operation": "x/y_mod",
+        "base": None,
+        "init_seed": 0,
+        "grokray_version": "0.1.0",
+        "torch_version": "2.13.0",
+        "ray_version": "2.60.0",
+    }
+    assert {name: grokked[name] for name in expected} == expected
+    expected = {
+        "outcome": "pruned",
+        "grok_step": None,
+        "grok_delay": None,
+        "duration_steps": 200,
+        "event_observed": False,
+        "censor_reason": "pruned",
+        "final_train_loss": 7.0,
+        "best_heldout_exact_match": 0.25,
+        "wall_time_s": 5.0,
+    }
+    assert {name: pruned[name] for name in expected} == expected
+    expected = {"duration_steps": 0, "censor_reason": "failed", "phase": None, "error": "out of memory"}
+    assert {name: failed[name] for name in expected} == expected
+    assert failed["grokray_version"] is None
+    expected = {"state": "running", "outcome": None, "censor_reason": "running", "duration_steps": 100}
+    assert {name: running[name] for name in expected} == expected
+
+
+def test_curves_are_sorted_and_the_latest_attempt_counts(folder):
+    collect(folder)
+    curves = read_curves(folder)
+    assert curves.schema == curves_schema(["task/x+y"])
+    keys = [(row["trial_index"], row["step"], row["attempt"]) for row in curves.to_pylist()]
+    assert keys == [(0, 200, 1), (0, 1600, 1), (1, 100, 1), (1, 200, 2), (3, 100, 1)]
+    assert curves["trial_id"].to_pylist() == [IDS[i] for i in (0, 0, 1, 1, 3)]
+    assert curves["train_loss"].to_pylist()[2:4] == [None, 7.0]
+    assert curves["task/x+y"].to_pylist() == [None, None, 0.5, None, None]
+    some = read_curves(folder, [IDS[3], IDS[0], "unknown"])
+    assert some["trial_index"].to_pylist() == [0, 0, 3]
+    assert read_curves(folder, []).num_rows == 0
+
+
+def test_collecting_twice_gives_equal_tables(folder):
+    collect(folder)
+    trials, curves, files = read_trials(folder), read_curves(folder), read_manifest(folder)["files"]
+    collect(folder, folder.state())
+    assert read_trials(folder).equals(trials, check_metadata=True)
+    assert read_curves(folder).equals(curves, check_metadata=True)
+    assert read_manifest(folder)["files"] == files
+    assert len(folder.store.list("curves")) == 1
+
+
+def test_the_manifest_describes_the_files(folder):
+    collected = collect(folder, part_rows=2)
+    manifest = json.loads(folder.store.read_bytes("manifest.json"))
+    assert manifest["schema_version"] == 1
+    assert [file["rows"] for file in manifest["files"]] == [4, 2, 2, 1]
+    names = [file["name"] for file in manifest["files"]]
+    assert names[0] == "trials.parquet"
+    assert all(re.fullmatch(rf"curves/part-{i:05d}-[0-9a-f]{{8}}\.parquet", n) for i, n in enumerate(names[1:]))
+    for file in manifest["files"]:
+        data = folder.store.read_bytes(file["name"])
+        assert (file["bytes"], file["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
+    assert collected.trials_path == str(folder.store.local_path("trials.parquet"))
+    assert [os.path.exists(path) for path in collected.curve_paths] == [True] * 3
+
+
+def test_parts_spilled_to_disk_equal_one_part(folder, monkeypatch):
+    collect(folder)
+    whole = read_curves(folder)
+    monkeypatch.setattr("grokray.records.curves._SPILL_ROWS", 1)
+    collect(folder, part_rows=1)
+    assert len(read_manifest(folder)["files"]) == 4
+    assert read_curves(folder).equals(whole)
+    assert read_curves(folder, [IDS[1]]).num_rows == 2
+
+
+def test_stale_parts_go_once_the_manifest_is_in_place(folder, monkeypatch):
+    collect(folder)
+    [old] = folder.store.list("curves")
+    with folder.writer("engine") as writer:
+        writer.write_many([measurement(IDS[3], 200)])
+
+    def crash(*_, **__):
+        raise RuntimeError("crash")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(collect_module, "_write_manifest", crash)
+        with pytest.raises(RuntimeError, match="crash"):
+            collect(folder)
+    assert old in folder.store.list("curves")
+    assert read_curves(folder).num_rows == 5  # the old set, whole
+    collect(folder)
+    assert read_curves(folder).num_rows == 6
+    assert old not in folder.store.list("curves")
+    assert len(folder.store.list("curves")) == 1
+
+
+def test_both_tables_tell_of_one_moment(folder):
+    state = folder.state()
+    with folder.writer("driver") as writer:
+        new = trial_event(9)
+        later = [measurement(IDS[3], 200), new, measurement(new["trial_id"], 50)]
+        writer.write_many(later)
+    collect(folder, state)
+    assert read_curves(folder, [IDS[3]])["step"].to_pylist() == [100]
+    assert read_trials(folder).num_rows == 4
+
+
+def test_an_empty_sweep(tmp_path):
+    folder = make_folder(tmp_path)
+    collected = collect(folder)
+    assert (collected.trials_rows, collected.curve_rows) == (0, 0)
+    assert read_trials(folder).schema.equals(TRIALS_SCHEMA, check_metadata=True)
+    assert read_curves(folder).schema.equals(CURVES_SCHEMA, check_metadata=True)
+
+
+def test_damaged_lines_are_reported(folder):
+    folder.store.write_atomic("journal/z.jsonl", b"damaged\n")
+    assert collect(folder).damaged_lines == 1
+
+
+def test_nothing_collected_yet(folder):
+    with pytest.raises(FolderError, match="holds no tables yet"):
+        read_trials(folder)
+
+
+def test_damage_is_found(folder):
+    collect(folder)
+    path = folder.store.local_path("trials.parquet")
+    data = bytearray(path.read_bytes())
+    data[60] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(FolderError, match="a table of .* is damaged"):
+        read_trials(folder)
+    [part] = folder.store.list("curves")
+    folder.store.delete(part)
+    with pytest.raises(FolderError, match="is missing"):
+        read_curves(folder)
+    folder.store.write_atomic("manifest.json", b"{}")
+    with pytest.raises(FolderError, match=r"manifest.json is damaged"):
+        read_trials(folder)
+    collect(folder)
+    assert len(rows(folder)) == 4
+
+
+def test_only_one_process_collects(folder):
+    busy = pytest.raises(FolderBusy, match="in use by 'grokray collect'")
+    with hold(folder.store, "curves/.lock", command="grokray collect"), busy:
+        collect(folder)
+
+
+def test_pyarrow_pandas_and_duckdb_read_the_files(folder):
+    collect(folder, part_rows=2)
+    trials = folder.store.local_path("trials.parquet")
+    curves = folder.store.local_path("curves")
+    assert pq.read_table(trials).num_rows == 4
+    assert pq.read_schema(trials).metadata[b"grokray.schema_version"] == b"1"
+    assert ds.dataset(curves).to_table().num_rows == 5
+    frame = pd.read_parquet(trials)
+    assert frame["duration_steps"].dtype == "int64"
+    assert frame["event_observed"].dtype == "bool"
+    assert list(frame["censor_reason"].isna()) == [True, False, False, False]
+    assert len(pd.read_parquet(curves)) == 5
+    query = f"select t.outcome, max(c.step) from '{trials}' t join '{curves}/*.parquet' c using (trial_id) group by 1"
+    assert set(duckdb.sql(query).fetchall()) == {("grokked", 1600), ("pruned", 200), (None, 100)}
+
+
+def test_tables_on_an_object_store(folder):
+    store = memory_store("s3://bucket/tables")
+    for name in folder.store.list():
+        store.write_atomic(name, folder.store.read_bytes(name))
+    remote = SweepFolder(store, folder.meta)
+    collect(folder)
+    assert collect(remote).trials_path == "s3://bucket/tables/trials.parquet"
+    assert read_trials(remote).equals(read_trials(folder))
+    assert read_curves(remote, IDS[:2]).equals(read_curves(folder, IDS[:2]))
+
+
+def test_columns_have_the_types_of_the_config():
+    expected = {
+        "operation": pa.field("operation", pa.string(), nullable=False),
+        "task_type": pa.field("task_type", pa.string(), nullable=False),
+        "base": pa.field("base", pa.int64()),
+        "digit_order": pa.field("digit_order", pa.string()),
+        "fixed_sequence_length": pa.field("fixed_sequence_length", pa.bool_(), nullable=False),
+        "weight_decay": pa.field("weight_decay", pa.float64(), nullable=False),
+        "num_steps": pa.field("num_steps", pa.int64(), nullable=False),
+        "seed": pa.field("seed", pa.int64()),
+        "event_observed": pa.field("event_observed", pa.bool_(), nullable=False),
+        "final_out_of_domain_exact_match": pa.field("final_out_of_domain_exact_match", pa.float64()),
+    }
+    assert {name: TRIALS_SCHEMA.field(name) for name in expected} == expected
+    assert set(TrialConfig.model_fields) <= set(TRIALS_SCHEMA.names)
+    assert len(TRIALS_SCHEMA.names) == len(set(TRIALS_SCHEMA.names))
+    assert len(METRICS) == 9
+
+
+@pytest.mark.parametrize("annotation", [list[int], int | str, dict])
+def test_a_type_without_a_column_is_refused(annotation):
+    with pytest.raises(TypeError, match="x has type"):
+        arrow_field("x", annotation)
+
+
+def test_a_metric_named_as_a_column_takes_no_second_one():
+    assert curves_schema(["step", "wall_time_s", "zz", "aa"]).names == [
+        *CURVES_SCHEMA.names[:-1],
+        "aa",
+        "zz",
+        "wall_time_s",
+    ]
+
+
+def test_a_field_that_an_older_version_did_not_know_had_its_default(tmp_path):
+    folder = make_folder(tmp_path)
+    old = trial_event(0)
+    del old["config"]["norm"]
+    with folder.writer("driver") as writer:
+        writer.write_many([old])
+    collect(folder)
+    assert rows(folder)[0]["norm"] == "pre"

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from records_helpers import VERSIONS, make_folder, memory_store
+
+from grokray.errors import FolderBusy, FolderError
+from grokray.records import lock
+from grokray.records.folder import SweepFolder
+from grokray.records.lock import hold
+from grokray.records.store import Store
+
+
+def test_a_new_folder_is_described(tmp_path):
+    folder = make_folder(tmp_path / "new/sweep", {"space": {"weight_decay": [0, 1]}, "order": ("a", "b")})
+    assert folder.sweep_yaml == "num_trials: 3\n"
+    meta = json.loads((tmp_path / "new/sweep/meta.json").read_text())
+    assert meta["schema_version"] == 1
+    assert meta["versions"] == VERSIONS
+    assert meta["fingerprint"] == {"space": {"weight_decay": [0, 1]}, "order": ["a", "b"]}
+    assert meta["created"].endswith("+00:00")
+    assert folder.checkpoint_folder("ab12") == "checkpoints/ab12"
+
+
+def test_the_same_search_space_is_gone_on_with(tmp_path):
+    first = make_folder(tmp_path, {"a": (1, 2), "b": 0.1})
+    with first.lock():
+        pass
+    again = make_folder(tmp_path, {"b": 0.1, "a": [1, 2]})
+    with again.lock():
+        pass
+    assert again.meta["created"] == first.meta["created"]
+    assert [visit["command"] for visit in SweepFolder.open(tmp_path).meta["commands"]] == ["grokray run space.yaml"] * 2
+    assert pickle.loads(pickle.dumps(again)).fingerprint == {"a": [1, 2], "b": 0.1}
+
+
+def test_another_search_space_is_refused_with_what_differs(tmp_path):
+    make_folder(tmp_path, {"num_trials": 16, "gone": 1, "long": "x" * 100, "same": 1})
+    with pytest.raises(FolderError) as caught:
+        make_folder(tmp_path, {"num_trials": 32, "new": "ü", "long": "", "same": 1})
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{tmp_path} holds a sweep of another search space:"
+    assert "  num_trials was 16, is now 32" in lines
+    assert "  gone was 1, is now absent" in lines
+    assert '  new was absent, is now "ü"' in lines
+    assert len(lines) == 5
+    assert max(map(len, lines[1:])) < 100
+
+
+def test_at_most_ten_lines_of_difference(tmp_path):
+    make_folder(tmp_path, {f"x{i:02}": 0 for i in range(30)})
+    with pytest.raises(FolderError) as caught:
+        make_folder(tmp_path, {f"x{i:02}": 1 for i in range(30)})
+    lines = str(caught.value).splitlines()[1:]
+    assert len(lines) == 10
+    assert lines[-1] == "  and 21 more"
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path):
+    (tmp_path / "sweep.yaml").write_text("mine")
+    with pytest.raises(FolderError, match=r"is not empty and holds no sweep \(no meta.json, but sweep.yaml\)"):
+        make_folder(tmp_path)
+    assert (tmp_path / "sweep.yaml").read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_hidden_files_and_a_lock_are_no_content(tmp_path):
+    (tmp_path / ".DS_Store").write_text("")
+    (tmp_path / "lock").write_text("")
+    assert make_folder(tmp_path).fingerprint == {"num_trials": 3}
+
+
+def test_a_crash_while_making_the_folder_is_mended(tmp_path):
+    make_folder(tmp_path)
+    (tmp_path / "sweep.yaml").unlink()
+    assert make_folder(tmp_path).sweep_yaml == "num_trials: 3\n"
+
+
+def test_open_says_what_it_looked_for(tmp_path):
+    with pytest.raises(FolderError, match=r"nowhere is no sweep's folder: it holds no meta.json"):
+        SweepFolder.open(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 1}', '{"schema_version": 99, "fingerprint": {}}'])
+def test_a_damaged_or_later_description_is_refused(tmp_path, text):
+    (tmp_path / "meta.json").write_text(text)
+    with pytest.raises(FolderError, match=r"damaged|schema_version of .*meta.json is 99, but must be at most 1"):
+        SweepFolder.open(tmp_path)
+
+
+HOLD = """
+import sys, time
+from grokray.records.folder import SweepFolder
+with SweepFolder.open(sys.argv[1]).lock("grokray run space.yaml --yes"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path):
+    folder = make_folder(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(FolderBusy) as caught, folder.lock():
+            pytest.fail("two processes hold one lock")
+        process.send_signal(signal.SIGKILL)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path} is in use by 'grokray run space.yaml --yes' (process {process.pid} on ")
+    assert "UTC)" in message
+    with folder.lock("next") as holder:
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == holder.pid
+    assert folder.meta["commands"][-1]["command"] == "grokray run space.yaml"
+
+
+def test_a_refused_process_leaves_no_trace(tmp_path):
+    with make_folder(tmp_path).lock():
+        before = (tmp_path / "meta.json").read_bytes()
+        with pytest.raises(FolderBusy), make_folder(tmp_path).lock():
+            pytest.fail("two hold one lock")
+        assert (tmp_path / "meta.json").read_bytes() == before
+
+
+def test_two_that_made_the_folder_at_once(tmp_path):
+    folder = make_folder(tmp_path, {"num_trials": 3})
+    (tmp_path / "meta.json").unlink()
+    (tmp_path / "sweep.yaml").unlink()
+    make_folder(tmp_path, {"num_trials": 4})
+    with pytest.raises(FolderError, match="num_trials was 4, is now 3"), folder.lock():
+        pytest.fail("the folder is another sweep's")
+
+
+def test_a_filesystem_without_locks_gets_an_advisory_one(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(lock.errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", refuse)
+    store = Store.from_uri(tmp_path)
+    with hold(store, "lock", command="first"), pytest.raises(FolderBusy, match="'first'"), hold(store, "lock"):
+        pytest.fail("two hold one lock")
+    with hold(store, "lock"):
+        pass
+
+
+def test_an_advisory_lock_is_respected_refreshed_released_and_grows_stale(monkeypatch):
+    monkeypatch.setattr(lock, "REFRESH_S", 0.02)
+    store = memory_store("s3://bucket/locked")
+    with hold(store, "lock", command="first") as holder:
+        with pytest.raises(FolderBusy, match="'first'") as caught, hold(store, "lock"):
+            pytest.fail("two hold one lock")
+        assert "try again in 120 s" in str(caught.value.hint)
+        deadline = time.monotonic() + 20
+        while json.loads(store.read_bytes("lock"))["refreshed"] <= holder.refreshed and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert json.loads(store.read_bytes("lock"))["refreshed"] > holder.refreshed
+    assert not store.exists("lock")
+    old = time.time() - lock.STALE_AFTER_S - 1
+    abandoned = {"host": "h", "pid": 1, "command": "dead", "since": old, "refreshed": old, "token": "t"}
+    store.write_atomic("lock", json.dumps(abandoned).encode())
+    with hold(store, "lock", command="second"):
+        assert json.loads(store.read_bytes("lock"))["command"] == "second"
+
+
+def test_a_lock_that_another_took_over_is_not_deleted():
+    store = memory_store("s3://bucket/taken")
+    with hold(store, "lock"):
+        other = json.loads(store.read_bytes("lock")) | {"token": "other"}
+        store.write_atomic("lock", json.dumps(other).encode())
+    assert json.loads(store.read_bytes("lock"))["token"] == "other"

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from records_helpers import VERSIONS, event, measurement, trial_event
+
+from grokray.records.state import SweepState
+
+
+def fold(events):
+    state = SweepState()
+    state.apply_all(events)
+    return state
+
+
+def everything(state: SweepState) -> dict[str, Any]:
+    return {
+        "trials": list(state.trials.items()),
+        "configurations": list(state.configurations.items()),
+        "decisions": state.decisions,
+        "sessions": state.sessions,
+        "interrupted": state.interrupted,
+        "metric_names": state.metric_names,
+    }
+
+
+def one_trial(*events):
+    state = fold([trial_event(0), *events])
+    [trial] = state.trials.values()
+    return trial
+
+
+ID = trial_event(0)["trial_id"]
+
+
+def test_a_trial_from_proposal_to_end():
+    state = SweepState()
+    state.apply(event("suggest", configuration=0, parameters={"weight_decay": 0.1}))
+    state.apply(trial_event(0, weight_decay=0.1))
+    [trial] = state.trials.values()
+    trial_id = trial.trial_id
+    assert (trial.state, trial.outcome, trial.done, trial.phase) == ("waiting", None, False, None)
+    state.apply(event("start", trial_id=trial_id, attempt=1, step=0, engine="e"))
+    assert trial.state == "running"
+    state.apply(measurement(trial_id, 100, metrics={"heldout_exact_match": 0.1}))
+    assert trial.phase == "confusion"
+    happened = {"memorization_step": 200, "memorization_step_lower": 100, "train_phase_step": 200, "grok_step": None}
+    state.apply(measurement(trial_id, 200, metrics={"heldout_exact_match": 0.3}, events=happened))
+    assert trial.phase == "memorization"
+    assert trial.events == {"memorization_step": 200, "memorization_step_lower": 100, "train_phase_step": 200}
+    assert (trial.last_step, trial.wall_time_s, trial.steps_trained) == (200, 2.0, 200)
+    assert trial.best == {"heldout_exact_match": 0.3, "heldout_exact_match_step": 200, "heldout_loss": 2.0}
+    state.apply(event("checkpoint", trial_id=trial_id, attempt=1, step=200, name="c", sha256="s", bytes=1))
+    assert trial.checkpoint is not None
+    assert (trial.checkpoint.name, trial.checkpoint.sha256, trial.checkpoint.step) == ("c", "s", 200)
+    state.apply(event("end", trial_id=trial_id, outcome="pruned", step=200))
+    assert (trial.state, trial.outcome, trial.done) == ("ended", "pruned", True)
+    assert state.configurations[0].trial_ids == [trial_id]
+    assert state.configurations[0].parameters == {"weight_decay": 0.1}
+
+
+@pytest.mark.parametrize("outcome", ["pruned", "stopped", "failed"])
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_finish_wins_over_what_the_driver_says(outcome, order):
+    finish = event("finish", 2.0, trial_id=ID, attempt=1, step=500, outcome="grokked")
+    end = event("end", 3.0, trial_id=ID, outcome=outcome, step=400, error="node died")
+    trial = one_trial(*([finish, end] if order else [end, finish]))
+    assert trial.outcome == "grokked"
+    assert trial.error is None
+    assert trial.steps_trained == 500
+
+
+def test_failures_are_counted_by_fault():
+    trial = one_trial(
+        event("failure", 1.0, trial_id=ID, attempt=1, error="first", fault="node"),
+        event("failure", 3.0, trial_id=ID, attempt=3, error="last", fault="engine"),
+        event("failure", 2.0, trial_id=ID, attempt=2, error="second", fault="node"),
+    )
+    assert trial.failures == {"node": 2, "engine": 1}
+    assert (trial.attempt, trial.error, trial.done) == (3, "last", False)
+
+
+def test_a_pruned_trial_that_once_failed_has_no_error():
+    trial = one_trial(
+        event("failure", trial_id=ID, attempt=1, error="lost node", fault="node"),
+        event("end", trial_id=ID, outcome="pruned"),
+    )
+    assert trial.error is None
+
+
+def test_the_first_step_of_the_best_accuracy_counts():
+    accuracies = [(300, 0.9), (100, 0.2), (200, 0.9), (400, None)]
+    trial = one_trial(*(measurement(ID, step, metrics={"heldout_exact_match": a}) for step, a in accuracies))
+    assert (trial.best["heldout_exact_match"], trial.best["heldout_exact_match_step"]) == (0.9, 200)
+    assert trial.last_metrics["heldout_exact_match"] is None
+
+
+def test_divergence_is_a_phase():
+    trial = one_trial(event("finish", trial_id=ID, attempt=1, step=0, outcome="diverged"))
+    assert trial.phase == "diverged"
+
+
+def test_trials_come_by_index_and_only_once_known():
+    first, second, third = (trial_event(i) for i in range(3))
+    state = fold([measurement(third["trial_id"], 10), second])
+    assert list(state.trials) == [second["trial_id"]]
+    state.apply_all([third, first])
+    assert list(state.trials) == [first["trial_id"], second["trial_id"], third["trial_id"]]
+    assert state.trials[third["trial_id"]].last_step == 10
+
+
+def test_seeds_share_a_configuration():
+    trials = [{**trial_event(i), "configuration": 0} for i in range(3)]
+    for order in itertools.permutations(trials):
+        state = fold([*order, event("suggest", configuration=1, parameters={}, value_of=0)])
+        assert state.configurations[0].trial_ids == [t["trial_id"] for t in trials]
+        assert state.configurations[1].value_of == 0
+
+
+def test_a_trial_runs_in_the_session_that_was_the_last_to_start():
+    sessions = [
+        event("sweep", t, session=name, versions=VERSIONS, command="run", fingerprint={})
+        for t, name in ((10.0, "one"), (20.0, "two"))
+    ]
+    state = fold([*sessions, trial_event(0), trial_event(1), trial_event(2)])
+    a, b, c = state.trials.values()
+    state.apply(event("start", 12.0, trial_id=a.trial_id, attempt=1, step=0))
+    state.apply(event("start", 25.0, trial_id=b.trial_id, attempt=2, step=0))
+    names = [session.session if session else None for session in map(state.session_of, (a, b, c))]
+    assert names == ["one", "two", None]
+
+
+def test_events_of_later_versions_are_passed_over():
+    assert fold([event("promotion")]).trials == {}
+
+
+OUTCOMES = st.sampled_from(["grokked", "budget", "diverged"])
+SMALL = st.integers(1, 4)
+METRIC = st.none() | st.sampled_from([0.0, 0.5, 0.99, 1.0])
+
+
+@st.composite
+def histories(draw):
+    """Events as several processes may write them about three trials."""
+    trials = [trial_event(i) | {"configuration": i // 2} for i in range(3)]
+    events = [event("suggest", 1.0 + i, configuration=i, parameters={"x": i}) for i in range(2)] + trials
+    events += [
+        event("sweep", float(i), session=f"s{i}", versions={"grokray": str(i)}, command="c", fingerprint={})
+        for i in range(draw(st.integers(0, 2)))
+    ]
+    for trial in trials:
+        trial_id = trial["trial_id"]
+        for attempt, step in draw(st.sets(st.tuples(SMALL, SMALL), max_size=6)):
+            metrics = {"heldout_exact_match": draw(METRIC), "heldout_loss": draw(METRIC)}
+            seen = {"memorization_step": draw(st.none() | SMALL)}
+            events.append(measurement(trial_id, step, attempt=attempt, metrics=metrics, events=seen))
+        for attempt, step in draw(st.sets(st.tuples(SMALL, SMALL), max_size=3)):
+            events.append(
+                event("checkpoint", trial_id=trial_id, attempt=attempt, step=step, name=f"{attempt}", sha256="x")
+            )
+        for t in draw(st.sets(SMALL, max_size=3)):
+            rest = {"trial_id": trial_id, "step": t, "action": draw(st.sampled_from(["stop", "continue"]))}
+            events.append(event("decision", float(t), **rest))
+            events.append(event("start", float(t), trial_id=trial_id, attempt=t, step=0))
+            events.append(
+                event(
+                    "failure", float(t), trial_id=trial_id, attempt=t, error=f"e{t}", fault=draw(st.sampled_from("ab"))
+                )
+            )
+        for attempt in draw(st.sets(SMALL, max_size=2)):
+            outcome = draw(OUTCOMES)
+            events.append(event("finish", trial_id=trial_id, attempt=attempt, step=attempt, outcome=outcome))
+        for t in draw(st.sets(SMALL, max_size=2)):
+            events.append(
+                event("end", float(t), trial_id=trial_id, outcome=draw(st.sampled_from(["pruned", "failed"])))
+            )
+    if draw(st.booleans()):
+        events.append(trials[0] | {"index": 7, "configuration": 1})  # named again by a later session
+    return events, draw(st.permutations(events))
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories())
+def test_the_order_of_reading_makes_no_difference(history):
+    events, shuffled = history
+    assert everything(fold(shuffled)) == everything(fold(events))

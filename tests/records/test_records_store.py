@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fsspec
+import pytest
+from records_helpers import memory_store
+
+from grokray.errors import FolderError
+from grokray.records import store_remote
+from grokray.records.store import Store, hide_secrets
+
+
+@pytest.fixture(params=["local", "remote"])
+def store(request, tmp_path):
+    if request.param == "local":
+        yield Store.from_uri(tmp_path / "sweep")
+        return
+    yield memory_store()
+    fsspec.filesystem("memory").store.clear()
+
+
+def test_what_is_written_is_read_listed_and_deleted(store):
+    store.write_atomic("a.txt", b"one")
+    store.write_atomic("checkpoints/b/2.bin", b"two")
+    store.write_atomic("checkpoints/a/1.bin", b"")
+    assert store.read_bytes("a.txt") == b"one"
+    assert store.read_range("checkpoints/b/2.bin", 1, 5) == b"wo"
+    assert store.list() == ["a.txt", "checkpoints/a/1.bin", "checkpoints/b/2.bin"]
+    assert store.list("checkpoints") == store.list("checkpoints/") == ["checkpoints/a/1.bin", "checkpoints/b/2.bin"]
+    assert store.entries() == ["a.txt", "checkpoints"]
+    assert (store.size("a.txt"), store.size("checkpoints/a/1.bin")) == (3, 0)
+    assert store.exists("a.txt")
+    assert not store.exists("checkpoints")
+    store.write_atomic("a.txt", b"three")
+    assert store.read_bytes("a.txt") == b"three"
+    store.delete("a.txt")
+    store.delete_tree("checkpoints/b")
+    assert store.list() == ["checkpoints/a/1.bin"]
+
+
+def test_missing_things(store):
+    assert store.list() == store.list("nowhere") == store.entries() == []
+    assert not store.exists("x")
+    store.delete("x")
+    store.delete_tree("x")
+    with pytest.raises(FolderError, match=r"x: it is missing"):
+        store.read_bytes("x")
+    with pytest.raises(FolderError, match="x is missing"):
+        store.size("x")
+
+
+def test_an_append_stream_grows(store):
+    stream = store.append_stream("journal/a.jsonl")
+    stream.write(b"1\n")
+    stream.write(b"2\n")
+    stream.flush()
+    assert store.read_bytes("journal/a.jsonl") == b"1\n2\n"
+    stream.write(b"3\n")
+    stream.close()
+    assert store.read_bytes("journal/a.jsonl") == b"1\n2\n3\n"
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x"])
+def test_names_stay_inside(store, name):
+    with pytest.raises(ValueError, match="must be relative"):
+        store.write_atomic(name, b"")
+
+
+@pytest.mark.parametrize("prefix", ["", "/"])
+def test_the_whole_folder_is_never_deleted(store, prefix):
+    with pytest.raises(ValueError, match="prefix is empty"):
+        store.delete_tree(prefix)
+
+
+def test_paths_and_uris(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Store.from_uri("sweep").uri == Store.from_uri("~/sweep").uri == str(tmp_path / "sweep")
+    odd = tmp_path / "50 % #1?"
+    assert Store.from_uri(odd).uri == str(odd)
+    assert Store.from_uri(odd.as_uri()) == Store.from_uri(odd)
+    assert Store.from_uri(Store.from_uri(odd).uri) == Store.from_uri(odd)
+    assert Store.from_uri("sweep").local_path("a/b") == tmp_path / "sweep/a/b"
+    assert not Store.from_uri("s3://bucket/x").is_local
+    assert list(tmp_path.iterdir()) == []  # looking makes nothing
+
+
+def test_a_store_pickles_as_its_uri(tmp_path):
+    local = Store.from_uri(tmp_path)
+    local.write_atomic("a", b"x")
+    assert pickle.loads(pickle.dumps(local)).read_bytes("a") == b"x"
+    remote = memory_store("s3://bucket/x?region=eu-west-1")
+    copy = pickle.loads(pickle.dumps(remote))
+    assert copy == remote
+    assert copy._connection is None
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("ftp://host/x", "is 'ftp', but must be one of file, s3, gs"),
+        ("", "is empty"),
+        ("s3://", "names no bucket"),
+        ("file://host/x", "names a host"),
+    ],
+)
+def test_unusable_uris(uri, message):
+    with pytest.raises(FolderError, match=message):
+        Store.from_uri(uri)
+
+
+def test_a_file_where_a_folder_is_needed(tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    for place in ("notes", "notes/sweep"):
+        with pytest.raises(FolderError, match="notes is a file, but must be a folder"):
+            Store.from_uri(tmp_path / place)
+
+
+def test_missing_permission_is_said_in_one_line(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    store = Store.from_uri(tmp_path / "sweep")
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    for write in (lambda: store.write_atomic("a/b", b""), lambda: store.append_stream("a/b")):
+        with pytest.raises(FolderError, match=r"cannot write .*sweep/a/b: Permission denied$"):
+            write()
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, broken):
+    store = Store.from_uri(tmp_path)
+    store.write_atomic("a", b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, broken, fail)
+    with pytest.raises(FolderError, match="No space left"):
+        store.write_atomic("a", b"new and longer")
+    assert store.read_bytes("a") == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+CRASH_BEFORE_RENAME = """
+import os, sys
+from grokray.records.store import Store
+os.replace = lambda *_: os._exit(9)
+Store.from_uri(sys.argv[1]).write_atomic("a", b"half")
+"""
+
+
+def test_a_temporary_file_left_by_a_crash_is_not_listed(tmp_path):
+    crashed = subprocess.run([sys.executable, "-c", CRASH_BEFORE_RENAME, str(tmp_path)], check=False)
+    assert crashed.returncode == 9
+    assert len(os.listdir(tmp_path)) == 1
+    store = Store.from_uri(tmp_path)
+    assert store.list() == []
+    assert not store.exists("a")
+
+
+def test_a_remote_stream_rolls_over_to_a_new_object(monkeypatch):
+    store = memory_store("s3://bucket/rolling")
+    monkeypatch.setattr(store_remote, "SEGMENT_BYTES", 4)
+    stream = store.append_stream("journal/a.jsonl")
+    for line in (b"12\n", b"34\n", b"56\n"):
+        stream.write(line)
+        stream.flush()
+    stream.close()
+    assert store.read_bytes("journal/a.jsonl") == b"12\n34\n"
+    assert store.read_bytes("journal/a.0001.jsonl") == b"56\n"
+
+
+def test_a_remote_stream_saves_by_itself_and_again_after_a_failure(monkeypatch):
+    store = memory_store("s3://bucket/failing")
+    monkeypatch.setattr(store_remote, "PUT_INTERVAL_S", 0.02)
+    put, failures = store.write_atomic, []
+
+    def fail_once(name, data):
+        if not failures:
+            failures.append(name)
+            raise FolderError("no network")
+        put(name, data)
+
+    monkeypatch.setattr(store, "write_atomic", fail_once)
+    stream = store.append_stream("a.jsonl")
+    stream.write(b"1\n")
+    deadline = time.monotonic() + 20
+    while not store.exists("a.jsonl") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert failures
+    assert store.read_bytes("a.jsonl") == b"1\n"
+    stream.close()
+
+
+def test_credentials_are_never_shown():
+    uri = "s3://key:sec/ret@bucket/sweep?endpoint_override=host:9000"
+    assert hide_secrets(uri) == "s3://bucket/sweep"
+    store = Store.from_uri("s3://key:secret@bucket/sweep")
+    assert str(store) == "s3://bucket/sweep"
+    assert store.shown("a") == "s3://bucket/sweep/a"
+    assert "secret" not in repr(store)
+    with pytest.raises(FolderError) as caught:
+        Store.from_uri("ftp://key:secret@host/x")
+    assert "secret" not in str(caught.value)
+    assert hide_secrets("s3://bucket/run@home") == "s3://bucket/run@home"

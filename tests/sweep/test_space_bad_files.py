@@ -1,0 +1,273 @@
+"""What is wrong in a search space is told with its place, its value, the rule and the nearest valid name."""
+
+import pytest
+
+from grokray.errors import ConfigError
+from grokray.sweep.load import load_sweep, load_text
+
+HEAD = "method: random\nnum_trials: 3\nparameters:\n"
+TAIL = HEAD + "  dropout: {value: 0}\n"
+TWO = HEAD + "  task_type: {values: [classification, sequence]}\n"
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_text(text, "f.yaml", "f")
+    assert caught.value.exit_code == 2
+    return str(caught.value).split("\n")
+
+
+# Text, place, parts of the one message.
+BAD = {
+    "empty": ("", "1:1", "is empty, but must be a mapping"),
+    "comment only": ("# nothing\n", "1:1", "is empty, but must be a mapping"),
+    "list": ("[1, 2]", "1:1", "holds [1, 2], but must be a mapping"),
+    "syntax": ("method: grid\na: [", "2:5", "this is not YAML"),
+    "control character": ("method: grid\na: \x01", "2:1", "U+0001 is not allowed"),
+    "two documents": ("a: 1\n---\nb: 2", "2:1", "this is not YAML"),
+    "directive": ("%YAML 1.1\n---\na: yes", "2:1", "%YAML directive is not supported"),
+    "deep": ("a: " + "[" * 30 + "]" * 30, "1:23", "nested deeper than 20 levels"),
+    "alias in itself": ("a: &a [*a]", "1:4", "nested deeper than 20 levels"),
+    "method": ("method: gird\nparameters: {dropout: {value: 0}}", "1:1", 'method is "gird"; did you mean grid?'),
+    "no num_trials": ("parameters: {dropout: {value: 0}}\nmethod: tpe", "2:1", "num_trials is missing"),
+    "num_trials": (TAIL.replace("3", "many"), "2:1", 'num_trials is "many", but must be a whole number'),
+    "half a trial": (TAIL.replace("3", "1.5"), "2:1", "num_trials is 1.5, but must be a whole number"),
+    "no trials": (TAIL.replace("3", "0"), "2:1", "num_trials is 0, but must be at least 1"),
+    "no method": ("num_trials: 3\nparameters: {dropout: {value: 0}}", "1:1", "method is missing; must be grid, random"),
+    "no parameters": ("method: grid", "1:1", "parameters is missing"),
+    "parameters empty": ("method: grid\nparameters: {}", "2:1", "parameters is {}, but must not be empty"),
+    "parameters a number": ("method: grid\nparameters: 3", "2:1", "parameters is 3, but must be a mapping"),
+    "unknown key": (TAIL + "sedes: [1]", "5:1", "unknown key sedes; did you mean seeds?"),
+    "unknown inner key": (TAIL + "trial: {evl_interval: 3}", "5:9", "unknown key trial.evl_interval; eval_interval?"),
+    "doubled key": (TAIL + "parameters: {}", "5:1", "the key parameters is doubled: it stands in line 3"),
+    "doubled parameter": (TAIL + "  dropout: {value: 0}", "5:3", "the key dropout is doubled: it stands in line 4"),
+    "list as key": (TAIL + "? [a]\n: 3", "5:3", "a key must be a plain word"),
+    "tag": (TAIL + "name: !!python/name:os.system x", "5:7", "python/name:os.system is not supported"),
+    "not finite": (TAIL + "trial: {threshold: .nan}", "5:20", ".nan is not a usable float"),
+    "name": (TAIL + "name: a/b", "5:1", 'name is "a/b", but must be 1 to 100 letters'),
+    "seeds doubled": (TAIL + "seeds: [1, 1]", "5:1", "seeds is [1, 1], but must hold each seed once"),
+    "seeds text": (TAIL + "seeds: [1, a]", "5:12", 'seeds[1] is "a", but must be a whole number'),
+    "no seeds": (TAIL + "seeds: 0", "5:1", "seeds is 0, but must be a list of seeds, or how many"),
+    "negative seed": (TAIL + "seeds: [-1]", "5:9", "seeds[0] is -1, but must be at least 0"),
+    "metric": (TAIL + "metric: {name: grok_stp}", "5:10", 'metric.name is "grok_stp"; did you mean grok_step?'),
+    "metric a text": (TAIL + "metric: loss", "5:1", 'metric is "loss", but must be a mapping'),
+    "goal": (TAIL + "metric: {name: step, goal: min}", "5:22", "metric.goal is \"min\", but must be 'minimize' or"),
+    "trial": (TAIL + "trial: {sustain: 0}", "5:9", "trial.sustain is 0, but must be at least 1"),
+    "threshold": (TAIL + "trial: {threshold: 1.2}", "5:9", "trial.threshold is 1.2, but must be at most 1"),
+    "flag": (TAIL + "trial: {keep_checkpoints: no}", "5:9", 'is "no", but must be true or false'),
+    "scheduler": (TAIL + "scheduler: {type: ash}", "5:1", "scheduler.type is \"ash\", but must be 'fifo' or 'asha'"),
+    "no type": (TAIL + "scheduler: {grace_period: 3}", "5:1", "scheduler.type is missing"),
+    "no grace period": (TAIL + "scheduler: {type: asha}", "5:1", "scheduler.grace_period is missing"),
+    "rung metric": (
+        TAIL + "scheduler: {type: asha, grace_period: 3, metric: grok_step}",
+        "5:42",
+        'scheduler.metric is "grok_step", but must be one of train_loss',
+    ),
+    "fused cores": (
+        TAIL + "resources: {cpu: 2}",
+        "5:13",
+        "resources.cpu is 2, but must be at most 1 for execution: fused",
+    ),
+    "no cores": (TAIL + "resources: {cpu: 0}", "5:13", "resources.cpu is 0, but must be above 0"),
+    "half cores": (TAIL + "resources: {gpu: 1.5}\nexecution: process", "5:13", "must be a whole number if above 1"),
+    "tracking": (TAIL + "tracking: {wandb: minimum}", "5:12", 'is "minimum"; did you mean minimal?'),
+    "bare value": (HEAD + "  dropout: 0.1", "4:3", "parameters.dropout is 0.1, but must be a mapping"),
+    "no value": (HEAD + "  dropout: {}", "4:3", "must have value, values, min and max, or a distribution"),
+    "misspelt value": (HEAD + "  dropout: {valu: 0}", "4:13", "parameters.dropout.valu; did you mean value?"),
+    "both": (HEAD + "  dropout: {value: 0, values: [1]}", "4:23", "must not stand beside value"),
+    "mapping as value": (HEAD + "  dropout: {value: {a: 1}}", "4:13", "parameters.dropout.value must be a single"),
+    "list in list": (HEAD + "  dropout: {values: [0, [1]]}", "4:25", "dropout.values[1] is [1]; must be a single"),
+    "no values": (HEAD + "  dropout: {values: []}", "4:13", "is [], but must hold at least one value"),
+    "values a number": (HEAD + "  dropout: {values: 1}", "4:13", "dropout.values is 1, but must be a list"),
+    "value twice": (HEAD + "  dropout: {values: [0, 0.0]}", "4:13", "must hold each value once"),
+    "probabilities": (
+        HEAD + "  dropout: {values: [0, 0.1], probabilities: [1]}",
+        "4:31",
+        "probabilities is [1], but must be as many as the values: 2",
+    ),
+    "sum": (
+        HEAD + "  dropout: {values: [0, 0.1], probabilities: [1, 1]}",
+        "4:31",
+        "must be 0 or more each and 1 in sum",
+    ),
+    "distribution": (
+        HEAD + "  dropout: {distribution: unifrm, min: 0, max: 1}",
+        "4:13",
+        'parameters.dropout.distribution is "unifrm"; did you mean uniform?',
+    ),
+    "no max": (
+        HEAD + "  dropout: {distribution: uniform, min: 0}",
+        "4:3",
+        "must have max for the distribution uniform",
+    ),
+    "stray min": (HEAD + "  dropout: {values: [0], min: 0}", "4:26", "does not belong to the distribution categorical"),
+    "upside down": (
+        HEAD + "  dropout: {min: 0.5, max: 0.1}",
+        "4:13",
+        "min is 0.5, but must be below max, which is 0.1",
+    ),
+    "text as min": (HEAD + "  dropout: {min: low, max: 0.1}", "4:13", 'min is "low", but must be a number'),
+    "huge": (HEAD + "  dropout: {min: 0, max: 1" + "0" * 400 + "}", "4:21", "must be a finite number"),
+    "half layers": (
+        HEAD + "  num_layers: {distribution: int_uniform, min: 1.5, max: 3}",
+        "4:43",
+        "min is 1.5, but must be a whole number",
+    ),
+    "no multiple": (
+        HEAD + "  num_layers: {distribution: q_uniform, min: 5, max: 7, q: 4}",
+        "4:57",
+        "multiple of 4 from 5",
+    ),
+    "sigma": (HEAD + "  dropout: {distribution: normal, sigma: 0}", "4:35", "sigma is 0, but must be above 0"),
+    "log of 0": (
+        HEAD + "  dropout: {distribution: log_uniform_values, min: 0, max: 1}",
+        "4:47",
+        "min is 0, but must be above 0",
+    ),
+    "exponent": (HEAD + "  dropout: {distribution: log_uniform, min: 0, max: 800}", "4:48", "it is an exponent"),
+    "unknown parameter": (HEAD + "  weight_decy: {value: 1}", "4:3", "weight_decy; did you mean weight_decay?"),
+    "unknown operation": (HEAD + "  operation: {value: x/z_mod}", "4:3", "operation is 'x/z_mod'; x/y_mod"),
+    "value no trial has": (HEAD + "  dropout: {values: [0.1, 1.0]}", "4:3", "dropout is 1.0, but must be less than 1"),
+    "text for a number": (HEAD + "  learning_rate: {value: fast}", "4:3", "learning_rate is 'fast'; must be a number"),
+    "composite modulus": (HEAD + "  modulus: {values: [97, 98]}", "4:3", "modulus is 98; needs a prime; 97 and 101"),
+    "composite within a range": (HEAD + "  modulus: {min: 23, max: 24}", "4:3", "modulus is 24; needs a prime"),
+    "heads": (
+        HEAD + "  dim_model: {value: 128}\n  num_heads: {values: [4, 3]}",
+        "5:3",
+        "num_heads is 3; divide dim_model",
+    ),
+    "base 1": (
+        TWO + "  base: {values: [1, 10], when: {task_type: sequence}}",
+        "5:3",
+        "base is 1, but must be at least 2",
+    ),
+    "tail": (
+        HEAD + "  dropout: {distribution: normal, mu: 0.2, sigma: 0.1}",
+        "4:3",
+        "must be at least 0; can be cut with min and max",
+    ),
+    "when a text": (HEAD + "  base: {value: 10, when: sequence}", "4:21", "must name another parameter and its value"),
+    "when unknown": (
+        TWO + "  base: {value: 4, when: {tsk_type: a}}",
+        "5:27",
+        "depends on tsk_type; did you mean task_type?",
+    ),
+    "when never": (TWO + "  base: {value: 4, when: {task_type: sequnce}}", "5:27", "which it never is; sequence?"),
+    "when of a range": (
+        HEAD + "  dropout: {min: 0.1, max: 0.3}\n  batch_size: {value: 64, when: {dropout: 0.2}}",
+        "5:34",
+        "must then have value or values",
+    ),
+    "circle": (
+        HEAD + "  base: {value: 10, when: {num_layers: 1}}\n  num_layers: {value: 1, when: {base: 10}}",
+        "4:21",
+        "conditions go in a circle: base → num_layers → base",
+    ),
+    "grid of a range": (
+        "method: grid\nparameters:\n  dropout: {min: 0.0, max: 0.5}",
+        "3:3",
+        "dropout is of the distribution uniform, but must be values, int_uniform or q_uniform",
+    ),
+    "two places": (
+        HEAD + "  sustain: {value: 3}\ntrial: {sustain: 3}",
+        "4:3",
+        "stands under parameters and under trial",
+    ),
+    "two devices": (TAIL + "  device: {values: [cpu, cuda]}", "5:3", "device must have one value"),
+    "wrong device": (TAIL + "  device: {value: tpu}", "5:3", "must be 'auto', 'cpu' or 'cuda'"),
+    "device twice": (TAIL + "  device: {value: cpu}\ndevice: cpu", "5:3", "stands under parameters and as device"),
+    "multitask": (TAIL + "  multitask: {value: true}", "5:3", "multitask must be false"),
+    "run_cap": (TAIL.replace("num_trials: 3", "run_cap: few"), "2:1", 'run_cap is "few", but must be a whole number'),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_one_fault_one_message(case: str) -> None:
+    text, place, parts = BAD[case]
+    found = problems(text)
+    assert len(found) == 1, found
+    assert found[0].startswith(f"f.yaml:{place}: ")
+    for part in parts.split("; "):
+        assert part in found[0]
+
+
+def test_all_faults_of_a_file_at_once() -> None:
+    text = """method: tpe
+num_trials: many
+sedes: [1]
+parameters:
+  weight_decy: {value: 1}
+  dropout: {min: 0.5, max: 0.1}
+  learning_rate: {value: fast}
+  modulus: {value: 98}
+  base: {value: 10, when: {tsk_type: sequence}}
+  num_layers: {value: 1}
+  num_layers: {value: 2}
+trial: {sustain: 0, evl_interval: 3}
+"""
+    assert [line.split(": ", 1)[0] for line in problems(text)] == [
+        f"f.yaml:{place}" for place in ("2:1", "3:1", "5:3", "6:13", "7:3", "8:3", "9:28", "11:3", "12:9", "12:21")
+    ]
+
+
+def test_what_depends_on_a_fault_is_no_fault() -> None:
+    # num_heads 3 divides what the width was meant to be, and base hangs on the misspelt task_type.
+    text = HEAD + "  dim_model: {valu: 96}\n  num_heads: {value: 3}\n  task_type: {values: [sequence], q: 3}\n"
+    found = problems(text + "  base: {value: 4, when: {task_type: sequence}}")
+    assert [line.split(": ", 1)[0] for line in found] == ["f.yaml:4:15", "f.yaml:6:35"]
+
+
+def test_many_faults_of_one_kind_are_counted() -> None:
+    found = problems(HEAD + "  num_heads: {values: [3, 5, 6, 7, 9]}")
+    assert len(found) == 4
+    assert found[3] == "f.yaml:4:3: num_heads: 2 more such problems"
+
+
+def test_aliases_cannot_multiply_without_end() -> None:
+    lines = ["a: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+    assert "aliases stand for more than 50000 values" in problems("\n".join(lines))[0]
+
+
+def test_a_long_list_is_refused_early() -> None:
+    assert "more than 50000 values" in problems("- 1\n" * 60_000)[0]
+
+
+def test_conditions_on_too_many_combinations() -> None:
+    values = str(list(range(1, 400)))
+    parents = f"  num_steps: {{values: {values}}}\n  batch_size: {{values: {values}}}\n"
+    found = problems(HEAD + parents + "  dropout: {value: 0, when: {num_steps: 1, batch_size: 1}}")
+    assert found == ["f.yaml:3:1: conditions must hang on at most 100000 combinations of values"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "is not UTF-8 text: byte 0"),
+        (b"method: gr\xe9d", "is not UTF-8 text: byte 10"),
+        (b"\x00" * 100, "this is not YAML"),
+        (b"#" * 1_048_577, "is larger than 1048576 bytes"),
+    ],
+)
+def test_files_that_are_no_text(tmp_path, content: bytes, reason: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(path)
+    assert len(caught.value.problems) == 1
+    assert reason in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none.yaml", "there is no such file"),
+        ("", "is a directory"),
+        ("x" * 300, "cannot be read"),
+        ("a\0b", "no such"),
+    ],
+)
+def test_paths_that_are_no_file(tmp_path, name: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        load_sweep(tmp_path / name)

@@ -1,0 +1,228 @@
+"""Search spaces from files: the shipped ones, the original's, overrides from the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grokray.errors import ConfigError
+from grokray.sweep.config import SweepConfig
+from grokray.sweep.load import load_sweep, load_text
+
+SHIPPED = Path(__file__).parents[2] / "search_spaces"
+
+ORIGINAL = """
+project: grokking
+program: grokking/cli.py
+method: grid
+metric:
+  name: step
+  goal: minimize
+parameters:
+  operation:
+    value: "x/y"
+  training_fraction:
+    value: [0.2, 0.4, 0.6, 0.8]
+  num_layers:
+    value: [1, 2, 3]
+  dim_model:
+    value: 128
+  num_heads:
+    value: 4
+  max_bit_length_train:
+    value: 97
+  batch_size:
+    value: [128, 512, 1024]
+  learning_rate:
+    value: [1e-4, 5e-4, 1e-3, 5e-3]
+  weight_decay:
+    value: [0.1, 1]
+  dropout:
+    value: [0., 0.2, 0.4]
+  num_steps:
+    value: 20000
+  device:
+    value: cuda
+"""
+
+SMALL = """
+method: random
+num_trials: 3
+parameters:
+  task_type: {values: [classification, sequence]}
+  base: {values: [2, 10], when: {task_type: sequence}}
+  weight_decay: {distribution: log_uniform_values, min: 0.01, max: 3}
+"""
+
+
+def small(*overrides: str, num_trials: int | None = None) -> SweepConfig:
+    return load_text(SMALL, "small.yaml", "small", overrides, num_trials)
+
+
+def test_the_originals_sweep_file_is_accepted_as_it_is(tmp_path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(ORIGINAL)
+    config = load_sweep(path)
+    assert (config.name, config.device, config.metric.name) == ("sweep", "cuda", "grok_step")
+    assert config.num_configurations() == 864
+    trials = {config.trial_config(parameters, seed=0) for parameters in config.grid()}
+    assert len({trial.id for trial in trials}) == 864
+    assert {(t.operation, t.modulus, t.operand_limit, t.num_steps) for t in trials} == {("x/y_mod", 97, 97, 20_000)}
+    assert config.notes == (
+        "project, program: ignored",
+        "a list under value is taken as values: training_fraction, num_layers, batch_size, learning_rate, "
+        "weight_decay, dropout",
+        "parameters.device is taken as device",
+    )
+
+
+def test_the_shipped_grid_is_the_originals(tmp_path) -> None:
+    original = load_text(ORIGINAL, "original.yaml", "original")
+    shipped = load_sweep(SHIPPED / "grid.yaml")
+    ids = [[config.trial_config(p, seed=0).id for p in config.grid()] for config in (original, shipped)]
+    assert ids[0] == ids[1]
+    assert shipped.notes == ()
+
+
+def test_wandb_keys() -> None:
+    text = """
+method: bayes
+run_cap: 7
+entity: someone
+description: text
+command: [python, train.py]
+early_terminate: {type: hyperband, min_iter: 3}
+metric: {name: validation_loss}
+parameters:
+  seed: {values: [4, 5]}
+  multitask: {value: false}
+  wandb_tracking: {value: minimal}
+  learning_rate: {distribution: log_uniform, min: -7, max: -5}
+"""
+    config = load_text(text, "f.yaml", "f")
+    assert (config.method, config.num_trials, config.seeds) == ("tpe", 7, (4, 5))
+    assert (config.tracking.wandb, config.metric.name, config.scheduler.type) == ("minimal", "heldout_loss", "fifo")
+    assert list(config.parameters) == ["learning_rate"]
+    remarks = ("entity, description, command", "run_cap", "early_terminate", "bayes", "exponents", "tracking", "seeds")
+    assert len(config.notes) == len(remarks)
+    for note, remark in zip(config.notes, remarks, strict=True):
+        assert remark in note
+    assert load_text(config.to_yaml(), "f.yaml", "f") == config
+
+
+def test_robust_is_the_search_that_it_says() -> None:
+    config = load_sweep(SHIPPED / "robust.yaml")
+    assert (config.method, config.num_trials, config.seeds) == ("tpe", 2000, (0, 1, 2))
+    assert config.parameters["base"].when == {"task_type": ("sequence",)}
+    assert (config.scheduler.type, config.resources.gpu) == ("asha", 0.02)
+
+
+def test_quickstart_has_enough_trials() -> None:
+    config = load_sweep(SHIPPED / "quickstart.yaml")
+    assert config.num_configurations() * len(config.seeds) >= 16
+
+
+def test_loading_imports_nothing_heavy() -> None:
+    # So that `--dry-run` and errors are quick, also where torch takes seconds to load.
+    code = (
+        "import sys; from grokray.sweep.load import load_sweep; import grokray.sweep.schema; "
+        f"load_sweep({str(SHIPPED / 'robust.yaml')!r}); "
+        "print(sorted({'torch', 'ray', 'optuna', 'numpy', 'pyarrow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_names() -> None:
+    assert small().name == "small"
+    assert small("name=My sweep 2").name == "My sweep 2"
+    assert load_text(SMALL, "a.yaml", "../ödd (1)").name == "ödd-1"
+    assert load_text(SMALL, "a.yaml", "((").name == "sweep"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("num_trials=4", lambda c: c.num_trials == 4),
+        ("num_trials=1e3", lambda c: c.num_trials == 1000),
+        ("trial.eval_interval=50", lambda c: c.trial.eval_interval == 50),
+        ("seeds=[3, 4]", lambda c: c.seeds == (3, 4)),
+        ("scheduler={type: asha, grace_period: 5}", lambda c: c.scheduler.grace_period == 5),
+        ("parameters.weight_decay=1", lambda c: c.parameters["weight_decay"].spec() == {"value": 1}),
+        ("parameters.weight_decay.value=1", lambda c: c.parameters["weight_decay"].spec() == {"value": 1}),
+        ("parameters.weight_decay=[1, 2]", lambda c: c.parameters["weight_decay"].spec() == {"values": [1, 2]}),
+        ("parameters.weight_decay={min: 0.1, max: 0.2}", lambda c: c.parameters["weight_decay"].max == 0.2),
+        ("parameters.weight_decay.max=9", lambda c: c.parameters["weight_decay"].max == 9),
+        ("parameters.operation=x+y", lambda c: c.parameters["operation"].values == ("x+y",)),
+        ("parameters.base=7", lambda c: c.parameters["base"].spec() == {"value": 7, "when": {"task_type": "sequence"}}),
+        ("parameters.dropout = 0.1", lambda c: c.parameters["dropout"].values == (0.1,)),
+    ],
+)
+def test_overrides(override: str, expected) -> None:
+    assert expected(small(override))
+
+
+def test_precedence_is_file_then_overrides_in_order_then_num_trials() -> None:
+    assert small("num_trials=4", "num_trials=5").num_trials == 5
+    assert small("num_trials=4", num_trials=6).num_trials == 6
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("num_trials", "--set num_trials: an override must be key=value"),
+        ("=4", "--set =4: an override must be key=value"),
+        ("trial..sustain=3", "--set trial..sustain=3: an override must be key=value"),
+        ("num_trials=many", '--set num_trials=many: num_trials is "many", but must be a whole number'),
+        ("num_trails=4", "--set num_trails=4: unknown key num_trails; did you mean num_trials?"),
+        ("method.x=4", "--set method.x=4: method has no keys of its own"),
+        ("seeds=[1", "--set seeds=[1: this is not YAML"),
+        ("seed=.inf", "--set seed=.inf: .inf is not a usable float value"),
+        ("parameters.base=1", "--set parameters.base=1: base is 1, but must be at least 2"),
+        ("parameters.dropot=1", "--set parameters.dropot=1: dropot is no parameter of a trial; did you mean dropout?"),
+        ("parameters.dropout.mean=1", "--set parameters.dropout.mean=1: parameters.dropout.mean is 1, but is no key"),
+        ("parameters.weight_decay.min=4", "--set parameters.weight_decay.min=4: parameters.weight_decay.min is 4, but"),
+    ],
+)
+def test_errors_name_the_override(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        small(override)
+    assert len(caught.value.problems) == 1
+    assert str(caught.value).startswith(message)
+
+
+def test_num_trials_of_the_command_line_is_named_as_such() -> None:
+    with pytest.raises(ConfigError, match="--num-trials 0: num_trials is 0, but must be at least 1"):
+        small(num_trials=0)
+
+
+def test_file_and_override_errors_stand_together() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(SMALL + "sedes: 3", "f.yaml", "f", ["trial.sustain=0", "seeds=[1"])
+    assert [problem.place for problem in caught.value.problems] == [
+        "f.yaml:8:1",
+        "--set seeds=[1",
+        "--set trial.sustain=0",
+    ]
+    assert {problem.field for problem in caught.value.problems} == {"sedes", None, "trial.sustain"}
+
+
+def test_a_sampled_check_still_tries_each_value() -> None:
+    # Far more corners than are tried: the one bad value of 600 is found all the same.
+    values = [64 * i for i in range(1, 600)] + [77]
+    text = f"""
+method: random
+num_trials: 3
+parameters:
+  task_type: {{values: [sequence, classification]}}
+  fixed_sequence_length: {{values: [true, false], when: {{task_type: sequence}}}}
+  batch_size: {{values: {list(range(1, 200))}}}
+  num_layers: {{values: [1, 2, 3, 4], when: {{fixed_sequence_length: true}}}}
+  num_heads: {{values: [4, 5], when: {{num_layers: 4}}}}
+  dim_model: {{value: 128}}
+"""
+    assert len(values) == 600
+    with pytest.raises(ConfigError) as caught:
+        load_text(text, "f.yaml", "f")
+    assert str(caught.value) == "f.yaml:9:3: num_heads is 5, but must divide dim_model, which is 128"

@@ -1,0 +1,95 @@
+"""Every operation against its definition in plain Python, over all of a small domain and at the far end of int64."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import product
+
+import pytest
+import torch
+from tasks_slow import SLOW, pairs, shown_and_answer
+
+from grokray.tasks import ALIASES, OPERATIONS, Operation
+from grokray.tasks.sizes import value_range
+
+MODULAR = [name for name, operation in OPERATIONS.items() if operation.kind == "modular"]
+LARGE_PRIME = 65_521
+
+
+def answers(operation: Operation, some: list[tuple[int, int]], p: int | None) -> list[tuple[int, int, int]]:
+    x, y = torch.tensor(some).T
+    left, right = operation.shown(x, y, p)
+    z = operation.answer(x, y, p)
+    assert z.dtype == torch.int64
+    return list(zip(left.tolist(), right.tolist(), z.tolist(), strict=True))
+
+
+def test_the_slow_definitions_cover_every_operation() -> None:
+    assert set(OPERATIONS) == {*SLOW, "x/y_mod"}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("p", [2, 3, 13, 23])
+def test_an_operation_is_its_definition_over_its_whole_domain(name: str, p: int) -> None:
+    modulus = p if name in MODULAR else None
+    domain = pairs(name, p)
+    assert answers(OPERATIONS[name], domain, modulus) == [shown_and_answer(name, x, y, modulus) for x, y in domain]
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if not OPERATIONS[name].needs_prime])
+def test_nothing_overflows_near_the_largest_operands(name: str) -> None:
+    domain = list(product(range(LARGE_PRIME - 5, LARGE_PRIME), repeat=2))
+    p = LARGE_PRIME if name in MODULAR else None
+    assert answers(OPERATIONS[name], domain, p) == [shown_and_answer(name, x, y, p) for x, y in domain]
+
+
+def test_division_is_undone_by_multiplication_near_the_largest_prime() -> None:
+    x, y = torch.arange(LARGE_PRIME - 6, LARGE_PRIME), torch.arange(LARGE_PRIME - 12, LARGE_PRIME, 2)
+    assert (y % 2 == 1).all()
+    dividend, divisor = OPERATIONS["x/y_mod"].shown(x, y, LARGE_PRIME)
+    quotient = OPERATIONS["x/y_mod"].answer(x, y, LARGE_PRIME)
+    assert torch.equal(quotient * divisor % LARGE_PRIME, dividend)
+    quotient = OPERATIONS["x/y_if_y_odd_else_x-y_mod"].answer(x, y, LARGE_PRIME)
+    assert torch.equal(quotient * y % LARGE_PRIME, x)
+
+
+def test_the_integer_root_is_exact_beside_every_square() -> None:
+    root = torch.arange(1, 65_536)
+    square_less_one = OPERATIONS["xy_sqrt"].answer(root - 1, root + 1, None)  # (k−1)(k+1) = k² − 1
+    assert torch.equal(square_less_one, root - 1)
+    assert torch.equal(OPERATIONS["xy_sqrt"].answer(root, root, None), root)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_commutative_and_signed_say_what_the_answers_do(name: str) -> None:
+    operation, p = OPERATIONS[name], 11 if name in MODULAR else None
+    domain = [(x, y) for x, y in product(range(operation.y_min, 11), repeat=2)]
+    there = answers(operation, domain, p)
+    back = answers(operation, [(y, x) for x, y in domain], p)
+    assert operation.commutative == all(a[2] == b[2] for a, b in zip(there, back, strict=True))
+    assert operation.signed == any(z < 0 for *_, z in there)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("limit", [2, 3, 11])
+def test_the_range_of_values_holds_every_operand_and_answer_and_is_reached(name: str, limit: int) -> None:
+    p = limit if name in MODULAR else None
+    values = {value for row in answers(OPERATIONS[name], pairs(name, limit), p) for value in row}
+    assert (min(values), max(values)) == value_range(OPERATIONS[name], p, limit)
+
+
+def test_each_operation_has_its_own_operator() -> None:
+    assert len({operation.symbol for operation in OPERATIONS.values()}) == len(OPERATIONS)
+
+
+def test_every_alias_leads_to_an_operation_and_hides_none() -> None:
+    assert {alias.operation for alias in ALIASES.values()} <= set(OPERATIONS)
+    assert not set(ALIASES) & set(OPERATIONS)
+    assert "x/y" in ALIASES, "the original's default"
+
+
+def test_names_and_rules_are_looked_up_without_torch() -> None:
+    code = "import sys, grokray.tasks.resolve as r, grokray.tasks.operations, grokray.tasks.codes; r.resolve({})"
+    done = subprocess.run([sys.executable, "-c", f"{code}; sys.exit('torch' in sys.modules)"], check=False)
+    assert done.returncode == 0

@@ -1,0 +1,211 @@
+"""The door: translations, canonical form, and every problem named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from grokray.errors import ConfigError
+from grokray.tasks import ALIASES, OPERATIONS
+from grokray.tasks.resolve import PARAMETERS, resolve
+from grokray.trial import TrialConfig
+
+
+def problems(**parameters: Any) -> dict[str | None, str]:
+    """Field to message; fails where a field is named twice."""
+    with pytest.raises(ConfigError) as caught:
+        resolve(parameters)
+    found = {problem.field: problem.message for problem in caught.value.problems}
+    assert len(found) == len(caught.value.problems)
+    return found
+
+
+def test_nothing_given_is_the_default_trial() -> None:
+    assert resolve({}) == TrialConfig()
+
+
+@pytest.mark.parametrize("task_type", ["classification", "sequence"])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_resolved_trial_resolves_to_itself(operation: str, task_type: str) -> None:
+    config = resolve({"operation": operation, "task_type": task_type, "seed": 4})
+    assert resolve(config.model_dump()) == config
+    assert (config.modulus is None) == (OPERATIONS[operation].kind == "plain")
+
+
+@pytest.mark.parametrize(
+    ("written", "same"),
+    [
+        ({"operation": "x/y"}, {}),
+        ({"prime": 97}, {}),
+        ({"prime": 113}, {"modulus": 113, "operand_limit": 113}),
+        ({"prime": 113, "modulus": 113}, {"modulus": 113}),
+        ({"base": 7, "digit_order": "least_first", "fixed_sequence_length": True}, {}),
+        ({"task_type": "sequence"}, {"task_type": "sequence", "base": 10, "digit_order": "most_first"}),
+        ({"operation": "x-y", "modulus": 98}, {"operation": "x-y"}),
+        ({"operation": "x-y", "prime": 101}, {"operation": "x-y", "operand_limit": 97}),
+        ({"seed": 3}, {"init_seed": 3, "split_seed": 3, "order_seed": 3}),
+        ({"seed": 3, "split_seed": 0}, {"init_seed": 3, "order_seed": 3}),
+        ({"seed": 0}, {}),
+        ({"modulus": None, "operand_limit_out": None, "seed": None, "max_bit_length_train": None}, {}),
+        ({"batch_size": 512.0, "num_steps": 2e4, "weight_decay": 1}, {}),
+        ({"batch_size": np.int64(64), "weight_decay": np.float32(0.5)}, {"batch_size": 64, "weight_decay": 0.5}),
+        ({"weight_decay": -0.0}, {"weight_decay": 0}),
+        ({"operation": "x,y_abs_diff"}, {"operation": "xy_abs_diff"}),
+        (
+            {"operation": "x+y_binary_flipped"},
+            {"operation": "x+y", "task_type": "sequence", "base": 2, "digit_order": "least_first"},
+        ),
+        (
+            {"operation": "x+y_binary", "base": 5, "task_type": "sequence"},
+            {"operation": "x+y", "task_type": "sequence", "base": 5},
+        ),
+        ({"operation": "x/y_binary"}, {"operation": "x/y_mod", "task_type": "sequence", "base": 2}),
+    ],
+)
+def test_equal_trials_have_equal_ids(written: dict[str, Any], same: dict[str, Any]) -> None:
+    assert resolve(written).id == resolve(same).id
+    assert resolve(written) == resolve(same)
+
+
+def test_another_trial_has_another_id() -> None:
+    assert resolve({"task_type": "sequence"}).id != resolve({"task_type": "sequence", "base": 2}).id
+
+
+@pytest.mark.parametrize(
+    ("written", "sizes"),
+    [
+        ({"max_bit_length_train": 97, "max_bit_length_val_out": 100}, (97, 100, 101)),
+        ({"max_bit_length_train": 97}, (97, None, 97)),
+        ({"max_bit_length_train": 50, "max_bit_length_val_out": 60, "modulus": 97}, (50, 60, 97)),
+        ({"operand_limit": 50, "max_bit_length_val_out": 60}, (50, 60, 61)),
+        ({"task_type": "sequence", "max_bit_length_train": 6}, (64, None, 67)),
+        ({"task_type": "sequence", "max_bit_length_train": 6, "max_bit_length_val_out": 7}, (64, 128, 131)),
+        ({"operation": "x-y", "task_type": "sequence", "max_bit_length_train": 6.0}, (64, None, None)),
+        ({"operation": "x-y", "max_bit_length_train": 6, "max_bit_length_val_out": 7}, (6, 7, None)),
+        ({"operation": "x+y_binary", "max_bit_length_train": 6}, (64, None, None)),
+    ],
+)
+def test_bit_lengths_have_the_original_s_meaning(written: dict[str, Any], sizes: tuple[int | None, ...]) -> None:
+    config = resolve(written)
+    assert (config.operand_limit, config.operand_limit_out, config.modulus) == sizes
+
+
+@pytest.mark.parametrize(
+    ("written", "field", "message"),
+    [
+        ({"operation": "x+y_mdo"}, "operation", "but there is no such operation; the nearest is x+y_mod"),
+        ({"operation": "zebra"}, "operation", "operation is 'zebra', but there is no such operation"),
+        ({"learning_rat": 1}, "learning_rat", "learning_rat is not a parameter; the nearest is learning_rate"),
+        ({"max_bit_length": 1}, "max_bit_length", "the nearest is max_bit_length_train"),
+        ({"modulus": 98}, "modulus", "modulus is 98, but x/y_mod needs a prime; the nearest are 97 and 101"),
+        ({"operation": "x/y", "prime": 4}, "prime", "prime is 4, but x/y_mod needs a prime; the nearest are 3 and 5"),
+        ({"prime": 97, "modulus": 101}, "prime", "prime is 97, but modulus is 101"),
+        ({"operand_limit": 120}, "operand_limit", "operand_limit is 120, but must be at most the modulus, which is 97"),
+        ({"modulus": 101, "operand_limit": 97, "operand_limit_out": 102}, "operand_limit_out", "at most the modulus"),
+        (
+            {"operation": "x-y", "operand_limit_out": 97},
+            "operand_limit_out",
+            "operand_limit_out is 97, but must be above operand_limit, which is 97",
+        ),
+        ({"training_fraction": 1.2}, "training_fraction", "training_fraction is 1.2, but must be less than 1"),
+        ({"training_fraction": 0}, "training_fraction", "training_fraction is 0.0, but must be greater than 0"),
+        ({"training_fraction": 1e-5}, "training_fraction", "of 9,312 pairs must leave at least one to train on"),
+        (
+            {"operation": "x-y", "operand_limit": 2, "training_fraction": 1 - 1e-16},
+            "training_fraction",
+            "and one to hold out",
+        ),
+        ({"base": 1, "task_type": "sequence"}, "base", "base is 1, but must be at least 2"),
+        ({"batch_size": "64"}, "batch_size", "batch_size is '64', but must be a whole number"),
+        ({"batch_size": True}, "batch_size", "batch_size is true, but must be a whole number"),
+        ({"batch_size": 2.5}, "batch_size", "batch_size is 2.5, but must be a whole number"),
+        ({"batch_size": None}, "batch_size", "batch_size is null, but must be a whole number"),
+        ({"batch_size": [1, 2]}, "batch_size", "batch_size is [1, 2], but must be a whole number"),
+        ({"num_steps": float("inf")}, "num_steps", "num_steps is inf, but must be a whole number"),
+        ({"learning_rate": "1e-3"}, "learning_rate", "learning_rate is '1e-3', but must be a number"),
+        ({"learning_rate": float("nan")}, "learning_rate", "learning_rate is nan, but must be finite"),
+        ({"weight_decay": 10**400}, "weight_decay", "but must be a number"),
+        ({"weight_decay": True}, "weight_decay", "weight_decay is true, but must be a number"),
+        ({"continue_training": 1}, "continue_training", "continue_training is 1, but must be true or false"),
+        ({"task_type": "seq"}, "task_type", "must be one of 'classification' or 'sequence'"),
+        ({"operation": 3}, "operation", "operation is 3, but must be a text"),
+        ({"seed": -1}, "seed", "seed is -1, but must be at least 0"),
+        ({"num_heads": 3}, "num_heads", "num_heads is 3, but must divide dim_model, which is 128"),
+        (
+            {"operation": "x+y_binary", "task_type": "classification"},
+            "task_type",
+            "task_type is 'classification', but operation x+y_binary means sequence",
+        ),
+        (
+            {"operation": "x+y_binary_flipped", "digit_order": "most_first"},
+            "digit_order",
+            "digit_order is 'most_first', but operation x+y_binary_flipped means least_first",
+        ),
+        (
+            {"max_bit_length_train": 97, "operand_limit": 50},
+            "max_bit_length_train",
+            "max_bit_length_train is 97, which means operand_limit 97, but operand_limit is 50",
+        ),
+        ({"max_bit_length_val_out": 100}, "max_bit_length_val_out", "needs max_bit_length_train or operand_limit"),
+        ({"max_bit_length_train": 1}, "max_bit_length_train", "must be at least 2"),
+        ({"task_type": "sequence", "max_bit_length_train": 17}, "max_bit_length_train", "at most 16"),
+        (
+            {"operation": "x+y_binary", "max_bit_length_train": 11},
+            "max_bit_length_train",
+            "max_bit_length_train is 11, which makes 4,194,304 pairs, but must make at most 4,000,000",
+        ),
+        (
+            {"task_type": "sequence", "modulus": 9973},
+            "modulus",
+            "modulus is 9973, which makes 99,450,756 pairs, but must make at most 4,000,000",
+        ),
+        (
+            {"modulus": 9973, "operand_limit": 97},
+            "modulus",
+            "modulus is 9973, which makes a vocabulary of 9,975, but must make at most 8,192",
+        ),
+    ],
+)
+def test_one_fault_is_one_problem_with_value_and_rule(written: dict[str, Any], field: str, message: str) -> None:
+    found = problems(**written)
+    assert list(found) == [field], found
+    assert message in found[field]
+
+
+def test_all_problems_are_found_at_once() -> None:
+    found = problems(
+        modulus=98, training_fraction=1.2, num_heads=3, learning_rat=1, batch_size="64", operand_limit_out=5, seed="x"
+    )
+    assert set(found) == {
+        "modulus",
+        "training_fraction",
+        "num_heads",
+        "learning_rat",
+        "batch_size",
+        "operand_limit_out",
+        "seed",
+    }
+
+
+def test_what_follows_from_a_fault_is_not_reported_as_well() -> None:
+    assert list(problems(modulus="101x", operand_limit=100, operand_limit_out=101)) == ["modulus"]
+    assert list(problems(task_type="seq", max_bit_length_train=6, max_bit_length_val_out=7)) == ["task_type"]
+
+
+def test_parameters_are_the_clear_names_and_the_original_s() -> None:
+    extra = {"prime", "seed", "max_bit_length_train", "max_bit_length_val_out"}
+    assert set(PARAMETERS) == set(TrialConfig.model_fields) | extra
+    assert len(PARAMETERS) == len(set(PARAMETERS))
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_every_alias_resolves(name: str) -> None:
+    assert resolve({"operation": name}).operation in OPERATIONS
+
+
+def test_the_parameters_given_are_left_as_they_are() -> None:
+    given = {"operation": "x/y", "prime": 101, "batch_size": 64.0}
+    resolve(given)
+    assert given == {"operation": "x/y", "prime": 101, "batch_size": 64.0}
