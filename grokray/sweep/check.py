@@ -48,11 +48,12 @@ def _tried(config: SweepConfig) -> Iterator[space.Choice]:
 def _sampled(parameters: Mapping[str, Parameter]) -> Iterator[space.Choice]:
     """Each value at least once amid random others, then random corners up to the limit. The same every time."""
     rng = random.Random(0)
+    extremes = {name: parameter.extremes() for name, parameter in parameters.items()}
 
     def corner(forced: Mapping[str, Scalar]) -> space.Choice:
-        return space.choose(parameters, lambda name, p: forced[name] if name in forced else rng.choice(p.extremes()))
+        return space.choose(parameters, lambda name, _: forced[name] if name in forced else rng.choice(extremes[name]))
 
-    singles = ((name, value) for name, parameter in parameters.items() for value in parameter.extremes())
+    singles = ((name, value) for name, values in extremes.items() for value in values)
     for name, value in islice(singles, 4 * MAX_CORNERS):
         yield corner({**_condition(parameters, name), name: value})
     for _ in range(MAX_CORNERS):

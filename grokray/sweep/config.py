@@ -131,6 +131,7 @@ class SweepConfig(BaseModel):
         """The resolved file, defaults included: loads back to an equal config."""
         data = self.model_dump(mode="json", exclude={"parameters"})
         data["parameters"] = {name: parameter.spec() for name, parameter in self.parameters.items()}
+        data["trial"] = {key: value for key, value in data["trial"].items() if key not in self.parameters}
         text = io.StringIO()
         yaml = YAML(typ="safe", pure=True)
         yaml.default_flow_style, yaml.sort_base_mapping_type_on_output, yaml.width = False, False, 120  # pyright: ignore

@@ -26,6 +26,7 @@ class EngineActor:
         self._tenants: dict[int, _Tenant] = {}
         self._by_trial: dict[str, _Tenant] = {}
         self._asyncio: asyncio.AbstractEventLoop | None = None
+        self._turnstile = asyncio.Semaphore(1)  # for those that must be alone
         self._loop = EngineLoop(lambda: worker.make_trainer(role), self._deliver, _die)
 
     async def process_id(self) -> int:
@@ -37,9 +38,12 @@ class EngineActor:
         await asyncio.Event().wait()
 
     async def create(self, seat: int, kwargs: dict[str, Any]) -> bool:
+        """Seat a trial; one that must be alone waits until nobody else of its kind is here."""
         self._asyncio = asyncio.get_running_loop()
         trial = SeatedTrial(**kwargs)
-        tenant = _Tenant(trial, given_up="given_up" in kwargs["config"])
+        tenant = _Tenant(trial, given_up="given_up" in kwargs["config"], alone="alone" in kwargs["config"])
+        if tenant.alone:
+            await self._turnstile.acquire()
         self._tenants[seat] = tenant
         if not tenant.given_up:
             self._by_trial[tenant.trial_id] = tenant
@@ -82,6 +86,8 @@ class EngineActor:
         tenant = self._tenants.pop(seat, None)
         if tenant is not None and self._by_trial.get(tenant.trial_id) is tenant:
             del self._by_trial[tenant.trial_id]
+        if tenant is not None and tenant.alone:
+            self._turnstile.release()
         return tenant
 
     def _deliver(self, report: Report) -> None:
@@ -92,8 +98,8 @@ class EngineActor:
 
 
 class _Tenant:
-    def __init__(self, trial: SeatedTrial, *, given_up: bool) -> None:
-        self.trial, self.given_up, self.waits = trial, given_up, False
+    def __init__(self, trial: SeatedTrial, *, given_up: bool, alone: bool) -> None:
+        self.trial, self.given_up, self.alone, self.waits = trial, given_up, alone, False
         self.trial_id = trial.assignment.trial_id
         self.reports: asyncio.Queue[Report] = asyncio.Queue()
 

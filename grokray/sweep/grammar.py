@@ -116,9 +116,11 @@ def _check_values(p: Parameter) -> None:
         return
     if not p.values:
         raise fault("values", "must hold at least one value")
-    twins = [v for i, v in enumerate(p.values) if any(same(v, w) for w in p.values[:i])]
-    if twins:
-        raise fault("values", f"must hold each value once, and {twins[0]!r} is there twice")
+    seen: set[tuple[bool, Scalar]] = set()
+    for value in p.values:
+        if _identity(value) in seen:
+            raise fault("values", f"must hold each value once, and {value!r} is there twice")
+        seen.add(_identity(value))
     if p.probabilities is None:
         return
     if len(p.probabilities) != len(p.values):
@@ -172,4 +174,8 @@ def ends(p: Parameter) -> tuple[Any, Any]:
 
 def same(a: Scalar, b: Scalar) -> bool:
     """Equal as YAML has it: 1 is 1.0, but not true."""
-    return a == b and isinstance(a, bool) == isinstance(b, bool)
+    return _identity(a) == _identity(b)
+
+
+def _identity(value: Scalar) -> tuple[bool, Scalar]:
+    return isinstance(value, bool), value

@@ -98,14 +98,23 @@ class Ledger:
             metrics, events = report.metrics, report.events
         self._count(trial_id, outcome, metrics, events)
 
-    def fail(self, trial_id: str, error: str, *, fault: str, started: bool) -> None:
-        """An attempt of a trial failed; it is tried again unless its retries are used up."""
+    def fail(self, trial_id: str, error: str, *, fault: str, alone: bool) -> None:
+        """An attempt of a trial failed; `faults` says whether it is tried again (see there for the arguments)."""
+        known = self.poll().trials[trial_id]
         attempt = self._attempts.get(trial_id, 0)
+        seated = known.started is not None and known.attempt == attempt
         self.write("failure", trial_id=trial_id, attempt=attempt, error=error[:2000], fault=fault)
         self._attempts[trial_id] = attempt + 1
-        state = self.poll().trials.get(trial_id)
-        progress = 0 if state is None else state.last_step
-        self.faults.count(trial_id, error, fault=fault, started=started, progress=progress)
+        # A process of its own is the trial's alone from its birth; in an engine others may have been before it.
+        own_process = self.config.execution == "process"
+        self.faults.count(
+            trial_id,
+            error,
+            fault=fault,
+            started=own_process or seated,
+            alone=alone or own_process,
+            progress=known.last_step,
+        )
 
     def close(self) -> None:
         self.journal.close()

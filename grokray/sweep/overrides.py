@@ -8,10 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from grokray.errors import ConfigError, Problem
-from grokray.sweep.yaml_text import Document, parse_yaml
-
-# Setting one of these says anew what a parameter is: all but its condition goes.
-_WHOLE = ("value", "values")
+from grokray.sweep.yaml_text import Document, Keys, parse_yaml
 
 
 def apply_overrides(document: Document, overrides: Sequence[str], num_trials: int | None) -> Document:
@@ -30,10 +27,21 @@ def apply_overrides(document: Document, overrides: Sequence[str], num_trials: in
         except ConfigError as error:
             problems += error.problems
             continue
-        for known in [known for known in places if known[: len(keys)] == keys]:
-            del places[known]
-        places[keys] = place
+        _place(places, keys, place)
     return replace(document, data=data, places=places, problems=tuple(problems))
+
+
+def _place(places: dict[Keys, str], keys: tuple[str, ...], place: str) -> None:
+    anchor = keys[:2] if _is_whole(keys) else keys
+    for known in [known for known in places if known[: len(anchor)] == anchor and "when" not in known]:
+        del places[known]
+    for length in range(1, len(anchor)):
+        places.setdefault(anchor[:length], place)
+    places[anchor] = place
+
+
+def _is_whole(keys: tuple[str, ...]) -> bool:
+    return len(keys) == 3 and keys[0] == "parameters" and keys[2] in ("value", "values")
 
 
 def _parse(text: str, place: str) -> tuple[tuple[str, ...], Any]:
@@ -58,7 +66,7 @@ def _set(data: dict[str, Any], keys: tuple[str, ...], value: Any, place: str) ->
         inner = inner.setdefault(key, {})
         if not isinstance(inner, dict):
             raise _refused(place, f"{'.'.join(keys[: depth + 1])} has no keys of its own")
-    if keys[0] == "parameters" and len(keys) == 3 and keys[2] in _WHOLE:
+    if _is_whole(keys):  # says anew what the parameter is: all but its condition goes
         for key in set(inner) - {"when"}:
             del inner[key]
     inner[keys[-1]] = value

@@ -50,13 +50,9 @@ class LedgerCallback(Unsaved, Callback):
 
     def __init__(self, ledger: Ledger, on_tick: Callable[[], None]) -> None:
         self._ledger, self._on_tick = ledger, on_tick
-        self._started: set[str] = set()  # Tune's ids of trials that have been seated in their present attempt
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self._on_tick()
-
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._started.add(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         trial_id = trial.config["grokray_trial"]
@@ -71,8 +67,7 @@ class LedgerCallback(Unsaved, Callback):
         """An attempt failed, and Tune will start the trial again with the config that we leave here."""
         trial_id = trial.config["grokray_trial"]
         fault, error = _fault(trial)
-        self._ledger.fail(trial_id, error, fault=fault, started=trial.trial_id in self._started)
-        self._started.discard(trial.trial_id)
+        self._ledger.fail(trial_id, error, fault=fault, alone="alone" in trial.config)
         faults = self._ledger.faults
         again = tune_config(
             self._ledger.assignment(trial_id), given_up=faults.given_up(trial_id), alone=faults.suspect(trial_id)

@@ -72,17 +72,19 @@ class Trainer:
         """Seat the trial, from its latest sound checkpoint if it has one; the step it starts from."""
         config = TrialConfig.model_validate(assignment.config)
         checkpoint = latest_checkpoint(self.store, assignment.trial_id)
+        step = 0 if checkpoint is None else checkpoint.step
+        # Written first: should seating the trial kill this process, the journal says who was to be seated.
+        self.journal.write(
+            "start", trial_id=assignment.trial_id, attempt=assignment.attempt, step=step, engine=self.role
+        )
+        self.journal.flush()
         if checkpoint is None:
             self.engine.join(assignment.trial_id, config)
         else:
             self.engine.restore(assignment.trial_id, config, checkpoint)
-        step = 0 if checkpoint is None else checkpoint.step
         rungs = sorted(r for r in assignment.rungs if r < config.num_steps)
         self._running[assignment.trial_id] = _Running(
             assignment=assignment, config=config, rungs=[r for r in rungs if r > step], checkpoint_step=step
-        )
-        self.journal.write(
-            "start", trial_id=assignment.trial_id, attempt=assignment.attempt, step=step, engine=self.role
         )
         return step
 

@@ -1,4 +1,5 @@
-"""Tune pickles its searcher, callbacks and stopper into snapshots. Ours hold open files, and the journal is the truth."""
+"""Tune pickles its searcher, callbacks and stopper into snapshots. Ours hold open files, and the journal is the
+truth."""
 
 from __future__ import annotations
 

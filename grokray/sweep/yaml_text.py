@@ -19,8 +19,9 @@ from ruamel.yaml.reader import ReaderError
 from grokray.errors import ConfigError, Problem
 
 MAX_BYTES = 1_048_576
+MAX_LINE = 100_000  # characters; on longer ones some of the parser's loops take a square
 MAX_DEPTH = 20
-MAX_VALUES = 50_000
+MAX_VALUES = 20_000
 
 Keys = tuple[str | int, ...]
 
@@ -80,9 +81,8 @@ def parse_yaml(text: str, source: str) -> Document:
     builder = _Builder(source)
     data = None if node is None else builder.build(node, (), 1)
     builder.places.setdefault((), f"{source}:1:1")
-    return Document(
-        source=source, data=data, places=builder.places, problems=tuple(builder.problems), broken=tuple(builder.broken)
-    )
+    problems, broken = tuple(builder.problems), tuple(builder.broken)
+    return Document(source=source, data=data, places=builder.places, problems=problems, broken=broken)
 
 
 def _refused(path: Path, reason: str) -> ConfigError:
@@ -90,6 +90,10 @@ def _refused(path: Path, reason: str) -> ConfigError:
 
 
 def _check_limits(text: str, source: str) -> None:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if len(line) > MAX_LINE:
+            message = f"a line of more than {MAX_LINE} characters, which no search space needs"
+            raise ConfigError([Problem(message=message, place=f"{source}:{number}:1")])
     # Events come one by one and without recursion, so a file is refused before it has cost anything.
     depth = values = 0
     for event in YAML(typ="safe", pure=True).parse(text):
@@ -126,7 +130,7 @@ class _Builder:
         self.places.setdefault(keys, _place(node, self.source))
         if str(node.tag) not in _TAGS:
             self.broken.append(keys)
-            self.problems.append(_problem_at(node, self.source, f"the tag {node.tag} is not supported"))
+            self.problems.append(_problem_at(node, self.source, f"the tag {_short(node.tag)} is not supported"))
             return None
         if isinstance(node, MappingNode):
             return self._mapping(node, keys, depth)

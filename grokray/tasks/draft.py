@@ -66,9 +66,8 @@ class Draft:
         try:
             _Parameters.model_validate(given, strict=True)
         except ValidationError as errors:
-            # One value of a union of types is reported once for each of them.
             found = [problem_of(error, PARAMETERS) for error in errors.errors(include_url=False)]
-            self.problems += dict.fromkeys(found)
+            self.problems += found
             self.faulty |= {problem.field for problem in found if problem.field}
         return {name: value for name, value in given.items() if name not in self.faulty}
 

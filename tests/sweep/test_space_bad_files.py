@@ -66,7 +66,7 @@ BAD = {
     "fused cores": (
         TAIL + "resources: {cpu: 2}",
         "5:13",
-        "resources.cpu is 2, but must be at most 1 for execution: fused",
+        "cpu is 2, but must be at most 1 for execution: fused",
     ),
     "no cores": (TAIL + "resources: {cpu: 0}", "5:13", "resources.cpu is 0, but must be above 0"),
     "half cores": (TAIL + "resources: {gpu: 1.5}\nexecution: process", "5:13", "must be a whole number if above 1"),
@@ -88,7 +88,7 @@ BAD = {
     "sum": (
         HEAD + "  dropout: {values: [0, 0.1], probabilities: [1, 1]}",
         "4:31",
-        "must be 0 or more each and 1 in sum",
+        "0 or more each and 1 in sum",
     ),
     "distribution": (
         HEAD + "  dropout: {distribution: unifrm, min: 0, max: 1}",
@@ -98,13 +98,13 @@ BAD = {
     "no max": (
         HEAD + "  dropout: {distribution: uniform, min: 0}",
         "4:3",
-        "must have max for the distribution uniform",
+        "must have max for the distribution",
     ),
     "stray min": (HEAD + "  dropout: {values: [0], min: 0}", "4:26", "does not belong to the distribution categorical"),
     "upside down": (
         HEAD + "  dropout: {min: 0.5, max: 0.1}",
         "4:13",
-        "min is 0.5, but must be below max, which is 0.1",
+        "is 0.5, but must be below max, which is 0.1",
     ),
     "text as min": (HEAD + "  dropout: {min: low, max: 0.1}", "4:13", 'min is "low", but must be a number'),
     "huge": (HEAD + "  dropout: {min: 0, max: 1" + "0" * 400 + "}", "4:21", "must be a finite number"),
@@ -116,7 +116,7 @@ BAD = {
     "no multiple": (
         HEAD + "  num_layers: {distribution: q_uniform, min: 5, max: 7, q: 4}",
         "4:57",
-        "multiple of 4 from 5",
+        "a multiple of 4",
     ),
     "sigma": (HEAD + "  dropout: {distribution: normal, sigma: 0}", "4:35", "sigma is 0, but must be above 0"),
     "log of 0": (
@@ -134,12 +134,12 @@ BAD = {
     "heads": (
         HEAD + "  dim_model: {value: 128}\n  num_heads: {values: [4, 3]}",
         "5:3",
-        "num_heads is 3; divide dim_model",
+        "is 3; divide dim_model",
     ),
     "base 1": (
         TWO + "  base: {values: [1, 10], when: {task_type: sequence}}",
         "5:3",
-        "base is 1, but must be at least 2",
+        "base is 1; must be at least 2",
     ),
     "tail": (
         HEAD + "  dropout: {distribution: normal, mu: 0.2, sigma: 0.1}",
@@ -150,7 +150,7 @@ BAD = {
     "when unknown": (
         TWO + "  base: {value: 4, when: {tsk_type: a}}",
         "5:27",
-        "depends on tsk_type; did you mean task_type?",
+        "tsk_type; did you mean task_type?",
     ),
     "when never": (TWO + "  base: {value: 4, when: {task_type: sequnce}}", "5:27", "which it never is; sequence?"),
     "when of a range": (
@@ -171,7 +171,7 @@ BAD = {
     "two places": (
         HEAD + "  sustain: {value: 3}\ntrial: {sustain: 3}",
         "4:3",
-        "stands under parameters and under trial",
+        "under parameters and under trial",
     ),
     "two devices": (TAIL + "  device: {values: [cpu, cuda]}", "5:3", "device must have one value"),
     "wrong device": (TAIL + "  device: {value: tpu}", "5:3", "must be 'auto', 'cpu' or 'cuda'"),
@@ -226,11 +226,15 @@ def test_many_faults_of_one_kind_are_counted() -> None:
 def test_aliases_cannot_multiply_without_end() -> None:
     lines = ["a: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
-    assert "aliases stand for more than 50000 values" in problems("\n".join(lines))[0]
+    assert "aliases stand for more than 20000 values" in problems("\n".join(lines))[0]
+
+
+def test_a_long_line_is_refused_early() -> None:
+    assert problems("method: grid\n" + "!" * 1_000_000)[0].startswith("f.yaml:2:1: a line of more than 100000 char")
 
 
 def test_a_long_list_is_refused_early() -> None:
-    assert "more than 50000 values" in problems("- 1\n" * 60_000)[0]
+    assert "more than 20000 values" in problems("- 1\n" * 30_000)[0]
 
 
 def test_conditions_on_too_many_combinations() -> None:
@@ -262,7 +266,7 @@ def test_files_that_are_no_text(tmp_path, content: bytes, reason: str) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("none.yaml", "there is no such file"),
+        ("none.yaml", "no such file"),
         ("", "is a directory"),
         ("x" * 300, "cannot be read"),
         ("a\0b", "no such"),

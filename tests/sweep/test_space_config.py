@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from grokray.errors import ConfigError
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.load import load_text
+from grokray.sweep.sections import Asha
 from grokray.trial import TrialConfig
 
 CONDITIONAL = """
@@ -178,6 +179,7 @@ def test_goals_and_resources_have_fitting_defaults() -> None:
         "goal": "maximize",
     }
     asha = load(text + "scheduler: {type: asha, grace_period: 1e2, metric: training_loss}").scheduler
+    assert isinstance(asha, Asha)
     assert (asha.type, asha.metric, asha.goal, asha.grace_period) == ("asha", "train_loss", "minimize", 100)
     assert load(text + "execution: process").resources.cpu == 1
     assert load(text + "execution: process\nresources: {gpu: 1}").resources.model_dump() == {"cpu": 1, "gpu": 1}

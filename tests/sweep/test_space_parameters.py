@@ -134,5 +134,6 @@ def test_a_range_of_millions_is_not_held() -> None:
 def test_multiples_stay_in_their_range(low: float, width: float, q: float, u: float) -> None:
     spec = {"distribution": "q_uniform", "min": low, "max": low + max(width, 2 * q), "q": q}
     value = Parameter.model_validate(spec).from_unit(u)
+    assert isinstance(value, int | float)
     assert spec["min"] <= value <= spec["max"]
     assert value / q == pytest.approx(round(value / q), abs=1e-6)

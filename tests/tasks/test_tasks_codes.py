@@ -107,6 +107,11 @@ def test_a_plain_classification_has_every_value_negative_ones_too() -> None:
     assert decode_answer([code.vocabulary.op], code) is None
 
 
+def test_a_number_beyond_the_vocabulary_has_no_token_s_id() -> None:
+    code = code_of("x-y", operand_limit=5)
+    assert [answer(code, n) for n in (-5, 5, 500)] == [[code.vocabulary.size]] * 3
+
+
 def test_the_tasks_of_a_base_share_a_vocabulary_size() -> None:
     names = ("x/y_mod", "x-y", "xy_sqrt")
     codes = [

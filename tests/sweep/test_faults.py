@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from grokray.sweep.faults import Faults
+
+
+def die(faults, trial, *, times=1, fault="engine", started=True, alone=False, progress=0):
+    for _ in range(times):
+        faults.count(trial, f"{trial} died", fault=fault, started=started, alone=alone, progress=progress)
+
+
+def test_own_errors_use_up_the_retries():
+    faults = Faults(retries=3)
+    die(faults, "a", times=3, fault="trial")
+    assert faults.given_up("a") is None
+    die(faults, "a", fault="trial")
+    assert faults.given_up("a") == "a died"
+
+
+def test_an_engine_that_dies_uses_up_nobodys_retries_but_makes_suspects():
+    faults = Faults(retries=1)
+    for _ in range(5):
+        for trial in ("innocent", "guilty"):
+            die(faults, trial)
+    assert faults.given_up("innocent") is None
+    assert faults.suspect("innocent")
+    assert faults.suspect("guilty")
+
+
+def test_only_deaths_alone_count_against_a_suspect():
+    faults = Faults(retries=1)
+    die(faults, "guilty", times=2)
+    die(faults, "guilty", times=2, alone=True)
+    assert faults.given_up("guilty") == "guilty died"
+
+
+def test_progress_clears_a_trial_of_suspicion():
+    faults = Faults(retries=1)
+    die(faults, "a", progress=100)
+    die(faults, "a", progress=200)
+    assert not faults.suspect("a")
+    die(faults, "a", progress=200)
+    assert faults.suspect("a")
+
+
+def test_who_still_waited_for_its_seat_is_not_to_blame():
+    faults = Faults(retries=0)
+    die(faults, "a", times=9, started=False, alone=True)
+    assert faults.given_up("a") is None

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+
+from grokray.records.folder import SweepFolder
+from grokray.sweep.ledger import Ledger
+from grokray.sweep.load import load_sweep
+from grokray.sweep.trainer import Report
+from tests.sweep.sweeps import write
+
+
+def open_ledger(tmp_path, **replaced) -> Ledger:
+    config = load_sweep(write(tmp_path, **replaced))
+    folder = SweepFolder.create_or_open(
+        tmp_path / "out", config.to_yaml(), config.fingerprint(), {"versions": {}, "command": "test"}
+    )
+    return Ledger(folder, config)
+
+
+def report(trial_id: str, outcome: str | None = "budget", step: int = 300, **events) -> Report:
+    metrics = {"heldout_loss": 1.0, "heldout_exact_match": 0.5}
+    return Report(trial_id=trial_id, step=step, metrics=metrics, events=events, wall_time_s=1.0, outcome=outcome)
+
+
+def assignments(ledger: Ledger):
+    while (a := ledger.next_assignment()) is not None:
+        yield a
+
+
+def test_every_configuration_runs_once_for_each_seed(tmp_path):
+    ledger = open_ledger(tmp_path)
+    assert ledger.to_run == 32
+    given = list(assignments(ledger))
+    assert len({a.trial_id for a in given}) == len(given) == 32
+    assert [a.config["init_seed"] for a in given[:4]] == [0, 1, 0, 1]
+    assert not ledger.finished
+    for a in given:
+        ledger.end(a.trial_id, "budget", report(a.trial_id))
+    assert ledger.finished
+    assert ledger.to_run == 0
+
+
+def test_books_opened_again_know_what_ended_and_what_is_left(tmp_path):
+    ledger = open_ledger(tmp_path)
+    some = [ledger.next_assignment() for _ in range(5)]
+    ledger.journal.write("start", trial_id=some[2].trial_id, attempt=0, step=0)
+    ledger.end(some[0].trial_id, "budget", report(some[0].trial_id))
+    ledger.end(some[1].trial_id, "pruned", report(some[1].trial_id, None, 100))
+    again = open_ledger(tmp_path)
+    left = list(assignments(again))
+    assert len(left) == 30
+    assert {some[0].trial_id, some[1].trial_id}.isdisjoint(a.trial_id for a in left)
+    assert left[0].trial_id == some[2].trial_id
+    assert left[0].attempt == 1
+    assert left[1].attempt == 0
+    assert [a.trial_id for a in left] == [a.trial_id for a in [*some[2:], *list(assignments(ledger))]]
+
+
+def test_a_crash_between_proposal_and_trials_loses_nothing(tmp_path):
+    ledger = open_ledger(tmp_path)
+    list(assignments(ledger))
+    part = tmp_path / "out" / ledger.journal.name
+    lines = part.read_bytes().splitlines(keepends=True)
+    part.write_bytes(b"".join(lines[:-1]) + lines[-1][:40])  # the last trial event is torn
+    again = open_ledger(tmp_path)
+    assert len(list(assignments(again))) == 32
+    assert len(open_ledger(tmp_path).state.trials) == 32
+
+
+def test_identical_configurations_run_once_and_the_search_ends_when_there_are_no_more(tmp_path):
+    ledger = open_ledger(
+        tmp_path,
+        **{"method: grid": "method: random\nnum_trials: 50", "[1e-3, 3e-3, 1e-2, 3e-2]": "[1e-3, 3e-3]"},
+    )
+    given = list(assignments(ledger))
+    assert len({a.trial_id for a in given}) == len(given) == 2 * 2 * 2 * 2
+    for a in given:
+        ledger.end(a.trial_id, "budget", report(a.trial_id))
+    assert ledger.finished
+    again = open_ledger(
+        tmp_path,
+        **{"method: grid": "method: random\nnum_trials: 50", "[1e-3, 3e-3, 1e-2, 3e-2]": "[1e-3, 3e-3]"},
+    )
+    assert list(assignments(again)) == []
+
+
+def test_ending_twice_counts_once(tmp_path):
+    ledger = open_ledger(tmp_path)
+    a = ledger.next_assignment()
+    ledger.end(a.trial_id, "budget", report(a.trial_id))
+    ledger.end(a.trial_id, "failed", error="late")
+    assert ledger.ended == {a.trial_id: "budget"}
+    ends = [e for e in ledger.folder.reader().poll() if e["event"] == "end"]
+    assert len(ends) == 1
+
+
+def test_a_failure_raises_the_attempt_and_is_bounded(tmp_path):
+    ledger = open_ledger(tmp_path)
+    a = ledger.next_assignment()
+    for attempt in range(4):
+        assert ledger.assignment(a.trial_id).attempt == attempt
+        assert ledger.faults.given_up(a.trial_id) is None
+        ledger.fail(a.trial_id, "boom", fault="trial", alone=False)
+    assert ledger.faults.given_up(a.trial_id) == "boom"
+
+
+@pytest.mark.parametrize(("seated", "suspect"), [(True, True), (False, False)])
+def test_only_who_was_seated_is_blamed_for_a_dead_engine(tmp_path, seated, suspect):
+    ledger = open_ledger(tmp_path)
+    a = ledger.next_assignment()
+    for attempt in range(2):
+        if seated:
+            ledger.journal.write("start", trial_id=a.trial_id, attempt=attempt, step=0)
+        ledger.fail(a.trial_id, "engine died", fault="engine", alone=False)
+    assert ledger.faults.suspect(a.trial_id) == suspect

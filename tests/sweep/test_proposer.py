@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+
+from grokray.sweep.load import load_sweep
+from grokray.sweep.proposer import make_proposer
+
+SPACE = """
+name: s
+method: {method}
+num_trials: 40
+parameters:
+  operation: {{value: x+y_mod}}
+  modulus: {{value: 11}}
+  task_type: {{values: [classification, sequence]}}
+  base: {{values: [2, 5, 10], when: {{task_type: sequence}}}}
+  weight_decay: {{distribution: log_uniform_values, min: 0.01, max: 3}}
+  dropout: {{distribution: uniform, min: 0, max: 0.4}}
+"""
+
+
+def config(tmp_path, method):
+    path = tmp_path / "s.yaml"
+    path.write_text(SPACE.format(method=method))
+    return load_sweep(path)
+
+
+@pytest.mark.parametrize("method", ["random", "sobol", "tpe"])
+def test_proposals_are_a_function_of_seed_and_index(tmp_path, method):
+    first, second = (make_proposer(config(tmp_path, method)) for _ in range(2))
+    a = [first.propose(i) for i in range(12)]
+    assert a == [second.propose(i) for i in range(12)]
+    assert len({str(p) for p in a}) == 12
+
+
+@pytest.mark.parametrize("method", ["random", "sobol", "tpe"])
+def test_a_resumed_search_goes_on_as_if_it_had_not_stopped(tmp_path, method):
+    whole, resumed = (make_proposer(config(tmp_path, method)) for _ in range(2))
+    for i in range(15):
+        proposal = whole.propose(i)
+        value = float(i) if i < 12 else None
+        resumed.replay(i, proposal, None)
+        if value is not None:
+            whole.tell(i, value)
+            resumed.tell(i, value)
+    assert whole.propose(15) == resumed.propose(15)
+
+
+@pytest.mark.parametrize("method", ["random", "sobol", "tpe"])
+def test_conditions_and_ranges_hold(tmp_path, method):
+    proposer = make_proposer(config(tmp_path, method))
+    choices = [proposer.choice(proposer.propose(i)) for i in range(30)]
+    assert {"base" in c for c in choices} == {True, False}
+    for c in choices:
+        assert ("base" in c) == (c["task_type"] == "sequence")
+        assert 0.01 <= c["weight_decay"] <= 3
+        assert 0 <= c["dropout"] <= 0.4
+
+
+def test_tpe_learns_from_what_it_is_told(tmp_path):
+    proposer = make_proposer(config(tmp_path, "tpe"))
+    seen = []
+    for i in range(40):
+        proposal = proposer.propose(i)
+        seen.append(proposal["weight_decay"])
+        proposer.tell(i, abs(proposal["weight_decay"] - 0.5))
+    early, late = seen[:10], seen[30:]
+    assert sum(abs(w - 0.5) for w in late) < sum(abs(w - 0.5) for w in early)
+
+
+def test_a_grid_ends(tmp_path):
+    path = tmp_path / "g.yaml"
+    path.write_text(
+        "name: g\nmethod: grid\nparameters:\n  operation: {value: x+y_mod}\n"
+        "  dropout: {values: [0, 0.1]}\n  num_layers: {values: [1, 2, 3]}\n"
+    )
+    proposer = make_proposer(load_sweep(path))
+    proposals = [proposer.propose(i) for i in range(7)]
+    assert [(p["dropout"], p["num_layers"]) for p in proposals[:6]] == [(d, n) for d in (0, 0.1) for n in (1, 2, 3)]
+    assert proposals[6] is None
+
+
+def test_sobol_spreads_evenly(tmp_path):
+    proposer = make_proposer(config(tmp_path, "sobol"))
+    dropouts = sorted(proposer.propose(i)["dropout"] for i in range(16))
+    assert all(i * 0.4 / 16 <= d < (i + 1) * 0.4 / 16 for i, d in enumerate(dropouts))
