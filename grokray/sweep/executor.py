@@ -19,7 +19,7 @@ import ray
 from ray.air.execution import ResourceManager
 from ray.air.execution._internal import actor_manager
 from ray.air.execution.resources.request import AcquiredResources
-from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.execution import tune_controller
 
 from grokray.sweep.engines import EnginePool, EngineSlot
@@ -45,16 +45,16 @@ def tolerant_of_any_death() -> Iterator[None]:
     """
     original = actor_manager.RayActorManager._actor_task_failed
 
-    def failed(self: Any, task: Any, exception: Exception) -> None:
+    def failed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
-            wrapped = ActorDiedError(f"{type(exception).__name__}: {exception}")
+            wrapped = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
             wrapped.__cause__ = exception
             exception = wrapped
-        if task._tracked_actor not in self._live_actors_to_ray_actors_resources and isinstance(
+        if tracked_actor_task._tracked_actor not in self._live_actors_to_ray_actors_resources and isinstance(
             exception, RayActorError
         ):
             return  # a second call on an actor whose death was dealt with already
-        original(self, task, exception)
+        original(self, tracked_actor_task, exception)
 
     with mock.patch.object(actor_manager.RayActorManager, "_actor_task_failed", failed):
         yield

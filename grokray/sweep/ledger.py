@@ -20,7 +20,7 @@ from grokray.sweep.proposer import make_proposer
 from grokray.sweep.trainer import Assignment, Report, delete_checkpoints
 from grokray.trial import TrialConfig
 
-MAX_REPEATS = 200  # identical proposals in a row: the space has no more configurations
+MAX_FRUITLESS = 200  # repeated or impossible proposals in a row: the space has no more configurations
 
 
 class Ledger:
@@ -39,6 +39,7 @@ class Ledger:
         self._values: dict[int, dict[str, float]] = {}
         self._configuration_of: dict[str, int] = {}
         self._repeats: dict[int, list[int]] = {}  # configuration -> later proposals that equal it
+        self.max_steps = max_steps(config)
         self._proposals = 0
         self._exhausted = False
         self._replay()
@@ -129,24 +130,28 @@ class Ledger:
             return
         self._proposals += 1
         trials = self._trials_of(parameters)
-        twin = self._twin(trials)
-        if twin is not None:
+        if not trials:
+            self.write("suggest", configuration=index, parameters=parameters)
+            self._refuse(index)
+        elif (twin := self._twin(trials)) is not None:
             self.write("suggest", configuration=index, parameters=parameters, value_of=twin)
             self._repeat(index, twin)
-            self._exhausted = self._repeats_in_a_row() >= MAX_REPEATS
-            return
-        events = [{"event": "suggest", "configuration": index, "parameters": parameters}]
-        self.journal.write_many(events + self._register(index, trials))
+        else:
+            suggest = {"event": "suggest", "configuration": index, "parameters": parameters}
+            self.journal.write_many([suggest, *self._register(index, trials)])
+        self._exhausted = self._fruitless_in_a_row() >= MAX_FRUITLESS
 
     def _trials_of(self, parameters: Mapping[str, Any]) -> list[tuple[int, TrialConfig]]:
-        """The configuration's trials, one for each seed."""
+        """The configuration's trials, one for each seed; none where no such trial can be.
+
+        The file's check tries every value, but not every combination of a large space: a modulus drawn from a range
+        may turn out composite.
+        """
         choice = self.proposer.choice(parameters)
         try:
             return [(seed, self.config.trial_config(choice, seed)) for seed in self.config.seeds]
-        except ConfigError as error:  # the file's check covers values, not every combination of a large space
-            raise ConfigError(
-                error.problems, hint=f"The search proposed {dict(choice)}. Narrow the search space."
-            ) from error
+        except ConfigError:
+            return []
 
     def _register(self, index: int, trials: list[tuple[int, TrialConfig]]) -> list[dict[str, Any]]:
         """Take a configuration's trials into the books; their events."""
@@ -178,7 +183,12 @@ class Ledger:
         else:
             self.proposer.tell(index, value)
 
-    def _repeats_in_a_row(self) -> int:
+    def _refuse(self, index: int) -> None:
+        """A configuration that cannot be is worth as little as one that fails."""
+        worst = value_of_trial(self.config.metric, num_steps=self.max_steps, metrics={}, events={}, ran=False)
+        self.proposer.tell(index, worst)
+
+    def _fruitless_in_a_row(self) -> int:
         newest = max(self._members, default=-1)
         return self._proposals - 1 - newest
 
@@ -223,7 +233,12 @@ class Ledger:
                 self.proposer.replay(index, configuration.parameters, None)
                 self._repeat(index, configuration.value_of)
                 continue
-            events = self._register(index, self._trials_of(configuration.parameters))
+            trials = self._trials_of(configuration.parameters)
+            if not trials:
+                self.proposer.replay(index, configuration.parameters, None)
+                self._refuse(index)
+                continue
+            events = self._register(index, trials)
             missing = [e for e in events if e["trial_id"] not in self.state.trials]
             self.journal.write_many(missing)
             self._replay_trials(index, configuration.parameters)
@@ -239,6 +254,14 @@ class Ledger:
             self._attempts[trial_id] = known.attempt + 1 if known.started is not None else 0
             if known.outcome is not None:
                 self._count(trial_id, known.outcome, known.last_metrics, known.events)
+
+
+def max_steps(config: SweepConfig) -> int:
+    """The longest budget that any trial of the space can have."""
+    parameter = config.parameters.get("num_steps")
+    if parameter is None:
+        return TrialConfig.model_fields["num_steps"].default
+    return int(max(parameter.extremes()))
 
 
 def _given(**fields: Any) -> dict[str, Any]:

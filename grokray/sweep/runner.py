@@ -84,7 +84,7 @@ class _Session:
         )
         self.scheduler, self.ledger.rungs = make_scheduler(
             config,
-            max_steps=_max_steps(config),
+            max_steps=self.ledger.max_steps,
             record=lambda **fields: self.ledger.write("decision", **fields),
             decisions=self.ledger.state.decisions,
         )
@@ -153,16 +153,6 @@ def _interruptible(stopping: threading.Event) -> Iterator[None]:
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.signal(number, handle))
         yield
-
-
-def _max_steps(config: SweepConfig) -> int:
-    """The longest budget that any trial of the space can have."""
-    parameter = config.parameters.get("num_steps")
-    if parameter is None:
-        from grokray.trial import TrialConfig
-
-        return TrialConfig.model_fields["num_steps"].default
-    return int(max(parameter.extremes()))
 
 
 def _unended(state: Any) -> int:

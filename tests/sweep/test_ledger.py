@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from grokray.errors import ConfigError, Problem
 from grokray.records.folder import SweepFolder
+from grokray.sweep.config import SweepConfig
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.load import load_sweep
 from grokray.sweep.trainer import Report
@@ -113,3 +115,26 @@ def test_only_who_was_seated_is_blamed_for_a_dead_engine(tmp_path, seated, suspe
             ledger.journal.write("start", trial_id=a.trial_id, attempt=attempt, step=0)
         ledger.fail(a.trial_id, "engine died", fault="engine", alone=False)
     assert ledger.faults.suspect(a.trial_id) == suspect
+
+
+def test_an_impossible_combination_is_passed_over(tmp_path, monkeypatch):
+    """One that the file's check did not meet among its samples."""
+    possible = SweepConfig.trial_config
+
+    def half_impossible(config, parameters, seed):
+        if int(parameters["dropout"] * 10_000) % 2:
+            raise ConfigError([Problem(message="cannot be")])
+        return possible(config, parameters, seed)
+
+    changes = {
+        "method: grid": "method: random\nnum_trials: 5",
+        "dropout: {values: [0, 0.2]}": "dropout: {distribution: uniform, min: 0, max: 0.4}",
+    }
+    monkeypatch.setattr(SweepConfig, "trial_config", half_impossible)
+    ledger = open_ledger(tmp_path, **changes)
+    given = list(assignments(ledger))
+    assert len(given) == 5 * 2
+    assert all(int(a.config["dropout"] * 10_000) % 2 == 0 for a in given)
+    assert ledger._proposals > 5
+    again = open_ledger(tmp_path, **changes)
+    assert [a.trial_id for a in assignments(again)] == [a.trial_id for a in given]

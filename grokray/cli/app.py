@@ -1,0 +1,55 @@
+"""The table of commands. Each lives in its own file, and loads what is heavy only when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+import grokray
+from grokray.cli import collect, schema, status, sweep
+
+CONTEXT = {
+    "help_option_names": ["-h", "--help"],
+    # The original writes --dim_model, other programs --dim-model: both are understood everywhere.
+    "token_normalize_func": lambda name: name.replace("-", "_"),
+}
+TRAIN_HELP = "Train one trial, without Ray. Options are named as in the original."
+
+
+def make_command(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that understands these words, and the words as it is to be given them."""
+    app = typer.Typer(
+        name="grokray", add_completion=False, context_settings=CONTEXT, rich_markup_mode="rich", no_args_is_help=False
+    )
+    app.callback()(_grokray)
+    app.command()(sweep.sweep)
+    train: Any = _named_only
+    if "train" in words:  # its many options cost time to make
+        from grokray.cli.train import make_train, spell_out_flags
+
+        train, words = make_train(), spell_out_flags(words)
+    app.command("train", help=TRAIN_HELP)(train)
+    app.command()(status.status)
+    app.command()(collect.collect)
+    app.command()(schema.schema)
+    return typer.main.get_command(app), words or ["--help"]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"grokray {grokray.__version__}")
+        raise typer.Exit
+
+
+def _grokray(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; also with GROKRAY_DEBUG=1.")] = False,
+) -> None:
+    """Sweeps of grokking experiments: many small transformers trained together, and what became of them."""
+
+
+def _named_only() -> None:
+    """Stands in the list of commands."""

@@ -1,0 +1,21 @@
+"""The command line that runs, as its commands know it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+INTERRUPTED = 130
+
+
+class Invocation:
+    """`resumable` is set by a command once the same command line would go on with what it does."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = tuple(words)
+        self.resumable = False
+
+    @property
+    def resume_command(self) -> str:
+        """`grokray sweep 'my space.yaml' --num-trials 20`, ready for a shell."""
+        return shlex.join(["grokray", *self.words])

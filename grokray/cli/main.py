@@ -1,0 +1,93 @@
+"""The console script: arguments in, an exit code out, and the one place where errors become messages.
+
+0 done · 1 it failed · 2 the input cannot be used · 3 the folder is in use · 70 a defect of grokray · 130 interrupted
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+
+from grokray.cli.invocation import INTERRUPTED, Invocation
+from grokray.errors import ConfigError, GrokrayError
+
+USAGE, DEFECT = 2, 70
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line, without the program's name; the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    invocation = Invocation(words)
+    debug = "--debug" in words or os.environ.get("GROKRAY_DEBUG", "") not in ("", "0")
+    try:
+        code = _run(invocation, [word for word in words if word != "--debug"])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        _discard_output()
+        code = 1
+    except GrokrayError as error:
+        _say(*_lines(error))
+        if debug:
+            traceback.print_exc()
+        code = error.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        _say(*_defect(error))
+        code = DEFECT
+    if code == INTERRUPTED:
+        _say("interrupted", *([f"go on with: {invocation.resume_command}"] if invocation.resumable else []))
+    return code
+
+
+def _run(invocation: Invocation, words: list[str]) -> int:
+    from grokray.cli.app import make_command
+    from grokray.cli.usage import ABORT, USAGE_ERROR, explain
+
+    command, words = make_command(words)
+    try:
+        code = command.main(args=words, prog_name="grokray", standalone_mode=False, obj=invocation)
+    except USAGE_ERROR as error:
+        _say(*explain(error))
+        return USAGE
+    except ABORT:
+        return INTERRUPTED
+    except SystemExit as end:  # rich ends a process whose reader has gone like this
+        return end.code if isinstance(end.code, int) else 1
+    return code or 0
+
+
+def _lines(error: GrokrayError) -> list[str]:
+    messages = error.problems if isinstance(error, ConfigError) else [error]
+    hint = [f"hint: {error.hint}"] if error.hint else []
+    return [*(f"error: {message}" for message in messages), *hint]
+
+
+def _defect(error: Exception) -> list[str]:
+    text = (str(error).splitlines() or [""])[0]
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    lines = [f"internal error: {what}; this is a defect"]
+    with suppress(OSError):
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="grokray-error-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
+            file.write("".join(traceback.format_exception(error)))
+        lines.append(f"traceback: {file.name}")
+    return lines
+
+
+def _say(*lines: str) -> None:
+    with suppress(OSError):
+        print(*lines, sep="\n", file=sys.stderr, flush=True)
+
+
+def _discard_output() -> None:
+    """Nothing more can be written, and the interpreter shall not complain about that at its exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,154 @@
+"""A sweep's folder at a glance. Only its journal is read, so it may be running, interrupted or ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from grokray.cli.holder import holder_of
+from grokray.cli.tables import OUTCOMES, PHASES, best_table, tally, varying_parameters
+from grokray.cli.wording import count
+from grokray.records.folder import SWEEP_YAML, SweepFolder
+from grokray.records.lock import Holder
+from grokray.records.state import SweepState
+from grokray.records.trial_state import Session, TrialState
+from grokray.sweep.config import SweepConfig
+from grokray.sweep.load import load_text
+from grokray.sweep.progress import Progress, progress_of
+
+REPEATS_AT_MOST = 200  # identical proposals in a row after which a search gives up, see grokray.sweep.ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """`last_activity` is in unix seconds, None where nothing happened yet; `holder` is who works there now."""
+
+    folder: str
+    config: SweepConfig
+    progress: Progress
+    phases: dict[str, int]
+    sessions: list[Session]
+    interrupted: bool
+    holder: Holder | None
+    last_activity: float | None
+    damaged_lines: int
+
+
+def overview(uri: str) -> Overview:
+    """FolderError if there is no sweep, ConfigError if its sweep.yaml cannot be read any more."""
+    folder = SweepFolder.open(uri)
+    config = load_text(folder.sweep_yaml, folder.store.shown(SWEEP_YAML), "sweep")
+    state, reader, last = SweepState(), folder.reader(), None
+    for chunk in reader.chunks():
+        state.apply_all(chunk)
+        last = max([event["t"] for event in chunk] + ([] if last is None else [last]), default=None)
+    sessions = state.sessions
+    return Overview(
+        folder=str(folder.store),
+        config=config,
+        progress=progress_of(state, trials_in_all(config, state)),
+        phases=dict(Counter(t.phase for t in state.trials.values() if t.phase)),
+        sessions=sessions,
+        interrupted=bool(sessions) and sessions[-1].session in state.interrupted,
+        holder=holder_of(folder),
+        last_activity=last,
+        damaged_lines=reader.damaged,
+    )
+
+
+def trials_in_all(config: SweepConfig, state: SweepState) -> int:
+    """Those known and those still to be proposed. A proposal that equals an earlier one makes no trials."""
+    own = [index for index, c in state.configurations.items() if c.value_of is None]
+    proposed = len(state.configurations)
+    given_up = proposed - 1 - max(own, default=-1) >= REPEATS_AT_MOST
+    at_end = config.method == "grid" and proposed >= config.grid_size()
+    left = 0 if given_up or at_end else config.num_configurations() - len(own)
+    return len(state.trials) + max(left, 0) * len(config.seeds)
+
+
+def show(console: Console, found: Overview) -> None:
+    p = found.progress
+    started = "running" if found.holder else "begun"
+    console.print(Text(f"{found.config.name} in {found.folder}"), soft_wrap=True)
+    console.print(Text(f"{_state(found)}, {_last(found)}"), soft_wrap=True)
+    console.print(
+        Text(f"{count(p.total, 'trial')}: {p.ended:,} ended · {p.running:,} {started} · {p.waiting:,} waiting")
+    )
+    if p.outcomes:
+        console.print(Text(f"outcomes: {tally(p.outcomes, OUTCOMES)}"))
+    if found.phases:
+        console.print(Text(f"phases: {tally(found.phases, PHASES)}"))
+    console.print(Text(f"steps: {p.steps:,} in {count(len(found.sessions), 'session')}"))
+    if found.damaged_lines:
+        console.print(Text(f"{count(found.damaged_lines, 'line')} of the journal could not be read"))
+    if p.best:
+        console.print()
+        console.print(best_table(p.best, varying_parameters(found.config), console.width))
+
+
+def as_plain(found: Overview) -> dict[str, Any]:
+    """For `--json`: names as in trials.parquet, times in UTC."""
+    p = found.progress
+    return {
+        "folder": found.folder,
+        "name": found.config.name,
+        "state": _word(found),
+        "total": p.total,
+        "waiting": p.waiting,
+        "running": p.running,
+        "ended": p.ended,
+        "outcomes": p.outcomes,
+        "phases": found.phases,
+        "steps": p.steps,
+        "best": [_plain_trial(trial) for trial in p.best],
+        "holder": str(found.holder) if found.holder else None,
+        "sessions": [{"started": _iso(s.started), "command": s.command} for s in found.sessions],
+        "last_activity": None if found.last_activity is None else _iso(found.last_activity),
+        "damaged_lines": found.damaged_lines,
+    }
+
+
+def _word(found: Overview) -> str:
+    if found.holder:
+        return "running"
+    if found.progress.ended == found.progress.total:
+        return "ended"
+    return "interrupted" if found.interrupted else "stopped"
+
+
+def _state(found: Overview) -> str:
+    if found.holder:
+        return f"in use by {found.holder}"
+    return {"ended": "all trials have ended", "interrupted": "interrupted", "stopped": "nobody works on it"}[
+        _word(found)
+    ]
+
+
+def _last(found: Overview) -> str:
+    if found.last_activity is None:
+        return "nothing has happened yet"
+    return f"last activity {datetime.fromtimestamp(found.last_activity, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _plain_trial(trial: TrialState) -> dict[str, Any]:
+    return {
+        "trial_id": trial.trial_id,
+        "seed": trial.seed,
+        "state": trial.state,
+        "outcome": trial.outcome,
+        "phase": trial.phase,
+        "step": trial.last_step,
+        "memorization_step": trial.events.get("memorization_step"),
+        "grok_step": trial.events.get("grok_step"),
+        "best_heldout_exact_match": trial.best.get("heldout_exact_match"),
+        "config": trial.config,
+    }
+
+
+def _iso(t: float) -> str:
+    return datetime.fromtimestamp(t, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,98 @@
+"""`grokray sweep`: the main job."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from grokray.cli.invocation import INTERRUPTED
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from grokray.sweep.config import SweepConfig
+    from grokray.sweep.runner import SweepResult
+
+
+def sweep(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The search space, in YAML.")],
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="The sweep's folder, or its URI. Default: results/<name>.")
+    ] = None,
+    num_trials: Annotated[
+        int | None, typer.Option("--num-trials", metavar="N", help="Configurations; each runs once for each seed.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the file, such as trial.eval_interval=50."),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="A", help="Of a running Ray cluster. Default: Ray on this machine alone.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
+) -> int:
+    """Run a sweep, or go on with one that was interrupted."""
+    from grokray.cli.screen import screen
+    from grokray.sweep.load import load_sweep
+
+    config = load_sweep(file, overrides or (), num_trials)
+    console = screen()
+    if dry_run:
+        from grokray.cli.dry_run import show_dry_run
+
+        show_dry_run(console, config)
+        return 0
+    return _run(console, config, out or f"results/{config.name}", address, ctx)
+
+
+def _run(console: Console, config: SweepConfig, out: str, address: str | None, ctx: typer.Context) -> int:
+    from grokray.cli.display import observing
+    from grokray.cli.preview import step_budget
+    from grokray.sweep import runner
+
+    ctx.obj.resumable = True
+    with observing(console, config, step_budget(config)) as observer:
+        result = runner.run_sweep(config, out, address=address, observer=observer)
+    _show_result(console, config, out, result)
+    return INTERRUPTED if result.interrupted else 0
+
+
+def _show_result(console: Console, config: SweepConfig, out: str, result: SweepResult) -> None:
+    from rich.text import Text
+
+    from grokray.cli.tables import OUTCOMES, PHASES, best_table, tally, varying_parameters
+    from grokray.cli.wording import count
+
+    progress = result.progress
+    if progress.best:
+        console.print(best_table(progress.best, varying_parameters(config), console.width))
+        console.print()
+    ended = f"{progress.ended:,} of {count(progress.total, 'trial')} ended"
+    console.print(Text(f"{ended}: {tally(progress.outcomes, OUTCOMES)}" if progress.ended else ended))
+    if progress.known:
+        console.print(Text(f"phases: {tally(_phases(out), PHASES)}"))
+    folder = out.rstrip("/")
+    console.print(Text(f"trials: {folder}/trials.parquet"), soft_wrap=True)
+    console.print(Text(f"curves: {folder}/curves/"), soft_wrap=True)
+    if "://" not in folder:
+        console.print(Text(f"look at it: {_look(folder + '/trials.parquet')}"), soft_wrap=True)
+    sys.stdout.flush()
+
+
+def _phases(out: str) -> Counter[str | None]:
+    from grokray.records.collect import read_trials
+    from grokray.records.folder import SweepFolder
+
+    return Counter(read_trials(SweepFolder.open(out))["phase"].to_pylist())
+
+
+def _look(path: str) -> str:
+    """A command that prints the table, with what is installed."""
+    if find_spec("pandas"):
+        return f'python -c "import pandas; print(pandas.read_parquet({path!r}))"'
+    return f'python -c "import pyarrow.parquet as pq; print(pq.read_table({path!r}))"'

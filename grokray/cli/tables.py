@@ -1,0 +1,106 @@
+"""Tables that fit the terminal, and what became of a sweep's trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from grokray.cli.wording import NOTHING, percent, value
+
+if TYPE_CHECKING:
+    from grokray.records.state import TrialState
+    from grokray.sweep.config import SweepConfig
+
+SHOWN_ID = 8
+OUTCOMES = ("grokked", "budget", "pruned", "diverged", "failed", "stopped")
+PHASES = ("grokking", "comprehension", "memorization", "confusion", "diverged")
+# What the original's names stand for in a trial's config.
+CLEAR_NAMES = {
+    "prime": "modulus",
+    "max_bit_length_train": "operand_limit",
+    "max_bit_length_val_out": "operand_limit_out",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """`cells` from top to bottom. `optional` columns go first where the terminal is narrow, the last one first."""
+
+    name: str
+    cells: Sequence[str]
+    optional: bool = False
+    number: bool = True
+
+
+def fitted(columns: Sequence[Column], width: int) -> RenderableType:
+    """A table of at most `width` characters: headings are broken, then columns left out and named below."""
+    kept, left_out = list(columns), []
+    while True:
+        for broken in (False, True):
+            table = _table(kept, broken)
+            if Console(width=10_000).measure(table).maximum <= width:
+                return Group(table, _left_out(left_out)) if left_out else table
+        optional = [column for column in kept if column.optional]
+        if not optional:
+            return table
+        kept.remove(optional[-1])
+        left_out.insert(0, optional[-1].name)
+
+
+def best_table(trials: Sequence[TrialState], varying: Sequence[str], width: int) -> RenderableType:
+    """Trials as they come, with the parameters that vary. A trial that has not grokked has its last step, as
+    `> 2,000`."""
+    columns = [
+        Column(name="trial", cells=[t.trial_id[:SHOWN_ID] for t in trials], number=False),
+        Column(name="grok_step", cells=[_grok_step(t) for t in trials]),
+        Column(name="held-out", cells=[percent(t.best.get("heldout_exact_match")) for t in trials]),
+    ]
+    columns += [Column(name=n, cells=[_setting(t, n) for t in trials], optional=True) for n in varying]
+    memorized = [t.events.get("memorization_step") for t in trials]
+    columns += [
+        Column(name="memorized", cells=[NOTHING if m is None else f"{m:,}" for m in memorized], optional=True),
+        Column(name="outcome", cells=[t.outcome or t.state for t in trials], optional=True, number=False),
+    ]
+    return fitted(columns, width)
+
+
+def varying_parameters(config: SweepConfig) -> list[str]:
+    """The parameters that have more than one value, by their clear names; `seed` where there are several."""
+    names = [CLEAR_NAMES.get(name, name) for name, p in config.parameters.items() if not p.is_fixed]
+    return [*dict.fromkeys(names), *(["seed"] if len(config.seeds) > 1 else [])]
+
+
+def tally(counts: Mapping[str | None, int], order: Iterable[str]) -> str:
+    """`9 grokked · 7 budget`: what was counted, known words first."""
+    names = [*order, *sorted(str(n) for n in counts.keys() - {*order, None})]
+    return " · ".join(f"{counts[n]:,} {n}" for n in names if counts.get(n))
+
+
+def _table(columns: Sequence[Column], broken: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for column in columns:
+        name = column.name.replace("_", "_\n") if broken else column.name
+        table.add_column(Text(name), justify="right" if column.number else "left", no_wrap=True, overflow="ellipsis")
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _left_out(names: Sequence[str]) -> Text:
+    return Text(f"not shown here: {', '.join(names)}", style="dim")
+
+
+def _grok_step(trial: TrialState) -> str:
+    step = trial.events.get("grok_step")
+    return f"{step:,}" if step is not None else f"> {trial.last_step:,}"
+
+
+def _setting(trial: TrialState, name: str) -> str:
+    setting: Any = trial.seed if name == "seed" else trial.config.get(name)
+    return value(setting)

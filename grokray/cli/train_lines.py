@@ -1,0 +1,81 @@
+"""What `grokray train` prints: a line for each evaluation, and what became of the trial."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grokray.cli.wording import NOTHING, count, duration, percent
+
+if TYPE_CHECKING:
+    from grokray.engine.engine import Measurement
+    from grokray.records.state import TrialState
+    from grokray.trial import TrialConfig
+
+PARTS = {"train": "training", "heldout": "held-out", "out_of_domain": "out of domain"}
+ENDS = {
+    "grokked": "it has grokked",
+    "budget": "all its steps are done, and it has not grokked",
+    "diverged": "its loss is no number any more",
+}
+
+
+class TrainLines:
+    """Lines of at most 60 characters; `quiet` leaves the result alone."""
+
+    def __init__(self, config: TrialConfig, *, quiet: bool) -> None:
+        self.config, self.quiet = config, quiet
+        self.parts = [p for p in PARTS if p != "out_of_domain" or config.operand_limit_out is not None]
+        self._told: set[str] = set()
+
+    def started(self, step: int, folder: str) -> None:
+        if self.quiet:
+            return
+        print(f"trial {self.config.id} in {folder}", flush=True)
+        if step:
+            print(f"going on from step {step:,}")
+        groups = "".join(f"{PARTS[part]:>16}" for part in self.parts)
+        names = "".join(f"{'loss':>8}{'exact':>8}" for _ in self.parts)
+        print(f"{'':10}{groups}\n{'step':>10}{names}", flush=True)
+
+    def measured(self, m: Measurement) -> None:
+        if self.quiet:
+            return
+        cells = "".join(
+            f"{_loss(m.metrics.get(f'{part}_loss')):>8}{percent(m.metrics.get(f'{part}_exact_match')):>8}"
+            for part in self.parts
+        )
+        print(f"{m.step:>10,}{cells}", flush=True)
+        self._tell(m, "memorization_step", "memorized")
+        self._tell(m, "grok_step", "grokked")
+
+    def _tell(self, m: Measurement, event: str, verb: str) -> None:
+        step = m.events.get(event)
+        if step is None or event in self._told:
+            return
+        self._told.add(event)
+        print(f"{'':10}  {verb} after step {m.events[f'{event}_lower']:,}, by step {step:,}", flush=True)
+
+    def interrupted(self, trial: TrialState) -> None:
+        step = trial.checkpoint.step if trial.checkpoint else 0
+        print(f"stopped at step {step:,}, of {self.config.num_steps:,}", flush=True)
+
+    def result(self, trial: TrialState, folder: str) -> None:
+        outcome = trial.outcome or ""
+        print(f"outcome: {outcome}" + (f" ({ENDS[outcome]})" if outcome in ENDS else ""))
+        print(f"phase: {trial.phase or NOTHING}")
+        print(f"memorized: {_step(trial, 'memorization_step')}, grokked: {_step(trial, 'grok_step')}")
+        print(f"best held-out exact match: {percent(trial.best.get('heldout_exact_match'))}")
+        wall = "" if trial.wall_time_s is None else f" in {duration(trial.wall_time_s)} of training"
+        print(f"trained: {count(trial.steps_trained, 'step')}{wall}")
+        print(f"curve: {folder.rstrip('/')}/curves/", flush=True)
+
+
+def _loss(loss: float | None) -> str:
+    if loss is None:
+        return NOTHING
+    return f"{loss:.4f}" if loss < 100 else f"{loss:.3g}"
+
+
+def _step(trial: TrialState, event: str) -> str:
+    step = trial.events.get(event)
+    return "no" if step is None else f"by step {step:,}"

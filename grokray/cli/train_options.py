@@ -1,0 +1,130 @@
+"""The options of `grokray train`, made from what a trial can have: a field of TrialConfig is an option here.
+
+Values stay texts until `parameters_from` gives them types, so that one door (`grokray.tasks.resolve`) says what is
+wrong with them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+
+from grokray.errors import ConfigError, Problem
+from grokray.sweep.schema import DESCRIPTIONS
+from grokray.tasks.resolve import PARAMETERS, resolve
+from grokray.trial import TrialConfig
+
+# The first parameter of each group of the help; the others follow in the order of PARAMETERS.
+GROUPS = {
+    "operation": "The task",
+    "num_layers": "The model",
+    "batch_size": "Training",
+    "eval_interval": "Measurements, and when it ends",
+    "prime": "The original's names",
+}
+_TRUTH = {"true": True, "false": False}
+_METAVARS = {int: "INT", float: "NUMBER", str: "TEXT", bool: "true|false"}
+
+
+def with_trial_options(command: Callable[..., int]) -> Callable[..., int]:
+    """`command(ctx, parameters, **its_own)`, taking an option for each parameter in place of `parameters`."""
+    own = [p for name, p in inspect.signature(command, eval_str=True).parameters.items() if name != "parameters"]
+
+    def train(ctx: typer.Context, **given: Any) -> int:
+        parameters = parameters_from({name: given.pop(name) for name in PARAMETERS})
+        return command(ctx, parameters, **given)
+
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, group))
+        for name, group in _groups().items()
+    ]
+    signature = inspect.Signature(
+        [own[0], *options, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own[1:])]
+    )
+    vars(train)["__signature__"] = signature
+    train.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    return train
+
+
+def parameters_from(texts: Mapping[str, str | None]) -> dict[str, Any]:
+    """{"weight_decay": "1", "seed": None} → {"weight_decay": 1}; None is an option that was not given."""
+    return {name: _typed(name, text) for name, text in texts.items() if text is not None}
+
+
+def trial_from(parameters: Mapping[str, Any]) -> TrialConfig:
+    """As `resolve`, but its problems name options: `--dropout is 2, but must be less than 1`."""
+    try:
+        return resolve(parameters)
+    except ConfigError as error:
+        problems = [Problem(message=_as_option(p), field=p.field) for p in error.problems]
+        raise ConfigError(problems, hint="grokray train --help") from error
+
+
+def spell_out_flags(words: list[str]) -> list[str]:
+    """`--continue_training` alone means `--continue_training=true`."""
+    flags = {name for name in PARAMETERS if _kind(name) is bool}
+    spelled = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        is_flag = word.startswith("--") and word[2:].replace("-", "_") in flags
+        spelled.append(f"{word}=true" if is_flag and following.lower() not in _TRUTH else word)
+    return spelled
+
+
+def _groups() -> dict[str, str]:
+    """Each parameter's group."""
+    groups, group = {}, ""
+    for name in PARAMETERS:
+        group = groups[name] = GROUPS.get(name, group)
+    return groups
+
+
+def _option(name: str, group: str) -> Any:
+    field = TrialConfig.model_fields.get(name)
+    default = "" if field is None or field.default is None else f" Default: {_written(field.default)}."
+    info = typer.Option(
+        f"--{name}",
+        metavar=_metavar(name),
+        help=DESCRIPTIONS[name] + default,
+        rich_help_panel=group,
+        show_default=False,
+    )
+    return Annotated[str | None, info]
+
+
+def _written(default: Any) -> str:
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _metavar(name: str) -> str:
+    kind = _kind(name)
+    return "|".join(map(str, get_args(kind))) if get_origin(kind) is Literal else _METAVARS[kind]
+
+
+def _kind(name: str) -> Any:
+    """int, float, str, bool or a Literal; the original's names are all of whole numbers."""
+    field = TrialConfig.model_fields.get(name)
+    if field is None:
+        return int
+    kinds = [k for k in get_args(field.annotation) if k is not type(None)]
+    return kinds[0] if kinds and type(None) in get_args(field.annotation) else field.annotation
+
+
+def _typed(name: str, text: str) -> Any:
+    """A number or a truth where the parameter is one and the text says one; else the text, which is refused later."""
+    kind = _kind(name)
+    if kind is bool:
+        return _TRUTH.get(text.lower(), text)
+    for number in (int, float) if kind in (int, float) else ():
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _as_option(problem: Problem) -> str:
+    starts_with_it = problem.field in PARAMETERS and problem.message.startswith(f"{problem.field} ")
+    return f"--{problem.message}" if starts_with_it else problem.message

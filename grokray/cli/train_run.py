@@ -1,0 +1,160 @@
+"""One trial in a folder of its own, without Ray.
+
+The folder is that of a sweep with a single configuration: `grokray status` and `grokray collect` work on it, and its
+sweep.yaml is a search space that `grokray sweep` runs to the same curves.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from grokray.cli.invocation import INTERRUPTED
+from grokray.engine.engine import Measurement
+from grokray.errors import ConfigError, Problem
+from grokray.records.collect import collect
+from grokray.records.folder import SweepFolder
+from grokray.records.journal import JournalWriter
+from grokray.records.state import SweepState, TrialState
+from grokray.sweep.config import SweepConfig
+from grokray.sweep.sections import DEFINING
+from grokray.sweep.trainer import Assignment, Trainer
+from grokray.sweep.versions import versions
+from grokray.trial import TrialConfig
+
+SEEDS = ("init_seed", "split_seed", "order_seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """How a trial is to be trained; `command` is what its folder remembers."""
+
+    config: TrialConfig
+    out: str
+    device: str
+    compile: Literal["auto", "on", "off"]
+    threads: int
+    checkpoint_interval: int
+    command: str
+
+
+class Watcher(Protocol):
+    def started(self, step: int, folder: str) -> None: ...
+    def measured(self, m: Measurement) -> None: ...
+
+
+def train_in(run: Run, watcher: Watcher) -> TrialState:
+    """Train to the end, or from the last checkpoint to the end, or until interrupted; what is known then.
+
+    A trial that has ended before is not trained again. Raises FolderError if the folder holds something else,
+    FolderBusy if another process works there.
+    """
+    import torch
+
+    torch.set_num_threads(run.threads)
+    sweep = as_sweep(run.config)
+    meta = {"versions": versions(), "command": run.command}
+    folder = SweepFolder.create_or_open(run.out, sweep.to_yaml(), sweep.fingerprint(), meta)
+    with folder.lock():
+        state = folder.state()
+        known = state.trials.get(run.config.id)
+        if known is None or not known.done:
+            with folder.writer("driver") as journal:
+                _announce(journal, run, sweep, state, meta)
+                _train(run, folder, journal, known, watcher)
+            state = folder.state()
+        collect(folder, state)
+    return state.trials[run.config.id]
+
+
+def as_sweep(config: TrialConfig) -> SweepConfig:
+    """The search space that holds this trial alone."""
+    fields = {name: value for name, value in config.model_dump().items() if value is not None}
+    seeds = {fields[name] for name in SEEDS}
+    if len(seeds) == 1:
+        fields = {name: value for name, value in fields.items() if name not in SEEDS}
+    return SweepConfig.model_validate(
+        {
+            "name": config.id,
+            "method": "grid",
+            "seeds": [seeds.pop()] if len(seeds) == 1 else [0],
+            "parameters": {n: {"value": v} for n, v in fields.items() if n not in DEFINING},
+            "trial": {name: fields[name] for name in DEFINING},
+        }
+    )
+
+
+def choose_device(name: str) -> str:
+    """`auto` → `cuda` where there is a GPU, else `cpu`. ConfigError for a GPU that is not there."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ConfigError([Problem(message=f"--device is {name!r}, but must be auto, cpu, cuda, or such as cuda:1")])
+    if name == "cpu":
+        return name
+    import torch
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return "cuda" if gpus else "cpu"
+    if int(name.partition(":")[2] or 0) >= gpus:
+        raise ConfigError([Problem(message=f"--device is {name}, but PyTorch finds {gpus} GPUs here")])
+    return name
+
+
+def _announce(journal: JournalWriter, run: Run, sweep: SweepConfig, state: SweepState, meta: dict[str, Any]) -> None:
+    """What the driver of a sweep would write before its trials start."""
+    session = f"{time.time_ns():x}"
+    events: list[dict[str, Any]] = [{"event": "sweep", "session": session, "fingerprint": sweep.fingerprint(), **meta}]
+    if run.config.id not in state.trials:
+        choice = next(sweep.grid())
+        trial = {"trial_id": run.config.id, "index": 0, "configuration": 0, "config": run.config.model_dump()}
+        events.append({"event": "suggest", "configuration": 0, "parameters": choice})
+        events.append({"event": "trial", "seed": sweep.seeds[0], **trial})
+    journal.write_many(events)
+
+
+def _train(run: Run, folder: SweepFolder, journal: JournalWriter, known: TrialState | None, watcher: Watcher) -> None:
+    trial_id = run.config.id
+    assignment = Assignment(
+        trial_id=trial_id,
+        config=run.config.model_dump(),
+        attempt=known.attempt + 1 if known and known.started is not None else 0,
+        checkpoint_interval=run.checkpoint_interval,
+    )
+    trainer = Trainer(
+        folder.store, role="train", device=run.device, compile=run.compile, on_measurement=watcher.measured
+    )
+    try:
+        with _interruptible() as interrupted:
+            watcher.started(trainer.start(assignment), run.out)
+            reports = []
+            while trainer.trials and not interrupted:
+                reports = trainer.turn(lambda: bool(interrupted))
+            trainer.stop(trial_id, save=True)
+        if trainer.trials or not reports:
+            journal.write("interrupt", session=f"{time.time_ns():x}")
+        for report in reports:
+            journal.write("end", trial_id=trial_id, outcome=report.outcome, step=report.step)
+    finally:
+        trainer.close()
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """The first Ctrl-C (or SIGTERM) is noted in the list; the second ends the process at once."""
+    received: list[int] = []
+
+    def handle(number: int, frame: object) -> None:
+        if received:
+            os._exit(INTERRUPTED)
+        received.append(number)
+
+    with ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, number, signal.signal(number, handle))
+        yield received

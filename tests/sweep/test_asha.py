@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from ray.tune.schedulers import TrialScheduler
+
+from grokray.records.state import Decision
+from grokray.sweep.schedulers.asha import Asha, rungs
+from grokray.sweep.sections import Asha as Section
+
+
+def decide(scheduler, trial, rung, **metrics):
+    return scheduler.on_trial_result(None, None, {"grokray_trial": trial, "step": rung, "rung": rung, **metrics})
+
+
+def make(record=lambda **fields: None, **section):
+    settings = {"type": "asha", "grace_period": 100, "reduction_factor": 2} | section
+    return Asha(Section(**settings), max_steps=1000, record=record)
+
+
+def test_rungs_lie_below_the_budget():
+    assert rungs(Section(type="asha", grace_period=2000, reduction_factor=3), 20_000) == (2000, 6000, 18_000)
+    assert rungs(Section(type="asha", grace_period=2000, reduction_factor=3), 2000) == ()
+
+
+def test_the_worse_half_is_stopped_and_every_decision_is_recorded():
+    written = []
+    scheduler = make(lambda **fields: written.append(fields))
+    actions = [decide(scheduler, t, 100, heldout_exact_match=v) for t, v in [("a", 0.5), ("b", 0.1), ("c", 0.9)]]
+    assert actions == [TrialScheduler.CONTINUE, TrialScheduler.STOP, TrialScheduler.CONTINUE]
+    assert [w["action"] for w in written] == ["continue", "stop", "continue"]
+    assert written[1] | {"reason": ""} == {
+        "trial_id": "b",
+        "step": 100,
+        "rung": 100,
+        "action": "stop",
+        "metric": "heldout_exact_match",
+        "value": 0.1,
+        "cutoff": 0.5,
+        "reason": "",
+    }
+
+
+def test_a_loss_is_minimized():
+    scheduler = make(metric="heldout_loss")
+    assert decide(scheduler, "a", 100, heldout_loss=1.0) == TrialScheduler.CONTINUE
+    assert decide(scheduler, "b", 100, heldout_loss=2.0) == TrialScheduler.STOP
+    assert decide(scheduler, "c", 100, heldout_loss=0.5) == TrialScheduler.CONTINUE
+
+
+def test_refilled_rungs_decide_as_before():
+    whole, written = make(), []
+    whole._record = lambda **fields: written.append(fields)
+    values = [0.3, 0.8, 0.2, 0.6, 0.9]
+    for i, v in enumerate(values):
+        decide(whole, f"t{i}", 100, heldout_exact_match=v)
+    resumed = make()
+    resumed.refill(Decision(t=0.0, **w) for w in written)
+    for v in (0.1, 0.55, 0.95):
+        assert decide(whole, f"new{v}", 100, heldout_exact_match=v) == decide(
+            resumed, f"new{v}", 100, heldout_exact_match=v
+        )
+
+
+def test_between_rungs_and_without_a_number_a_trial_goes_on():
+    scheduler = make()
+    decide(scheduler, "a", 100, heldout_exact_match=0.9)
+    assert decide(scheduler, "b", None, heldout_exact_match=0.0) == TrialScheduler.CONTINUE
+    assert decide(scheduler, "c", 100, heldout_exact_match=float("nan")) == TrialScheduler.CONTINUE
+    assert decide(scheduler, "d", 100) == TrialScheduler.CONTINUE

@@ -1,0 +1,230 @@
+"""Whole sweeps on a real Ray: what is written, whoever executes it and whatever dies."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from grokray.errors import FolderBusy, FolderError
+from grokray.records.folder import SweepFolder
+from grokray.sweep.load import load_sweep
+from grokray.sweep.runner import run_sweep
+from tests.sweep.sweeps import (
+    GRID,
+    check_every_trial_ended_once,
+    check_little_was_computed_twice,
+    curves,
+    events,
+    trials,
+    write,
+)
+
+pytestmark = pytest.mark.ray
+
+FEW = {"[1e-3, 3e-3, 1e-2, 3e-2]": "[3e-3]", "{value: 300}": "{value: 120}"}  # 8 trials
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ray_up, tmp_path_factory) -> Path:
+    """All 32 trials, run in peace."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run_sweep(load_sweep(write(folder)), folder / "out")
+    return folder / "out"
+
+
+def test_a_sweep_writes_its_tables(undisturbed):
+    check_every_trial_ended_once(undisturbed, 32)
+    table = trials(undisturbed)
+    assert set(table["outcome"].to_pylist()) == {"budget"}
+    assert set(table["censor_reason"].to_pylist()) == {"budget"}
+    assert set(table["duration_steps"].to_pylist()) == {300}
+    assert curves(undisturbed).num_rows == 32 * 15
+    assert (undisturbed / "sweep.yaml").exists()
+    assert not list((undisturbed / "checkpoints").rglob("*.pt"))
+
+
+def test_fused_and_process_execution_give_the_same_curves(ray_up, tmp_path):
+    outs = []
+    for execution in ("fused", "process"):
+        folder = tmp_path / execution
+        folder.mkdir()
+        text = GRID + f"execution: {execution}\nresources: {{cpu: 0.5}}\n"
+        text = text.replace("[0, 0.2]", "[0.2]").replace("[0.1, 1]", "[1]")
+        run_sweep(load_sweep(write(folder, text, **FEW)), folder / "out")
+        outs.append(folder / "out")
+    assert curves(outs[0]).num_rows == 2 * 6
+    assert curves(outs[0]).equals(curves(outs[1]))
+    assert trials(outs[0]).equals(trials(outs[1]))
+
+
+def test_asha_stops_trials_at_rungs_and_says_why(ray_up, tmp_path):
+    text = GRID + "scheduler: {type: asha, grace_period: 60, reduction_factor: 2, metric: train_loss}\n"
+    run_sweep(load_sweep(write(tmp_path, text)), tmp_path / "out")
+    check_every_trial_ended_once(tmp_path / "out", 32)
+    pruned = trials(tmp_path / "out").filter([o == "pruned" for o in trials(tmp_path / "out")["outcome"].to_pylist()])
+    assert 0 < pruned.num_rows < 32
+    assert set(pruned["censor_reason"].to_pylist()) == {"pruned"}
+    assert set(pruned["duration_steps"].to_pylist()) <= {60, 120, 240}
+    stopped = {e["trial_id"] for e in events(tmp_path / "out", "decision") if e["action"] == "stop"}
+    assert stopped == set(pruned["trial_id"].to_pylist())
+    assert not list((tmp_path / "out" / "checkpoints").rglob("*.pt"))
+
+
+def test_tpe_runs_to_its_end(ray_up, tmp_path):
+    text = GRID.replace("method: grid", "method: tpe\nnum_trials: 6\nmetric: {name: heldout_loss}")
+    text = text.replace("{values: [0.1, 1]}", "{distribution: log_uniform_values, min: 0.01, max: 3}")
+    result = run_sweep(load_sweep(write(tmp_path, text, **{"{value: 300}": "{value: 60}"})), tmp_path / "out")
+    check_every_trial_ended_once(tmp_path / "out", 12)
+    assert result.progress.ended == 12
+    assert len({p["weight_decay"] for p in (e["parameters"] for e in events(tmp_path / "out", "suggest"))}) == 6
+
+
+def test_the_same_command_on_a_finished_folder_runs_nothing(undisturbed):
+    before = trials(undisturbed)
+    config = load_sweep(undisturbed / "sweep.yaml")
+    result = run_sweep(config, undisturbed)
+    assert result.progress.ended == 32
+    assert trials(undisturbed).equals(before)
+    assert len(events(undisturbed, "start")) == 32
+
+
+def test_another_search_space_is_refused(undisturbed, tmp_path):
+    other = load_sweep(write(tmp_path, **{"seeds: [0, 1]": "seeds: [0, 1, 2]"}))
+    with pytest.raises(FolderError, match=r"seeds"):
+        run_sweep(other, undisturbed)
+
+
+def test_a_second_sweep_in_one_folder_is_refused(undisturbed):
+    config = load_sweep(undisturbed / "sweep.yaml")
+    with SweepFolder.open(undisturbed).lock(), pytest.raises(FolderBusy, match=str(os.getpid())):
+        run_sweep(config, undisturbed)
+
+
+def _engine_of_each_start(out: Path, trial_id: str) -> list[tuple[int, int]]:
+    """(attempt, process id of the engine) of each start of a trial, from the names of the journal's parts."""
+    found = []
+    for part in sorted((out / "journal").glob("engine*.jsonl")):
+        pid = int(part.stem.rsplit("-", 2)[1])
+        for line in part.read_text().splitlines():
+            if '"event":"start"' in line and trial_id in line:
+                found.append((int(line.split('"attempt":')[1].split(",")[0]), pid))
+    return found
+
+
+def test_a_killed_engine_costs_no_trial(ray_up, undisturbed, tmp_path):
+    killed: list[int] = []
+    done = threading.Event()
+
+    def kill_one_engine() -> None:
+        while not done.is_set() and not killed:
+            time.sleep(0.05)
+            for part in (tmp_path / "out" / "journal").glob("engine*.jsonl"):
+                if part.read_text().count('"event":"checkpoint"') >= 3:
+                    killed.append(int(part.stem.rsplit("-", 2)[1]))
+                    os.kill(killed[0], signal.SIGKILL)
+                    return
+
+    killer = threading.Thread(target=kill_one_engine)
+    killer.start()
+    run_sweep(load_sweep(write(tmp_path)), tmp_path / "out")
+    done.set()
+    killer.join()
+    assert killed
+    assert events(tmp_path / "out", "failure")
+    check_every_trial_ended_once(tmp_path / "out", 32)
+    check_little_was_computed_twice(tmp_path / "out", 60)
+    assert trials(tmp_path / "out").drop_columns(["error"]).equals(trials(undisturbed).drop_columns(["error"]))
+    assert curves(tmp_path / "out").equals(curves(undisturbed))
+
+
+def test_a_trial_that_kills_its_engine_every_time_fails_alone(ray_up, tmp_path):
+    """A thread kills whichever engine seats the victim, as a config would that eats all memory."""
+    config = load_sweep(write(tmp_path, GRID.replace("sustain: 100", "sustain: 100, retries: 1"), **FEW))
+    victim = config.trial_config(next(config.grid()), 1).id
+    out, done = tmp_path / "out", threading.Event()
+
+    def kill_its_engines() -> None:
+        struck: set[tuple[int, int]] = set()
+        while not done.is_set():
+            time.sleep(0.02)
+            for start in set(_engine_of_each_start(out, victim)) - struck:
+                struck.add(start)
+                with suppress(ProcessLookupError):
+                    os.kill(start[1], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_its_engines)
+    killer.start()
+    run_sweep(config, out)
+    done.set()
+    killer.join()
+    check_every_trial_ended_once(out, 8)
+    outcomes = dict(zip(trials(out)["trial_id"].to_pylist(), trials(out)["outcome"].to_pylist(), strict=True))
+    assert outcomes.pop(victim) == "failed"
+    assert set(outcomes.values()) == {"budget"}
+    assert len(_engine_of_each_start(out, victim)) <= 2 + 2
+
+
+DRIVER = """
+import sys
+from grokray.sweep.load import load_sweep
+from grokray.sweep.runner import run_sweep
+result = run_sweep(load_sweep(sys.argv[1]), sys.argv[2])
+sys.exit(130 if result.interrupted else 0)
+"""
+
+
+def driver(path: Path, out: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", DRIVER, str(path), str(out)], cwd=path.parent)
+
+
+def wait_for(out: Path, text: str, count: int, process: subprocess.Popen) -> None:
+    """Until the journal has so many lines with the text."""
+    deadline = time.monotonic() + 120
+    while sum(p.read_text().count(text) for p in (out / "journal").glob("*.jsonl")) < count:
+        assert time.monotonic() < deadline
+        if process.poll() is not None:
+            return
+        time.sleep(0.02)
+
+
+def test_a_killed_driver_loses_nothing(undisturbed, tmp_path):
+    path, out = write(tmp_path), tmp_path / "out"
+    moments = random.Random(7)
+    for kill in range(3):
+        process = driver(path, out)
+        seen = len(events(out, "measurement")) if out.exists() else 0
+        wait_for(out, '"event":"measurement"', seen + moments.randrange(1, 140), process)
+        assert process.poll() is None, f"the sweep had ended before kill {kill}"
+        process.kill()
+        process.wait()
+    assert driver(path, out).wait(timeout=200) == 0
+    check_every_trial_ended_once(out, 32)
+    check_little_was_computed_twice(out, 60)
+    assert trials(out).equals(trials(undisturbed))
+    assert curves(out).equals(curves(undisturbed))
+
+
+def test_an_interrupted_sweep_keeps_every_step_and_goes_on(undisturbed, tmp_path):
+    path, out = write(tmp_path), tmp_path / "out"
+    process = driver(path, out)
+    wait_for(out, '"event":"measurement"', 60, process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    running = {e["trial_id"] for e in events(out, "start")} - {e["trial_id"] for e in events(out, "finish")}
+    assert running
+    assert running <= {e["trial_id"] for e in events(out, "checkpoint")}
+    assert trials(out).num_rows == 32
+    assert driver(path, out).wait(timeout=200) == 0
+    check_every_trial_ended_once(out, 32)
+    check_little_was_computed_twice(out, 0)
+    assert trials(out).equals(trials(undisturbed))
+    assert curves(out).equals(curves(undisturbed))
