@@ -14,6 +14,7 @@ CONTEXT = {
     # The original writes --dim_model, other programs --dim-model: both are understood everywhere.
     "token_normalize_func": lambda name: name.replace("-", "_"),
 }
+COMMANDS = ("sweep", "train", "status", "collect", "schema")
 TRAIN_HELP = "Train one trial, without Ray. Options are named as in the original."
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
@@ -58,7 +59,8 @@ class Picture:
             yield Text(f"{self.name}: starting · {elapsed}")
             return
         yield Text.assemble((self.name, "bold"), f" · {p.ended:,} of {count(p.total, 'trial')} ended · {elapsed}")
-        yield ProgressBar(total=max(p.total, 1), completed=p.ended)
+        # A bar by itself ends without a line break.
+        yield Padding(ProgressBar(total=max(p.total, 1), completed=p.ended), 0)
         yield Text(f"{p.running:,} running · {p.waiting:,} waiting · {_outcomes(p)}")
         yield Text(_speed(self.pace, p))
         if p.best:

@@ -58,11 +58,11 @@ def _show_shapes(console: Console, found: Preview) -> None:
         ("batch", [str(s.shape.batch_size) for s in found.shapes], True),
     ]
     columns = [
-        Column(name=name, cells=cells, number=number, optional=name in ("norm", "batch"))
+        Column(name=name, cells=cells, number=number, optional=name in ("heads", "tables", "norm", "batch"))
         for name, cells, number in shown
     ]
     console.print(fitted(columns, console.width))
-    where = "" if found.sampled >= found.configurations else f" among {found.sampled:,} that were looked at"
+    where = "" if found.all_shapes else f" among the first {found.sampled:,} configurations"
     console.print(Text(f"{count(len(found.shapes), 'shape')}{where}; trials of one shape are trained together"))
     console.print(Text(_memory(found.shapes)))
     console.print()

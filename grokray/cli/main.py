@@ -47,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(invocation: Invocation, words: list[str]) -> int:
-    from grokray.cli.app import make_command
+    from grokray.cli.app import COMMANDS, make_command
     from grokray.cli.usage import ABORT, USAGE_ERROR, explain
 
     command, words = make_command(words)
     try:
         code = command.main(args=words, prog_name="grokray", standalone_mode=False, obj=invocation)
     except USAGE_ERROR as error:
-        _say(*explain(error))
+        _say(*explain(error, words, COMMANDS))
         return USAGE
     except ABORT:
         return INTERRUPTED

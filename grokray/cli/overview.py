@@ -76,9 +76,8 @@ def show(console: Console, found: Overview) -> None:
     started = "running" if found.holder else "begun"
     console.print(Text(f"{found.config.name} in {found.folder}"), soft_wrap=True)
     console.print(Text(f"{_state(found)}, {_last(found)}"), soft_wrap=True)
-    console.print(
-        Text(f"{count(p.total, 'trial')}: {p.ended:,} ended · {p.running:,} {started} · {p.waiting:,} waiting")
-    )
+    counts = {"ended": p.ended, started: p.running, "waiting": p.waiting}
+    console.print(Text(f"{count(p.total, 'trial')}: {tally(counts, counts)}"))
     if p.outcomes:
         console.print(Text(f"outcomes: {tally(p.outcomes, OUTCOMES)}"))
     if found.phases:

@@ -37,13 +37,14 @@ class ShapePreview:
 @dataclass(frozen=True, kw_only=True)
 class Preview:
     """`first` are configurations by their parameters' names, without those that are absent; `most_steps` is what
-    all trials take together if none ends early; `sampled` says of how many configurations `shapes` are."""
+    all trials take together if none ends early; `shapes` are of `sampled` configurations, perhaps not all of them."""
 
     configurations: int
     trials: int
     first: tuple[dict[str, Any], ...]
     shapes: tuple[ShapePreview, ...]
     sampled: int
+    all_shapes: bool
     most_steps: int
     rungs: tuple[int, ...]
 
@@ -59,6 +60,7 @@ def preview(config: SweepConfig) -> Preview:
         first=tuple(first),
         shapes=_shapes([config.trial_config(choice, config.seeds[0]) for choice in sample]),
         sampled=len(sample),
+        all_shapes=len(sample) < SAMPLED if config.method == "grid" else len(sample) >= configurations,
         most_steps=configurations * len(config.seeds) * step_budget(config),
         rungs=_rungs(config),
     )
@@ -69,7 +71,7 @@ def step_budget(config: SweepConfig) -> int:
     parameter = config.parameters.get("num_steps")
     if parameter is None:
         return TrialConfig.model_fields["num_steps"].default
-    return int(max(parameter.extremes()))
+    return max(int(steps) for steps in parameter.extremes() if steps is not None)
 
 
 def _proposals(config: SweepConfig, number: int) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
 from collections import Counter
 from importlib.util import find_spec
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grokray.cli.invocation import INTERRUPTED
+from grokray.cli.usage import whole_number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +28,7 @@ def sweep(
         str | None, typer.Option(metavar="DIR", help="The sweep's folder, or its URI. Default: results/<name>.")
     ] = None,
     num_trials: Annotated[
-        int | None, typer.Option("--num-trials", metavar="N", help="Configurations; each runs once for each seed.")
+        str | None, typer.Option("--num-trials", metavar="N", help="Configurations; each runs once for each seed.")
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -40,7 +43,8 @@ def sweep(
     from grokray.cli.screen import screen
     from grokray.sweep.load import load_sweep
 
-    config = load_sweep(file, overrides or (), num_trials)
+    number = None if num_trials is None else whole_number("--num-trials", num_trials, at_least=1)
+    config = load_sweep(file, overrides or (), number)
     console = screen()
     if dry_run:
         from grokray.cli.dry_run import show_dry_run
@@ -84,15 +88,19 @@ def _show_result(console: Console, config: SweepConfig, out: str, result: SweepR
     sys.stdout.flush()
 
 
-def _phases(out: str) -> Counter[str | None]:
+def _phases(out: str) -> Counter[str]:
     from grokray.records.collect import read_trials
     from grokray.records.folder import SweepFolder
 
-    return Counter(read_trials(SweepFolder.open(out))["phase"].to_pylist())
+    phases = read_trials(SweepFolder.open(out))["phase"].drop_null()
+    return Counter(phases.to_pylist())
 
 
 def _look(path: str) -> str:
     """A command that prints the table, with what is installed."""
+    name = json.dumps(path, ensure_ascii=False)
     if find_spec("pandas"):
-        return f'python -c "import pandas; print(pandas.read_parquet({path!r}))"'
-    return f'python -c "import pyarrow.parquet as pq; print(pq.read_table({path!r}))"'
+        code = f"import pandas; print(pandas.read_parquet({name}))"
+    else:
+        code = f"import pyarrow.parquet as pq; print(pq.read_table({name}))"
+    return f"python -c {shlex.quote(code)}"

@@ -30,11 +30,13 @@ CLEAR_NAMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """`cells` from top to bottom. `optional` columns go first where the terminal is narrow, the last one first."""
+    """`cells` from top to bottom. `optional` columns go first where the terminal is narrow, the last one first; what
+    is a `detail` goes without a word."""
 
     name: str
     cells: Sequence[str]
     optional: bool = False
+    detail: bool = False
     number: bool = True
 
 
@@ -50,7 +52,8 @@ def fitted(columns: Sequence[Column], width: int) -> RenderableType:
         if not optional:
             return table
         kept.remove(optional[-1])
-        left_out.insert(0, optional[-1].name)
+        if not optional[-1].detail:
+            left_out.insert(0, optional[-1].name)
 
 
 def best_table(trials: Sequence[TrialState], varying: Sequence[str], width: int) -> RenderableType:
@@ -64,8 +67,8 @@ def best_table(trials: Sequence[TrialState], varying: Sequence[str], width: int)
     columns += [Column(name=n, cells=[_setting(t, n) for t in trials], optional=True) for n in varying]
     memorized = [t.events.get("memorization_step") for t in trials]
     columns += [
-        Column(name="memorized", cells=[NOTHING if m is None else f"{m:,}" for m in memorized], optional=True),
-        Column(name="outcome", cells=[t.outcome or t.state for t in trials], optional=True, number=False),
+        Column(name="memorized", cells=[_steps(m) for m in memorized], optional=True, detail=True),
+        Column(name="outcome", cells=[t.outcome or NOTHING for t in trials], optional=True, detail=True, number=False),
     ]
     return fitted(columns, width)
 
@@ -76,14 +79,14 @@ def varying_parameters(config: SweepConfig) -> list[str]:
     return [*dict.fromkeys(names), *(["seed"] if len(config.seeds) > 1 else [])]
 
 
-def tally(counts: Mapping[str | None, int], order: Iterable[str]) -> str:
+def tally(counts: Mapping[str, int], order: Iterable[str]) -> str:
     """`9 grokked · 7 budget`: what was counted, known words first."""
-    names = [*order, *sorted(str(n) for n in counts.keys() - {*order, None})]
+    names = [*order, *sorted(counts.keys() - {*order})]
     return " · ".join(f"{counts[n]:,} {n}" for n in names if counts.get(n))
 
 
 def _table(columns: Sequence[Column], broken: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
         name = column.name.replace("_", "_\n") if broken else column.name
         table.add_column(Text(name), justify="right" if column.number else "left", no_wrap=True, overflow="ellipsis")
@@ -99,6 +102,10 @@ def _left_out(names: Sequence[str]) -> Text:
 def _grok_step(trial: TrialState) -> str:
     step = trial.events.get("grok_step")
     return f"{step:,}" if step is not None else f"> {trial.last_step:,}"
+
+
+def _steps(steps: int | None) -> str:
+    return NOTHING if steps is None else f"{steps:,}"
 
 
 def _setting(trial: TrialState, name: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from grokray.cli.invocation import INTERRUPTED
 from grokray.cli.train_options import spell_out_flags, trial_from, with_trial_options
+from grokray.cli.usage import one_of, whole_number
 
 __all__ = ["make_train", "spell_out_flags"]
 
@@ -29,21 +30,32 @@ def _train(
         ),
     ] = None,
     device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda", rich_help_panel=RUN, help="Where it is trained; also as cuda:1.")
+        str,
+        typer.Option(
+            metavar="TEXT",
+            rich_help_panel=RUN,
+            show_default=False,
+            help="Where it is trained: auto, cpu, cuda, or such as cuda:1. Default: auto.",
+        ),
     ] = "auto",
     compile: Annotated[
-        Literal["auto", "on", "off"],
-        typer.Option(rich_help_panel=RUN, help="Whether the model is compiled; auto: on a GPU only."),
+        str,
+        typer.Option(
+            metavar="TEXT",
+            rich_help_panel=RUN,
+            show_default=False,
+            help="Whether the model is compiled: auto (on a GPU only), on, off. Default: auto.",
+        ),
     ] = "auto",
     threads: Annotated[
-        int, typer.Option(metavar="INT", min=1, rich_help_panel=RUN, help="CPU threads; for small models one is best.")
-    ] = 1,
+        str, typer.Option(metavar="INT", rich_help_panel=RUN, help="CPU threads; for small models one is best.")
+    ] = "1",
     checkpoint_interval: Annotated[
-        int,
+        str,
         typer.Option(
-            "--checkpoint_interval", metavar="INT", min=1, rich_help_panel=RUN, help="Steps between two checkpoints."
+            "--checkpoint_interval", metavar="INT", rich_help_panel=RUN, help="Training steps between two checkpoints."
         ),
-    ] = 1_000,
+    ] = "1000",
     quiet: Annotated[
         bool, typer.Option("--quiet", rich_help_panel=RUN, help="Print the result alone, no measurements.")
     ] = False,
@@ -57,9 +69,9 @@ def _train(
         config=config,
         out=out or f"results/train/{config.id}",
         device=choose_device(device),
-        compile=compile,
-        threads=threads,
-        checkpoint_interval=checkpoint_interval,
+        compile=one_of("--compile", compile, ("auto", "on", "off")),
+        threads=whole_number("--threads", threads, at_least=1),
+        checkpoint_interval=whole_number("--checkpoint_interval", checkpoint_interval, at_least=1),
         command=ctx.obj.resume_command,
     )
     lines = TrainLines(config, quiet=quiet)

@@ -12,11 +12,7 @@ if TYPE_CHECKING:
     from grokray.trial import TrialConfig
 
 PARTS = {"train": "training", "heldout": "held-out", "out_of_domain": "out of domain"}
-ENDS = {
-    "grokked": "it has grokked",
-    "budget": "all its steps are done, and it has not grokked",
-    "diverged": "its loss is no number any more",
-}
+ENDS = {"budget": "all steps done, not grokked", "diverged": "its loss is no number any more"}
 
 
 class TrainLines:

@@ -26,7 +26,9 @@ GROUPS = {
     "prime": "The original's names",
 }
 _TRUTH = {"true": True, "false": False}
-_METAVARS = {int: "INT", float: "NUMBER", str: "TEXT", bool: "true|false"}
+_METAVARS = {int: "INT", float: "NUMBER", bool: "BOOL"}
+# Where the search space's wording does not suit a single trial.
+_DESCRIPTIONS = {"seed": "Sets init_seed, split_seed and order_seed."}
 
 
 def with_trial_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -82,25 +84,21 @@ def _groups() -> dict[str, str]:
 
 
 def _option(name: str, group: str) -> Any:
-    field = TrialConfig.model_fields.get(name)
-    default = "" if field is None or field.default is None else f" Default: {_written(field.default)}."
-    info = typer.Option(
-        f"--{name}",
-        metavar=_metavar(name),
-        help=DESCRIPTIONS[name] + default,
-        rich_help_panel=group,
-        show_default=False,
-    )
-    return Annotated[str | None, info]
+    metavar = _METAVARS.get(_kind(name), "TEXT")
+    return Annotated[
+        str | None,
+        typer.Option(f"--{name}", metavar=metavar, help=_help(name), rich_help_panel=group, show_default=False),
+    ]
 
 
-def _written(default: Any) -> str:
-    return str(default).lower() if isinstance(default, bool) else str(default)
-
-
-def _metavar(name: str) -> str:
-    kind = _kind(name)
-    return "|".join(map(str, get_args(kind))) if get_origin(kind) is Literal else _METAVARS[kind]
+def _help(name: str) -> str:
+    field, kind = TrialConfig.model_fields.get(name), _kind(name)
+    parts = [_DESCRIPTIONS.get(name) or DESCRIPTIONS[name].replace("; usually under trial", "")]
+    if get_origin(kind) is Literal:
+        parts.append(f"{', '.join(map(str, get_args(kind)))}.")
+    if field is not None and field.default is not None and "Default" not in parts[0]:
+        parts.append(f"Default: {str(field.default).lower() if kind is bool else field.default}.")
+    return " ".join(parts)
 
 
 def _kind(name: str) -> Any:

@@ -24,7 +24,7 @@ from grokray.records.journal import JournalWriter
 from grokray.records.state import SweepState, TrialState
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.sections import DEFINING
-from grokray.sweep.trainer import Assignment, Trainer
+from grokray.sweep.trainer import Assignment, Report, Trainer
 from grokray.sweep.versions import versions
 from grokray.trial import TrialConfig
 
@@ -66,8 +66,9 @@ def train_in(run: Run, watcher: Watcher) -> TrialState:
         known = state.trials.get(run.config.id)
         if known is None or not known.done:
             with folder.writer("driver") as journal:
-                _announce(journal, run, sweep, state, meta)
-                _train(run, folder, journal, known, watcher)
+                session = _announce(journal, run, sweep, state, meta)
+                if not _train(run, folder, journal, known, watcher):
+                    journal.write("interrupt", session=session)
             state = folder.state()
         collect(folder, state)
     return state.trials[run.config.id]
@@ -106,8 +107,8 @@ def choose_device(name: str) -> str:
     return name
 
 
-def _announce(journal: JournalWriter, run: Run, sweep: SweepConfig, state: SweepState, meta: dict[str, Any]) -> None:
-    """What the driver of a sweep would write before its trials start."""
+def _announce(journal: JournalWriter, run: Run, sweep: SweepConfig, state: SweepState, meta: dict[str, Any]) -> str:
+    """What the driver of a sweep would write before its trials start; the session's name."""
     session = f"{time.time_ns():x}"
     events: list[dict[str, Any]] = [{"event": "sweep", "session": session, "fingerprint": sweep.fingerprint(), **meta}]
     if run.config.id not in state.trials:
@@ -116,9 +117,11 @@ def _announce(journal: JournalWriter, run: Run, sweep: SweepConfig, state: Sweep
         events.append({"event": "suggest", "configuration": 0, "parameters": choice})
         events.append({"event": "trial", "seed": sweep.seeds[0], **trial})
     journal.write_many(events)
+    return session
 
 
-def _train(run: Run, folder: SweepFolder, journal: JournalWriter, known: TrialState | None, watcher: Watcher) -> None:
+def _train(run: Run, folder: SweepFolder, journal: JournalWriter, known: TrialState | None, watcher: Watcher) -> bool:
+    """Whether the trial has ended, rather than been interrupted."""
     trial_id = run.config.id
     assignment = Assignment(
         trial_id=trial_id,
@@ -132,14 +135,13 @@ def _train(run: Run, folder: SweepFolder, journal: JournalWriter, known: TrialSt
     try:
         with _interruptible() as interrupted:
             watcher.started(trainer.start(assignment), run.out)
-            reports = []
+            reports: list[Report] = []
             while trainer.trials and not interrupted:
                 reports = trainer.turn(lambda: bool(interrupted))
             trainer.stop(trial_id, save=True)
-        if trainer.trials or not reports:
-            journal.write("interrupt", session=f"{time.time_ns():x}")
         for report in reports:
             journal.write("end", trial_id=trial_id, outcome=report.outcome, step=report.step)
+        return bool(reports)
     finally:
         trainer.close()
 

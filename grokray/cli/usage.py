@@ -1,34 +1,66 @@
 """What is wrong with a command line, in one clear message with the nearest name.
 
-typer brings its own copy of click since 0.26 and used the installed one before: its exceptions are reached through
-names that it has always had.
+typer brings its own copy of click by now, and used the installed one before: its exceptions are reached through names
+that it has always had.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import typer
 
+from grokray.errors import ConfigError, Problem
+from grokray.tasks.wording import nearest
+
 USAGE_ERROR: Any = typer.BadParameter.__base__
 ABORT = typer.Abort
 
 
-def explain(error: Any) -> list[str]:
-    """`error: no such option: --dropuot; the nearest is --dropout` and where help is."""
+def explain(error: Any, words: Sequence[str], commands: Collection[str]) -> list[str]:
+    """`error: no such option: --dropuot; the nearest is --dropout`, and where help is."""
     message = str(error.format_message()).strip().rstrip(".")
-    name = getattr(error, "option_name", None)
-    if type(error).__name__ == "NoSuchOption" and name:
-        near = get_close_matches(name.replace("-", "_"), _options(error.ctx), n=1)
-        message = f"no such option: {name}" + (f"; the nearest is {near[0].replace('__', '--', 1)}" if near else "")
-    path = error.ctx.command_path if getattr(error, "ctx", None) else "grokray"
-    return [f"error: {message[:1].lower()}{message[1:]}", f"hint: {path} --help"]
+    if type(error).__name__ == "NoSuchOption":
+        message = _no_such_option(error, words)
+    elif message.startswith("No such command"):
+        name = next(word for word in words if not word.startswith("-"))
+        message = f"no such command: {name}{nearest(name, commands)}"
+    named = [word for word in words if word in commands]
+    return [f"error: {message[:1].lower()}{message[1:]}", f"hint: {' '.join(['grokray', *named[:1], '--help'])}"]
 
 
-def _options(ctx: Any) -> dict[str, None]:
-    """Every option of the command, with its dashes as underscores, as the parser compares them."""
-    if ctx is None:
-        return {}
-    spellings = [o for p in ctx.command.params if p.param_type_name == "option" for o in p.opts]
-    return dict.fromkeys(o.replace("-", "_") for o in spellings if o.startswith("--"))
+def whole_number(option: str, text: str, *, at_least: int) -> int:
+    """`--threads is 0, but must be at least 1`, or the number."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise _refused(f"{option} is {text!r}, but must be a whole number") from None
+    if number < at_least:
+        raise _refused(f"{option} is {number}, but must be at least {at_least}")
+    return number
+
+
+def one_of(option: str, text: str, choices: Sequence[str]) -> Any:
+    if text not in choices:
+        raise _refused(f"{option} is {text!r}, but must be one of {', '.join(choices)}")
+    return text
+
+
+def _no_such_option(error: Any, words: Sequence[str]) -> str:
+    name = _plain(error.option_name)
+    written = next((word for word in words if _plain(word.partition("=")[0]) == name), error.option_name)
+    parameters = error.ctx.command.params if error.ctx else []
+    known = {_plain(spelling): spelling for p in parameters for spelling in p.opts if spelling.startswith("--")}
+    near = get_close_matches(name, known, n=1)
+    return f"no such option: {written.partition('=')[0]}" + (f"; the nearest is {known[near[0]]}" if near else "")
+
+
+def _plain(option: str) -> str:
+    """As the parser compares names: - and _ mean the same."""
+    return option.lstrip("-").replace("-", "_")
+
+
+def _refused(message: str) -> ConfigError:
+    return ConfigError([Problem(message=message)])

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
+import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 # Before Ray is imported: these are read at import or at init.
 QUIET = {
@@ -37,37 +41,63 @@ class Machine:
 
 @contextmanager
 def ray_cluster(address: str | None = None, *, num_cpus: int | None = None) -> Iterator[Machine]:
-    """Ray, up while this holds. Without an address an embedded one: loopback only, no dashboard, gone at the end."""
+    """Ray, up while this holds. Without an address an embedded one, which no dashboard and nobody else can reach."""
     os.environ.update(QUIET)
     import ray
-
-    from grokray.errors import ExecutionError
+    from ray._private import worker
 
     if ray.is_initialized():
         yield _machine()
         return
+    with ExitStack() as stack:
+        # Ray prints every death of a process; the journal and the summary tell of those that matter.
+        stack.enter_context(mock.patch.object(worker, "print_to_stdstream"))
+        if address is None:
+            stack.enter_context(_token_of_this_session())
+        _init(address, num_cpus)
+        stack.callback(ray.shutdown)
+        yield _machine()
+
+
+@contextmanager
+def _token_of_this_session() -> Iterator[None]:
+    """Ray listens on every interface, whatever address it is given: a token keeps others out.
+
+    It lives in the environment of our own processes alone; left to itself, Ray writes one to a file in the user's
+    home that every user of the machine can read.
+    """
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    def read_again() -> None:  # Ray read its settings when it was imported
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
+
+    try:
+        with mock.patch.dict(os.environ, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}):
+            read_again()
+            yield
+    finally:
+        read_again()
+
+
+def _init(address: str | None, num_cpus: int | None) -> None:
+    import ray
+
+    from grokray.errors import ExecutionError
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         with _quiet_stderr():
             if address is None:
-                ray.init(
-                    num_cpus=num_cpus or os.cpu_count(),
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    configure_logging=True,
-                    _node_ip_address="127.0.0.1",
-                )
+                ray.init(num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **quiet)
             else:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+                _knock(address)
+                ray.init(address=address, **quiet)
+    except (OSError, RuntimeError, ValueError) as error:
         where = "an embedded Ray could not be started" if address is None else f"no Ray cluster answers at {address}"
         raise ExecutionError(f"{where}: {_first_line(error)}") from error
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        yield _machine()
-    finally:
-        ray.shutdown()
 
 
 @contextmanager
@@ -75,6 +105,13 @@ def scratch_folder() -> Iterator[Path]:
     """Where Tune keeps what it wants to keep: nothing that grokray needs."""
     with tempfile.TemporaryDirectory(prefix="grokray-tune-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+def _knock(address: str) -> None:
+    """OSError if nothing listens at host:port; Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "//" not in address:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _machine() -> Machine:

@@ -1,0 +1,161 @@
+"""What is seen while a sweep runs, in a terminal and elsewhere, and the tables and words it is made of."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from grokray.cli import display
+from grokray.cli.display import Lines, Picture, observing
+from grokray.cli.pace import WINDOW_S, Pace
+from grokray.cli.tables import Column, fitted, tally, varying_parameters
+from grokray.cli.wording import count, duration, memory, percent, value
+from grokray.sweep.load import load_sweep
+from grokray.sweep.progress import Progress, progress_of
+
+
+def progress(**changes):
+    plain = {"total": 16, "known": 8, "running": 0, "ended": 0, "outcomes": {}, "steps": 0, "best": ()}
+    return Progress(**{**plain, **changes})
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def text_of(renderable, width):
+    console = Console(file=StringIO(), width=width, color_system=None, force_terminal=False)
+    console.print(renderable)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_the_picture_fits_the_terminal(width, begun, space):
+    clock = Clock()
+    picture = Picture("small", varying_parameters(load_sweep(space)), Pace(2000), clock)
+    assert text_of(picture, width) == ["small: starting · 0 s"]
+    state = begun().state()
+    picture.take(progress_of(state, 8))
+    clock.now += 10
+    picture.take(progress(total=8, running=5, ended=2, steps=6900, outcomes={"grokked": 1, "pruned": 1}))
+    picture.progress = progress_of(state, 8)
+    lines = text_of(picture, width)
+    assert max(map(len, lines)) <= width
+    assert lines[1].strip() == "━" * (width // 4)
+    text = " ".join(line.strip() for line in lines)
+    assert "2 of 8 trials ended · 10 s" in text
+    assert "1 running · 5 waiting · 1 grokked" in text
+    assert "300 trial-steps/s" in text
+    assert "> 2,000" in text
+
+
+def test_a_terminal_gets_a_picture_that_vanishes(begun, space):
+    console = Console(file=StringIO(), force_terminal=True, width=60, height=20, color_system=None)
+    with observing(console, load_sweep(space), 2000) as observer:
+        observer.message("going on")
+        observer.progress(progress_of(begun().state(), 8))
+    assert "going on" in console.file.getvalue()
+    assert "2 of 8 trials ended" in console.file.getvalue()
+
+
+def test_elsewhere_lines_are_few():
+    clock, console = Clock(), Console(file=StringIO(), width=60)
+    lines = Lines(console, Pace(1000), clock)
+    for _ in range(240):  # two minutes, nothing ends
+        clock.now += 0.5
+        lines.take(progress())
+    written = console.file.getvalue().splitlines()
+    assert len(written) == 12
+    assert written[0] == "0 s: 0 of 16 ended, 0 running · 0 grokked"
+
+
+def test_elsewhere_an_end_is_told_sooner_but_not_at_once():
+    clock, console = Clock(), Console(file=StringIO(), width=60)
+    lines = Lines(console, Pace(1000), clock)
+    for ended in range(16):  # one every half second
+        clock.now += 0.5
+        lines.take(progress(ended=ended, outcomes={"budget": ended} if ended else {}))
+    written = console.file.getvalue().splitlines()
+    assert [line.split()[2] for line in written] == ["0", "4", "8", "12"]
+    assert written[1] == "2 s: 4 of 16 ended, 0 running · 0 grokked · 4 budget"
+    assert display.LINE_AT_MOST_EVERY_S == 2
+
+
+def test_pace_is_that_of_the_last_half_minute():
+    pace = Pace(1000)
+    assert pace.steps_per_s is None
+    for second in range(200):
+        pace.add(second, 5000 + (second * 10 if second < 100 else 1000 + (second - 100) * 100))
+    assert pace.steps_per_s == pytest.approx(100)
+    assert WINDOW_S == 30
+
+
+def test_pace_needs_movement():
+    pace = Pace(1000)
+    pace.add(0.0, 500)
+    pace.add(5.0, 500)
+    assert pace.steps_per_s is None
+    assert pace.seconds_left(progress(steps=500)) is None
+
+
+def test_time_left_before_and_after_a_trial_has_ended():
+    pace = Pace(1000)
+    pace.add(0.0, 0)
+    pace.add(12.0, 1200)
+    assert pace.seconds_left(progress(total=4, running=2, steps=1200)) == pytest.approx((4000 - 1200) / 100)
+    assert pace.seconds_left(progress(total=4, running=2, ended=1, steps=1200)) == pytest.approx(12)
+
+
+COLUMNS = [
+    Column(name="trial", cells=["ab", "cd"], number=False),
+    Column(name="weight_decay", cells=["0.1", "0.25"], optional=True),
+    Column(name="dropout", cells=["0", "0.5"], optional=True),
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "header", "note"),
+    [
+        (40, "trial  weight_decay  dropout", None),
+        (25, "trial    decay  dropout", None),
+        (16, "trial    decay", "not shown here:"),
+        (10, "trial", "not shown"),
+    ],
+)
+def test_narrow_tables_break_headings_and_then_leave_columns_out(width, header, note):
+    lines = text_of(fitted(COLUMNS, width), width)
+    assert header in [line.rstrip() for line in lines[:2]]
+    assert max(map(len, lines)) <= width
+    assert any(line.startswith("ab") for line in lines)
+    assert (note is None) == (not any(line.startswith("not shown") for line in lines))
+
+
+def test_varying_parameters_have_their_clear_names(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "method: grid\nseeds: 2\nparameters: {prime: {values: [7, 11]}, dropout: {values: [0, 0.1]},"
+        " weight_decay: {value: 1}, num_layers: {values: [1]}}\n"
+    )
+    assert varying_parameters(load_sweep(path)) == ["modulus", "dropout", "seed"]
+
+
+def test_words():
+    assert [count(1, "trial"), count(1234, "trial"), count(0, "row")] == ["1 trial", "1,234 trials", "0 rows"]
+    assert [percent(x) for x in (None, float("nan"), 0, 0.00001, 0.4567, 0.99999, 1)] == [
+        *("–", "–", "0.0 %", "0.1 %", "45.7 %", "99.9 %", "100.0 %")
+    ]
+    assert [duration(x) for x in (-1, 7.9, 60, 95, 3725, 90_000)] == [
+        *("0 s", "7 s", "1 min", "1 min 35 s", "1 h 2 min", "1 d 1 h")
+    ]
+    assert [memory(x) for x in (12, 5_200_000, 5e12)] == ["12 bytes", "5.2 MB", "5000.0 GB"]
+    assert [value(x) for x in (None, True, 0.30000004, 3, "pre")] == ["–", "true", "0.3", "3", "pre"]
+    assert (
+        tally({"budget": 2, "grokked": 1, "odd": 1, "failed": 0}, ("grokked", "budget"))
+        == "1 grokked · 2 budget · 1 odd"
+    )

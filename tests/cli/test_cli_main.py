@@ -1,0 +1,145 @@
+"""The entry: help, version, exit codes, and what errors look like."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from grokray.cli import main as entry
+from grokray.cli.main import main
+from grokray.errors import ConfigError, FolderBusy, Problem
+
+HEAVY = ("torch", "ray", "optuna", "scipy", "wandb", "pyarrow", "numpy", "pandas")
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Makes `grokray schema` raise the given exception."""
+
+    def set_up(error):
+        def schema_text():
+            raise error
+
+        monkeypatch.setattr("grokray.sweep.schema.schema_text", schema_text)
+
+    return set_up
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["sweep", "--help"], ["status", "-h"], []])
+def test_help_and_version_load_nothing_heavy(words):
+    code = (
+        f"import json, sys; from grokray.cli.main import main; code = main({words!r});"
+        f"print(json.dumps([m for m in {HEAVY!r} if m in sys.modules] + [code]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == [0]
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == "grokray 0.1.0\n"
+
+
+def test_help_names_every_command(capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert all(f" {name} " in out for name in ("sweep", "train", "status", "collect", "schema"))
+
+
+def test_python_m_grokray_ends_with_the_exit_code():
+    done = subprocess.run([sys.executable, "-m", "grokray", "nonsense"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no such command: nonsense\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (["swep", "x.yaml"], "no such command: swep; the nearest is sweep", "grokray --help"),
+        (["--nonsense"], "no such option: --nonsense", "grokray --help"),
+        (["sweep"], "missing argument 'FILE'", "grokray sweep --help"),
+        (["sweep", "x.yaml", "--dry-rn"], "no such option: --dry-rn; the nearest is --dry-run", "grokray sweep --help"),
+        (["sweep", "x.yaml", "--ot=y"], "no such option: --ot; the nearest is --out", "grokray sweep --help"),
+        (
+            ["train", "--dim-modle", "8"],
+            "no such option: --dim-modle; the nearest is --dim_model",
+            "grokray train --help",
+        ),
+        (["train", "--num_steps"], "option '--num_steps' requires an argument", "grokray train --help"),
+        (["status"], "missing argument 'DIR'", "grokray status --help"),
+        (["collect", "a", "b"], "got unexpected extra argument", "grokray collect --help"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2_and_says_what_is_near(words, message, hint, capsys):
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    error, where = captured.err.splitlines()
+    assert error.startswith(f"error: {message}")
+    assert where == f"hint: {hint}"
+    assert captured.out == ""
+
+
+def test_every_problem_is_a_line_of_its_own(failing, capsys):
+    failing(ConfigError([Problem(message="a is 1", place="f.yaml:1:2"), Problem(message="b is 2")], hint="look"))
+    assert main(["schema"]) == 2
+    assert capsys.readouterr().err == "error: f.yaml:1:2: a is 1\nerror: b is 2\nhint: look\n"
+
+
+def test_an_error_brings_its_exit_code(failing, capsys):
+    failing(FolderBusy("in use"))
+    assert main(["schema"]) == 3
+    assert capsys.readouterr().err == "error: in use\n"
+
+
+def test_debug_shows_where_an_error_came_from(failing, capsys):
+    failing(FolderBusy("in use"))
+    assert main(["schema", "--debug"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_defect_is_one_line_and_a_file(failing, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(entry.tempfile, "tempdir", str(tmp_path))
+    failing(ZeroDivisionError("division by zero\nand more"))
+    assert main(["schema"]) == 70
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "internal error: ZeroDivisionError: division by zero; this is a defect"
+    (file,) = tmp_path.iterdir()
+    assert second == f"traceback: {file}"
+    assert "schema_text" in file.read_text()
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_debug_lets_a_defect_through(failing, monkeypatch, by):
+    failing(ZeroDivisionError("x"))
+    if by == "environment":
+        monkeypatch.setenv("GROKRAY_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main(["schema", "--debug"] if by == "option" else ["schema"])
+
+
+def test_ctrl_c_is_130(failing, capsys):
+    failing(KeyboardInterrupt())
+    assert main(["schema"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = [sys.executable, "-m", "grokray", "schema"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+def test_the_schema_is_the_one_that_is_shipped(capsys):
+    assert main(["schema"]) == 0
+    out = capsys.readouterr().out
+    shipped = os.path.join(os.path.dirname(__file__), "../../search_spaces/sweep.schema.json")
+    with open(shipped, encoding="utf-8") as file:
+        assert out == file.read()

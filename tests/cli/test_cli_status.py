@@ -1,0 +1,92 @@
+"""`grokray status` and `grokray collect`: what a folder says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from grokray.cli.main import main
+
+
+def test_status_of_an_interrupted_sweep(begun, capsys):
+    folder = begun(interrupted=True)
+    assert main(["status", str(folder.store)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"small in {folder.store}"
+    assert lines[1].startswith("interrupted, last activity 20")
+    assert lines[2:6] == [
+        "8 trials: 2 ended · 1 begun · 5 waiting",
+        "outcomes: 1 grokked · 1 budget",
+        "phases: 1 comprehension · 2 memorization",
+        "steps: 3,900 in 1 session",
+    ]
+    (rule,) = [i for i, line in enumerate(lines) if line.startswith("──")]
+    assert [line.split()[1:4] for line in lines[rule + 1 :]] == [
+        ["1,000", "100.0", "%"],
+        [">", "2,000", "50.0"],
+        [">", "700", "25.0"],
+    ]
+
+
+def test_status_as_json(begun, capsys):
+    folder = begun()
+    assert main(["status", str(folder.store), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["state"] == "stopped"
+    assert found["holder"] is None
+    assert (found["total"], found["ended"], found["running"], found["waiting"]) == (8, 2, 1, 5)
+    assert found["outcomes"] == {"grokked": 1, "budget": 1}
+    assert found["best"][0]["grok_step"] == 1000
+    assert found["best"][0]["config"]["weight_decay"] == 0.1
+    assert found["sessions"][0]["started"] == "2026-01-01T12:00:00+00:00"
+
+
+def test_status_tells_who_works_there_and_gets_in_nobody_s_way(begun, capsys):
+    folder = begun()
+    with folder.lock("grokray sweep small.yaml"):
+        assert main(["status", str(folder.store)]) == 0
+        assert "in use by 'grokray sweep small.yaml' (process " in capsys.readouterr().out
+        assert main(["status", str(folder.store), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["state"] == "running"
+    assert main(["status", str(folder.store)]) == 0
+    assert "nobody works on it, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_status_fits_the_terminal(columns, begun, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.chdir(begun().store.local_path())
+    assert main(["status", "."]) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert max(map(len, lines)) <= columns
+    assert "trial" in "".join(lines)
+
+
+def test_status_writes_nothing(begun):
+    folder = begun()
+    before = folder.store.sizes()
+    main(["status", str(folder.store)])
+    assert folder.store.sizes() == before
+
+
+@pytest.mark.parametrize("command", ["status", "collect"])
+def test_a_folder_that_is_no_sweep_is_refused(command, tmp_path, capsys):
+    assert main([command, str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}/nowhere is no sweep's folder: it holds no meta.json\n"
+    (tmp_path / "file").write_text("")
+    assert main([command, str(tmp_path / "file")]) == 2
+    assert "is a file, but must be a folder" in capsys.readouterr().err
+
+
+def test_collect_says_what_it_wrote(begun, capsys):
+    folder = begun()
+    assert main(["collect", str(folder.store)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"trials: {folder.store}/trials.parquet (4 rows)",
+        f"curves: {folder.store}/curves/ (3 rows in 1 file)",
+    ]
+    with open(folder.store.local_path(folder.store.list("journal")[0]), "a") as journal:
+        journal.write("torn\n")
+    assert main(["collect", str(folder.store)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 line of the journal could not be read")

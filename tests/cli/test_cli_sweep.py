@@ -1,0 +1,244 @@
+"""`grokray sweep`: the preview, what is shown while and after it runs, and its exit codes."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pytest
+
+import grokray
+from grokray.cli.main import main
+from grokray.cli.preview import SAMPLED, preview
+from grokray.errors import ExecutionError
+from grokray.records.collect import collect
+from grokray.sweep.load import load_sweep, load_text
+from grokray.sweep.progress import progress_of
+from grokray.sweep.runner import SweepResult
+
+CONDITIONAL = """
+name: conditional
+method: {method}
+{limit}
+parameters:
+  modulus: {{value: 7}}
+  task_type: {{values: [classification, sequence]}}
+  base: {{values: [2, 10], when: {{task_type: sequence}}}}
+  weight_decay: {{values: [0.1, 1]}}
+  num_steps: {{values: [900, 2000]}}
+scheduler: {{type: asha, grace_period: 100, reduction_factor: 4}}
+"""
+
+
+@pytest.fixture
+def ran(monkeypatch, begun):
+    """Replaces the runner: it leaves the folder that `begun` makes, and notes what it was given."""
+    given = []
+
+    def set_up(*, interrupted=False, error=None):
+        def run_sweep(config, out, *, address=None, observer=None):
+            given.append((config, out, address))
+            if error:
+                raise error
+            folder = begun(out, interrupted=interrupted)
+            state = folder.state()
+            observer.message("going on")
+            observer.progress(progress_of(state, 8))
+            return SweepResult(
+                collected=collect(folder, state), progress=progress_of(state, 8), interrupted=interrupted, resumed=False
+            )
+
+        monkeypatch.setattr("grokray.sweep.runner.run_sweep", run_sweep)
+        return given
+
+    return set_up
+
+
+def test_a_sweep_shows_its_best_trials_and_where_the_tables_are(ran, space, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    given = ran()
+    assert main(["sweep", str(space), "--num-trials", "3", "--set", "trial.sustain=5", "--address", "auto"]) == 0
+    ((config, out, address),) = given
+    assert (config.num_trials, config.trial.sustain, out, address) == (3, 5, "results/small", "auto")
+    lines = capsys.readouterr().out.splitlines()
+    assert "going on" in lines
+    assert "0 s: 2 of 8 ended, 1 running · 1 grokked · 1 budget" in lines
+    assert "2 of 8 trials ended: 1 grokked · 1 budget" in lines
+    assert "phases: 1 comprehension · 2 memorization" in lines
+    assert "trials: results/small/trials.parquet" in lines
+    assert "curves: results/small/curves/" in lines
+
+
+def test_the_hint_at_the_end_works(ran, space, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ran()
+    main(["sweep", str(space), "--out", "o u't"])
+    hint = capsys.readouterr().out.splitlines()[-1].removeprefix("look at it: ")
+    done = subprocess.run(hint.replace("python", sys.executable, 1), shell=True, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "4 rows" in done.stdout
+
+
+def test_an_interrupted_sweep_says_how_to_go_on(ran, space, tmp_path, capsys):
+    ran(interrupted=True)
+    words = ["sweep", str(space), "--out", str(tmp_path / "a b"), "--set", "seeds=[0, 1]"]
+    assert main(words) == 130
+    captured = capsys.readouterr()
+    assert "2 of 8 trials ended" in captured.out
+    first, second = captured.err.splitlines()
+    assert first == "interrupted"
+    assert shlex.split(second.removeprefix("go on with: ")) == ["grokray", *words]
+
+
+def test_ctrl_c_before_ray_is_up_says_how_to_go_on_too(ran, space, capsys):
+    ran(error=KeyboardInterrupt())
+    assert main(["sweep", str(space)]) == 130
+    assert f"go on with: grokray sweep {space}" in capsys.readouterr().err
+
+
+def test_an_error_of_the_runner_is_a_message(ran, space, capsys):
+    ran(error=ExecutionError("no Ray cluster answers at here", hint="start one"))
+    assert main(["sweep", str(space)]) == 1
+    assert capsys.readouterr().err == "error: no Ray cluster answers at here\nhint: start one\n"
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_the_end_of_a_sweep_fits_the_terminal(columns, ran, space, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.chdir(tmp_path)
+    ran()
+    main(["sweep", str(space)])
+    lines = capsys.readouterr().out.splitlines()
+    # The last three are paths and a command, to be copied whole.
+    table = lines[3:-3]
+    assert len(table) >= 6
+    assert max(map(len, table)) <= columns
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["missing.yaml"], "missing.yaml: there is no such file"),
+        (["SPACE", "--num-trials", "many"], "--num-trials is 'many', but must be a whole number"),
+        (["SPACE", "--num-trials", "0"], "--num-trials is 0, but must be at least 1"),
+        (["SPACE", "--set", "nonsense"], "--set nonsense: an override must be key=value"),
+        (["SPACE", "--set", "trail.sustain=3"], "--set trail.sustain=3: unknown key trail"),
+        (["SPACE", "--set", "parameters.modulus=24"], "--set parameters.modulus=24: "),
+        (["SPACE", "--set", "parameters.dropout=1.5"], "--set parameters.dropout=1.5: "),
+    ],
+)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_wrong_input_is_refused_before_anything_runs(words, message, dry, ran, space, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    given = ran()
+    assert main(["sweep", *(str(space) if word == "SPACE" else word for word in words), *dry]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert given == []
+
+
+def test_a_file_is_refused_as_the_folder(space, capsys):
+    assert main(["sweep", str(space), "--out", str(space)]) == 2
+    assert capsys.readouterr().err == f"error: {space} is a file, but must be a folder\n"
+
+
+def test_dry_run_tells_all_and_does_nothing(space, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", "small.yaml", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "small (random): 4 configurations × 2 seeds = 8 trials"
+    assert [line.split()[0] for line in lines[4:8]] == ["0", "1", "2", "3"]
+    assert "steps: at most 16,000 (8 × 2,000), fewer as trials grok" in lines
+    assert lines[-1] == "nothing was run"
+    assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_dry_run_does_not_load_ray(space):
+    code = (
+        f"import sys; from grokray.cli.main import main; code = main(['sweep', {str(space)!r}, '--dry-run']);"
+        "sys.exit(code or 'ray' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_the_preview_finds_every_shape_of_a_grid():
+    config = load_text(CONDITIONAL.format(method="grid", limit=""), "c.yaml", "c")
+    found = preview(config)
+    assert (found.configurations, found.trials, found.all_shapes) == (12, 12, True)
+    assert found.first[0] == {
+        "modulus": 7, "task_type": "classification", "weight_decay": 0.1, "num_steps": 900
+    }  # fmt: skip
+    assert found.most_steps == 24_000
+    assert found.rungs == (100, 400, 1600)
+    assert len(found.shapes) == 3
+    assert {s.slot_bytes for s in found.shapes} == {3 * 4 * s.shape.layout.row_size for s in found.shapes}
+
+
+def test_the_preview_s_rungs_are_the_scheduler_s():
+    from grokray.sweep.schedulers.asha import rungs
+    from grokray.sweep.sections import Asha
+
+    config = load_text(CONDITIONAL.format(method="grid", limit=""), "c.yaml", "c")
+    assert isinstance(config.scheduler, Asha)
+    assert preview(config).rungs == rungs(config.scheduler, 2000)
+
+
+@pytest.mark.parametrize("method", ["random", "tpe", "sobol"])
+def test_the_preview_looks_at_some_of_many(method):
+    config = load_text(CONDITIONAL.format(method=method, limit="num_trials: 500"), "c.yaml", "c")
+    found = preview(config)
+    assert found.trials == 500
+    assert (found.sampled, found.all_shapes) == (SAMPLED, False)
+    assert len(found.first) == 5
+    assert len(found.shapes) == 3
+    assert all(("base" in c) == (c["task_type"] == "sequence") for c in found.first)
+
+
+def test_the_preview_proposes_what_the_sweep_will():
+    from grokray.sweep.proposer import make_proposer
+
+    config = load_text(CONDITIONAL.format(method="random", limit="num_trials: 3"), "c.yaml", "c")
+    proposer = make_proposer(config)
+    wanted = [proposer.choice(proposer.propose(i) or {}) for i in range(3)]
+    assert [dict(c) for c in preview(config).first] == wanted
+
+
+def test_dry_run_shows_notes_and_fits_60_columns(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    path = tmp_path / "c.yaml"
+    path.write_text(CONDITIONAL.format(method="grid", limit='notes: ["what was meant"]'))
+    assert main(["sweep", str(path), "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "note: what was meant" in lines
+    assert "rungs: 100, 400, 1,600; at each the best 1 in 4 goes on" in lines
+    assert max(map(len, lines)) <= 60
+
+
+@pytest.mark.ray
+def test_a_real_sweep_from_the_command_line_to_parquet(ray_up, tmp_path, capsys):
+    space = tmp_path / "real.yaml"
+    space.write_text(
+        "method: grid\nparameters: {modulus: {value: 7}, num_layers: {value: 1}, dim_model: {value: 8},"
+        " num_heads: {value: 1}, batch_size: {value: 16}, weight_decay: {values: [0, 1]}, num_steps: {value: 60}}\n"
+        "trial: {eval_interval: 20}\n"
+    )
+    words = ["sweep", str(space), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "2 of 2 trials ended: 2 budget" in out
+    assert ds.dataset(tmp_path / "out/trials.parquet").count_rows() == 2
+    assert main(words) == 0
+    again = capsys.readouterr().out
+    assert again.splitlines()[-9:] == out.splitlines()[-9:]
+    assert main(["status", str(tmp_path / "out")]) == 0
+    assert "all trials have ended" in capsys.readouterr().out
+
+
+def test_the_shipped_search_spaces_can_be_previewed():
+    shipped = Path(grokray.__file__).parents[1] / "search_spaces"
+    trials = {path.stem: preview(load_sweep(path)).trials for path in sorted(shipped.glob("*.yaml"))}
+    assert trials["grid"] == 864
+    assert trials["robust"] == 6000
+    assert trials["quickstart"] >= 16
