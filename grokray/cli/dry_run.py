@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from grokray.cli.preview import Preview, ShapePreview, preview, step_budget
+from grokray.cli.preview import Preview, ShapePreview, preview
 from grokray.cli.tables import Column, fitted
 from grokray.cli.wording import count, memory, value
 from grokray.sweep.config import SweepConfig
@@ -22,7 +22,7 @@ def show_dry_run(console: Console, config: SweepConfig) -> None:
     console.print()
     _show_first(console, config, found)
     _show_shapes(console, found)
-    budget = step_budget(config)
+    budget = config.max_steps()
     console.print(Text(f"steps: at most {found.most_steps:,} ({found.trials:,} × {budget:,}), fewer as trials grok"))
     if isinstance(config.scheduler, Asha):
         rungs = ", ".join(f"{rung:,}" for rung in found.rungs) or "none below num_steps"

@@ -20,8 +20,7 @@ from grokray.records.trial_state import Session, TrialState
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.load import load_text
 from grokray.sweep.progress import Progress, progress_of
-
-REPEATS_AT_MOST = 200  # identical proposals in a row after which a search gives up, see grokray.sweep.ledger
+from grokray.sweep.space import MAX_FRUITLESS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +61,10 @@ def overview(uri: str) -> Overview:
 
 
 def trials_in_all(config: SweepConfig, state: SweepState) -> int:
-    """Those known and those still to be proposed. A proposal that equals an earlier one makes no trials."""
-    own = [index for index, c in state.configurations.items() if c.value_of is None]
+    """Those known and those still to be proposed. A proposal that is impossible or a repetition makes no trials."""
+    own = [index for index, c in state.configurations.items() if c.trial_ids]
     proposed = len(state.configurations)
-    given_up = proposed - 1 - max(own, default=-1) >= REPEATS_AT_MOST
+    given_up = proposed - 1 - max(own, default=-1) >= MAX_FRUITLESS
     at_end = config.method == "grid" and proposed >= config.grid_size()
     left = 0 if given_up or at_end else config.num_configurations() - len(own)
     return len(state.trials) + max(left, 0) * len(config.seeds)

@@ -61,17 +61,9 @@ def preview(config: SweepConfig) -> Preview:
         shapes=_shapes([config.trial_config(choice, config.seeds[0]) for choice in sample]),
         sampled=len(sample),
         all_shapes=len(sample) < SAMPLED if config.method == "grid" else len(sample) >= configurations,
-        most_steps=configurations * len(config.seeds) * step_budget(config),
+        most_steps=configurations * len(config.seeds) * config.max_steps(),
         rungs=_rungs(config),
     )
-
-
-def step_budget(config: SweepConfig) -> int:
-    """The most steps that a trial of the sweep may take."""
-    parameter = config.parameters.get("num_steps")
-    if parameter is None:
-        return TrialConfig.model_fields["num_steps"].default
-    return max(int(steps) for steps in parameter.extremes() if steps is not None)
 
 
 def _proposals(config: SweepConfig, number: int) -> list[dict[str, Any]]:
@@ -114,11 +106,4 @@ def _shapes(configs: list[TrialConfig]) -> tuple[ShapePreview, ...]:
 
 
 def _rungs(config: SweepConfig) -> tuple[int, ...]:
-    """As the scheduler has them, whose module loads Ray."""
-    if not isinstance(config.scheduler, Asha):
-        return ()
-    rungs, rung = [], config.scheduler.grace_period
-    while rung < step_budget(config):
-        rungs.append(rung)
-        rung *= config.scheduler.reduction_factor
-    return tuple(rungs)
+    return config.scheduler.rungs(config.max_steps()) if isinstance(config.scheduler, Asha) else ()

@@ -56,11 +56,10 @@ def sweep(
 
 def _run(console: Console, config: SweepConfig, out: str, address: str | None, ctx: typer.Context) -> int:
     from grokray.cli.display import observing
-    from grokray.cli.preview import step_budget
     from grokray.sweep import runner
 
     ctx.obj.resumable = True
-    with observing(console, config, step_budget(config)) as observer:
+    with observing(console, config, config.max_steps()) as observer:
         result = runner.run_sweep(config, out, address=address, observer=observer)
     _show_result(console, config, out, result)
     return INTERRUPTED if result.interrupted else 0

@@ -108,8 +108,15 @@ class _Layer:
         else:
             query = _affine(q, weight[..., :d], bias[:, :d])
             key, value = _affine(x, weight[..., d:], bias[:, d:]).split(d, -1)
-        by_head = [t.reshape(slots * batch, -1, heads, d // heads).transpose(1, 2) for t in (query, key, value)]
-        mixed = _attend(*by_head, mask, self.small).transpose(1, 2).reshape(slots, batch, -1, d)
+
+        def by_head(t: Tensor) -> Tensor:
+            return t.reshape(slots * batch, -1, heads, d // heads).transpose(1, 2)
+
+        mixed = (
+            _attend(by_head(query), by_head(key), by_head(value), mask, self.small)
+            .transpose(1, 2)
+            .reshape(slots, batch, -1, d)
+        )
         return self.drop(2 * self.i, _linear(mixed, self.p, f"{self.i}.out"))
 
     def _ffn(self, x: Tensor) -> Tensor:

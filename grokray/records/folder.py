@@ -168,7 +168,8 @@ _ABSENT = object()
 def _shown(settings: Mapping[str, Any], name: str) -> str:
     if name not in settings:
         return "absent"
-    text = json.dumps(settings[name], ensure_ascii=False)
+    value = settings[name]
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _VALUE_CHARACTERS else text[: _VALUE_CHARACTERS - 1] + "…"
 
 

@@ -66,7 +66,7 @@ def _token_of_this_session() -> Iterator[None]:
     It lives in the environment of our own processes alone; left to itself, Ray writes one to a file in the user's
     home that every user of the machine can read.
     """
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]
 
     def read_again() -> None:  # Ray read its settings when it was imported
         Config.initialize("")

@@ -87,6 +87,13 @@ class SweepConfig(BaseModel):
         size = space.count(self.parameters, _listed)
         return size if self.num_trials is None else min(size, self.num_trials)
 
+    def max_steps(self) -> int:
+        """The longest budget that a trial of the sweep may have."""
+        parameter = self.parameters.get("num_steps")
+        if parameter is None:
+            return TrialConfig.model_fields["num_steps"].default
+        return max(int(steps) for steps in parameter.extremes() if steps is not None)
+
     def num_configurations(self) -> int:
         """How many configurations there will be, seeds aside."""
         return self.grid_size() if self.method == "grid" else self.num_trials or 0

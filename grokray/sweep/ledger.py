@@ -17,10 +17,9 @@ from grokray.sweep.config import SweepConfig
 from grokray.sweep.faults import Faults
 from grokray.sweep.objective import value_of_configuration, value_of_trial
 from grokray.sweep.proposer import make_proposer
+from grokray.sweep.space import MAX_FRUITLESS
 from grokray.sweep.trainer import Assignment, Report, delete_checkpoints
 from grokray.trial import TrialConfig
-
-MAX_FRUITLESS = 200  # repeated or impossible proposals in a row: the space has no more configurations
 
 
 class Ledger:
@@ -39,7 +38,6 @@ class Ledger:
         self._values: dict[int, dict[str, float]] = {}
         self._configuration_of: dict[str, int] = {}
         self._repeats: dict[int, list[int]] = {}  # configuration -> later proposals that equal it
-        self.max_steps = max_steps(config)
         self._proposals = 0
         self._exhausted = False
         self._replay()
@@ -185,7 +183,7 @@ class Ledger:
 
     def _refuse(self, index: int) -> None:
         """A configuration that cannot be is worth as little as one that fails."""
-        worst = value_of_trial(self.config.metric, num_steps=self.max_steps, metrics={}, events={}, ran=False)
+        worst = value_of_trial(self.config.metric, num_steps=self.config.max_steps(), metrics={}, events={}, ran=False)
         self.proposer.tell(index, worst)
 
     def _fruitless_in_a_row(self) -> int:
@@ -254,14 +252,6 @@ class Ledger:
             self._attempts[trial_id] = known.attempt + 1 if known.started is not None else 0
             if known.outcome is not None:
                 self._count(trial_id, known.outcome, known.last_metrics, known.events)
-
-
-def max_steps(config: SweepConfig) -> int:
-    """The longest budget that any trial of the space can have."""
-    parameter = config.parameters.get("num_steps")
-    if parameter is None:
-        return TrialConfig.model_fields["num_steps"].default
-    return int(max(parameter.extremes()))
 
 
 def _given(**fields: Any) -> dict[str, Any]:

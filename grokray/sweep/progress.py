@@ -10,7 +10,8 @@ from grokray.records.state import SweepState, TrialState
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Counts of trials; `steps` are optimiser updates, summed over trials and counted once."""
+    """Counts of trials. `steps` are optimiser updates, summed over trials and counted once; `ended_steps` those of
+    the trials that have ended."""
 
     total: int
     known: int
@@ -18,6 +19,7 @@ class Progress:
     ended: int
     outcomes: dict[str, int]
     steps: int
+    ended_steps: int
     best: tuple[TrialState, ...]
 
     @property
@@ -40,6 +42,7 @@ def progress_of(state: SweepState, total: int, *, best: int = 5) -> Progress:
         ended=len(ended),
         outcomes=dict(Counter(t.outcome for t in ended if t.outcome)),
         steps=sum(t.last_step for t in trials),
+        ended_steps=sum(t.last_step for t in ended),
         best=tuple(sorted((t for t in trials if t.measurements), key=_rank)[:best]),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -52,7 +53,7 @@ def run_sweep(
     ExecutionError if trials cannot be run at all.
     """
     observer = observer or Observer()
-    meta = {"versions": versions(), "command": " ".join(sys.argv)}
+    meta = {"versions": versions(), "command": shlex.join(sys.argv)}
     folder = SweepFolder.create_or_open(out, config.to_yaml(), config.fingerprint(), meta)
     with folder.lock():
         session = _Session(folder, config, observer, meta)
@@ -68,7 +69,6 @@ class _Session:
 
     def __init__(self, folder: SweepFolder, config: SweepConfig, observer: Observer, meta: dict[str, Any]) -> None:
         from grokray.sweep.ledger import Ledger
-        from grokray.sweep.schedulers import make_scheduler
 
         self.folder, self.config, self.observer = folder, config, observer
         self.stopping = threading.Event()
@@ -82,12 +82,6 @@ class _Session:
             command=meta["command"],
             fingerprint=config.fingerprint(),
         )
-        self.scheduler, self.ledger.rungs = make_scheduler(
-            config,
-            max_steps=self.ledger.max_steps,
-            record=lambda **fields: self.ledger.write("decision", **fields),
-            decisions=self.ledger.state.decisions,
-        )
         self._shown = 0.0
 
     def run(self, address: str | None) -> None:
@@ -96,6 +90,14 @@ class _Session:
         if self.resumed:
             left = self.ledger.to_run
             self.observer.message(f"going on: {len(self.ledger.ended)} trials have ended, {left} are left")
+        from grokray.sweep.schedulers import make_scheduler
+
+        self.scheduler, self.ledger.rungs = make_scheduler(
+            self.config,
+            max_steps=self.config.max_steps(),
+            record=lambda **fields: self.ledger.write("decision", **fields),
+            decisions=self.ledger.state.decisions,
+        )
         with ray_cluster(address) as machine, _interruptible(self.stopping):
             while not (self.ledger.finished or self.stopping.is_set()):
                 ended = len(self.ledger.ended)

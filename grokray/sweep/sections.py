@@ -88,6 +88,14 @@ class Asha(Section):
     def goal(self) -> Goal:
         return METRICS[self.metric]
 
+    def rungs(self, max_steps: int) -> tuple[int, ...]:
+        """grace_period · reduction_factorᵏ below max_steps: 2,000, 6,000, 18,000 of 20,000."""
+        out, rung = [], self.grace_period
+        while rung < max_steps:
+            out.append(rung)
+            rung *= self.reduction_factor
+        return tuple(out)
+
 
 Scheduler = Annotated[Fifo | Asha, Field(discriminator="type")]
 

@@ -13,6 +13,9 @@ from grokray.sweep.grammar import same
 from grokray.sweep.multiples import Scalar
 from grokray.sweep.parameters import Parameter
 
+# So many repeated or impossible proposals in a row mean that the space has no more configurations.
+MAX_FRUITLESS = 200
+
 Parameters = Mapping[str, Parameter]
 Choice = dict[str, Scalar]
 Values = Callable[[Parameter], Sequence[Scalar]]

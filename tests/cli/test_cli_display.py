@@ -17,7 +17,16 @@ from grokray.sweep.progress import Progress, progress_of
 
 
 def progress(**changes):
-    plain = {"total": 16, "known": 8, "running": 0, "ended": 0, "outcomes": {}, "steps": 0, "best": ()}
+    plain = {
+        "total": 16,
+        "known": 8,
+        "running": 0,
+        "ended": 0,
+        "outcomes": {},
+        "steps": 0,
+        "ended_steps": 0,
+        "best": (),
+    }
     return Progress(**{**plain, **changes})
 
 
@@ -109,7 +118,10 @@ def test_time_left_before_and_after_a_trial_has_ended():
     pace.add(0.0, 0)
     pace.add(12.0, 1200)
     assert pace.seconds_left(progress(total=4, running=2, steps=1200)) == pytest.approx((4000 - 1200) / 100)
-    assert pace.seconds_left(progress(total=4, running=2, ended=1, steps=1200)) == pytest.approx(12)
+    one_ended = progress(total=4, running=2, ended=1, steps=1200, ended_steps=300)
+    assert pace.seconds_left(one_ended) == pytest.approx(28)  # the first to end are the quick ones
+    half_ended = progress(total=4, running=1, ended=2, steps=1500, ended_steps=1200)
+    assert pace.seconds_left(half_ended) == pytest.approx(9)
 
 
 COLUMNS = [

@@ -139,12 +139,12 @@ def test_ends_when_grokking_is_sustained_and_goes_on_if_asked():
 
 
 def test_a_small_task_memorizes_then_groks():
-    config = small(modulus=23, operation="x/y_mod", dim_model=48, num_layers=1, num_heads=2, batch_size=128)
-    config = config.model_copy(update={"training_fraction": 0.7, "num_steps": 2000, "eval_interval": 50})
-    measurements = alone(config)
+    model = {"num_layers": 1, "dim_model": 32, "num_heads": 4, "batch_size": 128}
+    training = {"learning_rate": 1e-2, "weight_decay": 0.3, "training_fraction": 0.7, "num_steps": 1500}
+    measurements = alone(small(modulus=31, **model, **training, eval_interval=50))
     events = measurements[-1].events
     assert measurements[-1].outcome == "grokked"
-    assert events["memorization_step"] < events["grok_step"]
+    assert 0 < events["memorization_step"] < events["grok_step"]
     assert measurements[0].metrics["heldout_exact_match"] < 0.5
 
 
@@ -177,7 +177,7 @@ def test_a_damaged_checkpoint_is_refused():
         from_bytes(data[:1000])
 
 
-def test_greatest_match_with_one_and_two_threads():
+def test_curves_are_the_same_with_one_and_two_threads():
     one = curve(alone(small(dropout=0.1)))
     torch.set_num_threads(2)
     assert curve(alone(small(dropout=0.1))) == one

@@ -3,7 +3,7 @@ from __future__ import annotations
 from ray.tune.schedulers import TrialScheduler
 
 from grokray.records.state import Decision
-from grokray.sweep.schedulers.asha import Asha, rungs
+from grokray.sweep.schedulers.asha import Asha
 from grokray.sweep.sections import Asha as Section
 
 
@@ -17,8 +17,8 @@ def make(record=lambda **fields: None, **section):
 
 
 def test_rungs_lie_below_the_budget():
-    assert rungs(Section(type="asha", grace_period=2000, reduction_factor=3), 20_000) == (2000, 6000, 18_000)
-    assert rungs(Section(type="asha", grace_period=2000, reduction_factor=3), 2000) == ()
+    assert Section(type="asha", grace_period=2000, reduction_factor=3).rungs(20_000) == (2000, 6000, 18_000)
+    assert Section(type="asha", grace_period=2000, reduction_factor=3).rungs(2000) == ()
 
 
 def test_the_worse_half_is_stopped_and_every_decision_is_recorded():

@@ -9,7 +9,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from grokray.records.state import Decision
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.schedulers.asha import Asha, rungs
+from grokray.sweep.schedulers.asha import Asha
 from grokray.sweep.sections import Asha as AshaSection
 
 Record = Callable[..., Any]
@@ -28,4 +28,4 @@ def make_scheduler(
         return FIFOScheduler(), ()
     scheduler = Asha(section, max_steps=max_steps, record=record)
     scheduler.refill(decisions)
-    return scheduler, rungs(section, max_steps)
+    return scheduler, section.rungs(max_steps)

@@ -17,15 +17,6 @@ from grokray.sweep.sections import Asha as AshaSection
 from grokray.sweep.unsaved import Unsaved
 
 
-def rungs(section: AshaSection, max_steps: int) -> tuple[int, ...]:
-    """grace_period · reduction_factorᵏ below max_steps: 2,000, 6,000, 18,000 of 20,000."""
-    out, rung = [], section.grace_period
-    while rung < max_steps:
-        out.append(rung)
-        rung *= section.reduction_factor
-    return tuple(out)
-
-
 class Asha(Unsaved, AsyncHyperBandScheduler):
     """Decides at rungs only, and knows trials by grokray's ids, so that rungs outlive a session."""
 
