@@ -31,14 +31,15 @@ class Progress:
         return self.total - self.running - self.ended
 
 
-def progress_of(state: SweepState, total: int, *, best: int = 5) -> Progress:
-    """`total` counts the trials there will be."""
+def progress_of(state: SweepState, total: int, *, best: int = 5, since: float = 0.0) -> Progress:
+    """`total` counts the trials there will be. Trials that were last started before `since` (unix seconds) do not
+    run: the session that ran them is over."""
     trials = list(state.trials.values())
     ended = [t for t in trials if t.done]
     return Progress(
         total=max(total, len(trials)),
         known=len(trials),
-        running=sum(t.state == "running" for t in trials),
+        running=sum(t.state == "running" and (t.started or 0.0) >= since for t in trials),
         ended=len(ended),
         outcomes=dict(Counter(t.outcome for t in ended if t.outcome)),
         steps=sum(t.last_step for t in trials),

@@ -74,7 +74,7 @@ class _Session:
         self.stopping = threading.Event()
         self.ledger = Ledger(folder, config)
         self.resumed = bool(self.ledger.state.sessions)
-        self.name = f"{time.time_ns():x}"
+        self.name, self.started = f"{time.time_ns():x}", time.time()
         self.ledger.write(
             "sweep",
             session=self.name,
@@ -136,7 +136,7 @@ class _Session:
         if now - self._shown >= TICK_S:
             self._shown = now
             state = self.ledger.poll()
-            self.observer.progress(progress_of(state, len(self.ledger.ended) + self.ledger.to_run))
+            self.observer.progress(progress_of(state, len(self.ledger.ended) + self.ledger.to_run, since=self.started))
 
 
 @contextmanager

@@ -176,13 +176,14 @@ def test_the_preview_finds_every_shape_of_a_grid():
     assert {s.slot_bytes for s in found.shapes} == {3 * 4 * s.shape.layout.row_size for s in found.shapes}
 
 
-def test_the_preview_s_rungs_are_the_scheduler_s():
-    from grokray.sweep.schedulers.asha import rungs
+def test_the_preview_s_rungs_are_those_of_tune():
+    from grokray.sweep.schedulers.asha import Asha as Scheduler
     from grokray.sweep.sections import Asha
 
     config = load_text(CONDITIONAL.format(method="grid", limit=""), "c.yaml", "c")
     assert isinstance(config.scheduler, Asha)
-    assert preview(config).rungs == rungs(config.scheduler, 2000)
+    scheduler = Scheduler(config.scheduler, max_steps=2000, record=print)
+    assert preview(config).rungs == tuple(sorted(rung for rung, _ in scheduler._bracket._rungs))
 
 
 @pytest.mark.parametrize("method", ["random", "tpe", "sobol"])

@@ -48,7 +48,7 @@ def test_another_search_space_is_refused_with_what_differs(tmp_path):
     assert lines[0] == f"{tmp_path} holds a sweep of another search space:"
     assert "  num_trials was 16, is now 32" in lines
     assert "  gone was 1, is now absent" in lines
-    assert '  new was absent, is now "ü"' in lines
+    assert "  new was absent, is now ü" in lines
     assert len(lines) == 5
     assert max(map(len, lines[1:])) < 100
 
