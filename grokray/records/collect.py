@@ -13,12 +13,18 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from grokray.errors import FolderError
-from grokray.records.curves import PART_ROWS, curve_tables
-from grokray.records.folder import CURVES, MANIFEST, TRIALS, SweepFolder
+from grokray.records.curves import PART_ROWS, curve_tables, task_curve_tables
+from grokray.records.folder import CURVES, MANIFEST, TASK_CURVES, TASKS, TRIALS, SweepFolder
 from grokray.records.journal import JournalReader
 from grokray.records.lock import hold
-from grokray.records.rows import trials_table
-from grokray.records.schema import CURVES_SCHEMA, SCHEMA_VERSION, TRIALS_SCHEMA
+from grokray.records.rows import tasks_table, trials_table
+from grokray.records.schema import (
+    CURVES_SCHEMA,
+    SCHEMA_VERSION,
+    TASK_CURVES_SCHEMA,
+    TASKS_SCHEMA,
+    TRIALS_SCHEMA,
+)
 from grokray.records.state import SweepState
 
 _ROW_GROUP_ROWS = 131_072
@@ -59,8 +65,9 @@ def collect(folder: SweepFolder, state: SweepState | None = None, *, part_rows: 
             for number, table in enumerate(curve_tables(reader.chunks(), state, part_rows))
         ]
         trials = _write_table(folder, TRIALS, trials_table(state))
-        _write_manifest(folder, [trials, *curves], damaged_lines=reader.damaged)
-        _remove_stale(folder, keep={file.name for file in curves})
+        tasks = _write_tasks(folder, state, part_rows)
+        _write_manifest(folder, [trials, *curves, *tasks], damaged_lines=reader.damaged)
+        _remove_stale(folder, keep={file.name for file in (*curves, *tasks)})
     return Collected(
         trials_rows=trials.rows,
         curve_rows=sum(file.rows for file in curves),
@@ -90,6 +97,16 @@ def read_curves(folder: SweepFolder, trial_ids: list[str] | None = None) -> pa.T
     return _read(folder, f"{CURVES}/", CURVES_SCHEMA, chosen)
 
 
+def read_tasks(folder: SweepFolder) -> pa.Table:
+    """One row for each task of each multitask trial, TASKS_SCHEMA; no rows where there are none."""
+    return _read(folder, TASKS, TASKS_SCHEMA)
+
+
+def read_task_curves(folder: SweepFolder) -> pa.Table:
+    """The measurements of single tasks of multitask trials in long form, TASK_CURVES_SCHEMA."""
+    return _read(folder, f"{TASK_CURVES}/", TASK_CURVES_SCHEMA)
+
+
 def read_manifest(folder: SweepFolder) -> dict:
     """What was collected last: schema_version, created, damaged_lines, files with name, rows, bytes, sha256."""
     if not folder.store.exists(MANIFEST):
@@ -107,6 +124,8 @@ def read_manifest(folder: SweepFolder) -> dict:
 def _read(folder: SweepFolder, prefix: str, schema: pa.Schema, chosen: pc.Expression | None = None) -> pa.Table:
     for attempt in range(_READ_ATTEMPTS):
         names = [file["name"] for file in read_manifest(folder)["files"] if file["name"].startswith(prefix)]
+        if not names:
+            return schema.empty_table()
         try:
             return _dataset(folder, names).to_table(filter=chosen).replace_schema_metadata(schema.metadata)
         except FileNotFoundError as error:
@@ -147,7 +166,21 @@ def _write_manifest(folder: SweepFolder, files: list[_File], *, damaged_lines: i
     folder.store.write_atomic(MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
 
 
+def _write_tasks(folder: SweepFolder, state: SweepState, part_rows: int) -> list[_File]:
+    """The tables of single tasks, if any trial has several."""
+    if not any(trial.task_metrics for trial in state.trials.values()):
+        return []
+    curves = task_curve_tables(JournalReader(folder.store).chunks(), state, part_rows)
+    return [
+        _write_table(folder, TASKS, tasks_table(state)),
+        *(
+            _write_table(folder, f"{TASK_CURVES}/part-{number:05d}-{{}}.parquet", table)
+            for number, table in enumerate(curves)
+        ),
+    ]
+
+
 def _remove_stale(folder: SweepFolder, *, keep: set[str]) -> None:
-    for name in folder.store.list(CURVES):
+    for name in [*folder.store.list(CURVES), *folder.store.list(TASK_CURVES)]:
         if name not in keep and name.endswith(".parquet"):
             folder.store.delete(name)

@@ -7,7 +7,7 @@ trials it belongs to, on disk; then each range is sorted in memory.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from grokray.records.journal import Event
 from grokray.records.rows import number
-from grokray.records.schema import curves_schema
+from grokray.records.schema import TASK_CURVES_SCHEMA, curves_schema
 from grokray.records.state import SweepState
 
 PART_ROWS = 1_000_000
@@ -29,10 +29,25 @@ def curve_tables(chunks: Iterable[list[Event]], state: SweepState, part_rows: in
     Of several attempts at one step the latest counts: a trial that lost its engine trained the steps since its
     checkpoint again. What `state` does not know yet is left out, so that both tables tell of one moment.
     """
-    schema = curves_schema(state.metric_names)
+    yield from _parts(chunks, state, part_rows, curves_schema(state.metric_names), _curve_rows)
+
+
+def task_curve_tables(
+    chunks: Iterable[list[Event]], state: SweepState, part_rows: int = PART_ROWS
+) -> Iterator[pa.Table]:
+    """The same for the single tasks of multitask trials, in long form (TASK_CURVES_SCHEMA)."""
+    yield from _parts(chunks, state, part_rows, TASK_CURVES_SCHEMA, _task_curve_rows)
+
+
+Rows = Callable[[Event, int], Iterator[dict[str, Any]]]
+
+
+def _parts(
+    chunks: Iterable[list[Event]], state: SweepState, part_rows: int, schema: pa.Schema, rows: Rows
+) -> Iterator[pa.Table]:
     part_of = _part_of_trial(state, part_rows)
     with tempfile.TemporaryDirectory(prefix="grokray-curves-") as folder:
-        parts = [_Spill(Path(folder) / f"{n}.arrow", schema) for n in range(max(part_of.values(), default=0) + 1)]
+        parts = [_Spill(Path(folder) / f"{n}.arrow", schema, rows) for n in range(max(part_of.values(), default=0) + 1)]
         for chunk in chunks:
             for event in chunk:
                 if event["event"] == "measurement" and (place := part_of.get(event["trial_id"])) is not None:
@@ -57,16 +72,13 @@ def _part_of_trial(state: SweepState, part_rows: int) -> dict[str, int]:
 class _Spill:
     """Rows on their way into one part: the last few in memory, the others in an Arrow stream on disk."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._path, self._schema = path, schema
+    def __init__(self, path: Path, schema: pa.Schema, rows: Rows) -> None:
+        self._path, self._schema, self._rows_of = path, schema, rows
         self._rows: list[dict[str, Any]] = []
         self._batches: pa.RecordBatchStreamWriter | None = None
 
     def add(self, event: Event, trial_index: int) -> None:
-        row = {name: number(value) for name, value in event["metrics"].items()}
-        row |= {"trial_id": event["trial_id"], "trial_index": trial_index}
-        row |= {"attempt": event["attempt"], "step": event["step"], "wall_time_s": number(event.get("wall_time_s"))}
-        self._rows.append(row)
+        self._rows.extend(self._rows_of(event, trial_index))
         if len(self._rows) >= _SPILL_ROWS:
             if self._batches is None:
                 self._batches = pa.ipc.new_stream(self._path, self._schema)
@@ -85,10 +97,38 @@ class _Spill:
         return pa.RecordBatch.from_pylist(rows, schema=self._schema)
 
 
+def _curve_rows(event: Event, trial_index: int) -> Iterator[dict[str, Any]]:
+    row = {name: number(value) for name, value in event["metrics"].items()}
+    yield row | _keys(event, trial_index) | {"wall_time_s": number(event.get("wall_time_s"))}
+
+
+def _task_curve_rows(event: Event, trial_index: int) -> Iterator[dict[str, Any]]:
+    for task, metrics in (event.get("tasks") or {}).items():
+        for name, value in metrics.items():
+            yield _keys(event, trial_index) | {"task": task, "metric": name, "value": number(value)}
+
+
+def _keys(event: Event, trial_index: int) -> dict[str, Any]:
+    keys = {"trial_id": event["trial_id"], "trial_index": trial_index}
+    return keys | {"attempt": event["attempt"], "step": event["step"]}
+
+
 def _latest_attempts(table: pa.Table) -> pa.Table:
-    index, step, attempt = (table[name].to_numpy() for name in ("trial_index", "step", "attempt"))
-    order = np.lexsort((-attempt, step, index))
-    index, step = index[order], step[order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (index[1:] != index[:-1]) | (step[1:] != step[:-1])
+    """By trial_index and step (then task and metric, where there are such columns), one row for each."""
+    names = [name for name in ("trial_index", "step", "task", "metric") if name in table.column_names]
+    columns = [_sortable(table[name]) for name in names]
+    order = np.lexsort((-table["attempt"].to_numpy(), *reversed(columns)))
+    first = np.zeros(len(order), dtype=bool)
+    first[:1] = True
+    for column in columns:
+        first[1:] |= column[order][1:] != column[order][:-1]
     return table.take(pa.array(order[first])).combine_chunks()
+
+
+def _sortable(column: pa.ChunkedArray) -> np.ndarray:
+    """Integers that sort as the column does; its texts are few and repeat."""
+    if not pa.types.is_string(column.type):
+        return column.to_numpy()
+    coded = column.combine_chunks().dictionary_encode()
+    rank = np.argsort(np.argsort(np.array(coded.dictionary.to_pylist())))
+    return rank[coded.indices.to_numpy()]

@@ -6,6 +6,8 @@ journal/               what happened (grokray.records.journal)
 checkpoints/<trial>/   what unfinished trials go on from
 trials.parquet         one row a trial, as last collected
 curves/                one row a measurement, as last collected
+tasks.parquet          of multitask trials only: one row a task of a trial
+task_curves/           of multitask trials only: one row a number of a task
 manifest.json          which files make up the tables
 lock                   who works here
 """
@@ -31,6 +33,8 @@ META = "meta.json"
 CHECKPOINTS = "checkpoints"
 TRIALS = "trials.parquet"
 CURVES = "curves"
+TASKS = "tasks.parquet"
+TASK_CURVES = "task_curves"
 MANIFEST = "manifest.json"
 LOCK = "lock"
 

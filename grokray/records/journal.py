@@ -9,7 +9,8 @@ written as null.
 | `suggest` | driver | configuration, parameters {name: value}, value_of? (an identical earlier configuration) |
 | `trial` | driver | trial_id, index, configuration, seed?, config {every field of TrialConfig} |
 | `start` | trainer | trial_id, attempt, step (0, or the checkpoint's), engine? |
-| `measurement` | trainer | trial_id, attempt, step, metrics {name: value}, events? {see EVENT_FIELDS}, wall_time_s? |
+| `measurement` | trainer | trial_id, attempt, step, metrics {name: value}, events? {see EVENT_FIELDS}, wall_time_s?, \
+tasks? {task: metrics}, task_events? {task: events} |
 | `checkpoint` | trainer | trial_id, attempt, step, name, sha256, bytes? |
 | `finish` | trainer | trial_id, attempt, step, outcome: grokked, budget, diverged |
 | `failure` | driver | trial_id, attempt, error, fault: trial, engine, node |

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from grokray.records.schema import CONFIG_FIELDS, METRICS, TRIALS_SCHEMA
+from grokray.events import EventTracker
+from grokray.records.schema import CONFIG_FIELDS, METRICS, TASKS_SCHEMA, TRIALS_SCHEMA
 from grokray.records.state import Session, SweepState, TrialState
 from grokray.trial import TrialConfig
 
@@ -27,7 +28,6 @@ def trial_row(trial: TrialState, session: Session | None) -> dict[str, Any]:
     A trial that was pruned at step 900 without grokking has duration_steps 900, event_observed False and
     censor_reason `pruned`.
     """
-    grok_step = trial.events.get("grok_step")
     versions = session.versions if session else {}
     return {
         "trial_id": trial.trial_id,
@@ -37,11 +37,7 @@ def trial_row(trial: TrialState, session: Session | None) -> dict[str, Any]:
         "state": trial.state,
         "outcome": trial.outcome,
         "phase": trial.phase,
-        **trial.events,
-        "grok_delay": trial.tracker.grok_delay,
-        "duration_steps": trial.last_step if grok_step is None else grok_step,
-        "event_observed": grok_step is not None,
-        "censor_reason": _censor_reason(trial) if grok_step is None else None,
+        **_event_columns(trial, trial.tracker, trial.events),
         "steps_trained": trial.steps_trained,
         "wall_time_s": trial.wall_time_s,
         **{name: trial.config.get(name, _DEFAULTS[name]) for name in CONFIG_FIELDS},
@@ -54,6 +50,36 @@ def trial_row(trial: TrialState, session: Session | None) -> dict[str, Any]:
     }
 
 
+def tasks_table(state: SweepState) -> pa.Table:
+    """TASKS_SCHEMA, one row for each task of each multitask trial."""
+    trials = (trial for trial in state.trials.values() if trial.task_metrics)
+    return pa.Table.from_pylist([row for trial in trials for row in _task_rows(trial)], schema=TASKS_SCHEMA)
+
+
+def _task_rows(trial: TrialState) -> Iterator[dict[str, Any]]:
+    for task, metrics in trial.task_metrics.items():
+        tracker = trial.task_tracker(task)
+        yield {
+            "trial_id": trial.trial_id,
+            "trial_index": trial.index,
+            "task": task,
+            "phase": tracker.phase,
+            **_event_columns(trial, tracker, trial.task_events.get(task, {})),
+            **{f"final_{name}": number(metrics.get(name)) for name in METRICS},
+        }
+
+
+def _event_columns(trial: TrialState, tracker: EventTracker, events: dict[str, int]) -> dict[str, Any]:
+    grok_step = events.get("grok_step")
+    return {
+        **events,
+        "grok_delay": tracker.grok_delay,
+        "duration_steps": trial.last_step if grok_step is None else grok_step,
+        "event_observed": grok_step is not None,
+        "censor_reason": _censor_reason(trial) if grok_step is None else None,
+    }
+
+
 def number(value: Any) -> float | None:
     """A metric's value as a column holds it; what is no number is null."""
     return float(value) if isinstance(value, int | float) else None
@@ -62,7 +88,8 @@ def number(value: Any) -> float | None:
 def _censor_reason(trial: TrialState) -> str:
     if trial.outcome is None:
         return "running"
-    # "grokked" without a grok_step: the line that had it was damaged, so observation stopped before it.
+    # "grokked" without a grok_step: the line that had it was damaged, so observation stopped before it; or, of one
+    # task among several, that it lost what it had while the others got there.
     return "stopped" if trial.outcome == "grokked" else trial.outcome
 
 

@@ -23,7 +23,10 @@ _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_
 
 
 def arrow_field(name: str, annotation: Any) -> pa.Field:
-    """`int | None` → nullable int64; `Literal["pre", "post"]` → string. TypeError for what is none of these."""
+    """`int | None` → nullable int64; `Literal["pre", "post"]` → string; `tuple[str, ...]` → list of string. TypeError
+    for what is none of these."""
+    if annotation == tuple[str, ...]:
+        return pa.field(name, pa.list_(pa.string()), nullable=False)
     options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     given = [option for option in options if option is not type(None)]
     plain = {type(value) for value in get_args(given[0])} if get_origin(given[0]) is Literal else {given[0]}
@@ -47,6 +50,42 @@ _CURVE_KEYS = (
     ("step", pa.int64()),
 )
 CURVES_SCHEMA = curves_schema()
+# A multitask trial's measurements, task by task, in long form: one row a number.
+TASK_CURVES_SCHEMA = pa.schema(
+    [
+        *(pa.field(name, kind, nullable=False) for name, kind in _CURVE_KEYS),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+    ],
+    metadata=METADATA,
+)
+
+_EVENT_FIELDS = [
+    # Steps of the events; each lies in (its _lower, itself].
+    pa.field("memorization_step", pa.int64()),
+    pa.field("memorization_step_lower", pa.int64()),
+    pa.field("grok_step", pa.int64()),
+    pa.field("grok_step_lower", pa.int64()),
+    pa.field("grok_delay", pa.int64()),
+    pa.field("ungrok_step", pa.int64()),
+    # For survival analysis: steps to grokking, or to the last evaluation where it was not seen.
+    pa.field("duration_steps", pa.int64(), nullable=False),
+    pa.field("event_observed", pa.bool_(), nullable=False),
+    pa.field("censor_reason", pa.string()),  # null where observed; `running` while unfinished
+]
+# One row for each task of a multitask trial.
+TASKS_SCHEMA = pa.schema(
+    [
+        pa.field("trial_id", pa.string(), nullable=False),
+        pa.field("trial_index", pa.int64(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("phase", pa.string()),
+        *_EVENT_FIELDS,
+        *(pa.field(f"final_{name}", pa.float64()) for name in METRICS),
+    ],
+    metadata=METADATA,
+)
 
 CONFIG_FIELDS = tuple(TrialConfig.model_fields)
 TRIALS_SCHEMA = pa.schema(
@@ -58,17 +97,7 @@ TRIALS_SCHEMA = pa.schema(
         pa.field("state", pa.string(), nullable=False),  # waiting, running, ended
         pa.field("outcome", pa.string()),  # null while unfinished
         pa.field("phase", pa.string()),
-        # Steps of the events; each lies in (its _lower, itself].
-        pa.field("memorization_step", pa.int64()),
-        pa.field("memorization_step_lower", pa.int64()),
-        pa.field("grok_step", pa.int64()),
-        pa.field("grok_step_lower", pa.int64()),
-        pa.field("grok_delay", pa.int64()),
-        pa.field("ungrok_step", pa.int64()),
-        # For survival analysis: steps to grokking, or to the last evaluation where it was not seen.
-        pa.field("duration_steps", pa.int64(), nullable=False),
-        pa.field("event_observed", pa.bool_(), nullable=False),
-        pa.field("censor_reason", pa.string()),  # null where observed; `running` while unfinished
+        *_EVENT_FIELDS,
         pa.field("steps_trained", pa.int64(), nullable=False),
         pa.field("wall_time_s", pa.float64()),
         *(arrow_field(name, info.annotation) for name, info in TrialConfig.model_fields.items()),

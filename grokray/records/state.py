@@ -156,8 +156,9 @@ class SweepState:
         if newest > trial._newest:
             trial._newest, trial.last_step, trial.wall_time_s = newest, step, event.get("wall_time_s")
             trial.last_metrics = _interned(metrics)
-            seen = event.get("events") or {}
-            trial.events = {name: seen[name] for name in EVENT_FIELDS if seen.get(name) is not None}
+            trial.events = _known_events(event.get("events"))
+            trial.task_metrics = {sys.intern(t): _interned(m) for t, m in (event.get("tasks") or {}).items()}
+            trial.task_events = {t: _known_events(e) for t, e in (event.get("task_events") or {}).items()}
 
     def _on_checkpoint(self, event: Event) -> None:
         trial, step = self._trial(event), event["step"]
@@ -221,6 +222,11 @@ class SweepState:
             self._configurations_sorted &= index > self._highest_configuration
             self._highest_configuration = max(self._highest_configuration, index)
         return configuration
+
+
+def _known_events(events: dict[str, int | None] | None) -> dict[str, int]:
+    seen = events or {}
+    return {name: step for name in EVENT_FIELDS if (step := seen.get(name)) is not None}
 
 
 def _keep_best(best: dict[str, float], step: int, metrics: dict[str, float | None]) -> None:

@@ -70,6 +70,9 @@ class TrialState:
     last_metrics: dict[str, float | None] = field(default_factory=dict)
     events: dict[str, int] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
+    # Of a multitask trial, by task: the same as last_metrics and events.
+    task_metrics: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    task_events: dict[str, dict[str, int]] = field(default_factory=dict)
     wall_time_s: float | None = None
     measurements: int = 0
     steps_trained: int = 0
@@ -121,6 +124,11 @@ class TrialState:
     def tracker(self) -> EventTracker:
         """Its events with what follows from them: `phase`, `grok_delay`, `grokked`."""
         return EventTracker(**self.events, last_step=self.last_step, diverged=self.outcome == "diverged")
+
+    def task_tracker(self, task: str) -> EventTracker:
+        """The same for one task of a multitask trial."""
+        events = self.task_events.get(task, {})
+        return EventTracker(**events, last_step=self.last_step, diverged=self.outcome == "diverged")
 
     @property
     def phase(self) -> str | None:
