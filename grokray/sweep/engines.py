@@ -24,16 +24,18 @@ ENVIRONMENT = {
 }
 MAX_CALLS = 20_000  # calls that wait at the same time in one engine: two per slot, so never the limit
 MAX_DEAD_STARTS = 5
+# Of a GPU, what the engine for lonely trials takes; the others leave it, or it would wait for ever.
+LONELY_GPU = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSpec:
-    """`count` engines of `slots` trials each; an engine holds `num_cpus` cores and `num_gpus` GPUs."""
+    """`count` engines of `slots` trials each; an engine holds `num_cpus` cores, or a GPU if `gpu`."""
 
     count: int
     slots: int
     num_cpus: float = 1.0
-    num_gpus: float = 0.0
+    gpu: bool = False
 
 
 class EnginePool:
@@ -56,7 +58,7 @@ class EnginePool:
         index = min(range(self.spec.count), key=lambda i: (self._used(i), i))
         engine = self._engines[index]
         if engine is None:
-            engine = self._engines[index] = self._start(num_cpus=self.spec.num_cpus)
+            engine = self._engines[index] = self._start(num_cpus=self.spec.num_cpus, gpu=1 - LONELY_GPU)
         engine.used += 1
         return EngineSlot(self, engine)
 
@@ -66,7 +68,7 @@ class EnginePool:
     def lonely(self) -> Any:
         """The engine for trials that may have killed others: they are retried apart from the rest."""
         if self._lonely is None or self._lonely.dead():
-            self._lonely = self._start(num_cpus=0.0)
+            self._lonely = self._start(num_cpus=0.0, gpu=LONELY_GPU)
         return self._lonely.actor
 
     def save_all(self, timeout_s: float = 60.0) -> None:
@@ -108,12 +110,12 @@ class EnginePool:
                 hint="Their output is in Ray's session folder, logs/worker-*.err.",
             )
 
-    def _start(self, *, num_cpus: float) -> _Engine:
+    def _start(self, *, num_cpus: float, gpu: float) -> _Engine:
         role = f"engine-{self._started}"
         self._started += 1
         actor_class = ray.remote(EngineActor).options(
             num_cpus=num_cpus,
-            num_gpus=self.spec.num_gpus,
+            num_gpus=gpu if self.spec.gpu else 0.0,
             max_restarts=0,
             max_concurrency=MAX_CALLS,
             runtime_env={"env_vars": ENVIRONMENT},

@@ -20,6 +20,7 @@ from grokray.sweep.searcher import LedgerCallback, LedgerSearcher, StopWhen
 from grokray.sweep.trainable import ProcessTrial, SeatedTrial, WorkerOptions
 
 MAX_PENDING = 200
+GPU_OF_A_TRIAL = 0.02  # where `device: cuda` is all that is said
 CHUNK_TRIALS = 2_000  # Tune's memory and time grow with every trial it has seen
 
 
@@ -48,7 +49,7 @@ def fit(
 def engine_spec(config: SweepConfig, machine: Machine, device: str, *, trials: int) -> EngineSpec:
     """One engine per GPU, or per CPU core; each seats as many trials as fractions of it go in."""
     gpu = device == "cuda"
-    share = config.resources.gpu if gpu else config.resources.cpu
+    share = config.resources.gpu or GPU_OF_A_TRIAL if gpu else config.resources.cpu
     slots = max(int(1 / share + 1e-9), 1)
     engines = machine.gpus if gpu else machine.cpus
     # Fewer trials than slots are spread over all engines.
@@ -57,7 +58,7 @@ def engine_spec(config: SweepConfig, machine: Machine, device: str, *, trials: i
         count=count,
         slots=min(slots, max(math.ceil(trials / count), 1)) if not gpu else slots,
         num_cpus=0.0 if gpu else 1.0,
-        num_gpus=1.0 if gpu else 0.0,
+        gpu=gpu,
     )
 
 
@@ -85,7 +86,8 @@ def _tune(
     resources = ledger.config.resources
     fused = ledger.config.execution == "fused"
     trainable = SeatedTrial if fused else ProcessTrial
-    request = {"cpu": resources.cpu} | ({"gpu": resources.gpu} if options.device == "cuda" else {})
+    gpu = resources.gpu or GPU_OF_A_TRIAL
+    request = {"cpu": resources.cpu} | ({"gpu": gpu} if options.device == "cuda" else {})
     searcher = LedgerSearcher(ledger, options, max_trials=CHUNK_TRIALS)
     with scratch_folder() as scratch:
         tuner = tune.Tuner(
