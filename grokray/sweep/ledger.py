@@ -252,6 +252,10 @@ class Ledger:
             self._attempts[trial_id] = known.attempt + 1 if known.started is not None else 0
             if known.outcome is not None:
                 self._count(trial_id, known.outcome, known.last_metrics, known.events)
+            elif known.decision is not None and known.decision.action == "stop":
+                # The driver died between the decision and its effect; a rung decides only once.
+                self.write("end", trial_id=trial_id, outcome="pruned", step=known.decision.step)
+                self._count(trial_id, "pruned", known.last_metrics, known.events)
 
 
 def _given(**fields: Any) -> dict[str, Any]:

@@ -6,12 +6,13 @@ YAML 1.2 by ruamel.yaml: `1e-3` is a number, `no` is a text. Doubled keys are pr
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, ScalarEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
@@ -68,7 +69,10 @@ def parse_yaml(text: str, source: str) -> Document:
     """Raises ConfigError where the text is no YAML, or is beyond the limits. Doubled keys are among the problems."""
     try:
         _check_limits(text, source)
-        node = YAML(typ="safe", pure=True).compose(text)
+        with warnings.catch_warnings():
+            # An anchor that is used twice is sound YAML: the later one counts.
+            warnings.simplefilter("ignore", ReusedAnchorWarning)
+            node = YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as error:
         raise ConfigError([_syntax_problem(error, source)]) from None
     except ReaderError as error:

@@ -60,6 +60,15 @@ def test_refilled_rungs_decide_as_before():
         )
 
 
+def test_a_trial_that_comes_back_to_a_rung_is_not_judged_again():
+    written = []
+    scheduler = make(lambda **fields: written.append(fields))
+    decide(scheduler, "a", 100, heldout_exact_match=0.5)
+    decide(scheduler, "b", 100, heldout_exact_match=0.9)
+    assert decide(scheduler, "a", 100, heldout_exact_match=0.5) == TrialScheduler.CONTINUE
+    assert len(written) == 2
+
+
 def test_between_rungs_and_without_a_number_a_trial_goes_on():
     scheduler = make()
     decide(scheduler, "a", 100, heldout_exact_match=0.9)

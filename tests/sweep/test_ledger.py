@@ -58,6 +58,22 @@ def test_books_opened_again_know_what_ended_and_what_is_left(tmp_path):
     assert [a.trial_id for a in left] == [a.trial_id for a in [*some[2:], *list(assignments(ledger))]]
 
 
+def test_a_stop_that_was_decided_but_not_carried_out_is_carried_out_on_resume(tmp_path):
+    ledger = open_ledger(tmp_path)
+    stopped, goes_on = ledger.next_assignment().trial_id, ledger.next_assignment().trial_id
+    for trial_id, action in ((stopped, "stop"), (goes_on, "continue")):
+        ledger.write("start", trial_id=trial_id, attempt=0, step=0)
+        ledger.write("measurement", trial_id=trial_id, attempt=0, step=60, metrics={"heldout_loss": 2.0})
+        ledger.write("decision", trial_id=trial_id, step=60, rung=60, action=action, metric="train_loss", value=1.0)
+    again = open_ledger(tmp_path)
+    assert again.ended == {stopped: "pruned"}
+    assert again.state.trials[stopped].outcome == "pruned"
+    left = [a.trial_id for a in assignments(again)]
+    assert stopped not in left
+    assert goes_on in left
+    assert open_ledger(tmp_path).ended == {stopped: "pruned"}
+
+
 def test_a_crash_between_proposal_and_trials_loses_nothing(tmp_path):
     ledger = open_ledger(tmp_path)
     list(assignments(ledger))

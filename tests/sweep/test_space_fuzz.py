@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
@@ -85,6 +85,7 @@ def loads_or_refuses(text: str) -> None:
 
 
 @quick
+@example("&a : &a ")  # an anchor used twice
 @given(st.lists(SCRAPS, max_size=25).map("".join))
 def test_scraps_of_yaml(text: str) -> None:
     loads_or_refuses(text)

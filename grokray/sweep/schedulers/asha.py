@@ -46,6 +46,8 @@ class Asha(Unsaved, AsyncHyperBandScheduler):
             return TrialScheduler.CONTINUE
         trial_id = result["grokray_trial"]
         recorded = dict(self._bracket._rungs).get(rung, {})
+        if trial_id in recorded:  # it came back to a rung that let it pass, from a checkpoint before it
+            return TrialScheduler.CONTINUE
         cutoff = self._bracket.cutoff(recorded)
         action = self._bracket.on_result(SimpleNamespace(trial_id=trial_id), rung, self._sign * value)
         stop = action == TrialScheduler.STOP
