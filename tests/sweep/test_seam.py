@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -42,42 +43,33 @@ def test_tune_takes_its_resources_from_the_pool_only_while_asked_to():
     assert actor_manager.ray is ray
 
 
+@pytest.fixture
+def handed_to_tune(monkeypatch):
+    """What Tune is told of an error: a function from what Ray raised to what reaches Tune's own handler."""
+    seen = []
+
+    def original(self, tracked_actor_task, exception):
+        seen.append(exception)
+
+    monkeypatch.setattr(actor_manager.RayActorManager, "_actor_task_failed", original)
+    manager = SimpleNamespace(_live_actors_to_ray_actors_resources={"actor": ()})
+
+    def hand(error):
+        with executor.tolerant_of_any_death():
+            task = SimpleNamespace(_tracked_actor="actor")
+            actor_manager.RayActorManager._actor_task_failed(manager, tracked_actor_task=task, exception=error)
+        return seen[0]
+
+    return hand
+
+
 @pytest.mark.parametrize("error", [OutOfMemoryError("worker killed"), ray.exceptions.NodeDiedError("node gone")])
-def test_any_death_reaches_tune_as_the_death_of_an_actor(monkeypatch, error):
-    seen = []
-    monkeypatch.setattr(
-        actor_manager.RayActorManager,
-        "_actor_task_failed",
-        lambda self, tracked_actor_task, exception: seen.append(exception),
-    )
-
-    class Manager:
-        _live_actors_to_ray_actors_resources = {"actor": ()}
-
-    class Task:
-        _tracked_actor = "actor"
-
-    with executor.tolerant_of_any_death():
-        actor_manager.RayActorManager._actor_task_failed(Manager(), tracked_actor_task=Task(), exception=error)
-    assert isinstance(seen[0], RayActorError)
-    assert type(error).__name__ in str(seen[0])
-    assert seen[0].__cause__ is error
+def test_any_death_reaches_tune_as_the_death_of_an_actor(handed_to_tune, error):
+    told = handed_to_tune(error)
+    assert isinstance(told, RayActorError)
+    assert type(error).__name__ in str(told)
+    assert told.__cause__ is error
 
 
-def test_a_defect_of_ours_is_not_taken_for_a_death(monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        actor_manager.RayActorManager,
-        "_actor_task_failed",
-        lambda self, tracked_actor_task, exception: seen.append(exception),
-    )
-
-    class Manager:
-        _live_actors_to_ray_actors_resources = {"actor": ()}
-
-    class Task:
-        _tracked_actor = "actor"
-
-    with executor.tolerant_of_any_death():
-        actor_manager.RayActorManager._actor_task_failed(Manager(), tracked_actor_task=Task(), exception=KeyError("x"))
-    assert isinstance(seen[0], KeyError)
+def test_a_defect_of_ours_is_not_taken_for_a_death(handed_to_tune):
+    assert isinstance(handed_to_tune(KeyError("x")), KeyError)
