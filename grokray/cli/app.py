@@ -7,15 +7,16 @@ from typing import Annotated, Any
 import typer
 
 import grokray
-from grokray.cli import collect, schema, status, sweep
+from grokray.cli import collect, decode, eval, plot, schema, status, sweep
 
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
     # The original writes --dim_model, other programs --dim-model: both are understood everywhere.
     "token_normalize_func": lambda name: name.replace("-", "_"),
 }
-COMMANDS = ("sweep", "train", "status", "collect", "schema")
+COMMANDS = ("sweep", "train", "data", "decode", "eval", "plot", "status", "collect", "schema")
 TRAIN_HELP = "Train one trial, without Ray. Options are named as in the original."
+DATA_HELP = "Write a task's rows as Parquet and JSON files. Options are those of train."
 
 
 def make_command(words: list[str]) -> tuple[Any, list[str]]:
@@ -31,6 +32,15 @@ def make_command(words: list[str]) -> tuple[Any, list[str]]:
 
         train, words = make_train(), spell_out_flags(words)
     app.command("train", help=TRAIN_HELP)(train)
+    data: Any = _named_only
+    if next((word for word in words if not word.startswith("-")), None) == "data":
+        from grokray.cli.data import make_data, spell_out_flags
+
+        data, words = make_data(), spell_out_flags(words)
+    app.command("data", help=DATA_HELP)(data)
+    app.command()(decode.decode)
+    app.command("eval")(eval.evaluate)
+    app.command()(plot.plot)
     app.command()(status.status)
     app.command()(collect.collect)
     app.command()(schema.schema)

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 FIRST = 5
 SAMPLED = 64  # configurations whose shapes are looked at
-ROWS_OF_STATE = 3  # a slot's weights and AdamW's two moments
+ROWS_OF_STATE = 3  # a slot's weights and two moments; a gradient filter adds one
 # What a stack's shape depends on; of a grid all combinations of these are looked at.
 SHAPING = (
     *("operation", "task_type", "base", "digit_order", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
     *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "num_layers", "dim_model", "num_heads"),
-    *("norm", "batch_size", "warmup_steps", "dtype"),
+    *("list_length", "label_noise"),
+    *("data_dir", "data", "arc_subset", "arc_tasks", "arc_max_cells", "arc_context", "arc_holdout"),
+    *("norm", "batch_size", "dtype", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
 )
 
 
@@ -95,7 +97,8 @@ def _shapes(configs: list[TrialConfig]) -> tuple[ShapePreview, ...]:
     for config in distinct.values():
         dataset = build_dataset(config)
         shape = shape_of(dataset)
-        state = ROWS_OF_STATE * shape.layout.row_size * shape.torch_dtype.itemsize
+        rows = ROWS_OF_STATE + (shape.gradient_filter != "none")
+        state = rows * shape.layout.row_size * shape.torch_dtype.itemsize
         known = found.get(shape)
         found[shape] = ShapePreview(
             shape=shape,

@@ -70,6 +70,7 @@ def _show_result(console: Console, config: SweepConfig, out: str, result: SweepR
 
     from grokray.cli.tables import OUTCOMES, PHASES, best_table, tally, varying_parameters
     from grokray.cli.wording import count
+    from grokray.records.store import hide_secrets
 
     progress = result.progress
     if progress.best:
@@ -79,7 +80,7 @@ def _show_result(console: Console, config: SweepConfig, out: str, result: SweepR
     console.print(Text(f"{ended}: {tally(progress.outcomes, OUTCOMES)}" if progress.ended else ended))
     if progress.known:
         console.print(Text(f"phases: {tally(_phases(out), PHASES)}"))
-    folder = out.rstrip("/")
+    folder = hide_secrets(out).rstrip("/")
     console.print(Text(f"trials: {folder}/trials.parquet"), soft_wrap=True)
     console.print(Text(f"curves: {folder}/curves/"), soft_wrap=True)
     if "://" not in folder:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from grokray.cli.invocation import INTERRUPTED
-from grokray.cli.train_options import spell_out_flags, trial_from, with_trial_options
+from grokray.cli.train_options import spell_out_flags, with_trial_options
 from grokray.cli.usage import one_of, whole_number
 
 __all__ = ["make_train", "spell_out_flags"]
@@ -51,28 +51,86 @@ def _train(
         str, typer.Option(metavar="INT", rich_help_panel=RUN, help="CPU threads; for small models one is best.")
     ] = "1",
     checkpoint_interval: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint_interval",
+            metavar="INT",
+            rich_help_panel=RUN,
+            help="Training steps between two checkpoints. Default: 1000.",
+        ),
+    ] = None,
+    keep_checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            "--keep_checkpoints",
+            metavar="TEXT",
+            rich_help_panel=RUN,
+            help="Kept once it has ended: none, last, best, last+best, all. Default: last+best.",
+        ),
+    ] = None,
+    examples: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N", rich_help_panel=RUN, help="Write so many examples of each part at every measurement."
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", rich_help_panel=RUN, help="Go on with the trial of this folder, as it is."),
+    ] = None,
+    from_trial: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--from-trial",
+            metavar="DIR ID",
+            rich_help_panel=RUN,
+            help="Repeat a trial of this sweep, and compare the curves; an id may be cut short.",
+        ),
+    ] = None,
+    wandb_tracking: Annotated[
         str,
         typer.Option(
-            "--checkpoint_interval", metavar="INT", rich_help_panel=RUN, help="Training steps between two checkpoints."
+            "--wandb_tracking", metavar="TEXT", rich_help_panel=RUN, help="What W&B gets: disabled, minimal, maximal."
         ),
-    ] = "1000",
+    ] = "disabled",
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", rich_help_panel=RUN, help="Write scalars for TensorBoard, in the folder.")
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", rich_help_panel=RUN, help="Print the result alone, no measurements.")
     ] = False,
 ) -> int:
     """Train one trial, without Ray. Options are named as in the original; - and _ mean the same."""
-    config = trial_from(parameters)
+    from grokray.cli.train_source import source_of
+
+    source = source_of(parameters, resume=resume, from_trial=from_trial, out=out)
+    config = source.config
     from grokray.cli.train_lines import TrainLines
     from grokray.cli.train_run import Run, choose_device, train_in
+    from grokray.sweep.sections import KEEP, Tracking
 
     run = Run(
         config=config,
-        out=out or f"results/train/{config.id}",
-        device=choose_device(device),
-        compile=one_of("--compile", compile, ("auto", "on", "off")),
+        out=source.out,
+        device=choose_device(source.device if device == "auto" else device),
+        compile=one_of("--compile", source.compile if compile == "auto" else compile, ("auto", "on", "off")),
         threads=whole_number("--threads", threads, at_least=1),
-        checkpoint_interval=whole_number("--checkpoint_interval", checkpoint_interval, at_least=1),
+        checkpoint_interval=(
+            source.checkpoint_interval
+            if checkpoint_interval is None
+            else whole_number("--checkpoint_interval", checkpoint_interval, at_least=1)
+        ),
+        keep_checkpoints=(
+            source.keep_checkpoints
+            if keep_checkpoints is None
+            else one_of("--keep_checkpoints", keep_checkpoints, KEEP)
+        ),
+        examples=source.examples if examples is None else whole_number("--examples", examples, at_least=0),
         command=ctx.obj.resume_command,
+        tracking=Tracking(
+            wandb=one_of("--wandb_tracking", wandb_tracking, ("disabled", "minimal", "maximal", "min", "max")),
+            tensorboard=tensorboard,
+        ),
     )
     lines = TrainLines(config, quiet=quiet)
     ctx.obj.resumable = True
@@ -80,5 +138,5 @@ def _train(
     if not trial.done:
         lines.interrupted(trial)
         return INTERRUPTED
-    lines.result(trial, run.out)
-    return 0
+    lines.result(trial, run.out, kept=run.keep_checkpoints != "none")
+    return 0 if source.repeated is None else lines.comparison(source.repeated, run.out)

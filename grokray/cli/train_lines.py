@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from grokray.cli.wording import NOTHING, count, duration, percent
 
 if TYPE_CHECKING:
+    from grokray.cli.train_source import Repeated
     from grokray.engine.engine import Measurement
     from grokray.records.state import TrialState
     from grokray.trial import TrialConfig
 
 PARTS = {"train": "training", "heldout": "held-out", "out_of_domain": "out of domain"}
+OWN_ENDS = ("grokked", "budget", "diverged")
 ENDS = {"budget": "all steps done, not grokked", "diverged": "its loss is no number any more"}
 
 
@@ -20,7 +23,8 @@ class TrainLines:
 
     def __init__(self, config: TrialConfig, *, quiet: bool) -> None:
         self.config, self.quiet = config, quiet
-        self.parts = [p for p in PARTS if p != "out_of_domain" or config.operand_limit_out is not None]
+        beyond = config.operand_limit_out is not None or config.operation == "arc"
+        self.parts = [p for p in PARTS if p != "out_of_domain" or beyond]
         self._told: set[str] = set()
 
     def started(self, step: int, folder: str) -> None:
@@ -55,7 +59,8 @@ class TrainLines:
         step = trial.checkpoint.step if trial.checkpoint else 0
         print(f"stopped at step {step:,}, of {self.config.num_steps:,}", flush=True)
 
-    def result(self, trial: TrialState, folder: str) -> None:
+    def result(self, trial: TrialState, folder: str, *, kept: bool = False) -> None:
+        """`kept`: its checkpoints are."""
         outcome = trial.outcome or ""
         print(f"outcome: {outcome}" + (f" ({ENDS[outcome]})" if outcome in ENDS else ""))
         print(f"phase: {trial.phase or NOTHING}")
@@ -63,7 +68,26 @@ class TrainLines:
         print(f"best held-out exact match: {percent(trial.best.get('heldout_exact_match'))}")
         wall = "" if trial.wall_time_s is None else f" in {duration(trial.wall_time_s)} of training"
         print(f"trained: {count(trial.steps_trained, 'step')}{wall}")
-        print(f"curve: {folder.rstrip('/')}/curves/", flush=True)
+        print(f"curve: {folder.rstrip('/')}/curves/")
+        if kept:
+            print(f"checkpoints: {folder.rstrip('/')}/checkpoints/{trial.trial_id}/")
+        sys.stdout.flush()
+
+    def comparison(self, repeated: Repeated, folder: str) -> int:
+        """Whether this curve is that of the trial which it repeats; the exit code."""
+        from grokray.cli.curves import curve_of, parting
+        from grokray.records.folder import SweepFolder
+
+        then = curve_of(SweepFolder.open(repeated.folder), repeated.trial_id)
+        now = curve_of(SweepFolder.open(folder), repeated.trial_id)
+        where = parting(then, now, ended=repeated.outcome in OWN_ENDS)
+        other = f"that in {repeated.folder.rstrip('/')}"
+        if where is not None:
+            print(f"curve differs from {other} first at {where}", flush=True)
+            return 1
+        state = "" if repeated.outcome in OWN_ENDS else f", where it is {repeated.outcome or 'unfinished'}"
+        print(f"curve is identical to {other}: {count(len(then), 'measurement')}, up to step {max(then):,}{state}")
+        return 0
 
 
 def _loss(loss: float | None) -> str:

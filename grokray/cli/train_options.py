@@ -56,13 +56,13 @@ def parameters_from(texts: Mapping[str, str | None]) -> dict[str, Any]:
     return {name: _typed(name, text) for name, text in texts.items() if text is not None}
 
 
-def trial_from(parameters: Mapping[str, Any]) -> TrialConfig:
+def trial_from(parameters: Mapping[str, Any], command: str = "train") -> TrialConfig:
     """As `resolve`, but its problems name options: `--dropout is 2, but must be less than 1`."""
     try:
         return resolve(parameters)
     except ConfigError as error:
         problems = [Problem(message=_as_option(p), field=p.field) for p in error.problems]
-        raise ConfigError(problems, hint="grokray train --help") from error
+        raise ConfigError(problems, hint=f"grokray {command} --help") from error
 
 
 def spell_out_flags(words: list[str]) -> list[str]:
@@ -102,10 +102,10 @@ def _help(name: str) -> str:
 
 
 def _kind(name: str) -> Any:
-    """int, float, str, bool or a Literal; the original's names are all of whole numbers."""
+    """int, float, str, bool or a Literal; the original's names are of whole numbers, but for multitask."""
     field = TrialConfig.model_fields.get(name)
     if field is None:
-        return int
+        return bool if name == "multitask" else int
     kinds = [k for k in get_args(field.annotation) if k is not type(None)]
     return kinds[0] if kinds and type(None) in get_args(field.annotation) else field.annotation
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -23,12 +24,14 @@ from grokray.records.folder import SweepFolder
 from grokray.records.journal import JournalWriter
 from grokray.records.state import SweepState, TrialState
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.sections import DEFINING
+from grokray.sweep.sections import DEFINING, Tracking
+from grokray.sweep.tracked import check_tracking, tracked
 from grokray.sweep.trainer import Assignment, Report, Trainer
 from grokray.sweep.versions import versions
 from grokray.trial import TrialConfig
 
 SEEDS = ("init_seed", "split_seed", "order_seed")
+KEPT = ("checkpoint_interval", "keep_checkpoints", "examples")  # of a Run, and keys of `trial` in a search space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,9 @@ class Run:
     threads: int
     checkpoint_interval: int
     command: str
+    tracking: Tracking = Tracking()
+    keep_checkpoints: str = "last+best"
+    examples: int = 0
 
 
 class Watcher(Protocol):
@@ -57,25 +63,29 @@ def train_in(run: Run, watcher: Watcher) -> TrialState:
     """
     import torch
 
+    check_tracking(run.tracking, _say)
     torch.set_num_threads(run.threads)
-    sweep = as_sweep(run.config)
+    sweep = as_sweep(run.config, run.tracking, {name: getattr(run, name) for name in KEPT})
     meta = {"versions": versions(), "command": run.command}
     folder = SweepFolder.create_or_open(run.out, sweep.to_yaml(), sweep.fingerprint(), meta)
     with folder.lock():
         state = folder.state()
         known = state.trials.get(run.config.id)
-        if known is None or not known.done:
-            with folder.writer("driver") as journal:
-                session = _announce(journal, run, sweep, state, meta)
-                if not _train(run, folder, journal, known, watcher):
-                    journal.write("interrupt", session=session)
-            state = folder.state()
+        with tracked(folder, run.tracking, _say, group=None):
+            if known is None or not known.done:
+                with folder.writer("driver") as journal:
+                    session = _announce(journal, run, sweep, state, meta)
+                    if not _train(run, folder, journal, known, watcher):
+                        journal.write("interrupt", session=session)
+                state = folder.state()
         collect(folder, state)
     return state.trials[run.config.id]
 
 
-def as_sweep(config: TrialConfig) -> SweepConfig:
-    """The search space that holds this trial alone."""
+def as_sweep(
+    config: TrialConfig, tracking: Tracking | None = None, kept: Mapping[str, Any] | None = None
+) -> SweepConfig:
+    """The search space that holds this trial alone. `kept` are keys of `trial` that do not define it."""
     fields = {name: value for name, value in config.model_dump().items() if value is not None}
     seeds = {fields[name] for name in SEEDS}
     if len(seeds) == 1:
@@ -86,7 +96,8 @@ def as_sweep(config: TrialConfig) -> SweepConfig:
             "method": "grid",
             "seeds": [seeds.pop()] if len(seeds) == 1 else [0],
             "parameters": {n: {"value": v} for n, v in fields.items() if n not in DEFINING},
-            "trial": {name: fields[name] for name in DEFINING},
+            "trial": {**{name: fields[name] for name in DEFINING}, **(kept or {})},
+            "tracking": tracking or Tracking(),
         }
     )
 
@@ -127,7 +138,7 @@ def _train(run: Run, folder: SweepFolder, journal: JournalWriter, known: TrialSt
         trial_id=trial_id,
         config=run.config.model_dump(),
         attempt=known.attempt + 1 if known and known.started is not None else 0,
-        checkpoint_interval=run.checkpoint_interval,
+        **{name: getattr(run, name) for name in KEPT},
     )
     trainer = Trainer(
         folder.store, role="train", device=run.device, compile=run.compile, on_measurement=watcher.measured
@@ -144,6 +155,10 @@ def _train(run: Run, folder: SweepFolder, journal: JournalWriter, known: TrialSt
         return bool(reports)
     finally:
         trainer.close()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import io
 import json
 import pickle
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,12 +21,20 @@ from torch import Tensor
 from grokray.errors import CheckpointError
 
 FORMAT = 1
+KINDS = ("parameters", "moment1", "moment2", "average")
+# What torch.load and the look-ups after it raise for bytes that are something else.
+_UNREADABLE = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile, EOFError),
+    *(RuntimeError, LookupError, TypeError, ValueError, AttributeError),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """`tensors` holds `parameters`, `moment1` and `moment2`, each name -> tensor (*shape) on the CPU; `config` and
-    `events` are plain values. Batch order and dropout need no state: they are functions of seed and step."""
+    """`tensors` holds `parameters`, `moment1`, `moment2` (and `average` where gradients are filtered), each name ->
+    tensor (*shape) on the CPU; `config`, `events` over all rows, and `task_events` of several tasks are plain values.
+    Batch order, dropout and noise need no state: they are functions of seed and step. `metrics` are those measured at
+    this step, empty where the trial was saved between two measurements."""
 
     config: dict[str, Any]
     trial_id: str
@@ -34,6 +42,8 @@ class Checkpoint:
     wall_time_s: float
     events: dict[str, Any]
     tensors: dict[str, dict[str, Tensor]]
+    metrics: dict[str, float] = field(default_factory=dict)
+    task_events: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def to_bytes(checkpoint: Checkpoint) -> tuple[bytes, str]:
@@ -46,6 +56,8 @@ def to_bytes(checkpoint: Checkpoint) -> tuple[bytes, str]:
         "step": checkpoint.step,
         "wall_time_s": checkpoint.wall_time_s,
         "events": checkpoint.events,
+        "metrics": checkpoint.metrics,
+        "task_events": checkpoint.task_events,
     }
     torch.save({"head": json.dumps(head), **checkpoint.tensors}, buffer)
     data = buffer.getvalue()
@@ -58,6 +70,8 @@ def from_bytes(data: bytes, sha256: str | None = None, *, name: str = "checkpoin
         raise CheckpointError(f"{name} is damaged: its sha256 is {found}, but {sha256} was written")
     try:
         content = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+        if not isinstance(content, dict):
+            raise TypeError(f"holds a {type(content).__name__}")
         head = json.loads(content["head"])
         if head["format"] != FORMAT:
             raise CheckpointError(f"{name} has format {head['format']}, but this version reads format {FORMAT}")
@@ -67,7 +81,9 @@ def from_bytes(data: bytes, sha256: str | None = None, *, name: str = "checkpoin
             step=head["step"],
             wall_time_s=head["wall_time_s"],
             events=head["events"],
-            tensors={kind: content[kind] for kind in ("parameters", "moment1", "moment2")},
+            tensors={kind: content[kind] for kind in KINDS if kind in content or kind != "average"},
+            metrics=head.get("metrics", {}),
+            task_events=head.get("task_events", {}),
         )
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, KeyError, TypeError, ValueError, EOFError) as e:
+    except _UNREADABLE as e:
         raise CheckpointError(f"{name} is not a checkpoint of grokray") from e

@@ -19,18 +19,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 
 from grokray.engine.checkpoint import Checkpoint
+from grokray.engine.evaluation import Evaluation
 from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.stack import Seat, Stack
 from grokray.errors import CheckpointError
 from grokray.events import EventTracker
 from grokray.tasks.dataset import build_dataset
-from grokray.trial import TrialConfig
+from grokray.trial import MEASURES, TrialConfig
 
 Outcome = Literal["grokked", "budget", "diverged"]
 TURN_STEPS = 50  # a stack's turn: long enough to hide the turn's overhead, short enough to let trials join soon
@@ -38,9 +39,11 @@ TURN_STEPS = 50  # a stack's turn: long enough to hide the turn's overhead, shor
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """Metrics of one trial after `step` updates, all finite unless it diverged.
+    """Metrics of one trial after `step` updates; losses and accuracies are finite unless it diverged.
 
-    `events` are the EventTracker's fields so far; `outcome` is set on the last measurement: `grokked`, `budget`
+    `events` are the EventTracker's fields so far. Where a trial learns several tasks, `tasks` has the same metrics of
+    each, `task_events` each one's events, and `events` are as `progress.Progress` has them; else both are empty.
+    `outcome` is set on the last measurement: `grokked`, `budget`
     (num_steps reached), or `diverged`.
     """
 
@@ -50,6 +53,8 @@ class Measurement:
     events: dict[str, Any]
     wall_time_s: float
     outcome: Outcome | None = None
+    tasks: dict[str, dict[str, float]] = field(default_factory=dict)
+    task_events: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Engine:
@@ -75,7 +80,14 @@ class Engine:
 
     def join(self, trial: str, config: TrialConfig) -> None:
         """Seat a new trial at step 0."""
-        self._seat(trial, config, EventTracker(threshold=config.threshold, sustain=config.sustain), 0, 0.0)
+        dataset = build_dataset(config)
+        names = dataset.table.task_names if len(dataset.table.task_names) > 1 else ()
+        tracker, *of_tasks = (
+            EventTracker(threshold=config.threshold, sustain=config.sustain) for _ in range(1 + len(names))
+        )
+        self._seat(
+            Seat(trial=trial, dataset=dataset, tracker=tracker, task_trackers=dict(zip(names, of_tasks, strict=True)))
+        )
 
     def restore(self, trial: str, config: TrialConfig, checkpoint: Checkpoint) -> None:
         """Seat a trial where its checkpoint left it. CheckpointError if it is another trial's."""
@@ -83,9 +95,20 @@ class Engine:
             raise CheckpointError(
                 f"the checkpoint belongs to trial {checkpoint.trial_id}, but the config is of {config.id}"
             )
-        tracker = EventTracker(**checkpoint.events)
-        stack = self._seat(trial, config, tracker, checkpoint.step, checkpoint.wall_time_s)
-        stack.write(trial, checkpoint.tensors)
+        seat = Seat(
+            trial=trial,
+            dataset=build_dataset(config),
+            tracker=EventTracker(**checkpoint.events),
+            task_trackers={name: EventTracker(**events) for name, events in checkpoint.task_events.items()},
+            step=checkpoint.step,
+            wall_time_s=checkpoint.wall_time_s,
+        )
+        stack = self._seat(seat)
+        try:
+            stack.write(trial, checkpoint.tensors)
+        except BaseException:  # a trial that is half restored must not train, and must not keep its seat
+            self.leave(trial)
+            raise
 
     def next(self, should_yield: Callable[[], bool] = lambda: False) -> list[Measurement]:
         """Give every stack a turn, and so on until something is measured, `should_yield` says so, or none trains."""
@@ -105,6 +128,7 @@ class Engine:
             step=seat.step,
             wall_time_s=_wall_time(seat),
             events=seat.tracker.state(),
+            task_events=seat.progress.task_events(),
             tensors=stack.read(trial),
         )
 
@@ -122,15 +146,15 @@ class Engine:
     def unpark(self, trial: str) -> None:
         self._where[trial].unpark(trial)
 
-    def _seat(self, trial: str, config: TrialConfig, tracker: EventTracker, step: int, wall_time_s: float) -> Stack:
-        if trial in self._where:
-            raise ValueError(f"trial {trial} is seated already")
-        dataset = build_dataset(config)
-        shape = shape_of(dataset)
+    def _seat(self, seat: Seat) -> Stack:
+        if seat.trial in self._where:
+            raise ValueError(f"trial {seat.trial} is seated already")
+        shape = shape_of(seat.dataset)
         if shape not in self._stacks:
             self._stacks[shape] = Stack(shape, device=self.device, compiled=self.compiled)
-        stack = self._where[trial] = self._stacks[shape]
-        stack.join(Seat(trial=trial, dataset=dataset, tracker=tracker, step=step, wall_time_s=wall_time_s))
+        stack = self._stacks[shape]
+        stack.join(seat)
+        self._where[seat.trial] = stack
         return stack
 
     def _turn(self, stack: Stack) -> list[Measurement]:
@@ -139,33 +163,36 @@ class Engine:
         self.trial_steps += sum(seat.step for seat in stack.seats) - before
         if not due:
             return []
-        measured = [self._measure(stack, seat, metrics) for seat, metrics in zip(due, stack.evaluate(due), strict=True)]
+        measured = [self._measure(stack, seat, found) for seat, found in zip(due, stack.measure(due), strict=True)]
         for m in measured:
             if m.outcome:
                 self.leave(m.trial)
         return measured
 
-    def _measure(self, stack: Stack, seat: Seat, metrics: dict[str, float]) -> Measurement:
-        finite = all(math.isfinite(value) for value in metrics.values())
+    def _measure(self, stack: Stack, seat: Seat, found: Evaluation) -> Measurement:
+        progress = seat.progress
+        finite = all(math.isfinite(value) for name, value in found.metrics.items() if name not in MEASURES)
         if finite and stack.first_bad(seat.trial) is None:
-            seat.tracker.observe(seat.step, metrics["train_exact_match"], metrics["heldout_exact_match"])
+            progress.observe(seat.step, found.metrics, found.tasks)
         else:
-            seat.tracker.diverged = True
+            progress.diverge()
         return Measurement(
             trial=seat.trial,
             step=seat.step,
-            metrics=metrics,
-            events=seat.tracker.state(),
+            metrics=found.metrics,
+            events=progress.events(),
             wall_time_s=_wall_time(seat),
             outcome=_outcome(seat),
+            tasks=found.tasks,
+            task_events=progress.task_events(),
         )
 
 
 def _outcome(seat: Seat) -> Outcome | None:
-    config, tracker = seat.dataset.config, seat.tracker
-    if tracker.diverged:
+    config, progress = seat.dataset.config, seat.progress
+    if progress.overall.diverged:
         return "diverged"
-    if tracker.grokked and (not config.continue_training or seat.step >= config.num_steps):
+    if progress.grokked and (not config.continue_training or seat.step >= config.num_steps):
         return "grokked"
     return "budget" if seat.step >= config.num_steps else None
 

@@ -38,11 +38,13 @@ def forward(
     positions: Tensor | None,
     dropout: Tensor | None = None,
     *,
+    input_noise: Tensor | None = None,
     small: bool = False,
 ) -> Tensor:
     """Logits (slots, batch, answers, vocabulary_size).
 
     `dropout` (slots, dropout_elements(shape)) multiplies the residual branches; None leaves them whole.
+    `input_noise` (slots, batch · length · dim_model) is added to the embedded inputs; None adds nothing.
     `small` computes attention as products and sums instead of matrix products.
     """
     slots, batch, length = tokens.shape
@@ -50,6 +52,8 @@ def forward(
     ids = tokens.reshape(slots, batch * length)
     x = _Embedding.apply(parameters["token_embedding"], ids).view(slots, batch, length, -1)  # type: ignore[union-attr]
     x = x + parameters["position_embedding"][:, None, :length]
+    if input_noise is not None:
+        x = x + input_noise.view_as(x)
     causal = _causal_mask(length, x)
     for i in range(shape.num_layers):
         layer = _Layer(shape, parameters, i, drop, small)
@@ -63,17 +67,6 @@ def forward(
 def dropout_elements(shape: ShapeKey) -> int:
     """Elements per slot over all dropout sites of a training step."""
     return sum(_dropout_sites(shape, shape.batch_size))
-
-
-def token_loss(logits: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy per slot (slots,): the mean over a row's answer tokens, then the mean over rows.
-
-    A long answer weighs as much as a short one.
-    """
-    scored = targets >= 0
-    log_probability = logits.log_softmax(-1).gather(-1, targets.clamp(min=0)[..., None]).squeeze(-1)
-    per_row = -(log_probability * scored).sum(-1) / scored.sum(-1).clamp(min=1)
-    return (per_row * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 class _Layer:

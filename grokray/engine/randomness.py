@@ -1,8 +1,8 @@
 """Randomness as a function of (trial seed, purpose, step, element), never of a slot or a neighbour.
 
-Initial weights and the order of batches come from CPU generators, so they are the same on every device. Dropout comes
-from an integer hash computed in tensor operations, so it needs no state and runs on any device: element e of the
-trial with key k at step t is kept or not whatever else is in the stack.
+Initial weights and the order of batches come from CPU generators, so they are the same on every device. Dropout and
+noise come from an integer hash computed in tensor operations, so they need no state and run on any device: element e
+of the trial with key k at step t is kept or not whatever else is in the stack.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from grokray.engine.shape import ShapeKey
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _PURPOSE = {"init": 1, "order": 2, "dropout": 3}
+NOISE_PURPOSE = {"weight_noise": 0x3C6EF372, "input_noise": 0x1BF58476, "gradient_noise": 0x54D049BB}
 
 
 def generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
@@ -52,7 +53,7 @@ def epoch_order(seed: int, epoch: int, rows: int) -> Tensor:
 
 
 def dropout_key(seed: int) -> Tensor:
-    """Two int32 numbers (2,) that key a trial's dropout."""
+    """Two int32 numbers (2,) that key a trial's dropout and noise."""
     return torch.randint(-(2**31), 2**31, (2,), generator=generator(seed, "dropout")).to(torch.int32)
 
 
@@ -62,11 +63,56 @@ def dropout_mask(elements: int, key: Tensor, step: Tensor, rate: Tensor, dtype: 
     key (slots, 2) int32, step (slots,) int32, rate (slots,) float64 in [0, 1). An element is kept where
     hash(key, step, element) ≥ rate · 2³².
     """
+    return mask_of(counters(elements, key.device), stream_of(key, step), rate, dtype)
+
+
+def gaussian(elements: int, key: Tensor, step: Tensor, purpose: int, dtype: torch.dtype) -> Tensor:
+    """Standard normal numbers (slots, elements), in ±5.9, by Box and Muller's transform of two 24-bit uniform numbers.
+
+    key (slots, 2) int32, step (slots,) int32, `purpose` of NOISE_PURPOSE. One pair of hashes gives two elements.
+    float32 and float64 differ by rounding alone.
+    """
+    pairs = counters(-(-elements // 2), key.device)
+    return normal_of(pairs, streams_of(stream_of(key, step), purpose), dtype)[:, :elements]
+
+
+# The parts of these two. Each is a graph of its own when compiled: the compiler writes out anew whatever a shift uses
+# twice, so a chain of hashes in one graph grows by a factor of eight with each.
+
+
+def counters(elements: int, device: torch.device) -> Tensor:
+    """Where the hashes of so many elements begin (elements,) int32."""
+    return torch.arange(elements, device=device, dtype=torch.int32) * -1640531527
+
+
+def stream_of(key: Tensor, step: Tensor) -> Tensor:
+    """What sets a trial's hashes of one step apart (slots,) int32."""
+    return _mix(_mix(step * -1640531527 + key[:, 0]) + key[:, 1])
+
+
+def streams_of(stream: Tensor, purpose: int) -> Tensor:
+    """Two of them (slots, 2) int32, for one purpose."""
+    first = _mix(stream + purpose)
+    return torch.stack([first, _mix(first + purpose)], 1)
+
+
+def mask_of(counter: Tensor, stream: Tensor, rate: Tensor, dtype: torch.dtype) -> Tensor:
     threshold = (rate * 2.0**32 - 2.0**31).clamp(-(2.0**31), 2.0**31 - 1).to(torch.int32)[:, None]
     scale = (1 / (1 - rate)).to(dtype)[:, None]
-    stream = _mix(_mix(step * -1640531527 + key[:, 0]) + key[:, 1])[:, None]
-    counter = torch.arange(elements, device=key.device, dtype=torch.int32) * -1640531527
-    return torch.where(_mix(counter[None] + stream) >= threshold, scale, 0.0)
+    return torch.where(_mix(counter[None] + stream[:, None]) >= threshold, scale, 0.0)
+
+
+def normal_of(counter: Tensor, streams: Tensor, dtype: torch.dtype) -> Tensor:
+    first = _mix(counter[None] + streams[:, :1])
+    second = _mix(first + streams[:, 1:])
+    radius = (_uniform(first, dtype).log() * -2).sqrt()
+    angle = _uniform(second, dtype) * (2 * math.pi)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)
+
+
+def _uniform(bits: Tensor, dtype: torch.dtype) -> Tensor:
+    """int32 to (0, 1], by the upper 24 bits: all that float32 can tell apart."""
+    return (((bits >> 8) & 0xFFFFFF).to(dtype) + 0.5) * 2.0**-24
 
 
 def _mix(x: Tensor) -> Tensor:

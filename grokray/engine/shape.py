@@ -18,6 +18,7 @@ from torch import Tensor
 from grokray.tasks.dataset import Dataset
 
 ALIGN = 16  # floats
+HIDDEN_MATRICES = ("qkv.weight", "out.weight", "ffn1.weight", "ffn2.weight")
 
 Init = Literal["normal", "one", "zero", "xavier", "fan_in"]
 
@@ -25,7 +26,7 @@ Init = Literal["normal", "one", "zero", "xavier", "fan_in"]
 @dataclass(frozen=True, kw_only=True)
 class ShapeKey:
     """Trials of equal ShapeKey sit in one stack. Lengths count tokens; `uniform` says that every row's answer is
-    read at the last `answers` positions."""
+    read at the last `answers` positions. The fields with defaults change what a step computes, not the model."""
 
     num_layers: int
     dim_model: int
@@ -36,8 +37,11 @@ class ShapeKey:
     answers: int
     uniform: bool
     batch_size: int
-    warmup_steps: int
     dtype: Literal["float32", "float64"]
+    accumulation_steps: int = 1
+    optimizer: Literal["adamw", "adam", "muon"] = "adamw"
+    loss: Literal["cross_entropy", "stablemax"] = "cross_entropy"
+    gradient_filter: Literal["none", "grokfast_ema"] = "none"
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -60,8 +64,11 @@ def shape_of(dataset: Dataset) -> ShapeKey:
         answers=dataset.answers,
         uniform=dataset.table.uniform,
         batch_size=config.batch_size,
-        warmup_steps=config.warmup_steps,
         dtype=config.dtype,
+        accumulation_steps=config.accumulation_steps,
+        optimizer=config.optimizer,
+        loss=config.loss,
+        gradient_filter=config.gradient_filter,
     )
 
 
@@ -79,6 +86,11 @@ class Parameter:
     def size(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def hidden_matrix(self) -> bool:
+        """Whether it is a matrix between two hidden layers: no embedding, head, norm or bias."""
+        return self.name.endswith(HIDDEN_MATRICES)
+
 
 class Layout:
     """The parameters of a shape and their places in a row of `row_size` numbers."""
@@ -90,6 +102,13 @@ class Layout:
             parameter = Parameter(name=name, shape=dims, init=init, fan_in=fan_in, offset=self.row_size)
             self.parameters.append(parameter)
             self.row_size += -(-parameter.size // ALIGN) * ALIGN
+
+    def used(self, device: torch.device) -> Tensor:
+        """(row_size,) bool: which places of a row hold a parameter, rather than lie between two."""
+        used = torch.zeros(self.row_size, dtype=torch.bool)
+        for p in self.parameters:
+            used[p.offset : p.offset + p.size] = True
+        return used.to(device)
 
     def views(self, rows: Tensor) -> dict[str, Tensor]:
         """rows (slots, row_size) -> each parameter as a view (slots, *shape)."""

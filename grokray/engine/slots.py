@@ -9,29 +9,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from grokray.engine.checkpoint import KINDS
 from grokray.engine.shape import ShapeKey
+
+# Numbers of a TrialConfig that each slot has for itself.
+SETTINGS = (
+    *("learning_rate", "weight_decay", "warmup_steps", "dropout", "weight_noise", "input_noise", "gradient_noise"),
+    *("grokfast_alpha", "grokfast_lambda"),
+)
 
 
 class Slots:
     """Room for `capacity` trials; `reserve` doubles it. Shapes:
 
-    parameters, moment1, moment2 (capacity, row_size) of the shape's dtype · learning_rate, weight_decay, dropout,
-    active (capacity,) float64 · step, rows, first_bad (capacity,) int32: updates done, training rows, the first
-    update whose loss was not finite (−1: none) · key (capacity, 2) int32: of the dropout · order (capacity,
-    max_rows) int32: this epoch's training rows in their order.
+    parameters, moment1, moment2 (capacity, row_size) of the shape's dtype, and average, the gradients' moving average,
+    where the shape filters them · SETTINGS, active, gradient_norm, update_norm (capacity,) float64 · step, rows,
+    first_bad (capacity,) int32: updates done, training rows, the first update whose loss was not finite (−1: none) ·
+    key (capacity, 2) int32: of dropout and noise · order (capacity, max_rows) int32: this epoch's training rows in
+    their order.
     """
 
     def __init__(self, shape: ShapeKey, device: torch.device) -> None:
         self.capacity, self.max_rows, self.device = 0, 1, device
         row, dtype = (shape.layout.row_size,), shape.torch_dtype
+        filtered = shape.gradient_filter == "grokfast_ema"
+        self.states = KINDS if filtered else tuple(kind for kind in KINDS if kind != "average")
         kinds = {
-            "parameters": (row, dtype),
-            "moment1": (row, dtype),
-            "moment2": (row, dtype),
-            "learning_rate": ((), torch.float64),
-            "weight_decay": ((), torch.float64),
-            "dropout": ((), torch.float64),
-            "active": ((), torch.float64),
+            **dict.fromkeys(self.states, (row, dtype)),
+            **dict.fromkeys((*SETTINGS, "active", "gradient_norm", "update_norm"), ((), torch.float64)),
             "step": ((), torch.int32),
             "rows": ((), torch.int32),
             "first_bad": ((), torch.int32),

@@ -3,50 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
 
-from grokray.engine.evaluation import RowTable, evaluate, part_of_rows
-from grokray.engine.gradient import Kernels
+from grokray.engine.evaluation import Evaluation, evaluate, part_of_rows
+from grokray.engine.kernels import OPTIONS, Kernels
+from grokray.engine.measures import OF_THE_STEP, norms, of_parameters
 from grokray.engine.model import Batch
 from grokray.engine.randomness import dropout_key, epoch_order, initial_parameters
+from grokray.engine.seat import Seat
 from grokray.engine.shape import ShapeKey
-from grokray.engine.slots import Slots
-from grokray.events import EventTracker
-from grokray.tasks.dataset import Dataset
-
-
-@dataclass(kw_only=True)
-class Seat:
-    """What the host knows of a seated trial; its tensors are row `slot` of the stack's."""
-
-    trial: str
-    dataset: Dataset
-    tracker: EventTracker
-    step: int = 0
-    wall_time_s: float = 0.0
-    parked: bool = False
-    since: float = field(default_factory=time.monotonic)
-    first_row: int = 0  # of the trial's table in the stack's concatenated table
-    part: Tensor | None = None  # (rows of its table,) int8, see `evaluation.part_of_rows`
-
-    @property
-    def batches(self) -> int:
-        """Steps per epoch; the last batch of an epoch may be smaller."""
-        return -(-len(self.dataset.split.train) // self.dataset.config.batch_size)
-
-    @property
-    def next_evaluation(self) -> int:
-        config = self.dataset.config
-        return min((self.step // config.eval_interval + 1) * config.eval_interval, config.num_steps)
-
-    @property
-    def evaluation_due(self) -> bool:
-        config = self.dataset.config
-        return self.step > 0 and (self.step % config.eval_interval == 0 or self.step >= config.num_steps)
+from grokray.engine.slots import SETTINGS, Slots
+from grokray.engine.tables import Tables
 
 
 class Stack:
@@ -54,16 +24,15 @@ class Stack:
         self.shape, self.device = shape, device
         self.seats: list[Seat] = []  # in slot order: training first, parked after
         self.slots = Slots(shape, device)
-        self.kernels = Kernels(shape, compiled=compiled)
-        self._tables: dict[tuple, tuple[int, RowTable]] = {}  # key -> first row, the table
-        self._all: RowTable | None = None
+        self.kernels = Kernels(shape, device, compiled=compiled)
+        self.tables = Tables(shape, device)
 
     # -- joining and leaving
 
     def join(self, seat: Seat) -> None:
         """Seat a fresh trial; it trains from the next step on."""
         config = seat.dataset.config
-        seat.first_row = self._add_table(seat.dataset)
+        seat.first_row = self.tables.add(seat.dataset)
         seat.part = part_of_rows(len(seat.dataset.table.tokens), seat.dataset.split).to(self.device)
         slot = len(self.seats)
         self.slots.reserve(slot + 1, len(seat.dataset.split.train))
@@ -71,9 +40,7 @@ class Stack:
         row = self.shape.layout.rows({n: p[None] for n, p in initial_parameters(self.shape, config.init_seed).items()})
         self.slots.parameters[slot] = row[0].to(self.device)
         scalars = {
-            "learning_rate": config.learning_rate,
-            "weight_decay": config.weight_decay,
-            "dropout": config.dropout,
+            **{name: getattr(config, name) for name in SETTINGS},
             "active": 1.0,
             "step": seat.step,
             "rows": len(seat.dataset.split.train),
@@ -81,11 +48,11 @@ class Stack:
         }
         for name, value in scalars.items():
             getattr(self.slots, name)[slot] = value
-        # One seed orders the batches and draws the dropout: both are the noise of training, not of the start.
+        # One seed orders the batches and draws dropout and noise: all of it is of training, not of the start.
         self.slots.key[slot] = dropout_key(config.order_seed).to(self.device)
         self.seats.append(seat)
         seat.since = time.monotonic()
-        self._set_epoch(slot, seat)
+        self._set_epoch(slot, seat, seat.step * self.shape.accumulation_steps // seat.batches)
         self._place(seat, self.training - 1)
 
     def leave(self, trial: str) -> None:
@@ -126,70 +93,103 @@ class Stack:
         if not training:
             return []
         steps = min(limit, min(seat.next_evaluation - seat.step for seat in training))
-        for _ in range(steps):
-            self._step(training)
+        s = self.slots.prefix(self._width(len(training)))
+        options = [name for name in OPTIONS if any(getattr(seat.dataset.config, name) for seat in training)]
+        for _ in range(steps - 1):
+            self._step(training, s, options)
+        self._step(training, s, options, norms_of=[seat for seat in training if _wants_norms(seat)])
         return [seat for seat in training if seat.evaluation_due]
 
-    def _step(self, training: list[Seat]) -> None:
-        for slot, seat in enumerate(training):
-            if seat.step % seat.batches == 0 and seat.step:
-                self._set_epoch(slot, seat)
+    def _step(
+        self, training: list[Seat], s: dict[str, Tensor], options: Collection[str], norms_of: Sequence[Seat] = ()
+    ) -> None:
+        """One optimiser step of every training seat; `norms_of` are those that want norms of it."""
+        gradients, losses = self._gradient(training, s, options)
+        for seat in training:
             seat.step += 1
-        s = self.slots.prefix(self._width(len(training)))
-        drops = any(seat.dataset.config.dropout for seat in training)
-        mask = self.kernels.dropout_mask(s["key"], s["step"], s["dropout"]) if drops else None
-        gradients, losses = self.kernels.gradient(s["parameters"], self._batch(s), mask)
-        self.kernels.adamw(
-            s["parameters"],
-            gradients,
-            s["moment1"],
-            s["moment2"],
-            step=s["step"],
-            learning_rate=s["learning_rate"],
-            weight_decay=s["weight_decay"],
-            active=s["active"],
-            warmup_steps=self.shape.warmup_steps,
-        )
+        before = s["parameters"].clone() if norms_of else None
+        self.kernels.step(s, gradients, options)
+        if before is not None:
+            s["gradient_norm"].copy_(norms(gradients))
+            s["update_norm"].copy_(norms(s["parameters"] - before))
+        for seat in norms_of:
+            seat.normed = seat.step
         bad = (s["first_bad"] < 0) & ~losses.isfinite()
         s["first_bad"].copy_(torch.where(bad, s["step"], s["first_bad"]))
         s["step"].add_(s["active"].to(torch.int32))
+
+    def _gradient(self, training: list[Seat], s: dict[str, Tensor], options: Collection[str]) -> tuple[Tensor, Tensor]:
+        """The mean gradient rows over the batches of a step, and the sum of their losses."""
+        number = self.shape.accumulation_steps
+        gradients, losses = self._pass(training, s, options, 0)
+        for index in range(1, number):
+            more, loss = self._pass(training, s, options, index)
+            gradients, losses = gradients + more, losses + loss
+        return (gradients / number if number > 1 else gradients), losses
+
+    def _pass(
+        self, training: list[Seat], s: dict[str, Tensor], options: Collection[str], index: int
+    ) -> tuple[Tensor, Tensor]:
+        """Gradient rows and losses of the step's batch number `index`."""
+        number = self.shape.accumulation_steps
+        for slot, seat in enumerate(training):
+            done = seat.step * number + index
+            if done % seat.batches == 0 and done:
+                self._set_epoch(slot, seat, done // seat.batches)
+        count = s["step"] if number == 1 else s["step"] * number + index  # may wrap around: hashes do not mind
+        return self.kernels.one_pass(s, self._batch(s, index), count, options)
 
     def _width(self, live: int) -> int:
         """Slots that a step computes: the live ones, or the bucket that holds them where each width is a graph."""
         return 1 << (live - 1).bit_length() if self.kernels.compiled else live
 
-    def _batch(self, s: dict[str, Tensor]) -> Batch:
-        """The rows of this step; the last batch of an epoch is ragged, as a DataLoader would give it."""
+    def _batch(self, s: dict[str, Tensor], index: int) -> Batch:
+        """The rows of this step's batch number `index`; the last one of an epoch is ragged, as in a DataLoader."""
         size = self.shape.batch_size
         n = s["rows"].clamp(min=1)
         batches = (n + size - 1) // size
-        at = (s["step"] % batches * size)[:, None] + torch.arange(size, device=self.device, dtype=torch.int32)
+        number = self.shape.accumulation_steps
+        done = s["step"] if number == 1 else s["step"].long() * number + index
+        at = (done % batches * size)[:, None] + torch.arange(size, device=self.device, dtype=torch.int32)
         there = at < n[:, None]
         rows = s["order"].gather(1, torch.where(there, at, 0).long()).long()
-        table = self._table()
+        table = self.tables.all
         positions = None if table.positions is None else table.positions[rows]
         return Batch(table.tokens[rows], positions, table.targets[rows], there.to(self.shape.torch_dtype))
 
-    def _set_epoch(self, slot: int, seat: Seat) -> None:
-        """Put the order of the seat's current epoch in place."""
+    def _set_epoch(self, slot: int, seat: Seat, epoch: int) -> None:
+        """Put the order of one of the seat's epochs in place."""
         rows = seat.dataset.split.train
         config = seat.dataset.config
         if config.curriculum == "random":
-            rows = rows[epoch_order(config.order_seed, seat.step // seat.batches, len(rows))]
+            rows = rows[epoch_order(config.order_seed, epoch, len(rows))]
         self.slots.order[slot, : len(rows)] = (rows + seat.first_row).to(torch.int32).to(self.device)
 
     # -- measuring
 
     def evaluate(self, seats: Sequence[Seat]) -> list[dict[str, float]]:
-        """Metrics of each given trial, in their order (see `evaluation.evaluate`)."""
-        out: dict[str, dict[str, float]] = {}
+        """Metrics of each given trial over all rows, in their order (see `measure`)."""
+        return [evaluation.metrics for evaluation in self.measure(seats)]
+
+    def measure(self, seats: Sequence[Seat]) -> list[Evaluation]:
+        """An evaluation of each given trial, in their order, with what its config wants measured among the metrics."""
+        out: dict[str, Evaluation] = {}
         for key in {seat.dataset.key for seat in seats}:
             group = [seat for seat in seats if seat.dataset.key == key]
             at = torch.tensor([self.slot(seat.trial) for seat in group], device=self.device)
-            parameters = self.shape.layout.views(self.slots.parameters[at])
+            rows = self.slots.parameters[at]
             part = torch.stack([seat.part for seat in group if seat.part is not None])
-            metrics = evaluate(self.shape, parameters, self._tables[key][1], part)
-            out.update(zip((seat.trial for seat in group), metrics, strict=True))
+            wanted = {name for seat in group for name in seat.dataset.config.measures}
+            evaluations = evaluate(
+                self.shape, self.shape.layout.views(rows), self.tables[key], part, logit_scale="logit_scale" in wanted
+            )
+            columns = {name: getattr(self.slots, name)[at] for name in OF_THE_STEP if name in wanted}
+            columns |= of_parameters(self.shape, group[0].dataset, rows, wanted)
+            values = {name: column.tolist() for name, column in columns.items()}
+            for i, (seat, evaluation) in enumerate(zip(group, evaluations, strict=True)):
+                found = {name: column[i] for name, column in values.items()}
+                evaluation.metrics.update(_of_seat(seat, found | {"logit_scale": evaluation.logit_scale}))
+                out[seat.trial] = evaluation
         return [out[seat.trial] for seat in seats]
 
     def first_bad(self, trial: str) -> int | None:
@@ -200,11 +200,11 @@ class Stack:
     # -- one trial's tensors
 
     def read(self, trial: str) -> dict[str, dict[str, Tensor]]:
-        """Copies on the CPU of a trial's parameters and moments, by name."""
+        """Copies on the CPU of a trial's parameters, moments and the like, by name."""
         slot = self.slot(trial)
         return {
             kind: {n: v[0].cpu().clone() for n, v in self.shape.layout.views(getattr(self.slots, kind)[[slot]]).items()}
-            for kind in ("parameters", "moment1", "moment2")
+            for kind in self.slots.states
         }
 
     def write(self, trial: str, tensors: dict[str, dict[str, Tensor]]) -> None:
@@ -226,26 +226,17 @@ class Stack:
         self.slots.swap(here, slot)
         self.seats[here], self.seats[slot] = self.seats[slot], self.seats[here]
 
-    # -- tables
 
-    def _add_table(self, dataset: Dataset) -> int:
-        """The first row of the dataset's table in the concatenated one, adding it if it is new."""
-        if dataset.key not in self._tables:
-            first = sum(len(table.tokens) for _, table in self._tables.values())
-            positions = None if self.shape.uniform else dataset.table.positions.to(self.device)
-            table = RowTable(dataset.table.tokens.to(self.device), positions, dataset.table.targets.to(self.device))
-            self._tables[dataset.key] = (first, table)
-            self._all = None
-        return self._tables[dataset.key][0]
+def _wants_norms(seat: Seat) -> bool:
+    """Whether the seat's next step is measured, and norms of it are wanted."""
+    return seat.step + 1 == seat.next_evaluation and not {*OF_THE_STEP}.isdisjoint(seat.dataset.config.measures)
 
-    def _table(self) -> RowTable:
-        """All tables, one below the other."""
-        if self._all is None:
-            tables = [table for _, table in self._tables.values()]
-            if len(tables) == 1:
-                self._all = tables[0]
-            else:
-                positions = None if self.shape.uniform else torch.cat([t.positions for t in tables])  # type: ignore[misc]
-                tokens, targets = torch.cat([t.tokens for t in tables]), torch.cat([t.targets for t in tables])
-                self._all = RowTable(tokens, positions, targets)
-        return self._all
+
+def _of_seat(seat: Seat, values: dict[str, float | None]) -> dict[str, float]:
+    """Those of the values that the seat wants and has. Norms of a step are known where that step was done."""
+    out = {}
+    for name in seat.dataset.config.measures:
+        value = values.get(name)
+        if value is not None and (name not in OF_THE_STEP or seat.normed == seat.step):
+            out[name] = value
+    return out

@@ -3,7 +3,8 @@
 sweep.yaml             the resolved search space
 meta.json              schema version, creation, fingerprint, the commands that ran
 journal/               what happened (grokray.records.journal)
-checkpoints/<trial>/   what unfinished trials go on from
+checkpoints/<trial>/   what unfinished trials go on from, and what is kept of others
+examples/              what trials answered, on demand
 trials.parquet         one row a trial, as last collected
 curves/                one row a measurement, as last collected
 tasks.parquet          of multitask trials only: one row a task of a trial

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from grokray.errors import FolderBusy, FolderError
-from grokray.records.store import Store, as_folder_error
+from grokray.records.store import Store, as_folder_error, hide_secrets
 
 REFRESH_S = 30.0
 STALE_AFTER_S = 120.0
@@ -161,4 +161,4 @@ def _encode(holder: Holder, **changes: float) -> bytes:
 
 
 def _command_line() -> str:
-    return shlex.join([os.path.basename(sys.argv[0]) or "python", *sys.argv[1:]])
+    return shlex.join([os.path.basename(sys.argv[0]) or "python", *map(hide_secrets, sys.argv[1:])])

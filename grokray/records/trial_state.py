@@ -98,6 +98,11 @@ class TrialState:
         return self._end[1] if self._end is not None else None
 
     @property
+    def end_written(self) -> bool:
+        """Whether the driver has noted the end, and not the training process alone."""
+        return self._end is not None
+
+    @property
     def done(self) -> bool:
         """Whether it never runs again."""
         return self.outcome is not None

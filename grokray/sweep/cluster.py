@@ -89,7 +89,7 @@ def _init(address: str | None, num_cpus: int | None) -> None:
     try:
         with _quiet_stderr():
             if address is None:
-                ray.init(num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **quiet)
+                ray.init(address="local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **quiet)
             else:
                 _knock(address)
                 ray.init(address=address, **quiet)

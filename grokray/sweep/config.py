@@ -130,7 +130,8 @@ class SweepConfig(BaseModel):
             "parameters": _json(list(self.parameters)),
             **{f"parameters.{name}": _json(p.spec()) for name, p in self.parameters.items()},
             **{f"metric.{name}": _json(value) for name, value in self.metric.model_dump().items()},
-            **{f"trial.{name}": _json(getattr(self.trial, name)) for name in DEFINING},
+            **{f"trial.{name}": _json(getattr(self.trial, name)) for name in DEFINING if name != "measure"},
+            **({"trial.measure": _json(self.trial.measure)} if self.trial.measure else {}),
             **{f"scheduler.{name}": _json(value) for name, value in self.scheduler.model_dump().items()},
         }
 

@@ -73,7 +73,7 @@ class EnginePool:
 
     def save_all(self, timeout_s: float = 60.0) -> None:
         """Checkpoint every trial on every engine that answers."""
-        engines = [e for e in (*self._engines, self._lonely) if e is not None and not e.dead()]
+        engines = [e for e in (*self._engines, self._lonely) if e is not None and e.up() and not e.dead()]
         calls = [engine.actor.save_all.remote() for engine in engines]
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=timeout_s)

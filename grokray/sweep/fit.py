@@ -20,6 +20,7 @@ from grokray.sweep.searcher import LedgerCallback, LedgerSearcher, StopWhen
 from grokray.sweep.trainable import ProcessTrial, SeatedTrial, WorkerOptions
 
 MAX_PENDING = 200
+LEARNING_PENDING = 8
 GPU_OF_A_TRIAL = 0.02  # where `device: cuda` is all that is said
 CHUNK_TRIALS = 2_000  # Tune's memory and time grow with every trial it has seen
 
@@ -82,13 +83,16 @@ def _tune(
     on_tick: Callable[[], None],
     stop_when: Callable[[], bool],
 ) -> None:
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(slots, MAX_PENDING))
+    # What waits for a seat was proposed without what those that train will tell.
+    pending = LEARNING_PENDING if ledger.config.method == "tpe" else MAX_PENDING
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(slots, pending))
     resources = ledger.config.resources
     fused = ledger.config.execution == "fused"
     trainable = SeatedTrial if fused else ProcessTrial
     gpu = resources.gpu or GPU_OF_A_TRIAL
     request = {"cpu": resources.cpu} | ({"gpu": gpu} if options.device == "cuda" else {})
     searcher = LedgerSearcher(ledger, options, max_trials=CHUNK_TRIALS)
+    books = LedgerCallback(ledger, on_tick)
     with scratch_folder() as scratch:
         tuner = tune.Tuner(
             tune.with_resources(trainable, request),
@@ -104,13 +108,15 @@ def _tune(
                 name="tune",
                 storage_path=str(scratch),
                 verbose=0,
-                callbacks=[LedgerCallback(ledger, on_tick)],
-                stop=StopWhen(stop_when),
+                callbacks=[books],
+                stop=StopWhen(lambda: stop_when() or books.error is not None),
                 failure_config=tune.FailureConfig(max_failures=-1),  # our own count decides
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         )
         tuner.fit()
+    if books.error is not None:
+        raise books.error
 
 
 def _saving(pool: EnginePool, stop_when: Callable[[], bool]) -> Callable[[], bool]:

@@ -13,12 +13,13 @@ from typing import Any
 from grokray.errors import ConfigError, ExecutionError
 from grokray.records.folder import SweepFolder
 from grokray.records.state import SweepState
+from grokray.sweep.checkpoints import TrialCheckpoints, trials_with_checkpoints
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.faults import Faults
 from grokray.sweep.objective import value_of_configuration, value_of_trial
 from grokray.sweep.proposer import make_proposer
 from grokray.sweep.space import MAX_FRUITLESS
-from grokray.sweep.trainer import Assignment, Report, delete_checkpoints
+from grokray.sweep.trainer import Assignment, Report
 from grokray.trial import TrialConfig
 
 
@@ -68,9 +69,16 @@ class Ledger:
             config=self._configs[trial_id].model_dump(),
             attempt=self._attempts.get(trial_id, 0),
             rungs=self.rungs,
+            decided=self._decided(trial_id),
             checkpoint_interval=trial.checkpoint_interval,
             keep_checkpoints=trial.keep_checkpoints,
+            examples=trial.examples,
         )
+
+    def _decided(self, trial_id: str) -> int:
+        """The highest rung that let the trial pass. Its checkpoint may lie on a rung that was never asked about."""
+        known = self.state.trials.get(trial_id)
+        return known.decision.rung or 0 if known is not None and known.decision is not None else 0
 
     # -- what happened
 
@@ -87,8 +95,6 @@ class Ledger:
         if trial_id in self.ended:
             return
         self.write("end", trial_id=trial_id, outcome=outcome, step=report.step if report else 0, **_given(error=error))
-        if not self.config.trial.keep_checkpoints:
-            delete_checkpoints(self.folder.store, trial_id)
         if report is None:
             self.poll()
             known = self.state.trials[trial_id]
@@ -96,6 +102,7 @@ class Ledger:
         else:
             metrics, events = report.metrics, report.events
         self._count(trial_id, outcome, metrics, events)
+        self._settle(trial_id)  # last: should it fail, the books are right
 
     def fail(self, trial_id: str, error: str, *, fault: str, alone: bool) -> None:
         """An attempt of a trial failed; `faults` says whether it is tried again (see there for the arguments)."""
@@ -115,8 +122,16 @@ class Ledger:
             progress=known.last_step,
         )
 
+    def tidy(self) -> None:
+        """Once nothing trains any more: settle the checkpoints of what has ended, a crash having kept that from it."""
+        for trial_id in trials_with_checkpoints(self.folder.store) & self.ended.keys():
+            self._settle(trial_id)
+
     def close(self) -> None:
         self.journal.close()
+
+    def _settle(self, trial_id: str) -> None:
+        TrialCheckpoints(self.folder.store, trial_id, self.config.trial.keep_checkpoints).settle()
 
     # -- proposals
 
@@ -137,7 +152,8 @@ class Ledger:
         else:
             suggest = {"event": "suggest", "configuration": index, "parameters": parameters}
             self.journal.write_many([suggest, *self._register(index, trials)])
-        self._exhausted = self._fruitless_in_a_row() >= MAX_FRUITLESS
+        # A grid says itself when it ends; repeats may stand in a row there, and what follows them is new.
+        self._exhausted = self.config.method != "grid" and self._fruitless_in_a_row() >= MAX_FRUITLESS
 
     def _trials_of(self, parameters: Mapping[str, Any]) -> list[tuple[int, TrialConfig]]:
         """The configuration's trials, one for each seed; none where no such trial can be.
@@ -147,9 +163,12 @@ class Ledger:
         """
         choice = self.proposer.choice(parameters)
         try:
-            return [(seed, self.config.trial_config(choice, seed)) for seed in self.config.seeds]
+            trials = {seed: self.config.trial_config(choice, seed) for seed in self.config.seeds}
         except ConfigError:
             return []
+        # Where the parameters set all three seeds themselves, the seeds of the sweep make no difference.
+        first_of_id = {trial.id: seed for seed, trial in reversed(trials.items())}
+        return [(seed, trial) for seed, trial in trials.items() if first_of_id[trial.id] == seed]
 
     def _register(self, index: int, trials: list[tuple[int, TrialConfig]]) -> list[dict[str, Any]]:
         """Take a configuration's trials into the books; their events."""
@@ -206,6 +225,7 @@ class Ledger:
             metrics=metrics,
             events=events,
             ran=outcome not in ("diverged", "failed"),
+            stopped=outcome == "pruned",
         )
         value = self._value(index)
         if value is not None:
@@ -251,6 +271,9 @@ class Ledger:
                 continue
             self._attempts[trial_id] = known.attempt + 1 if known.started is not None else 0
             if known.outcome is not None:
+                if not known.end_written:
+                    # The trainer said that it had finished; the driver died before it wrote so.
+                    self.write("end", trial_id=trial_id, outcome=known.outcome, step=known.last_step)
                 self._count(trial_id, known.outcome, known.last_metrics, known.events)
             elif known.decision is not None and known.decision.action == "stop":
                 # The driver died between the decision and its effect; a rung decides only once.

@@ -32,18 +32,25 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = (), num_trials: int 
     "robust.yaml:12:5: parameters.dropout.min is 0.9, but must be below max, which is 0.4".
     """
     path = Path(path)
-    return load_text(read_text(path), str(path), path.stem, overrides, num_trials)
+    return load_text(read_text(path), str(path), path.stem, overrides, num_trials, folder=path.parent)
 
 
 def load_text(
-    text: str, source: str, stem: str, overrides: Sequence[str] = (), num_trials: int | None = None
+    text: str,
+    source: str,
+    stem: str,
+    overrides: Sequence[str] = (),
+    num_trials: int | None = None,
+    folder: Path = Path(),
 ) -> SweepConfig:
-    """As load_sweep, for text that is no file: `source` stands in places, `stem` names a sweep without a name."""
+    """As load_sweep, for text that is no file: `source` stands in places, `stem` names a sweep without a name, and
+    paths in the text start from `folder`."""
     document = parse_yaml(text, source)
     if not isinstance(document.data, dict):
         reason = "is empty" if document.data is None else f"holds {shown(document.data)}"
         message = f"the file {reason}, but must be a mapping with method and parameters"
         raise ConfigError([*document.problems, Problem(message=message, place=document.place(()))], hint=HINT)
+    _anchor(document.data, folder)
     document = apply_overrides(document, overrides, num_trials)
     translation = translate(document.data)
     translation.data.setdefault("name", re.sub(r"[^\w.+-]+", "-", stem).strip("-.+")[:100] or "sweep")
@@ -52,6 +59,21 @@ def load_text(
     if problems or config is None:
         raise ConfigError(sorted(problems, key=_reading_order), hint=HINT)
     return config
+
+
+def _anchor(data: dict[str, Any], folder: Path) -> None:
+    """Make data_dir's paths start from the file's folder; what --set gives starts where the command is run."""
+    parameters = data.get("parameters")
+    spec = parameters.get("data_dir") if isinstance(parameters, dict) else None
+    if not isinstance(spec, dict):
+        return
+
+    def anchored(path: Any) -> Any:
+        if isinstance(path, list):
+            return [anchored(p) for p in path]
+        return str((folder / Path(path).expanduser()).absolute()) if isinstance(path, str) else path
+
+    spec.update({key: anchored(spec[key]) for key in ("value", "values") if key in spec})
 
 
 def _validate(translation: Translation) -> tuple[SweepConfig | None, list[Fault]]:

@@ -19,9 +19,17 @@ EVENT_METRICS = ("grok_step", "memorization_step", "grok_delay")
 
 
 def value_of_trial(
-    metric: Metric, *, num_steps: int, metrics: Mapping[str, float | None], events: Mapping[str, Any], ran: bool
+    metric: Metric,
+    *,
+    num_steps: int,
+    metrics: Mapping[str, float | None],
+    events: Mapping[str, Any],
+    ran: bool,
+    stopped: bool = False,
 ) -> float:
     """`metrics` and `events` are of the last measurement; `ran` is False for a diverged or failed trial.
+
+    `stopped` says that the trial was pruned: its value of a curve's metric is an early one, and does not count.
 
     A worked example, grok_step with num_steps 2,000: grokked at 800 → 800; not, held-out loss 1.0 → 3,000 (half way
     between 2,000 and 4,000); diverged → 4,000.
@@ -33,7 +41,7 @@ def value_of_trial(
         worst = 2.0 * num_steps if not ran else num_steps * (1 + _squashed(metrics.get("heldout_loss")))
         return worst if metric.goal == "minimize" else -worst
     value = metrics.get(metric.name)
-    if ran and value is not None and math.isfinite(value):
+    if ran and not stopped and value is not None and math.isfinite(value):
         return float(value)
     if metric.name.endswith("_loss"):
         return WORST_LOSS if metric.goal == "minimize" else -WORST_LOSS

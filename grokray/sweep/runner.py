@@ -17,9 +17,11 @@ from typing import Any
 from grokray.errors import ExecutionError
 from grokray.records.collect import Collected, collect
 from grokray.records.folder import SweepFolder
+from grokray.records.store import hide_secrets
 from grokray.sweep.cluster import Machine, ray_cluster
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.progress import Progress, progress_of
+from grokray.sweep.tracked import check_tracking, tracked
 from grokray.sweep.versions import versions
 
 TICK_S = 0.5
@@ -50,17 +52,19 @@ def run_sweep(
     """Run the sweep in its folder `out`, or go on with it there.
 
     Raises FolderError if the folder belongs to another search space, FolderBusy if another process runs it,
-    ExecutionError if trials cannot be run at all.
+    ExecutionError if trials cannot be run at all, ConfigError if a tracker that is asked for cannot work.
     """
     observer = observer or Observer()
-    meta = {"versions": versions(), "command": shlex.join(sys.argv)}
+    check_tracking(config.tracking, observer.message)
+    meta = {"versions": versions(), "command": shlex.join(hide_secrets(word) for word in sys.argv)}
     folder = SweepFolder.create_or_open(out, config.to_yaml(), config.fingerprint(), meta)
     with folder.lock():
-        session = _Session(folder, config, observer, meta)
-        try:
-            session.run(address)
-        finally:
-            session.close()
+        with tracked(folder, config.tracking, observer.message, group=config.name):
+            session = _Session(folder, config, observer, meta)
+            try:
+                session.run(address)
+            finally:
+                session.close()
         return session.result()
 
 
@@ -102,8 +106,9 @@ class _Session:
             while not (self.ledger.finished or self.stopping.is_set()):
                 ended = len(self.ledger.ended)
                 self._fit(machine)
-                if len(self.ledger.ended) == ended and not self.stopping.is_set():
+                if len(self.ledger.ended) == ended and not (self.stopping.is_set() or self.ledger.finished):
                     raise ExecutionError("Tune came back with nothing done", hint="Run the same command again.")
+        self.ledger.tidy()
         if self.stopping.is_set():
             self.ledger.write("interrupt", session=self.name)
 

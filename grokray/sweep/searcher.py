@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from ray import cloudpickle
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
@@ -33,7 +35,9 @@ class LedgerSearcher(Unsaved, Searcher):
         if assignment is None:
             return Searcher.FINISHED
         self._left -= 1
-        return tune_config(assignment) | {"options": self._options}
+        # A seat needs no options, and Tune writes what it is given where everybody can read it.
+        process = self._ledger.config.execution == "process"
+        return tune_config(assignment) | ({"options": self._options} if process else {})
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
         pass
@@ -46,15 +50,35 @@ class LedgerSearcher(Unsaved, Searcher):
 
 
 class LedgerCallback(Unsaved, Callback):
-    """`on_tick` is called at every round of Tune's loop."""
+    """`on_tick` is called at every round of Tune's loop. `error` is what kept the books from being written: Tune would
+    take it for a fault of the trial, and run the trial again for ever."""
 
     def __init__(self, ledger: Ledger, on_tick: Callable[[], None]) -> None:
         self._ledger, self._on_tick = ledger, on_tick
+        self.error: Exception | None = None
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        self._on_tick()
+        self._act(self._on_tick)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self._act(self._complete, trial)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """An attempt failed, and Tune will start the trial again with the config that we leave here."""
+        self._act(self._recover, trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Tune itself gave up on the trial."""
+        self._act(lambda: self._ledger.end(trial.config["grokray_trial"], "failed", error=_fault(trial)[1]))
+
+    def _act(self, act: Callable[..., None], *args: Any) -> None:
+        if self.error is None:
+            try:
+                act(*args)
+            except Exception as error:
+                self.error = error
+
+    def _complete(self, trial: Trial) -> None:
         trial_id = trial.config["grokray_trial"]
         if GIVEN_UP in trial.config:
             self._ledger.end(trial_id, "failed", error=trial.config[GIVEN_UP])
@@ -63,8 +87,7 @@ class LedgerCallback(Unsaved, Callback):
         outcome = report.outcome if report is not None and report.outcome else "pruned"
         self._ledger.end(trial_id, outcome, report)
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """An attempt failed, and Tune will start the trial again with the config that we leave here."""
+    def _recover(self, trial: Trial) -> None:
         trial_id = trial.config["grokray_trial"]
         fault, error = _fault(trial)
         self._ledger.fail(trial_id, error, fault=fault, alone="alone" in trial.config)
@@ -73,10 +96,6 @@ class LedgerCallback(Unsaved, Callback):
             self._ledger.assignment(trial_id), given_up=faults.given_up(trial_id), alone=faults.suspect(trial_id)
         )
         trial.config.update(again)
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Tune itself gave up on the trial."""
-        self._ledger.end(trial.config["grokray_trial"], "failed", error=_fault(trial)[1])
 
 
 class StopWhen(Unsaved, Stopper):
@@ -94,10 +113,22 @@ class StopWhen(Unsaved, Stopper):
 
 def _fault(trial: Trial) -> tuple[str, str]:
     """Whose fault a failure was, and its text in one line or few."""
-    error = trial.get_pickled_error()
+    error = _last_error(trial)
     if isinstance(error, RayTaskError):
-        cause = error.as_instanceof_cause()
-        return "trial", f"{type(cause).__name__}: {str(error.cause)}" if error.cause else str(cause)
+        return "trial", f"{type(error.cause).__name__}: {error.cause}" if error.cause else _lines(error)[-1]
     if isinstance(error, RayActorError):
-        return "engine", str(error).strip().splitlines()[0]
-    return "engine", str(trial.get_error() or "unknown").strip()[-500:]
+        lines = _lines(error)
+        # A process of its own that fails while it is set up: the last line says why.
+        return ("trial", lines[-1]) if "creation task" in lines[0] else ("engine", lines[0])
+    path = trial.error_file
+    return "engine", Path(path).read_text().strip()[-500:] if path and Path(path).exists() else "unknown"
+
+
+def _last_error(trial: Trial) -> Exception | None:
+    """Tune's own `get_pickled_error` looks into its storage, where the file never arrives: no trial of ours syncs."""
+    path = trial.pickled_error_file
+    return cloudpickle.loads(Path(path).read_bytes()) if path and Path(path).exists() else None
+
+
+def _lines(error: Exception) -> list[str]:
+    return str(error).strip().splitlines() or [type(error).__name__]

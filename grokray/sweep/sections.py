@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from grokray.sweep.grammar import fault, one_of
+from grokray.sweep.grammar import fault, nearest, one_of
 from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS, Goal
+from grokray.trial import Measures
 
 
 def _whole(value: Any) -> Any:
@@ -30,6 +32,18 @@ def _seeds(value: Any) -> Any:
     if len({repr(seed) for seed in value}) < len(value):
         raise fault(None, "must hold each seed once")
     return tuple(value)
+
+
+Keep = Literal["none", "last", "best", "last+best", "all"]
+KEEP: tuple[str, ...] = get_args(Keep)
+
+
+def _keep(value: Any) -> Any:
+    """true and false are what this was before it had more values."""
+    value = {True: "last", False: "none"}[value] if isinstance(value, bool) else value
+    if isinstance(value, str) and value in KEEP:
+        return value
+    raise fault(None, f"must be one of {', '.join(KEEP)}{nearest(value, KEEP)}")
 
 
 MAX_SEEDS = 10_000
@@ -61,13 +75,19 @@ class TrialSection(Section):
     sustain: Whole = Field(default=3, ge=1, description="Consecutive measurements that make a grok_step.")
     threshold: float = Field(default=0.99, gt=0, le=1, description="Accuracy (exact match) that counts as grokked.")
     continue_training: bool = Field(default=False, description="Train on to num_steps after grokking.")
+    measure: Measures = Field(default="", description="Also measured: names of a list, or in one text by commas.")
     checkpoint_interval: Whole = Field(default=1000, ge=1, description="Training steps between two checkpoints.")
     retries: Whole = Field(default=3, ge=0, le=1000, description="How often a failed trial is tried again.")
-    keep_checkpoints: bool = Field(default=False, description="Keep the last checkpoint of a trial that has ended.")
+    keep_checkpoints: Annotated[Keep, BeforeValidator(_keep)] = Field(
+        default="none", description="Checkpoints kept of a trial that has ended; all keeps those by step too."
+    )
+    examples: Whole = Field(
+        default=0, ge=0, le=100_000, description="Examples of each part written at every measurement."
+    )
 
 
 # The fields of `trial` that say what a trial is, and so belong to its TrialConfig.
-DEFINING = ("eval_interval", "sustain", "threshold", "continue_training")
+DEFINING = ("eval_interval", "sustain", "threshold", "continue_training", "measure")
 
 
 class Fifo(Section):
@@ -107,7 +127,25 @@ class Resources(Section):
     gpu: float = Field(default=0.0, ge=0, description="GPUs for one trial; 0.02 seats 50 trials on each GPU.")
 
 
+def _how_much(value: Any) -> Any:
+    return {"min": "minimal", "max": "maximal"}.get(value, value) if isinstance(value, str) else value
+
+
+def _project(value: Any) -> Any:
+    if not isinstance(value, str) or not re.fullmatch(r"[^/\\\n#?%:]{1,128}", value):
+        raise fault(None, r"must be a text of 1 to 128 characters, none of them / \ # ? % :")
+    return value
+
+
 class Tracking(Section):
-    wandb: Literal["disabled", "minimal", "maximal", "offline", "online"] = Field(
-        default="disabled", description="What is sent to Weights & Biases."
+    """Who else is told; grokray keeps its own records in any case."""
+
+    wandb: Annotated[Literal["disabled", "minimal", "maximal"], BeforeValidator(_how_much)] = Field(
+        default="disabled", description="What Weights & Biases gets: nothing, little, or all there is."
     )
+    mode: Literal["auto", "online", "offline"] = Field(
+        default="auto", description="offline keeps W&B's files in the sweep's folder; auto is online if there is a key."
+    )
+    project: Annotated[str, BeforeValidator(_project)] = Field(default="grokray", description="W&B's project.")
+    entity: str | None = Field(default=None, description="W&B's user or team; by default the key's own.")
+    tensorboard: bool = Field(default=False, description="Write scalars for TensorBoard into the sweep's folder.")

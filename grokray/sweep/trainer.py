@@ -8,28 +8,34 @@ checkpoints and finishes go to its own part of the journal, where the engine is;
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
-from grokray.engine.checkpoint import Checkpoint, from_bytes, to_bytes
+from grokray.engine.checkpoint import Checkpoint
 from grokray.engine.engine import Engine, Measurement
-from grokray.errors import CheckpointError
-from grokray.records.folder import CHECKPOINTS
 from grokray.records.journal import EVENT_FIELDS, JournalWriter
 from grokray.records.store import Store
+from grokray.sweep.checkpoints import Kind, TrialCheckpoints
+from grokray.sweep.keepsakes import Keepsakes
 from grokray.trial import TrialConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """One trial to run. At each step of `rungs` it waits for a decision; `attempt` counts its starts from 0."""
+    """One trial to run. At each step of `rungs` it waits for a decision; `attempt` counts its starts from 0.
+
+    `keep_checkpoints` is one of `sections.KEEP`; `examples` are written of each part at every measurement.
+    """
 
     trial_id: str
     config: dict[str, Any]
     attempt: int = 0
     rungs: tuple[int, ...] = ()
+    decided: int = 0  # the highest rung that let it pass; a checkpoint may lie beyond one that was never asked
     checkpoint_interval: int = 1_000
-    keep_checkpoints: bool = False
+    keep_checkpoints: str = "none"
+    examples: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +56,8 @@ class _Running:
     assignment: Assignment
     config: TrialConfig
     rungs: list[int]
-    checkpoint_step: int
+    keepsakes: Keepsakes
+    measured: Measurement | None = None
 
 
 class Trainer:
@@ -64,14 +71,15 @@ class Trainer:
         on_measurement: Callable[[Measurement], None] = lambda m: None,
     ) -> None:
         self.store, self.role, self.on_measurement = store, role, on_measurement
-        self.engine = Engine(device=device, compile=compile)
+        self.engine = _EngineWithLastLook(self._take_last_look, device=device, compile=compile)
         self.journal = JournalWriter(store, role)
         self._running: dict[str, _Running] = {}
+        self._last_states: dict[str, Checkpoint] = {}
 
     def start(self, assignment: Assignment) -> int:
         """Seat the trial, from its latest sound checkpoint if it has one; the step it starts from."""
         config = TrialConfig.model_validate(assignment.config)
-        checkpoint = latest_checkpoint(self.store, assignment.trial_id)
+        checkpoint = TrialCheckpoints(self.store, assignment.trial_id, assignment.keep_checkpoints).latest()
         step = 0 if checkpoint is None else checkpoint.step
         # Written first: should seating the trial kill this process, the journal says who was to be seated.
         self.journal.write(
@@ -84,7 +92,17 @@ class Trainer:
             self.engine.restore(assignment.trial_id, config, checkpoint)
         rungs = sorted(r for r in assignment.rungs if r < config.num_steps)
         self._running[assignment.trial_id] = _Running(
-            assignment=assignment, config=config, rungs=[r for r in rungs if r > step], checkpoint_step=step
+            assignment=assignment,
+            config=config,
+            rungs=[r for r in rungs if r > assignment.decided],
+            keepsakes=Keepsakes(
+                self.store,
+                assignment.trial_id,
+                config,
+                keep=assignment.keep_checkpoints,
+                examples=assignment.examples,
+                from_step=step,
+            ),
         )
         return step
 
@@ -95,6 +113,8 @@ class Trainer:
             report = self._take(m)
             if report is not None:
                 reports.append(report)
+        if reports:
+            self.journal.flush()  # what somebody acts on must outlive this process
         return reports
 
     def proceed(self, trial_id: str) -> None:
@@ -108,6 +128,10 @@ class Trainer:
             return
         if save:
             self._save(running)
+        else:  # stopped for good: this is how it ends
+            self._write_best(running)
+            if running.keepsakes.files.last:
+                self._write_checkpoint(running, self._state(running), "last")
         self.engine.leave(trial_id)
 
     def save_all(self) -> int:
@@ -130,18 +154,19 @@ class Trainer:
 
     def _take(self, m: Measurement) -> Report | None:
         running = self._running[m.trial]
+        running.measured = m
         self._write_measurement(running, m)
         self.on_measurement(m)
+        state = cache(lambda: self._state(running))
+        running.keepsakes.measured(m.metrics, state, self.engine.device)
         rung = None
         if m.outcome:
-            self._finish(running, m)
+            self._finish(running, m, state)
         else:
             rung = self._reached_rung(running, m.step)
             if rung is not None:
                 self.engine.park(m.trial)
-            # The next evaluation would come too late: at most one interval is ever computed twice.
-            interval = running.assignment.checkpoint_interval
-            if m.step + running.config.eval_interval - running.checkpoint_step > interval:
+            if _is_checkpoint_step(m.step, running.assignment.checkpoint_interval, running.config.eval_interval):
                 self._save(running)
         if rung is None and m.outcome is None:
             return None
@@ -162,56 +187,82 @@ class Trainer:
         return reached[-1] if reached else None
 
     def _write_measurement(self, running: _Running, m: Measurement) -> None:
-        events = {name: m.events[name] for name in EVENT_FIELDS if m.events[name] is not None}
+        by_task = {task: _seen(events) for task, events in m.task_events.items()}
         self.journal.write(
             "measurement",
             trial_id=m.trial,
             attempt=running.assignment.attempt,
             step=m.step,
             metrics=m.metrics,
-            events=events,
+            events=_seen(m.events),
             wall_time_s=round(m.wall_time_s, 3),
+            **({"tasks": m.tasks, "task_events": by_task} if m.tasks else {}),
         )
 
-    def _finish(self, running: _Running, m: Measurement) -> None:
+    def _finish(self, running: _Running, m: Measurement, state: Callable[[], Checkpoint]) -> None:
+        # Before the journal says that it has finished: nobody comes back for what is missing then.
+        self._write_best(running)
+        if running.keepsakes.files.last:
+            self._write_checkpoint(running, state(), "last")
         self.journal.write(
             "finish", trial_id=m.trial, attempt=running.assignment.attempt, step=m.step, outcome=m.outcome
         )
         del self._running[m.trial]
-        if not running.assignment.keep_checkpoints:
-            delete_checkpoints(self.store, m.trial)
+        self._last_states.pop(m.trial, None)
+        running.keepsakes.files.settle()
 
     def _save(self, running: _Running) -> None:
-        trial_id = running.assignment.trial_id
-        checkpoint = self.engine.save(trial_id)
-        data, sha256 = to_bytes(checkpoint)
-        name = f"{CHECKPOINTS}/{trial_id}/{checkpoint.step:010d}-{sha256}.pt"
-        self.store.write_atomic(name, data)
+        self._write_best(running)
+        self._write_checkpoint(running, self._state(running), "step")
+
+    def _write_best(self, running: _Running) -> None:
+        best = running.keepsakes.take_best()
+        if best is not None:
+            self._write_checkpoint(running, best, "best")
+
+    def _write_checkpoint(self, running: _Running, checkpoint: Checkpoint, kind: Kind) -> None:
+        file, size = running.keepsakes.files.write(checkpoint, kind)
         self.journal.write(
             "checkpoint",
-            trial_id=trial_id,
+            trial_id=running.assignment.trial_id,
             attempt=running.assignment.attempt,
-            step=checkpoint.step,
-            name=name,
-            sha256=sha256,
-            bytes=len(data),
+            step=file.step,
+            name=file.name,
+            sha256=file.sha256,
+            bytes=size,
         )
-        running.checkpoint_step = checkpoint.step
-        for old in self.store.list(f"{CHECKPOINTS}/{trial_id}"):
-            if old != name:
-                self.store.delete(old)
+        self.journal.flush()  # nobody measures again what lies before a checkpoint
+
+    def _state(self, running: _Running) -> Checkpoint:
+        """The trial where it is, with the metrics if they were measured there."""
+        trial_id, m = running.assignment.trial_id, running.measured
+        saved = self._last_states.get(trial_id) or self.engine.save(trial_id)
+        return replace(saved, metrics=m.metrics) if m is not None and m.step == saved.step else saved
+
+    def _take_last_look(self, trial_id: str) -> None:
+        running = self._running.get(trial_id)
+        if running is not None and running.keepsakes.need_last_state:
+            self._last_states[trial_id] = self.engine.save(trial_id)
 
 
-def latest_checkpoint(store: Store, trial_id: str) -> Checkpoint | None:
-    """The trial's newest checkpoint that is whole; a damaged one is passed over, as if it had not been written."""
-    for name in reversed(store.list(f"{CHECKPOINTS}/{trial_id}")):
-        sha256 = name.rsplit("-", 1)[-1].removesuffix(".pt")
-        try:
-            return from_bytes(store.read_bytes(name), sha256, name=name)
-        except CheckpointError:
-            continue
-    return None
+def _is_checkpoint_step(step: int, interval: int, eval_interval: int) -> bool:
+    """Whether an evaluation's step is a multiple of the longest stretch of evaluations within the interval: so at most
+    one interval is ever computed twice, and the steps are the same ones after a restart."""
+    return step % (max(interval // eval_interval, 1) * eval_interval) == 0
 
 
-def delete_checkpoints(store: Store, trial_id: str) -> None:
-    store.delete_tree(f"{CHECKPOINTS}/{trial_id}")
+class _EngineWithLastLook(Engine):
+    """A trial that finishes has left when its last measurement is returned: `look` sees it before it goes."""
+
+    def __init__(self, look: Callable[[str], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._look = look
+
+    def leave(self, trial: str) -> None:
+        self._look(trial)
+        super().leave(trial)
+
+
+def _seen(events: dict[str, Any]) -> dict[str, Any]:
+    """Those that happened."""
+    return {name: events[name] for name in EVENT_FIELDS if events[name] is not None}

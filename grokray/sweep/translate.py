@@ -6,13 +6,14 @@ are taken as `values`, and what is no parameter of a trial (`device`, `seed`, â€
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from grokray.sweep.rules import Fault
 from grokray.sweep.yaml_text import Keys
 
-WANDB_KEYS = ("project", "program", "entity", "description", "command", "run_cap", "early_terminate")
+WANDB_KEYS = ("program", "description", "command", "run_cap", "early_terminate", "project", "entity")
 
 
 @dataclass
@@ -40,6 +41,7 @@ def translate(data: dict[str, Any]) -> Translation:
         done.notes.append("method: bayes is taken as tpe")
     if isinstance(done.data.get("parameters"), dict):
         done.data["parameters"] = dict(done.data["parameters"])
+        _join_tasks(done)
         lists = [name for name in done.data["parameters"] if _spell_list(done, name)]
         if lists:
             done.notes.append(f"a list under value is taken as values: {', '.join(lists)}")
@@ -48,6 +50,7 @@ def translate(data: dict[str, Any]) -> Translation:
         _move(done, "wandb_tracking", "tracking")
         _move_seeds(done)
         _drop_multitask(done)
+    _move_destination(done)
     if done.notes:
         kept = done.data.get("notes", [])
         done.data["notes"] = kept + [n for n in done.notes if n not in kept] if isinstance(kept, list) else kept
@@ -55,7 +58,7 @@ def translate(data: dict[str, Any]) -> Translation:
 
 
 def _drop_wandb_keys(done: Translation) -> None:
-    ignored = [key for key in WANDB_KEYS[:5] if key in done.data]
+    ignored = [key for key in WANDB_KEYS[:3] if key in done.data]
     for key in ignored:
         del done.data[key]
     if ignored:
@@ -105,6 +108,17 @@ def _move(done: Translation, name: str, section: str) -> None:
     done.notes.append(f"parameters.{name} is taken as {section}")
 
 
+def _move_destination(done: Translation) -> None:
+    """Where W&B's runs go stands at the top of a W&B sweep file."""
+    tracking = done.data.get("tracking", {})
+    for key in ("project", "entity"):
+        if key in done.data and isinstance(tracking, dict):
+            tracking = {key: done.data.pop(key), **tracking}
+            done.moved.setdefault(("tracking", key), (key,))
+            done.notes.append(f"{key} is taken as tracking.{key}")
+            done.data["tracking"] = tracking
+
+
 def _move_seeds(done: Translation) -> None:
     values = _take(done, "seed", "seeds")
     if values is not None:
@@ -113,10 +127,40 @@ def _move_seeds(done: Translation) -> None:
         done.notes.append("parameters.seed is taken as seeds")
 
 
+def _join_tasks(done: Translation) -> None:
+    """A list of operations that is one multitask trial, as one text: a list among `values`, or under `value` beside
+    `multitask: {value: true}`."""
+    spec = done.data["parameters"].get("operation")
+    if not isinstance(spec, dict):
+        return
+    spec = dict(spec)
+    if _only_value(done, "multitask") is True and "value" in spec:
+        spec["value"] = _joined(spec["value"])
+    if isinstance(spec.get("values"), list):
+        spec["values"] = [_joined(value) for value in spec["values"]]
+    done.data["parameters"]["operation"] = spec
+
+
+def _joined(value: Any) -> Any:
+    is_list = isinstance(value, list) and value and all(isinstance(part, str) for part in value)
+    return ",".join(value) if is_list else value
+
+
 def _drop_multitask(done: Translation) -> None:
-    values = _take(done, "multitask", None)
-    if values not in (None, [False]):
-        done.faults.append((("parameters", "multitask"), "multitask must be false: it is not supported yet"))
+    """Whether there are several tasks is known from `operation`; what contradicts it is left for the trial's check."""
+    spec = done.data["parameters"].get("operation")
+    text = json.dumps(spec) if isinstance(spec, dict) else ""
+    if _only_value(done, "multitask") is True or _only_value(done, "multitask") is False and "," not in text:
+        del done.data["parameters"]["multitask"]
+
+
+def _only_value(done: Translation, name: str) -> Any:
+    """A parameter's value where it has just one and nothing else, or None."""
+    spec = done.data["parameters"].get(name)
+    if not isinstance(spec, dict) or set(spec) - {"value", "values", "distribution"}:
+        return None
+    values = spec.get("values", [spec["value"]] if "value" in spec else None)
+    return values[0] if isinstance(values, list) and len(values) == 1 else None
 
 
 def _take(done: Translation, name: str, section: str | None) -> list[Any] | None:

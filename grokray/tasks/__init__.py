@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from grokray.tasks.codes import NumberCode, Vocabulary, decode_answer, number_code
     from grokray.tasks.dataset import Dataset, build_dataset
-    from grokray.tasks.operations import ALIASES, OPERATIONS, Operation
+    from grokray.tasks.operations import ALIASES, OPERATIONS, Operation, operations_of
     from grokray.tasks.resolve import PARAMETERS
     from grokray.tasks.splits import Split, split_rows
     from grokray.tasks.tables import Table, build_table, table_key
@@ -30,6 +30,7 @@ __all__ = [
     "build_table",
     "decode_answer",
     "number_code",
+    "operations_of",
     "split_rows",
     "table_key",
 ]
@@ -48,6 +49,7 @@ _HOMES = {
     "build_table": "tables",
     "decode_answer": "codes",
     "number_code": "codes",
+    "operations_of": "operations",
     "split_rows": "splits",
     "table_key": "tables",
 }

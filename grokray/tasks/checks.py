@@ -4,43 +4,44 @@ needs is already known to be at fault.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from grokray.tasks.draft import DEFAULTS, LARGEST_NUMBER, Draft
+from grokray.tasks.expressions import ExpressionError
 from grokray.tasks.operations import Operation
 from grokray.tasks.primes import is_prime, next_prime, previous_prime
 from grokray.tasks.sizes import ROW_LIMIT, VOCABULARY_LIMIT, pair_count, training_count, vocabulary_size
+from grokray.tasks.wording import show
 
 SIZES = ("modulus", "prime", "operand_limit", "operand_limit_out", "max_bit_length_train", "max_bit_length_val_out")
 
 
-def check_sizes(draft: Draft, operation: Operation) -> None:
+def check_sizes(draft: Draft, operations: Sequence[Operation]) -> None:
     """Operands below the modulus, and a table, a vocabulary and a split that can be."""
     if not draft.sound("task_type", *SIZES):
         return
     modulus, limit = draft.values["modulus"], draft.values["operand_limit"]
     limit_out = draft.values.get("operand_limit_out")
     largest = "operand_limit_out" if limit_out else "operand_limit"
-    _check_limits(draft, modulus, limit, limit_out)
+    _check_limits(draft, operations, limit, limit_out)
+    _check_split(draft, [pair_count(operation, limit) for operation in operations])
 
-    rows = pair_count(operation, limit_out or limit)
+    rows = sum(pair_count(operation, limit_out or limit) for operation in operations)
     if rows > ROW_LIMIT:
         draft.object_to(largest, f"which makes {rows:,} pairs, but must make at most {ROW_LIMIT:,}")
-    tokens = vocabulary_size(operation, modulus, limit, draft.values.get("base"))
-    if tokens > VOCABULARY_LIMIT:
-        rule = f"which makes a vocabulary of {tokens:,}, but must make at most {VOCABULARY_LIMIT:,}"
-        draft.object_to(
-            "modulus" if modulus else "operand_limit", f"{rule}; task_type sequence writes numbers in digits"
-        )
-    _check_split(draft, pair_count(operation, limit))
+    elif _check_expressions(draft, operations, modulus, limit_out or limit):
+        _check_vocabulary(draft, operations, modulus, limit)
 
 
-def check_prime(draft: Draft, operation: Operation) -> None:
+def check_prime(draft: Draft, operations: Sequence[Operation]) -> None:
     """`modulus is 98, but x/y_mod needs a prime; the nearest are 97 and 101`."""
     modulus = draft.values["modulus"]
-    if operation.needs_prime and draft.sound("modulus", "prime") and not is_prime(modulus):
+    needy = next((operation.name for operation in operations if operation.needs_prime), None)
+    if needy and draft.sound("modulus", "prime") and not is_prime(modulus):
         neighbours = (previous_prime(modulus), next_prime(modulus))
         near = " and ".join(str(prime) for prime in neighbours if prime and prime <= LARGEST_NUMBER)
         verb = "are" if " and " in near else "is"
-        draft.object_to("modulus", f"but {operation.name} needs a prime; the nearest {verb} {near}")
+        draft.object_to("modulus", f"but {needy} needs a prime; the nearest {verb} {near}")
 
 
 def check_heads(draft: Draft) -> None:
@@ -53,18 +54,44 @@ def check_heads(draft: Draft) -> None:
         draft.add("num_heads", message)
 
 
-def _check_limits(draft: Draft, modulus: int | None, limit: int, limit_out: int | None) -> None:
-    rule = f"but must be at most the modulus, which is {modulus}"
-    if modulus is not None and limit > modulus:
-        draft.object_to("operand_limit", rule)
-    if modulus is not None and limit_out is not None and limit_out > modulus:
-        draft.object_to("operand_limit_out", rule)
+def _check_limits(draft: Draft, operations: Sequence[Operation], limit: int, limit_out: int | None) -> None:
+    for bound, rule in _bounds(operations, draft.values["modulus"]).items():
+        for name, value in (("operand_limit", limit), ("operand_limit_out", limit_out)):
+            if value is not None and value > bound:
+                draft.object_to(name, f"but must be at most {rule}, which is {bound}")
     if limit_out is not None and limit_out <= limit:
         draft.object_to("operand_limit_out", f"but must be above operand_limit, which is {limit}")
 
 
-def _check_split(draft: Draft, pairs: int) -> None:
-    fraction = draft.values.get("training_fraction", DEFAULTS["training_fraction"])
-    if draft.sound("training_fraction") and not 0 < training_count(pairs, fraction) < pairs:
-        rule = f"but of {pairs:,} pairs must leave at least one to train on and one to hold out"
+def _bounds(operations: Sequence[Operation], modulus: int | None) -> dict[int, str]:
+    """What no operand limit may exceed, and how that is called."""
+    orders = {o.order: f"the number of elements of {o.name}" for o in operations if o.order is not None}
+    return orders if modulus is None else {**orders, modulus: "the modulus"}
+
+
+def _check_expressions(draft: Draft, operations: Sequence[Operation], modulus: int | None, limit: int) -> bool:
+    """Whether each expression has an answer for every pair."""
+    for operation in operations:
+        try:
+            if operation.expression:
+                operation.expression.check(limit, modulus)
+        except ExpressionError as error:
+            draft.add("operation", f"operation is {show(operation.name)}, {error}")
+    return draft.sound("operation")
+
+
+def _check_vocabulary(draft: Draft, operations: Sequence[Operation], modulus: int | None, limit: int) -> None:
+    tokens = vocabulary_size(operations, modulus, limit, draft.values.get("base"))
+    if tokens > VOCABULARY_LIMIT:
+        rule = f"which makes a vocabulary of {tokens:,}, but must make at most {VOCABULARY_LIMIT:,}"
+        draft.object_to(
+            "modulus" if modulus else "operand_limit", f"{rule}; task_type sequence writes numbers in digits"
+        )
+
+
+def _check_split(draft: Draft, pairs: Sequence[int]) -> None:
+    """A share of each task's rows on either side; the smallest task decides."""
+    fraction, fewest = draft.values.get("training_fraction", DEFAULTS["training_fraction"]), min(pairs)
+    if draft.sound("training_fraction") and not 0 < training_count(fewest, fraction) < fewest:
+        rule = f"but of {fewest:,} pairs must leave at least one to train on and one to hold out"
         draft.add("training_fraction", f"training_fraction is {fraction}, {rule}")

@@ -13,11 +13,11 @@ Encoders return tokens (n, width) int64, filled with −1 beyond each number's l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from grokray.tasks.operations import OPERATIONS
+from grokray.tasks.operations import operations_of
 from grokray.tasks.sizes import value_range
 from grokray.trial import TrialConfig
 
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """The tokens of one task; an id is a place in `symbols`. Values or digits come first.
+    """The tokens of a table; an id is a place in `symbols`. The first `numerals` of them are values or digits.
 
     Classification: the values from `lowest` up, operator, equals. Sequence: digits, sign, operator, equals, `<EOS>`,
     `<PAD>`, all of them always, so that the tasks of a base share a shape. None marks a token the task has not.
+    Several tasks have as many operators, side by side from `op` on, and then as many equals signs from `equals` on.
     """
 
     symbols: tuple[str, ...]
+    numerals: int
     op: int
     equals: int
     sign: int | None = None
@@ -44,6 +46,10 @@ class Vocabulary:
     @property
     def size(self) -> int:
         return len(self.symbols)
+
+    def for_task(self, task: int) -> Vocabulary:
+        """The same tokens, with `op` and `equals` those of the given task."""
+        return replace(self, op=self.op + task, equals=self.equals + task)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,23 +85,49 @@ class NumberCode:
 
 
 def number_code(config: TrialConfig) -> NumberCode:
-    """The code of a resolved trial."""
-    operation = OPERATIONS[config.operation]
+    """The code of a resolved trial on pairs of numbers; several tasks share it, with their own operators and equals."""
+    operations, p = operations_of(config.operation), config.modulus
+    symbols = [operation.symbol for operation in operations]
     if config.base is None:
-        lowest, highest = value_range(operation, config.modulus, config.operand_limit)
-        return NumberCode(vocabulary=_value_vocabulary(lowest, highest, operation.symbol))
-    width = 0
-    if config.fixed_sequence_length:
-        # Wide enough in and out of domain, for operands and answers alike: nothing is ever cut.
-        limit = config.operand_limit_out or config.operand_limit
-        width = digit_count(max(map(abs, value_range(operation, config.modulus, limit))), config.base)
+        lowest, highest = value_range(operations, p, config.operand_limit)
+        return NumberCode(vocabulary=value_vocabulary(lowest, highest, symbols))
+    # Wide enough in and out of domain, for operands and answers alike: nothing is ever cut.
+    lowest, highest = value_range(operations, p, config.operand_limit_out or config.operand_limit)
     return NumberCode(
-        vocabulary=_digit_vocabulary(config.base, operation.symbol),
+        vocabulary=digit_vocabulary(config.base, symbols),
         base=config.base,
         digit_order=config.digit_order or "most_first",
-        width=width,
-        signed=operation.signed,
+        width=digit_count(max(-lowest, highest), config.base) if config.fixed_sequence_length else 0,
+        signed=lowest < 0,
     )
+
+
+def value_vocabulary(lowest: int, highest: int, symbols: Sequence[str]) -> Vocabulary:
+    """All values from `lowest` to `highest`, and the tasks' operators and equals signs."""
+    values = tuple(map(str, range(lowest, highest + 1)))
+    n = len(values)
+    return Vocabulary(
+        symbols=(*values, *symbols, *_equals(symbols)), numerals=n, op=n, equals=n + len(symbols), lowest=lowest
+    )
+
+
+def digit_vocabulary(base: int, symbols: Sequence[str]) -> Vocabulary:
+    """The digits of a base, the marks, and the tasks' operators and equals signs."""
+    equals, eos = base + 1 + len(symbols), base + 1 + 2 * len(symbols)
+    return Vocabulary(
+        symbols=(*map(str, range(base)), "<NEG>", *symbols, *_equals(symbols), "<EOS>", "<PAD>"),
+        numerals=base,
+        sign=base,
+        op=base + 1,
+        equals=equals,
+        eos=eos,
+        pad=eos + 1,
+    )
+
+
+def _equals(symbols: Sequence[str]) -> list[str]:
+    """`=` for one task; of several each has its own, such as `=+%`."""
+    return ["="] if len(symbols) == 1 else [f"={symbol}" for symbol in symbols]
 
 
 def decode_answer(ids: Iterable[int], code: NumberCode) -> int | None:
@@ -106,7 +138,7 @@ def decode_answer(ids: Iterable[int], code: NumberCode) -> int | None:
     """
     tokens = list(ids)
     if not code.base:
-        is_value = len(tokens) == 1 and tokens[0] < code.vocabulary.op
+        is_value = len(tokens) == 1 and tokens[0] < code.vocabulary.numerals
         return tokens[0] + code.vocabulary.lowest if is_value else None
     return _decode_variable(tokens, code) if not code.width else _decode_fixed(tokens, code)
 
@@ -134,21 +166,10 @@ def digit_count(number: int, base: int) -> int:
     return count
 
 
-def _value_vocabulary(lowest: int, highest: int, symbol: str) -> Vocabulary:
-    values = tuple(map(str, range(lowest, highest + 1)))
-    return Vocabulary(symbols=(*values, symbol, "="), op=len(values), equals=len(values) + 1, lowest=lowest)
-
-
-def _digit_vocabulary(base: int, symbol: str) -> Vocabulary:
-    marks = ("<NEG>", symbol, "=", "<EOS>", "<PAD>")
-    symbols = (*map(str, range(base)), *marks)
-    return Vocabulary(symbols=symbols, sign=base, op=base + 1, equals=base + 2, eos=base + 3, pad=base + 4)
-
-
 def _whole(n: Tensor, vocabulary: Vocabulary) -> tuple[Tensor, Tensor]:
     """A number beyond the vocabulary, such as an operand out of domain, gets an id that is no token's: its size."""
     ids = n - vocabulary.lowest
-    ids = ids.masked_fill((ids < 0) | (ids >= vocabulary.op), vocabulary.size)
+    ids = ids.masked_fill((ids < 0) | (ids >= vocabulary.numerals), vocabulary.size)
     return ids[:, None], n.new_ones(len(n))
 
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from grokray.tasks.label_noise import draw_noise, noise_key, with_noise
 from grokray.tasks.splits import Split, split_rows
-from grokray.tasks.tables import Table, build_table, table_key
+from grokray.tasks.tables import Table, build_table, shared, table_key
 from grokray.trial import TrialConfig
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The table, and which of its rows are trained on, held out and out of domain. `key` tells tables apart."""
+    """The table, and which of its rows are trained on, held out and out of domain. `key` tells tables apart.
+
+    `noisy` (rows,) int64 are the training rows that ask for another row's answer; none without `label_noise`.
+    """
 
     config: TrialConfig
     key: tuple[object, ...]
     table: Table
     split: Split
+    noisy: Tensor | None = None
 
     @property
     def vocabulary_size(self) -> int:
@@ -35,5 +42,10 @@ class Dataset:
 
 def build_dataset(config: TrialConfig) -> Dataset:
     """The dataset of a resolved trial (see `grokray.tasks.resolve`): for `TrialConfig()`, 9,312 rows of 4 tokens."""
-    table = build_table(config)
-    return Dataset(config=config, key=table_key(config), table=table, split=split_rows(table, config))
+    table, key = build_table(config), table_key(config)
+    split = split_rows(table, config)
+    if not config.label_noise:
+        return Dataset(config=config, key=key, table=table, split=split)
+    noise, key = draw_noise(table, split, config), (*key, *noise_key(config))
+    noisy = shared(key, lambda: with_noise(table, noise))
+    return Dataset(config=config, key=key, table=noisy, split=split, noisy=noise.rows)

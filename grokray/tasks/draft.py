@@ -22,6 +22,7 @@ class _Parameters(TrialConfig):
     seed: int | None = Field(default=None, ge=0, lt=2**63)
     max_bit_length_train: int | None = Field(default=None, ge=1, le=LARGEST_NUMBER)
     max_bit_length_val_out: int | None = Field(default=None, ge=1, le=LARGEST_NUMBER)
+    multitask: bool | None = None
 
 
 PARAMETERS: tuple[str, ...] = tuple(_Parameters.model_fields)
@@ -78,8 +79,11 @@ def _absent(name: Any, value: Any) -> bool:
 
 
 def _as_plain(name: Any, value: Any) -> Any:
-    """Numbers that samplers and YAML write otherwise (NumPy's, 1e5 for a whole number, −0.0) as the plain ones."""
+    """Numbers that samplers and YAML write otherwise (NumPy's, 1e5 for a whole number, −0.0) as the plain ones, and
+    several operations as one text."""
     kinds = _KINDS.get(name, set())
+    if name == "operation" and isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        return ",".join(value)
     if type(value) is bool or not isinstance(value, Real):
         return value
     if int in kinds and isinstance(value, Integral):

@@ -13,6 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from grokray.tasks import groups
+from grokray.tasks.arithmetic import power
+from grokray.tasks.expressions import Expression, parse
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -35,18 +39,20 @@ class Operation:
     `shown` gives the two operands that stand in the prompt, where they are not (x, y) itself. `plain_range` gives the
     least and the greatest answer of a plain operation whose operands lie in [0, limit). `commutative` says that the
     answers to (x, y) and (y, x) are equal. `symbol` is the operator's token, another one for each operation.
+    Operands and answers of a group are the numbers of its `order` elements.
     """
 
     name: str
-    kind: Literal["modular", "plain"]
+    kind: Literal["modular", "plain", "group"]
     symbol: str
     answer: Rule
     shown: Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]] = _as_is
     y_min: int = 0
     needs_prime: bool = False
-    signed: bool = False
     commutative: bool = False
     plain_range: Callable[[int], tuple[int, int]] = _within_operands
+    order: int | None = None
+    expression: Expression | None = None
 
 
 def _mod(name: str, symbol: str, answer: Rule, **traits: Any) -> Operation:
@@ -57,20 +63,17 @@ def _plain(name: str, symbol: str, answer: Rule, **traits: Any) -> Operation:
     return Operation(name=name, kind="plain", symbol=symbol, answer=answer, **traits)
 
 
+def _s5(name: str, symbol: str, answer: Rule) -> Operation:
+    return Operation(name=name, kind="group", symbol=symbol, answer=answer, order=groups.ORDER)
+
+
+def _conjugate(x: Tensor, y: Tensor, p: None) -> Tensor:
+    return groups.multiply(groups.multiply(x, y), groups.invert(x))
+
+
 def _divided_if_odd(x: Tensor, y: Tensor, p: int) -> Tensor:
     """x / y where y is odd, x − y where it is even; an odd y below a prime p is never 0, so it has an inverse."""
-    return (x * _power(y, p - 2, p) % p).where(y % 2 == 1, (x - y) % p)
-
-
-def _power(x: Tensor, exponent: int, p: int) -> Tensor:
-    """xᵉ mod p by squaring; with exponent p − 2 and a prime p the inverse of x, by Fermat."""
-    result = (x * 0 + 1) % p
-    while exponent:
-        if exponent & 1:
-            result = result * x % p
-        x = x * x % p
-        exponent >>= 1
-    return result
+    return (x * power(y, p - 2, p) % p).where(y % 2 == 1, (x - y) % p)
 
 
 def _root(x: Tensor, y: Tensor, p: None) -> Tensor:
@@ -98,15 +101,58 @@ OPERATIONS: dict[str, Operation] = {
         _mod("x+y_if_x_even_else_x*y_mod", "+*", lambda x, y, p: (x + y).where(x % 2 == 0, x * y) % p),
         _mod("x+y_if_x_even_else_x-y_mod", "+-", lambda x, y, p: (x + y).where(x % 2 == 0, x - y) % p),
         _plain("x+y", "+", lambda x, y, p: x + y, commutative=True, plain_range=lambda limit: (0, 2 * limit - 2)),
-        _plain("x-y", "-", lambda x, y, p: x - y, signed=True, plain_range=lambda limit: (1 - limit, limit - 1)),
+        _plain("x-y", "-", lambda x, y, p: x - y, plain_range=lambda limit: (1 - limit, limit - 1)),
         _plain("xy_abs_max", "max", lambda x, y, p: (x.maximum(y) - 1).abs(), commutative=True),
         _plain("xy_abs_min", "min", lambda x, y, p: (x.minimum(y) - 1).abs(), commutative=True),
         _plain("xy_avg", "avg", lambda x, y, p: (x + y) // 2, commutative=True),
         _plain("xy_sqrt", "sqrt", _root, commutative=True),
         _plain("xy_abs_diff", "diff", lambda x, y, p: (x - y).abs(), commutative=True),
+        _s5("s5", "·", lambda x, y, p: groups.multiply(x, y)),
+        _s5("s5_conjugate", "conj", _conjugate),
+        _s5("s5_aba", "aba", lambda x, y, p: groups.multiply(groups.multiply(x, y), x)),
     )
 }
 # fmt: on
+
+
+# What stands before an operation of the user's own.
+EXPRESSION = "expr:"
+
+
+def operation_named(name: str) -> Operation:
+    """The operation of a resolved name, such as `x/y_mod` or `expr:(x*y + 1) % p`."""
+    return OPERATIONS.get(name) or expressed(name)
+
+
+def expressed(name: str) -> Operation:
+    """The operation that `expr:…` spells out; raises ExpressionError (see `grokray.tasks.expressions`)."""
+    expression = parse(name.removeprefix(EXPRESSION))
+    full_name = EXPRESSION + expression.text
+    if expression.modular:
+        return _mod(full_name, full_name, expression.value, expression=expression)
+    return _plain(
+        *(full_name, full_name, expression.value),
+        expression=expression,
+        plain_range=lambda limit: expression.check(limit, None),
+    )
+
+
+def split_names(text: str) -> list[str]:
+    """`x/y_mod, expr:max(x, y)` → its two names; a comma between parentheses, or in the original's `x,y_max`, parts
+    nothing."""
+    names, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth <= 0 and names[-1].strip() != "x":  # no operation is named x
+            names.append("")
+        else:
+            names[-1] += character
+    return [name.strip() for name in names]
+
+
+def operations_of(operation: str) -> tuple[Operation, ...]:
+    """The operations of a resolved trial, several of a multitask one."""
+    return tuple(map(operation_named, split_names(operation)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +178,8 @@ ALIASES: dict[str, Alias] = {
     "x/y_binary_flipped": _binary("x/y_mod", "least_first"),
     "x+y_binary": _binary("x+y", "most_first"),
     "x+y_binary_flipped": _binary("x+y", "least_first"),
+    "s5conj": Alias(operation="s5_conjugate"),
+    "s5aba": Alias(operation="s5_aba"),
     "x,y_max": Alias(operation="xy_abs_max"),
     "x,y_min": Alias(operation="xy_abs_min"),
     "x,y_avg": Alias(operation="xy_avg"),

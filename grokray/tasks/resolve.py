@@ -11,113 +11,82 @@ from collections.abc import Mapping
 from typing import Any
 
 from grokray.errors import ConfigError
-from grokray.tasks.checks import check_heads, check_prime, check_sizes
+from grokray.tasks.arc_door import FIELDS as ARC_FIELDS
+from grokray.tasks.checks import check_heads
 from grokray.tasks.draft import DEFAULTS, PARAMETERS, Draft
-from grokray.tasks.operations import ALIASES, OPERATIONS, Alias, Operation
-from grokray.tasks.primes import next_prime
+from grokray.tasks.expressions import ExpressionError
+from grokray.tasks.families import FAMILIES, family_of
+from grokray.tasks.operations import ALIASES, EXPRESSION, OPERATIONS, Alias, expressed, split_names
 from grokray.tasks.wording import nearest, show
 from grokray.trial import TrialConfig
 
 __all__ = ["PARAMETERS", "resolve"]
 
-DEFAULT_OPERAND_LIMIT = 97
+MAX_TASKS = 32
 SEEDS = ("init_seed", "split_seed", "order_seed")
+OF_THE_FILTER = ("grokfast_alpha", "grokfast_lambda")
 
 
 def resolve(parameters: Mapping[str, Any]) -> TrialConfig:
     """Parameters to a config, or ConfigError with every problem found. None stands for "not given".
 
     `{"operation": "x/y", "max_bit_length_train": 97, "max_bit_length_val_out": 100, "seed": 3}` gives operation
-    `x/y_mod`, operand_limit 97, operand_limit_out 100, modulus 101 and three seeds of 3.
+    `x/y_mod`, operand_limit 97, operand_limit_out 100, modulus 101 and three seeds of 3. Several operations, as a list
+    or parted by commas, are one multitask trial, with or without `multitask: true`.
     """
     draft = Draft(parameters)
-    operation = _take_operation(draft)
-    if operation:
-        _take_modulus(draft, operation)
-        _take_bit_lengths(draft, operation)
-        _fill_in(draft, operation)
-        check_sizes(draft, operation)
-        check_prime(draft, operation)
+    if _take_operation(draft):
+        family_of(draft.values["operation"]).resolve(draft)
+        if draft.values["operation"] != "arc":
+            draft.values |= dict.fromkeys(ARC_FIELDS)
     check_heads(draft)
+    if draft.values.get("gradient_filter", DEFAULTS["gradient_filter"]) == "none":
+        draft.values = {name: value for name, value in draft.values.items() if name not in OF_THE_FILTER}
     if draft.problems:
         raise ConfigError(draft.problems)
     return TrialConfig(**_with_seeds(draft))
 
 
-def _take_operation(draft: Draft) -> Operation | None:
+def _take_operation(draft: Draft) -> bool:
+    """Whether all operations are known; their clear names, and what an alias implies, go into the draft's values."""
     if not draft.sound("operation"):
-        return None
-    name = draft.given.get("operation", DEFAULTS["operation"])
+        return False
+    names = split_names(draft.given.get("operation", DEFAULTS["operation"]))
+    if len(names) > 1 and draft.given.get("multitask") is False:
+        draft.add("multitask", f"multitask is false, but operation names {len(names)}: {', '.join(names)}")
+    if len(names) > MAX_TASKS:
+        draft.add("operation", f"operation names {len(names):,} operations, but must name at most {MAX_TASKS}")
+        return False
+    found = [_take_name(draft, name) for name in names]
+    known = [name for name in found if name is not None]
+    if doubled := next((name for place, name in enumerate(known) if name in known[:place]), None):
+        draft.add("operation", f"operation is {show(','.join(names))}, but must name each once; {doubled} is doubled")
+    elif len(known) > 1 and (alone := next((name for name in known if name in FAMILIES), None)):
+        draft.add("operation", f"operation is {show(','.join(names))}, but {alone} is learned alone")
+    draft.values["operation"] = ",".join(known)
+    return draft.sound("operation")
+
+
+def _take_name(draft: Draft, name: str) -> str | None:
+    """One operation's clear name, or None where there is none of this name."""
     alias = ALIASES.get(name, Alias(operation=name))
-    if alias.operation not in OPERATIONS:
-        near = nearest(name, [*OPERATIONS, *ALIASES])
-        draft.add("operation", f"operation is {show(name)}, but there is no such operation{near}")
-        return None
     for field, value in alias.implied.items():
         if draft.given.get(field, value) != value:
             draft.add(field, f"{field} is {show(draft.given[field])}, but operation {name} means {value}")
-    draft.values = {**alias.suggested, **draft.values, **alias.implied, "operation": alias.operation}
-    return OPERATIONS[alias.operation]
-
-
-def _take_modulus(draft: Draft, operation: Operation) -> None:
-    prime, modulus = draft.given.get("prime"), draft.given.get("modulus")
-    if operation.kind == "plain":
-        # A sweep over operations writes one modulus for all of them.
-        draft.values["modulus"] = None
-    elif prime is not None:
-        if modulus not in (None, prime):
-            draft.add("prime", f"prime is {prime}, but modulus is {modulus}: they are two names of one parameter")
-        draft.values["modulus"], draft.source["modulus"] = prime, "prime"
-
-
-def _take_bit_lengths(draft: Draft, operation: Operation) -> None:
-    """The original's sizes: bits of a sequence's operands; of a classification's operands the limit itself."""
-    limit = _take_limit(draft, "operand_limit", "max_bit_length_train")
-    limit_out = _take_limit(draft, "operand_limit_out", "max_bit_length_val_out")
-    if limit_out and "operand_limit" not in draft.values and draft.sound("max_bit_length_train"):
-        name, length = "max_bit_length_val_out", draft.given["max_bit_length_val_out"]
-        draft.add(name, f"{name} is {length}, but needs max_bit_length_train or operand_limit beside it")
-    if (limit or limit_out) and operation.kind == "modular" and "modulus" not in draft.values:
-        # The original takes another prime out of domain; here one modulus serves both.
-        larger = "operand_limit_out" if (limit_out or 0) > (limit or 0) else "operand_limit"
-        draft.values["modulus"] = next_prime(draft.values[larger])
-        draft.source["modulus"] = draft.source[larger]
-
-
-def _take_limit(draft: Draft, field: str, name: str) -> int | None:
-    """The limit that the original's `name` stands for; None where it is not given, or of no use."""
-    if name not in draft.given or not draft.sound("task_type", field):
+        elif draft.values.get(field, value) != value:
+            draft.add("operation", f"operation {name} means {field} {value}, but another means {draft.values[field]}")
+    draft.values = {**alias.suggested, **draft.values, **alias.implied}
+    if name.startswith(EXPRESSION):
+        try:
+            return expressed(name).name
+        except ExpressionError as error:
+            draft.add("operation", f"operation is {show(name)}, {error}")
+            return None
+    if alias.operation not in {**OPERATIONS, **FAMILIES}:
+        near = nearest(name, [*OPERATIONS, *FAMILIES, *ALIASES])
+        draft.add("operation", f"operation is {show(name)}, but there is no such operation{near}")
         return None
-    length = draft.given[name]
-    in_bits = draft.values.get("task_type", DEFAULTS["task_type"]) == "sequence"
-    limit = 2**length if in_bits and length <= 16 else length
-    if in_bits and length > 16:
-        draft.add(name, f"{name} is {length}, but must be at most 16, since a sequence counts it in bits")
-    elif limit < 2:
-        draft.add(name, f"{name} is {length}, but must be at least 2, the smallest operand limit")
-    elif draft.given.get(field, limit) != limit:
-        draft.add(name, f"{name} is {length}, which means {field} {limit}, but {field} is {draft.given[field]}")
-    else:
-        draft.values[field], draft.source[field] = limit, name
-        return limit
-    return None
-
-
-def _fill_in(draft: Draft, operation: Operation) -> None:
-    """Defaults that depend on other values, and None for what the task has no use for."""
-    values = draft.values
-    if operation.kind == "plain":
-        values.setdefault("operand_limit", DEFAULT_OPERAND_LIMIT)
-    else:
-        values.setdefault("modulus", DEFAULTS["modulus"])
-        if "operand_limit" not in values:
-            values["operand_limit"] = values["modulus"]
-            draft.source["operand_limit"] = draft.source.get("modulus", "modulus")
-    if values.get("task_type", DEFAULTS["task_type"]) == "sequence":
-        draft.values = {"base": 10, "digit_order": "most_first", **values}
-    else:
-        draft.values = {**values, "base": None, "digit_order": None, "fixed_sequence_length": False}
+    return alias.operation
 
 
 def _with_seeds(draft: Draft) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from grokray.tasks.operations import Operation
 
 # Bounds on what one trial may ask for: such a table takes about 2 GB in base 2, and a wider output layer than this
 # would outweigh the transformer under it.
 ROW_LIMIT = 4_000_000
 VOCABULARY_LIMIT = 8_192
-# Kept for all tasks of a base, so that they share a shape: sign, operator, equals, end, padding.
-SEQUENCE_MARKS = 5
+# Kept for all tasks of a base, so that they share a shape: sign, end, padding.
+SEQUENCE_MARKS = 3
 
 
 def pair_count(operation: Operation, limit: int) -> int:
@@ -22,20 +24,27 @@ def training_count(pairs: int, training_fraction: float) -> int:
     return int(pairs * training_fraction + 1e-9)
 
 
-def value_range(operation: Operation, modulus: int | None, limit: int) -> tuple[int, int]:
+def value_range(operations: Iterable[Operation], modulus: int | None, limit: int) -> tuple[int, int]:
     """The least and the greatest number that an operand or an answer can be, operands below `limit`.
 
-    For a modular operation (0, modulus − 1) whatever the limit; for `x-y` below 97, (−96, 96).
+    For a modular operation (0, modulus − 1) whatever the limit; for `x-y` below 97, (−96, 96); for both those together.
     """
-    if modulus is not None:
+    ranges = [_range(operation, modulus, limit) for operation in operations]
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+def _range(operation: Operation, modulus: int | None, limit: int) -> tuple[int, int]:
+    if operation.kind == "modular" and modulus is not None:
         return 0, modulus - 1
+    if operation.order is not None:
+        return 0, operation.order - 1
     lowest, highest = operation.plain_range(limit)
     return min(lowest, 0), max(highest, limit - 1)
 
 
-def vocabulary_size(operation: Operation, modulus: int | None, limit: int, base: int | None) -> int:
-    """Tokens of a task: digits and marks in a base; else one for each value, the operator and the equals sign."""
+def vocabulary_size(operations: Sequence[Operation], modulus: int | None, limit: int, base: int | None) -> int:
+    """Digits and marks in a base, else one token for each value; and each task's operator and equals sign."""
     if base is not None:
-        return base + SEQUENCE_MARKS
-    lowest, highest = value_range(operation, modulus, limit)
-    return highest - lowest + 1 + 2
+        return base + SEQUENCE_MARKS + 2 * len(operations)
+    lowest, highest = value_range(operations, modulus, limit)
+    return highest - lowest + 1 + 2 * len(operations)

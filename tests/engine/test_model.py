@@ -20,7 +20,6 @@ def key(**changes) -> ShapeKey:
         "answers": 2,
         "uniform": True,
         "batch_size": 10,
-        "warmup_steps": 9,
         "dtype": "float64",
     }
     return ShapeKey(**(base | changes))

@@ -74,6 +74,41 @@ def test_a_stop_that_was_decided_but_not_carried_out_is_carried_out_on_resume(tm
     assert open_ledger(tmp_path).ended == {stopped: "pruned"}
 
 
+def test_a_finish_that_the_driver_did_not_live_to_note_is_noted_on_resume(tmp_path):
+    ledger = open_ledger(tmp_path)
+    trial_id = ledger.next_assignment().trial_id
+    ledger.write("start", trial_id=trial_id, attempt=0, step=0)
+    ledger.write("measurement", trial_id=trial_id, attempt=0, step=300, metrics={"heldout_loss": 2.0})
+    ledger.write("finish", trial_id=trial_id, attempt=0, step=300, outcome="budget")
+    for _ in range(2):
+        assert open_ledger(tmp_path).ended == {trial_id: "budget"}
+    assert len([e for e in ledger.folder.reader().poll() if e["event"] == "end"]) == 1
+
+
+def test_a_rung_that_was_passed_is_not_asked_again_and_one_that_was_not_is(tmp_path):
+    ledger = open_ledger(tmp_path)
+    ledger.rungs = (60, 120)
+    trial_id = ledger.next_assignment().trial_id
+    assert ledger.assignment(trial_id).decided == 0
+    ledger.write("start", trial_id=trial_id, attempt=0, step=0)
+    ledger.write("decision", trial_id=trial_id, step=60, rung=60, action="continue", metric="train_loss", value=1.0)
+    ledger.fail(trial_id, "engine died", fault="engine", alone=False)
+    assert ledger.assignment(trial_id).decided == 60
+
+
+def test_a_grid_with_many_equal_trials_in_a_row_runs_to_its_end(tmp_path):
+    bases = ", ".join(map(str, range(2, 260)))
+    text = f"{{value: 7}}\n  base: {{values: [{bases}]}}\n  task_type: {{values: [classification, sequence]}}"
+    ledger = open_ledger(tmp_path, **{"{value: 7}": text, "[1e-3, 3e-3, 1e-2, 3e-2]": "[3e-3]", "[0.1, 1]": "[1]"})
+    given = list(assignments(ledger))
+    assert len(given) == (1 + 258) * 2 * 2
+
+
+def test_seeds_that_make_no_difference_give_one_trial(tmp_path):
+    seeds = "{value: 7}\n  init_seed: {value: 1}\n  split_seed: {value: 1}\n  order_seed: {value: 1}"
+    assert len(list(assignments(open_ledger(tmp_path, **{"{value: 7}": seeds})))) == 16
+
+
 def test_a_crash_between_proposal_and_trials_loses_nothing(tmp_path):
     ledger = open_ledger(tmp_path)
     list(assignments(ledger))

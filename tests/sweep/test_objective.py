@@ -52,5 +52,11 @@ def test_a_curve_metric_is_its_last_value_and_a_failed_trial_the_worst():
     assert value("heldout_loss", metrics={"heldout_loss": 0.2}) < value("heldout_loss", ran=False)
 
 
+def test_a_pruned_trials_early_value_does_not_count():
+    metrics = {"heldout_loss": 4.6}
+    early = value_of_trial(Metric(name="heldout_loss"), num_steps=9, metrics=metrics, events={}, ran=True, stopped=True)
+    assert early > value("heldout_loss", metrics={"heldout_loss": 12.0})
+
+
 def test_a_configuration_is_worth_the_median_of_its_seeds():
     assert value_of_configuration([4000.0, 100.0, 300.0]) == 300.0

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from grokray.engine.engine import Engine
 from grokray.errors import FolderBusy, FolderError
 from grokray.records.folder import SweepFolder
+from grokray.sweep.checkpoints import TrialCheckpoints
+from grokray.sweep.ledger import Ledger
 from grokray.sweep.load import load_sweep
 from grokray.sweep.runner import run_sweep
 from tests.sweep.sweeps import (
@@ -171,6 +174,45 @@ def test_a_trial_that_kills_its_engine_every_time_fails_alone(ray_up, tmp_path):
     assert outcomes.pop(victim) == "failed"
     assert set(outcomes.values()) == {"budget"}
     assert len(_engine_of_each_start(out, victim)) <= 2 + 2
+
+
+@pytest.mark.parametrize("execution", ["fused", "process"])
+def test_a_trial_with_an_error_of_its_own_is_retried_and_then_fails_with_its_cause(ray_up, tmp_path, execution):
+    """Its checkpoint is another trial's, so it raises whenever it is seated."""
+    text = (
+        GRID.replace("sustain: 100", "sustain: 100, retries: 1").replace("[0, 0.2]", "[0]").replace("[0.1, 1]", "[1]")
+    )
+    config = load_sweep(write(tmp_path, text + f"execution: {execution}\n", **FEW))
+    victim, other = (config.trial_config(next(config.grid()), seed) for seed in (0, 1))
+    engine = Engine()
+    engine.join("other", other)
+    engine.next()
+    folder = SweepFolder.create_or_open(
+        tmp_path / "out", config.to_yaml(), config.fingerprint(), {"versions": {}, "command": "test"}
+    )
+    TrialCheckpoints(folder.store, victim.id, "none").write(engine.save("other"))
+    run_sweep(config, tmp_path / "out")
+    check_every_trial_ended_once(tmp_path / "out", 2)
+    table = {row["trial_id"]: row for row in trials(tmp_path / "out").to_pylist()}
+    assert (table[victim.id]["outcome"], table[other.id]["outcome"]) == ("failed", "budget")
+    assert "belongs to trial" in table[victim.id]["error"]
+    failures = events(tmp_path / "out", "failure")
+    assert [f["fault"] for f in failures] == ["trial", "trial"]
+
+
+def test_books_that_cannot_be_written_end_the_sweep_with_their_error(ray_up, tmp_path, monkeypatch):
+    end = Ledger.end
+
+    def full_disk(ledger, *args, **kwargs):
+        raise FolderError("the disk is full")
+
+    monkeypatch.setattr(Ledger, "end", full_disk)
+    config = load_sweep(write(tmp_path, **FEW))
+    with pytest.raises(FolderError, match="the disk is full"):
+        run_sweep(config, tmp_path / "out")
+    monkeypatch.setattr(Ledger, "end", end)
+    run_sweep(config, tmp_path / "out")
+    check_every_trial_ended_once(tmp_path / "out", 8)
 
 
 DRIVER = """

@@ -54,7 +54,11 @@ BAD = {
     "goal": (TAIL + "metric: {name: step, goal: min}", "5:22", "metric.goal is \"min\", but must be 'minimize' or"),
     "trial": (TAIL + "trial: {sustain: 0}", "5:9", "trial.sustain is 0, but must be at least 1"),
     "threshold": (TAIL + "trial: {threshold: 1.2}", "5:9", "trial.threshold is 1.2, but must be at most 1"),
-    "flag": (TAIL + "trial: {keep_checkpoints: no}", "5:9", 'is "no", but must be true or false'),
+    "flag": (
+        TAIL + "trial: {keep_checkpoints: no}",
+        "5:9",
+        'is "no", but must be one of none, last, best, last+best, all',
+    ),
     "scheduler": (TAIL + "scheduler: {type: ash}", "5:1", "scheduler.type is \"ash\", but must be 'fifo' or 'asha'"),
     "no type": (TAIL + "scheduler: {grace_period: 3}", "5:1", "scheduler.type is missing"),
     "no grace period": (TAIL + "scheduler: {type: asha}", "5:1", "scheduler.grace_period is missing"),
@@ -71,6 +75,9 @@ BAD = {
     "no cores": (TAIL + "resources: {cpu: 0}", "5:13", "resources.cpu is 0, but must be above 0"),
     "half cores": (TAIL + "resources: {gpu: 1.5}\nexecution: process", "5:13", "must be a whole number if above 1"),
     "tracking": (TAIL + "tracking: {wandb: minimum}", "5:12", 'is "minimum"; did you mean minimal?'),
+    "project": (TAIL + "tracking: {project: a/b}", "5:12", 'tracking.project is "a/b", but must be a text of 1 to 128'),
+    "project of W&B": (TAIL + "project: 7", "5:1", "project is 7, but must be a text of 1 to 128"),
+    "mode of W&B": (TAIL + "tracking: {mode: ofline}", "5:12", "did you mean offline?"),
     "bare value": (HEAD + "  dropout: 0.1", "4:3", "parameters.dropout is 0.1, but must be a mapping"),
     "no value": (HEAD + "  dropout: {}", "4:3", "must have value, values, min and max, or a distribution"),
     "misspelt value": (HEAD + "  dropout: {valu: 0}", "4:13", "parameters.dropout.valu; did you mean value?"),
@@ -176,7 +183,12 @@ BAD = {
     "two devices": (TAIL + "  device: {values: [cpu, cuda]}", "5:3", "device must have one value"),
     "wrong device": (TAIL + "  device: {value: tpu}", "5:3", "must be 'auto', 'cpu' or 'cuda'"),
     "device twice": (TAIL + "  device: {value: cpu}\ndevice: cpu", "5:3", "stands under parameters and as device"),
-    "multitask": (TAIL + "  multitask: {value: true}", "5:3", "multitask must be false"),
+    "multitask": (TAIL + "  multitask: {value: 3}", "5:3", "multitask is 3, but must be true or false"),
+    "no multitask": (
+        TAIL + "  operation: {value: 'x+y,x-y'}\n  multitask: {value: false}",
+        "6:3",
+        "multitask is false, but operation names 2",
+    ),
     "run_cap": (TAIL.replace("num_trials: 3", "run_cap: few"), "2:1", 'run_cap is "few", but must be a whole number'),
 }
 

@@ -151,7 +151,7 @@ execution: process
 resources: {cpu: 2, gpu: 0.5}
 compile: off
 device: cpu
-tracking: {wandb: offline}
+tracking: {wandb: max, mode: offline, project: my project, entity: me, tensorboard: true}
 seed: 9
 notes: ["yes", "1e3", 'a: "b"']
 """,
@@ -192,7 +192,7 @@ def test_the_fingerprint_changes_with_the_search_only() -> None:
     same += [
         "compile=off",
         "execution=process",
-        "tracking.wandb=offline",
+        "tracking.wandb=minimal",
         "trial.keep_checkpoints=true",
         "resources={}",
     ]

@@ -70,10 +70,11 @@ def test_the_originals_sweep_file_is_accepted_as_it_is(tmp_path) -> None:
     assert len({trial.id for trial in trials}) == 864
     assert {(t.operation, t.modulus, t.operand_limit, t.num_steps) for t in trials} == {("x/y_mod", 97, 97, 20_000)}
     assert config.notes == (
-        "project, program: ignored",
+        "program: ignored",
         "a list under value is taken as values: training_fraction, num_layers, batch_size, learning_rate, "
         "weight_decay, dropout",
         "parameters.device is taken as device",
+        "project is taken as tracking.project",
     )
 
 
@@ -104,10 +105,36 @@ parameters:
     assert (config.method, config.num_trials, config.seeds) == ("tpe", 7, (4, 5))
     assert (config.tracking.wandb, config.metric.name, config.scheduler.type) == ("minimal", "heldout_loss", "fifo")
     assert list(config.parameters) == ["learning_rate"]
-    remarks = ("entity, description, command", "run_cap", "early_terminate", "bayes", "exponents", "tracking", "seeds")
+    assert (config.tracking.entity, config.tracking.project) == ("someone", "grokray")
+    remarks = (
+        "description, command",
+        "run_cap",
+        "early_terminate",
+        "bayes",
+        "exponents",
+        "tracking",
+        "seeds",
+        "entity",
+    )
     assert len(config.notes) == len(remarks)
     for note, remark in zip(config.notes, remarks, strict=True):
         assert remark in note
+    assert load_text(config.to_yaml(), "f.yaml", "f") == config
+
+
+@pytest.mark.parametrize(
+    ("operation", "trials"),
+    [
+        ("operation: {value: [x/y_mod, x+y_mod]}\n  multitask: {value: true}", ["x/y_mod,x+y_mod"]),
+        ("operation: {value: 'x/y, x+y_mod'}\n  multitask: {value: true}", ["x/y_mod,x+y_mod"]),
+        ("operation: {values: [[x/y_mod, x+y_mod], x-y]}", ["x/y_mod,x+y_mod", "x-y"]),
+        ("operation: {value: [x/y_mod, x+y_mod]}", ["x/y_mod", "x+y_mod"]),
+        ("operation: {values: [x+y, x-y]}\n  multitask: {value: false}", ["x+y", "x-y"]),
+    ],
+)
+def test_several_operations_are_one_multitask_trial_or_as_many_trials(operation: str, trials: list[str]) -> None:
+    config = load_text(f"method: grid\nparameters:\n  {operation}\n", "f.yaml", "f")
+    assert [config.trial_config(choice, 0).operation for choice in config.grid()] == trials
     assert load_text(config.to_yaml(), "f.yaml", "f") == config
 
 

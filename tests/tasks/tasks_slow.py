@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import permutations, product
 from math import isqrt
 
 
 def inverse(y: int, p: int) -> int:
     """By trial, not by Fermat."""
     return next(candidate for candidate in range(p) if candidate * y % p == 1 % p)
+
+
+# S5 by cycles and compositions of functions on five things, numbered by sorting all words of five different letters.
+WORDS = sorted("".join(word) for word in permutations("abcde"))
+
+
+def after(first: int, second: int) -> int:
+    """The element that does what `first` does, and then what `second` does."""
+    moves = [{a: b for a, b in zip("abcde", WORDS[n], strict=True)} for n in (first, second)]
+    return WORDS.index("".join(moves[1][moves[0][letter]] for letter in "abcde"))
+
+
+def undone(element: int) -> int:
+    """By trial: what leads back from `element` to where all was."""
+    back = {b: a for a, b in zip("abcde", WORDS[element], strict=True)}
+    return WORDS.index("".join(back[letter] for letter in "abcde"))
 
 
 SLOW = {
@@ -32,6 +48,9 @@ SLOW = {
     "xy_avg": lambda x, y, p: (x + y) // 2,
     "xy_sqrt": lambda x, y, p: isqrt(x * y),
     "xy_abs_diff": lambda x, y, p: abs(x - y),
+    "s5": lambda x, y, p: after(x, y),
+    "s5_conjugate": lambda x, y, p: after(after(x, y), undone(x)),
+    "s5_aba": lambda x, y, p: after(after(x, y), x),
 }
 
 

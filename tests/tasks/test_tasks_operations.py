@@ -11,8 +11,10 @@ import torch
 from tasks_slow import SLOW, pairs, shown_and_answer
 
 from grokray.tasks import ALIASES, OPERATIONS, Operation
+from grokray.tasks.groups import invert, multiply
 from grokray.tasks.sizes import value_range
 
+GROUPS = ("s5", "s5_conjugate", "s5_aba")
 MODULAR = [name for name, operation in OPERATIONS.items() if operation.kind == "modular"]
 LARGE_PRIME = 65_521
 
@@ -37,7 +39,22 @@ def test_an_operation_is_its_definition_over_its_whole_domain(name: str, p: int)
     assert answers(OPERATIONS[name], domain, modulus) == [shown_and_answer(name, x, y, modulus) for x, y in domain]
 
 
-@pytest.mark.parametrize("name", [name for name in OPERATIONS if not OPERATIONS[name].needs_prime])
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_group_s_operation_is_its_definition_over_all_of_the_group(name: str) -> None:
+    domain = pairs(name, 120)
+    assert answers(OPERATIONS[name], domain, None) == [shown_and_answer(name, x, y, None) for x, y in domain]
+
+
+def test_the_elements_of_s5_are_in_lexicographic_order() -> None:
+    one, two, three, four = (torch.tensor([n]) for n in (1, 2, 3, 4))
+    assert torch.equal(multiply(one, two), three), "01243, then 01324: 01342"
+    assert torch.equal(multiply(two, one), four), "01324, then 01243: 01423"
+    every = torch.arange(120)
+    assert torch.equal(multiply(every, torch.zeros_like(every)), every), "0 leaves all in place"
+    assert torch.equal(multiply(every, invert(every)), torch.zeros_like(every))
+
+
+@pytest.mark.parametrize("name", [n for n in OPERATIONS if not OPERATIONS[n].needs_prime and n not in GROUPS])
 def test_nothing_overflows_near_the_largest_operands(name: str) -> None:
     domain = list(product(range(LARGE_PRIME - 5, LARGE_PRIME), repeat=2))
     p = LARGE_PRIME if name in MODULAR else None
@@ -62,21 +79,25 @@ def test_the_integer_root_is_exact_beside_every_square() -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_commutative_and_signed_say_what_the_answers_do(name: str) -> None:
+def test_commutative_says_what_the_answers_do(name: str) -> None:
     operation, p = OPERATIONS[name], 11 if name in MODULAR else None
     domain = [(x, y) for x, y in product(range(operation.y_min, 11), repeat=2)]
     there = answers(operation, domain, p)
     back = answers(operation, [(y, x) for x, y in domain], p)
     assert operation.commutative == all(a[2] == b[2] for a, b in zip(there, back, strict=True))
-    assert operation.signed == any(z < 0 for *_, z in there)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name not in GROUPS])
 @pytest.mark.parametrize("limit", [2, 3, 11])
 def test_the_range_of_values_holds_every_operand_and_answer_and_is_reached(name: str, limit: int) -> None:
     p = limit if name in MODULAR else None
     values = {value for row in answers(OPERATIONS[name], pairs(name, limit), p) for value in row}
-    assert (min(values), max(values)) == value_range(OPERATIONS[name], p, limit)
+    assert (min(values), max(values)) == value_range([OPERATIONS[name]], p, limit)
+
+
+def test_the_values_of_a_group_are_its_elements_whatever_the_limit() -> None:
+    assert value_range([OPERATIONS["s5"]], None, 7) == (0, 119)
+    assert value_range([OPERATIONS["s5"], OPERATIONS["x+y_mod"], OPERATIONS["x-y"]], 211, 7) == (-6, 210)
 
 
 def test_each_operation_has_its_own_operator() -> None:

@@ -31,7 +31,7 @@ def test_nothing_given_is_the_default_trial() -> None:
 def test_a_resolved_trial_resolves_to_itself(operation: str, task_type: str) -> None:
     config = resolve({"operation": operation, "task_type": task_type, "seed": 4})
     assert resolve(config.model_dump()) == config
-    assert (config.modulus is None) == (OPERATIONS[operation].kind == "plain")
+    assert (config.modulus is None) == (OPERATIONS[operation].kind != "modular")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_what_follows_from_a_fault_is_not_reported_as_well() -> None:
 
 
 def test_parameters_are_the_clear_names_and_the_original_s() -> None:
-    extra = {"prime", "seed", "max_bit_length_train", "max_bit_length_val_out"}
+    extra = {"prime", "seed", "max_bit_length_train", "max_bit_length_val_out", "multitask"}
     assert set(PARAMETERS) == set(TrialConfig.model_fields) | extra
     assert len(PARAMETERS) == len(set(PARAMETERS))
 

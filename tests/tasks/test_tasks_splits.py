@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tasks_slow import pairs
 
-from grokray.tasks import Dataset, Split, build_dataset
+from grokray.errors import ConfigError
+from grokray.tasks import Dataset, Split, Table, Vocabulary, build_dataset, split_rows
 from grokray.tasks.resolve import resolve
 from grokray.tasks.splits import _whole_couples
+from grokray.tasks.tables import one_task
+from grokray.trial import TrialConfig
 
 REPRESENTATIONS: list[dict[str, Any]] = [
     {},
@@ -129,3 +132,45 @@ def test_a_dataset_knows_its_shape() -> None:
     assert (made.length, made.answers) == (5 + 1 + 5 + 1 + 5, 6)
     assert made.table is dataset_of("x+y_mod", task_type="sequence", base=2, split_seed=3).table
     assert made.key == dataset_of("x+y_mod", task_type="sequence", base=2, split_seed=3).key
+
+
+def grouped(groups: list[int]) -> Table:
+    """A table of one-token rows that belong together as `groups` says, the last row out of domain."""
+    rows = len(groups) + 1
+    return Table(
+        tokens=torch.zeros(rows, 1, dtype=torch.int32),
+        positions=torch.zeros(rows, 1, dtype=torch.int64),
+        targets=torch.arange(rows)[:, None],
+        in_domain=rows - 1,
+        uniform=True,
+        vocabulary=Vocabulary(symbols=tuple(map(str, range(rows))), numerals=rows, op=0, equals=0),
+        task_names=("grids",),
+        task=one_task(rows),
+        groups=torch.tensor([*groups, 99]),
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_rows_of_a_group_stay_on_one_side(seed: int) -> None:
+    groups = [7, 7, 3, 5, 5, 5, 3, 0, 7, 0]
+    split = split_rows(grouped(groups), TrialConfig(training_fraction=0.75, split_seed=seed))
+    train, heldout = ({groups[row] for row in part.tolist()} for part in (split.train, split.heldout))
+    assert not train & heldout
+    assert len(train) == 3, "of four groups"
+    assert sorted(split.train.tolist() + split.heldout.tolist()) == list(range(10))
+    assert split.out_of_domain.tolist() == [10]
+    assert split.twin_share is None
+
+
+def test_another_seed_takes_other_groups() -> None:
+    groups = [0, 1, 2, 3, 4, 5]
+    taken = {
+        tuple(split_rows(grouped(groups), TrialConfig(split_seed=seed)).train.tolist())  # half of them
+        for seed in range(20)
+    }
+    assert len(taken) > 10
+
+
+def test_a_side_without_a_group_is_refused() -> None:
+    with pytest.raises(ConfigError, match="training_fraction is 0.9, but of 1 groups of rows must leave at least one"):
+        split_rows(grouped([4, 4, 4]), TrialConfig(training_fraction=0.9))

@@ -1,0 +1,89 @@
+"""One trial's curve out of a sweep's tables: what a figure of it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grokray.errors import ConfigError, Problem
+from grokray.records.collect import collect, read_curves, read_trials
+from grokray.records.folder import MANIFEST, SweepFolder
+
+PARTS = ("train", "heldout", "out_of_domain")
+SHOWN_IDS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialCurve:
+    """Equally long lists; a value is None where it was not measured, or was no number.
+
+    `row` is the trial's row in trials.parquet; `loss` and `accuracy` (exact match) are by part, without the parts
+    that the trial does not have.
+    """
+
+    row: dict[str, Any]
+    steps: list[int]
+    loss: dict[str, list[float | None]]
+    accuracy: dict[str, list[float | None]]
+
+
+def trial_curve(folder: SweepFolder, trial: str | None = None, *, best: bool = False) -> TrialCurve:
+    """The curve of one trial: by its id or the start of it, the best one, or the only one that there is.
+
+    Makes the tables anew where the journal has gone on since. ConfigError if the trial is not clear, or not measured.
+    """
+    bring_up_to_date(folder)
+    row = choose(read_trials(folder).to_pylist(), trial, best=best, where=str(folder.store))
+    table = read_curves(folder, [row["trial_id"]])
+    if not table.num_rows:
+        raise _refused(f"trial {row['trial_id']} has no measurement yet")
+    return TrialCurve(
+        row=row,
+        steps=table["step"].to_pylist(),
+        loss=_columns(table, "loss"),
+        accuracy=_columns(table, "exact_match"),
+    )
+
+
+def bring_up_to_date(folder: SweepFolder) -> None:
+    """Collect, unless the tables are newer than all of the journal."""
+    store = folder.store
+    parts = [name for name in store.sizes("journal") if name.endswith(".jsonl")]
+    infos = store.filesystem.get_file_info([store.path(name) for name in (MANIFEST, *parts)])
+    made, *written = [info.mtime_ns or 0 for info in infos]
+    if made <= max(written, default=0):
+        collect(folder)
+
+
+def choose(rows: Sequence[dict[str, Any]], trial: str | None, *, best: bool, where: str) -> dict[str, Any]:
+    """The row that is meant; ConfigError where none is, or several are."""
+    if not rows:
+        raise _refused(f"{where} holds no trial yet")
+    if best:
+        return min(rows, key=_rank)
+    found = [row for row in rows if trial is None or row["trial_id"].startswith(trial)]
+    if len(found) == 1:
+        return found[0]
+    ids = ", ".join(row["trial_id"] for row in found[:SHOWN_IDS]) + (", …" if len(found) > SHOWN_IDS else "")
+    if not found:
+        raise _refused(f"{where} holds no trial whose id starts with {trial}")
+    what = "trials" if trial is None else f"trials whose id starts with {trial}"
+    raise _refused(f"{where} holds {len(found)} {what}: {ids}", hint="Name one of them, or take the best with --best.")
+
+
+def _rank(row: dict[str, Any]) -> tuple[bool, float, float]:
+    """Earliest grokking first, then the best held-out exact match, then the lowest held-out loss."""
+    grok_step, accuracy, loss = row["grok_step"], row["best_heldout_exact_match"], row["best_heldout_loss"]
+    if grok_step is not None:
+        return (False, grok_step, 0.0)
+    return (True, -1.0 * (accuracy or 0.0), float("inf") if loss is None else loss)
+
+
+def _columns(table: Any, metric: str) -> dict[str, list[float | None]]:
+    columns = {part: table[f"{part}_{metric}"] for part in PARTS}
+    return {part: column.to_pylist() for part, column in columns.items() if column.null_count < len(column)}
+
+
+def _refused(message: str, *, hint: str | None = None) -> ConfigError:
+    return ConfigError([Problem(message=message)], hint=hint)

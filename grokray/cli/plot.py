@@ -1,0 +1,56 @@
+"""`grokray plot`: the picture of one trial."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grokray.errors import ConfigError, Problem
+
+
+def plot(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of sweep or train, or its URI.")],
+    trial: Annotated[
+        str | None, typer.Argument(metavar="TRIAL_ID", help="A trial's id, or its start. Needed if there are several.")
+    ] = None,
+    best: Annotated[bool, typer.Option("--best", help="The trial that grokked first, or came closest.")] = False,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Ends in .png, .svg or .pdf; else both .png and .svg. Default: DIR/plots/<trial>."
+        ),
+    ] = None,
+) -> int:
+    """Draw accuracy and loss of one trial, with memorization and grokking shaded."""
+    if trial is not None and best:
+        raise ConfigError([Problem(message="--best chooses a trial itself, so no TRIAL_ID may stand beside it")])
+    if not find_spec("matplotlib"):
+        raise ConfigError([Problem(message="plots need matplotlib")], hint="Run `pip install matplotlib`.")
+    from grokray.analysis.curves_figure import FORMATS, draw, save
+    from grokray.analysis.trial_curve import trial_curve
+    from grokray.records.folder import SweepFolder
+
+    paths = figure_paths(Path(out), FORMATS) if out else []
+    opened = SweepFolder.open(folder)
+    curve = trial_curve(opened, trial, best=best)
+    if not paths:
+        plots = opened.store.local_path("plots") if opened.store.is_local else Path("plots")
+        paths = figure_paths(plots / curve.row["trial_id"], FORMATS)
+    save(draw(curve), paths)
+    for path in paths:
+        print(path)
+    return 0
+
+
+def figure_paths(out: Path, formats: tuple[str, ...]) -> list[Path]:
+    """curve.svg → itself; curve → curve.png and curve.svg; ConfigError for curve.gif."""
+    ending = out.suffix.removeprefix(".")
+    if ending in formats:
+        return [out]
+    if ending and ending.isalpha():
+        message = f"--out ends in .{ending}, but must end in one of {', '.join(f'.{name}' for name in formats)}"
+        raise ConfigError([Problem(message=message)])
+    return [out.with_name(f"{out.name}.{name}") for name in ("png", "svg")]

@@ -1,0 +1,197 @@
+"""A question such as "12 + 7" for a trained model: read, put into its tokens, answered, and judged."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from grokray.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from grokray.engine.restored import Restored
+    from grokray.tasks.operations import Operation
+    from grokray.tasks.tables import Table
+
+LARGEST = 65_535
+_PAIR = re.compile(r"\s*(-?\d{1,9})(\s*[^\d\s].*?\s*|\s+)(-?\d{1,9})\s*=?\s*\??\s*", re.DOTALL)
+_NUMBER = re.compile(r"(?<![\w^])\d+(?![\w^])")
+
+
+def ask(trial: Restored, text: str) -> dict[str, Any]:
+    """The model's answer, as `grokray.engine.examples.judged` has it, with `part`: the one that the question is from,
+    or None. ConfigError for a question that this model cannot be asked.
+    """
+    if trial.dataset.table.x is None:
+        return _ask_row(trial, _row_of(trial, text))
+    return _ask_pair(trial, text)
+
+
+def _ask_row(trial: Restored, row: int) -> dict[str, Any]:
+    import torch
+
+    from grokray.engine.decode import decode_rows
+    from grokray.engine.examples import example
+
+    table = trial.dataset.table
+    (answer,) = decode_rows(trial.shape, trial.parameters, table, torch.tensor([row])).tolist()
+    return {**example(table, row, answer), "part": _part(trial, row)}
+
+
+def _row_of(trial: Restored, text: str) -> int:
+    """Where rows are no pairs, the row that the text spells, token by token; its operator may be left out."""
+    import torch
+
+    from grokray.engine.examples import question
+    from grokray.tasks.export import words
+
+    table = trial.dataset.table
+    ids = {word: i for i, word in enumerate(words(table))}
+    spoken = text.replace(",", " ").split()
+    if spoken and spoken[-1] in ids and spoken[-1].endswith("="):
+        spoken.pop()
+    said = [ids.get(word.rstrip("=?"), ids.get(word, -1)) for word in spoken]
+    for prompt in (said, [table.vocabulary.op, *said]):
+        if 0 < len(prompt) <= table.tokens.shape[1]:
+            same = (table.tokens[:, : len(prompt)] == torch.tensor(prompt)).all(1)
+            rows = (same & (table.positions[:, 0] == len(prompt))).nonzero()[:, 0]
+            if len(rows):
+                return int(rows[0])
+    one = question(table, 0)
+    raise _refused(f"{text!r} is no example of {trial.config.operation}" + (f"; {one!r} is" if len(one) < 60 else ""))
+
+
+def _ask_pair(trial: Restored, text: str) -> dict[str, Any]:
+    import torch
+
+    from grokray.engine.decode import decode, end_token
+    from grokray.engine.examples import judged
+    from grokray.tasks.operations import operation_named
+
+    table, shape = trial.dataset.table, trial.shape
+    left, words, right = _pair(text)
+    task = _task(table, words)
+    z = _truth(trial, operation_named(table.task_names[task]), left, right)
+    prompt, truth = _prompt(trial, task, left, right), _answer(table, z)
+    tokens = torch.zeros(1, shape.length, dtype=torch.int64)
+    tokens[0, : len(prompt)] = torch.tensor(prompt)
+    eos = end_token(table)
+    limit = None if eos is not None else torch.tensor([len(truth)])
+    start = torch.tensor([len(prompt) - 1])
+    (answer,) = decode(shape, trial.parameters, tokens, start, eos=eos, limit=limit).tolist()
+    marks = table.vocabulary.for_task(task)
+    asked = f"{left} {marks.symbols[marks.op]} {right}"
+    part = _part(trial, _known_row(table, task, left, right))
+    return {**judged(table, asked, prompt, answer, truth), "part": part}
+
+
+def _prompt(trial: Restored, task: int, left: int, right: int) -> list[int]:
+    """`8 + 5 =` as token ids."""
+    import torch
+
+    table = trial.dataset.table
+    code, marks = table.code, table.vocabulary.for_task(task)
+    assert code is not None
+    operands, lengths = code.encode_operands(torch.tensor([left, right]))
+    first, second = (operands[i, :n].tolist() for i, n in enumerate(lengths.tolist()))
+    prompt = [*first, marks.op, *second, marks.equals]
+    if len(prompt) > trial.shape.length or (code.width and max(left, right) >= code.base**code.width):
+        made_for = trial.config.operand_limit_out or trial.config.operand_limit
+        rule = f"which is longer in base {code.base} than this model reads: it was made for numbers below {made_for:,}"
+        raise _refused(f"the question holds {max(left, right)}, {rule}")
+    return prompt
+
+
+def _answer(table: Table, z: int) -> list[int]:
+    import torch
+
+    code = table.code
+    assert code is not None
+    if not code.base and not 0 <= z - code.vocabulary.lowest < code.vocabulary.numerals:
+        raise _refused(f"the right answer is {z}, for which this model has no token")
+    if code.width and abs(z) >= code.base**code.width:
+        raise _refused(f"the right answer is {z}, but this model writes {code.width} digits in base {code.base}")
+    tokens, lengths = code.encode_answers(torch.tensor([z]))
+    return tokens[0, : int(lengths[0])].tolist()
+
+
+def _pair(text: str) -> tuple[int, str, int]:
+    """`12 + 7` → 12, "+", 7. Whatever stands between the numbers is the operator."""
+    found = _PAIR.fullmatch(text)
+    if found is None:
+        raise _refused(f"the question is {text!r}, but must be two whole numbers with an operator, such as '12 + 7'")
+    words = found[2].strip()
+    if more := _NUMBER.findall(words):
+        raise _refused(f"the question is {text!r}, which holds {2 + len(more)} numbers, but must hold two")
+    return int(found[1]), words, int(found[3])
+
+
+def _task(table: Table, words: str) -> int:
+    """Which of the table's tasks is meant. A model of one task knows what it is asked."""
+    if len(table.task_names) == 1:
+        return 0
+    marks = [table.vocabulary.for_task(i) for i in range(len(table.task_names))]
+    symbols = {m.symbols[m.op]: i for i, m in enumerate(marks)}
+    names = {name: i for i, name in enumerate(table.task_names)}
+    shorter = {symbol.removesuffix("%"): i for symbol, i in symbols.items()}  # `+` for `+%` where there is no other `+`
+    known = {**shorter, **symbols, **names}
+    if words not in known:
+        rule = f"but this model knows several tasks and needs one of {', '.join(map(repr, known))}"
+        raise _refused(f"the operator is {words!r}, {rule}")
+    return known[words]
+
+
+def _truth(trial: Restored, operation: Operation, left: int, right: int) -> int:
+    """The right answer; refuses numbers that cannot stand in a question."""
+    import torch
+
+    p = trial.config.modulus if operation.kind == "modular" else None
+    for place, number in (("first", left), ("second", right)):
+        if (rule := _broken_rule(trial, operation, p, number)) is not None:
+            raise _refused(f"the {place} number is {number}, but {rule}")
+    if right < operation.y_min:
+        raise _refused(f"the second number is {right}, but must be at least {operation.y_min} for {operation.name}")
+    x = torch.tensor([left]) if p is None else torch.arange(p)
+    y = torch.full_like(x, right)
+    shown_left, shown_right = operation.shown(x, y, p)
+    fitting = ((shown_left == left) & (shown_right == right)).nonzero()[:, 0]
+    return int(operation.answer(x[fitting[:1]], y[fitting[:1]], p))
+
+
+def _broken_rule(trial: Restored, operation: Operation, p: int | None, number: int) -> str | None:
+    """Why the model cannot be asked about this number."""
+    code, config = trial.dataset.table.code, trial.config
+    assert code is not None
+    if number < 0:
+        return "must not be negative"
+    if p is not None and number >= p:
+        return f"must be below the modulus, which is {p}"
+    if operation.order is not None and number >= operation.order:
+        return f"{operation.name} has the elements 0 to {operation.order - 1}"
+    if operation.expression is not None and number >= (limit := config.operand_limit_out or config.operand_limit):
+        return f"must be below {limit:,}, as far as the expression was checked"
+    if number > LARGEST:
+        return f"must be at most {LARGEST:,}"
+    highest = code.vocabulary.lowest + code.vocabulary.numerals - 1
+    if not code.base and number > highest:
+        return f"the largest number that this model has a token for is {highest}"
+    return None
+
+
+def _known_row(table: Table, task: int, left: int, right: int) -> int | None:
+    assert table.x is not None
+    assert table.y is not None
+    rows = ((table.x == left) & (table.y == right) & (table.task == task)).nonzero()[:, 0]
+    return int(rows[0]) if len(rows) else None
+
+
+def _part(trial: Restored, row: int | None) -> str | None:
+    from grokray.engine.evaluation import PARTS
+
+    parts: dict[str, Tensor] = {name: getattr(trial.dataset.split, name) for name in PARTS}
+    return next((name for name, rows in parts.items() if row is not None and bool((rows == row).any())), None)
+
+
+def _refused(message: str) -> ConfigError:
+    return ConfigError([Problem(message=message)])

@@ -1,0 +1,128 @@
+"""Which trial `grokray train` trains: that of the options, that of a folder to go on with, or one of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from grokray.cli.train_options import trial_from
+from grokray.errors import ConfigError, FolderError, Problem
+from grokray.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from grokray.records.folder import SweepFolder
+    from grokray.sweep.config import SweepConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeated:
+    """A trial of a sweep. `outcome` is None while it is unfinished."""
+
+    folder: str
+    trial_id: str
+    outcome: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The trial and its folder, and what is taken where no option says otherwise."""
+
+    config: TrialConfig
+    out: str
+    device: str = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    checkpoint_interval: int = 1000
+    keep_checkpoints: str = "last+best"
+    examples: int = 0
+    repeated: Repeated | None = None
+
+
+def source_of(
+    parameters: Mapping[str, Any], *, resume: str | None, from_trial: tuple[str, str] | None, out: str | None
+) -> Source:
+    """Raises ConfigError for options that do not go together, FolderError for a folder without such a trial."""
+    if resume is None and from_trial is None:
+        config = trial_from(parameters)
+        return Source(config=config, out=out or default_folder(config))
+    option = "--resume" if resume is not None else "--from-trial"
+    beside = [f"--{name}" for name in parameters]
+    beside += ["--from-trial"] if resume is not None and from_trial is not None else []
+    beside += ["--out"] if resume is not None and out is not None else []
+    if beside:
+        verb = "goes on with" if resume is not None else "repeats"
+        message = f"{option} {verb} a trial as it is, so {', '.join(beside)} must be left out"
+        raise ConfigError([Problem(message=message)])
+    return _resumed(resume) if resume is not None else _of_sweep(*(from_trial or ("", "")), out)
+
+
+def default_folder(config: TrialConfig) -> str:
+    return f"results/train/{config.id}"
+
+
+def _resumed(uri: str) -> Source:
+    from grokray.records.folder import SweepFolder
+
+    folder = SweepFolder.open(uri)
+    space = _space(folder)
+    config = _trial_of_train(folder, space)
+    if config is None:
+        text = f"{uri} holds a sweep, but must be a folder of grokray train"
+        raise FolderError(text, hint="grokray sweep FILE --out DIR goes on with a sweep")
+    known = folder.state().trials.get(config.id)
+    if known is not None and known.done:
+        raise FolderError(f"the trial in {uri} has ended: {known.outcome}, at step {known.last_step:,}")
+    trial = space.trial
+    return Source(
+        config=config,
+        out=uri,
+        checkpoint_interval=trial.checkpoint_interval,
+        keep_checkpoints=trial.keep_checkpoints,
+        examples=trial.examples,
+    )
+
+
+def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
+    from grokray.cli.checkpoint_path import full_id
+    from grokray.records.folder import SweepFolder
+
+    folder = SweepFolder.open(uri)
+    state = folder.state()
+    trial = state.trials[full_id(prefix, state.trials, f"trial in {uri}")]
+    if not trial.measurements:
+        raise FolderError(
+            f"trial {trial.trial_id} of {uri} has not been measured yet: there is nothing to compare with"
+        )
+    config = TrialConfig.model_validate(trial.config)
+    if config.id != trial.trial_id:
+        raise FolderError(f"trial {trial.trial_id} of {uri} is of another version: here its config means {config.id}")
+    target = out or default_folder(config)
+    if folder.store == type(folder.store).from_uri(target):
+        raise FolderError(f"{target} holds the trial that is to be repeated", hint="--out DIR names another folder")
+    space = _space(folder)
+    # In a sweep a trial is on a GPU only if it asks for a share of one.
+    on_cpu = space.device == "cpu" or (space.device == "auto" and not space.resources.gpu)
+    return Source(
+        config=config,
+        out=target,
+        device="cpu" if on_cpu and _trial_of_train(folder, space) is None else "auto",
+        compile=space.compile,
+        repeated=Repeated(folder=uri, trial_id=trial.trial_id, outcome=trial.outcome),
+    )
+
+
+def _space(folder: SweepFolder) -> SweepConfig:
+    from grokray.records.folder import SWEEP_YAML
+    from grokray.sweep.load import load_text
+
+    return load_text(folder.sweep_yaml, folder.store.shown(SWEEP_YAML), "sweep")
+
+
+def _trial_of_train(folder: SweepFolder, space: SweepConfig) -> TrialConfig | None:
+    """The trial of a folder that `grokray train` has made; None where something else has."""
+    from grokray.cli.train_run import as_sweep
+
+    if space.method != "grid" or space.num_configurations() != 1 or len(space.seeds) != 1:
+        return None
+    config = space.trial_config(next(space.grid()), space.seeds[0])
+    return config if as_sweep(config).fingerprint() == folder.fingerprint else None

@@ -1,0 +1,69 @@
+"""What can be measured along the curve besides losses and accuracies; `grokray.trial.MEASURES` has the names.
+
+weight_norm     L2 norm of all parameters
+gradient_norm   L2 norm of the last step's gradient of the loss, the mean over its batches, before noise and filter
+update_norm     L2 norm of the last step's change of all parameters, decay included
+logit_scale     root mean square, over held-out answer tokens and the vocabulary, of the logits less their mean over the
+                vocabulary: what softmax sees of them
+fourier_gini    Gini coefficient of the power spectrum of the token embedding over the residues 0 … p − 1 (Nanda et al.
+                2023, "Progress measures for grokking via mechanistic interpretability"): 0 where all frequencies are
+                equally strong, near 1 where a few hold all power. Classification modulo p only
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from grokray.engine.shape import ShapeKey
+from grokray.tasks.dataset import Dataset
+
+OF_THE_STEP = ("gradient_norm", "update_norm")
+_PIECE = 1024
+
+
+def of_parameters(shape: ShapeKey, dataset: Dataset, rows: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
+    """Those wanted that parameter rows (slots, row_size) alone decide, by name, each (slots,) float64."""
+    out = {"weight_norm": norms(rows)} if "weight_norm" in wanted else {}
+    tokens = residues(dataset) if "fourier_gini" in wanted else None
+    if tokens is not None:
+        out["fourier_gini"] = fourier_gini(shape.layout.views(rows)["token_embedding"][:, tokens])
+    return out
+
+
+def norms(rows: Tensor) -> Tensor:
+    """rows (slots, row_size) to their L2 norms (slots,) float64."""
+    squares = rows.to(torch.float64).square()
+    # In short pieces: a long sum would be split by the number of threads, and round accordingly.
+    while squares.shape[1] > _PIECE:
+        squares = F.pad(squares, (0, -squares.shape[1] % _PIECE)).unflatten(1, (-1, _PIECE)).sum(-1)
+    return squares.sum(1).sqrt()
+
+
+def residues(dataset: Dataset) -> slice | None:
+    """The token ids of 0 … p − 1 in a classification modulo p; None for other tasks."""
+    p, vocabulary = dataset.config.modulus, dataset.table.vocabulary
+    first = -vocabulary.lowest
+    if p is None or dataset.config.task_type != "classification" or first < 0 or first + p > vocabulary.numerals:
+        return None
+    return slice(first, first + p)
+
+
+def fourier_gini(embedding: Tensor) -> Tensor:
+    """embedding (slots, p, width) to (slots,) float64. The frequencies are 1 … p // 2: the mean does not count, and
+    the power of one is summed over sine, cosine and width."""
+    waves = torch.fft.rfft(embedding.to(torch.float64).transpose(1, 2).contiguous())  # (slots, width, p // 2 + 1)
+    return gini((waves.real.square() + waves.imag.square()).sum(1)[:, 1:])
+
+
+def gini(x: Tensor) -> Tensor:
+    """x (slots, n), none negative, to (slots,): 0 where all are equal, 1 − 1/n where one has all.
+
+    (1, 1, 1, 1) gives 0, (0, 0, 0, 1) gives 0.75.
+    """
+    n = x.shape[1]
+    rank = torch.arange(1, n + 1, dtype=x.dtype, device=x.device)
+    return ((2 * rank - n - 1) * x.sort(1).values).sum(1) / (n * x.sum(1))

@@ -1,0 +1,105 @@
+"""Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"), everything per slot.
+
+The hidden matrices take steps along an orthogonalised momentum; embeddings, head, norms and biases go by AdamW.
+
+    m ← 0.95 m + 0.05 g        u = 0.05 g + 0.95 m (Nesterov)
+    X ← u / |u|, then 5 times  X ← aX + (bA + cA²)X  with A = XXᵀ and (a, b, c) = (3.4445, −4.775, 2.0315)
+    W ← (1 − ηλ) W − 0.2 √max(rows, columns) · η X
+
+The last factor (Liu et al. 2025, "Muon is Scalable for LLM Training"; `match_rms_adamw` of torch.optim.Muon) makes an
+update about as large as AdamW's, so that one learning rate and one weight decay serve all parameters. Queries, keys and
+values are three matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from grokray.engine.optimizer import Update, adamw, warmed_up
+from grokray.engine.shape import Layout, Parameter
+
+MOMENTUM, EPSILON, ITERATIONS = 0.95, 1e-7, 5
+COEFFICIENTS = (3.4445, -4.775, 2.0315)
+UPDATE_RMS = 0.2
+
+
+def make_muon(layout: Layout) -> Update:
+    """An update like `optimizer.adamw` for rows of this layout; of `moment2` the hidden matrices use nothing."""
+    matrices = [p for p in layout.parameters if p.hidden_matrix]
+    others = list(_runs_between(matrices, layout.row_size))
+
+    @torch.no_grad()
+    def muon(
+        parameters: Tensor,
+        gradients: Tensor,
+        moment1: Tensor,
+        moment2: Tensor,
+        *,
+        step: Tensor,
+        learning_rate: Tensor,
+        weight_decay: Tensor,
+        active: Tensor,
+        warmup_steps: Tensor,
+    ) -> None:
+        for run in others:
+            adamw(
+                *(t[:, run] for t in (parameters, gradients, moment1, moment2)),
+                step=step,
+                learning_rate=learning_rate,
+                weight_decay=weight_decay,
+                active=active,
+                warmup_steps=warmup_steps,
+            )
+        rate = learning_rate * warmed_up(step, warmup_steps) * active
+        for p in matrices:
+            w, g, m = (_matrix(t, p) for t in (parameters, gradients, moment1))
+            m.lerp_(g, _column((1 - MOMENTUM) * active, w))
+            direction = _orthogonal_parts(g.lerp(m, MOMENTUM), parts=3 if p.name.endswith("qkv.weight") else 1)
+            w.mul_(_column(1 - rate * weight_decay, w))
+            w.sub_(_column(rate, w) * direction)
+
+    return muon
+
+
+def orthogonalized(x: Tensor) -> Tensor:
+    """x (n, rows, columns) with its singular values brought near 1 (between about 0.7 and 1.2), each matrix alone."""
+    tall = x.shape[1] > x.shape[2]
+    x = x.transpose(1, 2) if tall else x
+    x = x / x.square().sum(-1, keepdim=True).sum(-2, keepdim=True).sqrt().clamp(min=EPSILON)
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        gram = torch.bmm(x, x.transpose(1, 2))
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.transpose(1, 2) if tall else x
+
+
+def _orthogonal_parts(x: Tensor, parts: int) -> Tensor:
+    """Orthogonalise x (slots, rows, columns) in `parts` side by side, and scale to AdamW's size."""
+    slots, rows, columns = x.shape
+    width = columns // parts
+    split = x.unflatten(2, (parts, width)).transpose(1, 2).reshape(slots * parts, rows, width)
+    out = orthogonalized(split) * (UPDATE_RMS * math.sqrt(max(rows, width)))
+    return out.unflatten(0, (slots, parts)).transpose(1, 2).reshape(slots, rows, columns)
+
+
+def _runs_between(matrices: list[Parameter], row_size: int) -> Iterator[slice]:
+    """The places of a row that are no matrix's, as few slices."""
+    start = 0
+    for p in matrices:
+        if p.offset > start:
+            yield slice(start, p.offset)
+        start = p.offset + p.size
+    if start < row_size:
+        yield slice(start, row_size)
+
+
+def _matrix(rows: Tensor, p: Parameter) -> Tensor:
+    return rows[:, p.offset : p.offset + p.size].unflatten(1, p.shape)
+
+
+def _column(x: Tensor, like: Tensor) -> Tensor:
+    return x.to(like.dtype)[:, None, None]

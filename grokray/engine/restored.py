@@ -1,0 +1,64 @@
+"""A trial out of its checkpoint, to be asked, decoded and measured, without training on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from grokray.engine.checkpoint import Checkpoint
+from grokray.engine.evaluation import Evaluation
+from grokray.engine.seat import Seat
+from grokray.engine.shape import ShapeKey, shape_of
+from grokray.engine.stack import Stack
+from grokray.errors import CheckpointError
+from grokray.events import EventTracker
+from grokray.tasks.dataset import Dataset, build_dataset
+from grokray.trial import TrialConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """`parameters` by name, each (*shape), on `device`."""
+
+    checkpoint: Checkpoint
+    config: TrialConfig
+    dataset: Dataset
+    shape: ShapeKey
+    parameters: dict[str, Tensor]
+    device: torch.device
+
+
+def restored(checkpoint: Checkpoint, device: str = "cpu") -> Restored:
+    """Raises CheckpointError if it is of a trial that this version does not know, or its tensors do not fit."""
+    config = config_of(checkpoint)
+    dataset = build_dataset(config)
+    shape = shape_of(dataset)
+    found = {name: tuple(t.shape) for name, t in checkpoint.tensors["parameters"].items()}
+    if found != {p.name: p.shape for p in shape.layout.parameters}:
+        raise CheckpointError(f"the checkpoint of trial {checkpoint.trial_id} holds parameters of another model")
+    parameters = {name: t.to(device) for name, t in checkpoint.tensors["parameters"].items()}
+    return Restored(checkpoint, config, dataset, shape, parameters, torch.device(device))
+
+
+def config_of(checkpoint: Checkpoint) -> TrialConfig:
+    try:
+        return TrialConfig.model_validate(checkpoint.config)
+    except ValidationError as error:
+        names = ", ".join(str(fault["loc"][0]) for fault in error.errors() if fault["loc"]) or "its config"
+        text = f"the checkpoint of trial {checkpoint.trial_id} cannot be read by this version: {names}"
+        raise CheckpointError(text) from error
+
+
+def measure(trial: Restored) -> Evaluation:
+    """Its losses and accuracies, computed just as while it trained: those of the measurement at the checkpoint's step.
+
+    What is measured of the step itself (norms of the gradient and the update) is not to be had again.
+    """
+    stack = Stack(trial.shape, device=trial.device)
+    seat = Seat(trial=trial.config.id, dataset=trial.dataset, tracker=EventTracker(), step=trial.checkpoint.step)
+    stack.join(seat)
+    stack.write(seat.trial, trial.checkpoint.tensors)
+    return stack.measure([seat])[0]

@@ -1,0 +1,48 @@
+"""What the host knows of a seated trial."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from grokray.engine.progress import Progress
+from grokray.events import EventTracker
+from grokray.tasks.dataset import Dataset
+
+
+@dataclass(kw_only=True)
+class Seat:
+    """A trial's tensors are one row of the stack's; the rest is here."""
+
+    trial: str
+    dataset: Dataset
+    tracker: EventTracker
+    task_trackers: dict[str, EventTracker] = field(default_factory=dict)  # of a trial of several tasks
+    step: int = 0
+    wall_time_s: float = 0.0
+    parked: bool = False
+    since: float = field(default_factory=time.monotonic)
+    first_row: int = 0  # of the trial's table in the stack's concatenated table
+    part: Tensor | None = None  # (rows of its table,) int8, see `evaluation.part_of_rows`
+    normed: int = -1  # the step of which the slot has the norms
+
+    @property
+    def batches(self) -> int:
+        """Batches per epoch; the last one may be smaller."""
+        return -(-len(self.dataset.split.train) // self.dataset.config.batch_size)
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(overall=self.tracker, tasks=self.task_trackers)
+
+    @property
+    def next_evaluation(self) -> int:
+        config = self.dataset.config
+        return min((self.step // config.eval_interval + 1) * config.eval_interval, config.num_steps)
+
+    @property
+    def evaluation_due(self) -> bool:
+        config = self.dataset.config
+        return self.step > 0 and (self.step % config.eval_interval == 0 or self.step >= config.num_steps)

@@ -1,0 +1,106 @@
+"""A trial's checkpoint files: what it goes on from after a crash, and what is kept once it has ended.
+
+In `checkpoints/<trial>/`:
+
+    0000001000-<sha256>.pt         by step: to go on from; with `all` every one of them is kept
+    last-0000002600-<sha256>.pt    the state in which the trial ended
+    best-0000002400-<sha256>.pt    of its measurements the one with the best held-out exact match
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from grokray.engine.checkpoint import Checkpoint, from_bytes, to_bytes
+from grokray.errors import CheckpointError
+from grokray.records.folder import CHECKPOINTS
+from grokray.records.store import Store
+
+Kind = Literal["step", "last", "best"]
+
+_NAME = re.compile(r"(?:(last|best)-)?(\d{10})-([0-9a-f]{64})\.pt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFile:
+    """`name` is relative to the folder."""
+
+    name: str
+    kind: Kind
+    step: int
+    sha256: str
+
+    @classmethod
+    def of(cls, name: str) -> CheckpointFile | None:
+        """What a file's name says; None if it is no checkpoint's."""
+        found = _NAME.fullmatch(name.rpartition("/")[2])
+        if found is None:
+            return None
+        return cls(name=name, kind=found[1] or "step", step=int(found[2]), sha256=found[3])  # type: ignore[arg-type]
+
+
+class TrialCheckpoints:
+    """One trial's files in a sweep's folder, kept by one rule of `sections.KEEP`."""
+
+    def __init__(self, store: Store, trial_id: str, keep: str) -> None:
+        self.store, self.folder = store, f"{CHECKPOINTS}/{trial_id}"
+        self.last, self.best, self.every = (word in keep or keep == "all" for word in ("last", "best", "all"))
+
+    def files(self) -> list[CheckpointFile]:
+        """By step, `last` and `best` among them."""
+        found = (CheckpointFile.of(name) for name in self.store.list(self.folder))
+        return sorted((file for file in found if file is not None), key=lambda file: (file.step, file.kind))
+
+    def write(self, checkpoint: Checkpoint, kind: Kind = "step") -> tuple[CheckpointFile, int]:
+        """Write a checkpoint, then delete those of its kind that it replaces; the file and its bytes."""
+        file, size = self._put(checkpoint, kind)
+        for old in self.files():
+            if old.kind == kind and old.name != file.name and not (kind == "step" and self.every):
+                self.store.delete(old.name)
+        return file, size
+
+    def latest(self) -> Checkpoint | None:
+        """What the trial goes on from: the newest that is whole. A damaged one counts as not written."""
+        return next(self._whole("step"), None)
+
+    def best_so_far(self) -> Checkpoint | None:
+        return next(self._whole("best"), None)
+
+    def settle(self) -> None:
+        """The trial has ended: leave what is to be kept, and nothing else. Once more does no harm."""
+        if not (self.last or self.best or self.every):
+            self.store.delete_tree(self.folder)
+            return
+        files = self.files()
+        if self.last:
+            # Where it was stopped from outside, its newest state is its last one. Nothing is deleted for it: the
+            # process that trained it may be writing a newer one at this moment.
+            newest = self.latest()
+            if newest and not any(file.kind == "last" and file.step >= newest.step for file in files):
+                self._put(newest, "last")
+        kept = {"step": self.every, "last": self.last, "best": self.best}
+        for file in files:
+            if not kept[file.kind]:
+                self.store.delete(file.name)
+
+    def _put(self, checkpoint: Checkpoint, kind: Kind) -> tuple[CheckpointFile, int]:
+        data, sha256 = to_bytes(checkpoint)
+        prefix = "" if kind == "step" else f"{kind}-"
+        name = f"{self.folder}/{prefix}{checkpoint.step:010d}-{sha256}.pt"
+        self.store.write_atomic(name, data)
+        return CheckpointFile(name=name, kind=kind, step=checkpoint.step, sha256=sha256), len(data)
+
+    def _whole(self, kind: Kind) -> Iterator[Checkpoint]:
+        for file in reversed(self.files()):
+            if file.kind == kind:
+                try:
+                    yield from_bytes(self.store.read_bytes(file.name), file.sha256, name=file.name)
+                except CheckpointError:
+                    continue
+
+
+def trials_with_checkpoints(store: Store) -> set[str]:
+    return {name.split("/")[1] for name in store.list(CHECKPOINTS) if name.count("/") == 2}

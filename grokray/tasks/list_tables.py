@@ -1,0 +1,66 @@
+"""Tables of lists of digits: `sort 3 1 2 =` asks for `1 2 3 <EOS>`, in fixed length for `1 2 3`.
+
+The rows are all lists of `list_length` digits in their lexicographic order. Where there are more than LIST_CAP of them
+it is that many, drawn evenly and once each, always the same ones for a base and a length: no seed of a trial enters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from grokray.tasks.codes import digit_vocabulary, digits
+from grokray.tasks.list_door import LIST_CAP, list_count
+from grokray.tasks.tables import Table, one_task
+from grokray.trial import TrialConfig
+
+# Of the sample, where not all lists are taken; part of the table's key.
+SAMPLE_SEED = 0
+
+LIST_OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sort": lambda lists: lists.sort(dim=1).values,
+    "reverse": lambda lists: lists.flip(1),
+    "copy": lambda lists: lists,
+}
+
+
+def key(config: TrialConfig) -> tuple[object, ...]:
+    return config.base, config.list_length, config.fixed_sequence_length, LIST_CAP, SAMPLE_SEED
+
+
+def build(config: TrialConfig) -> Table:
+    base, length = config.base or 10, config.list_length or 1
+    vocabulary = digit_vocabulary(base, [config.operation])
+    lists = _lists(base, length)
+    answers = LIST_OPERATIONS[config.operation](lists)
+    if not config.fixed_sequence_length and vocabulary.eos is not None:
+        answers = torch.cat([answers, torch.full_like(answers[:, :1], vocabulary.eos)], dim=1)
+    op, equals = (torch.full_like(lists[:, :1], mark) for mark in (vocabulary.op, vocabulary.equals))
+    tokens = torch.cat([op, lists, equals, answers[:, :-1]], dim=1).int()
+    width = answers.shape[1]
+    return Table(
+        tokens=tokens,
+        positions=torch.arange(tokens.shape[1] - width, tokens.shape[1]).expand(answers.shape),
+        targets=answers.contiguous(),
+        in_domain=len(lists),
+        uniform=True,
+        vocabulary=vocabulary,
+        task_names=(config.operation,),
+        task=one_task(len(lists)),
+    )
+
+
+def _lists(base: int, length: int) -> Tensor:
+    """(lists, length) int64, in lexicographic order."""
+    rows = list_count(base, length)
+    if rows == base**length:
+        return digits(torch.arange(rows), base, length, "most_first")
+    generator = torch.Generator().manual_seed(SAMPLE_SEED)
+    found = torch.empty(0, length, dtype=torch.int64)
+    while len(found) < rows:
+        more = torch.randint(base, (rows, length), generator=generator)
+        found = torch.cat([found, more]).unique(dim=0)
+    chosen = torch.randperm(len(found), generator=generator)[:rows]
+    return found[chosen.sort().values]

@@ -1,0 +1,200 @@
+"""The picture of one trial: which trial, what is drawn of it, and that it is the same each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grokray.analysis.curves_figure import _moved_apart, draw, regions, save, settings_of, task_of
+from grokray.analysis.trial_curve import TrialCurve, choose, trial_curve
+from grokray.errors import ConfigError
+from grokray.records.folder import SweepFolder
+from grokray.trial import TrialConfig
+
+META = {"versions": {}, "command": "grokray sweep"}
+
+
+def row_of(**changes) -> dict:
+    events = {"memorization_step": 200, "grok_step": 800, "outcome": "grokked", "best_heldout_exact_match": 1.0}
+    return {**TrialConfig().model_dump(), "trial_id": "ab12", "best_heldout_loss": 0.1, **events, **changes}
+
+
+def curve_of(**changes) -> TrialCurve:
+    steps = [100, 200, 400, 800, 1600]
+    loss = {"train": [4, 1, 0.1, 0.01, 0.001], "heldout": [4, 5, 5, 2, 0.01]}
+    accuracy = {"train": [0.1, 1, 1, 1, 1], "heldout": [0, 0.1, 0.3, 1, 1]}
+    return TrialCurve(**{"row": row_of(), "steps": steps, "loss": loss, "accuracy": accuracy, **changes})
+
+
+def begin(folder: Path, trials: int = 2) -> tuple[SweepFolder, list[str]]:
+    """A sweep whose trials have two measurements each."""
+    opened = SweepFolder.create_or_open(folder, "name: x\n", {}, META)
+    configs = [TrialConfig(init_seed=seed) for seed in range(trials)]
+    with opened.writer("driver") as journal:
+        journal.write("sweep", session="a", fingerprint={}, **META)
+        for index, config in enumerate(configs):
+            journal.write("suggest", configuration=index, parameters={"init_seed": index})
+            journal.write("trial", trial_id=config.id, index=index, configuration=index, config=config.model_dump())
+            for step in (100, 200):
+                measure(journal, config.id, step)
+    return opened, [config.id for config in configs]
+
+
+def measure(journal, trial_id: str, step: int) -> None:
+    metrics = {"train_loss": 1.0, "train_exact_match": 0.5, "heldout_loss": 2.0, "heldout_exact_match": 0.25}
+    journal.write("measurement", trial_id=trial_id, attempt=0, step=step, metrics=metrics)
+
+
+def texts(axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def test_the_lines_are_the_curve():
+    upper, lower = draw(curve_of()).axes
+    assert (upper.get_xscale(), lower.get_yscale()) == ("log", "log")
+    assert [list(line.get_ydata()) for line in lower.lines if len(line.get_ydata()) == 5] == [
+        [4, 1, 0.1, 0.01, 0.001],
+        [4, 5, 5, 2, 0.01],
+    ]
+    assert texts(lower) == ["held-out", "training"]
+    assert texts(upper) == ["memorized by 200", "grokked by 800", "training", "held-out"]
+    assert upper.get_xlim() == (100, 1600)
+
+
+def test_lines_differ_without_colours():
+    curve = curve_of()
+    curve.accuracy["out_of_domain"] = [0, 0, 0, 0, 0]
+    upper, _ = draw(curve).axes
+    lines = [line for line in upper.lines if len(line.get_ydata()) == 5]
+    assert len({str(line._unscaled_dash_pattern) for line in lines}) == 3
+
+
+@pytest.mark.parametrize(
+    ("memorized", "grokked", "expected"),
+    [
+        (200, 800, [(200, 800, "memorized"), (800, 1600, "grokked")]),
+        (200, None, [(200, 1600, "memorized")]),
+        (None, None, []),
+        (800, 800, [(800, 1600, "grokked")]),
+        (800, 400, [(400, 1600, "grokked")]),
+        (None, 400, [(400, 1600, "grokked")]),
+    ],
+)
+def test_regions(memorized, grokked, expected):
+    assert regions(row_of(memorization_step=memorized, grok_step=grokked), 1600) == expected
+
+
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=3))
+def test_names_never_overlap_nor_leave_the_panel(heights):
+    placed = _moved_apart({str(i): height for i, height in enumerate(heights)}, gap=0.1)
+    found = sorted(placed.values())
+    assert len(found) == len(heights)
+    assert all(b - a >= 0.1 - 1e-9 for a, b in zip(found, found[1:], strict=False))
+    assert -1e-9 <= found[0] <= found[-1] <= 1
+
+
+def test_names_stay_where_there_is_room():
+    assert _moved_apart({"a": 0.2, "b": 0.9}) == {"b": 0.9, "a": 0.2}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps": [100], "loss": {"train": [4.0]}, "accuracy": {"train": [0.0]}, "row": row_of(grok_step=None)},
+        {"loss": {"train": [4, None, None, None, None], "heldout": [4, 5, float("inf"), None, None]}},
+        {"loss": {"train": [0.0, 0.0, 0.0, 0.0, 0.0], "heldout": [1, 1, 0.5, 0.1, 0.0]}},
+        {"loss": {"train": [1e-12, 1e-9, 1e-6, 1, 1e3]}},
+        {"loss": {"train": [0.5] * 5}},
+        {"row": row_of(memorization_step=700, grok_step=800)},
+    ],
+    ids=["one measurement", "diverged", "no loss at all", "many decades", "flat", "close events"],
+)
+def test_odd_curves_can_be_drawn(changes, tmp_path):
+    save(draw(curve_of(**changes)), [tmp_path / "a.png"])
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_curve_is_the_same_file(tmp_path):
+    for name in ("a", "b"):
+        save(draw(curve_of()), [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"])
+    for kind in ("svg", "png"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+    assert "grokked by 800" in (tmp_path / "a.svg").read_text()
+
+
+def test_titles():
+    assert task_of(row_of()) == "x/y mod 97"
+    sequence = {"operation": "x+y", "modulus": None, "base": 10, "digit_order": "least_first"}
+    assert task_of(row_of(**sequence)) == "x+y in base 10, least significant digit first"
+    assert settings_of(row_of(dropout=0.1)) == "50 % trained on · weight decay 1 · dropout 0.1 · seed 0 · trial ab12"
+    assert settings_of(row_of(init_seed=1, outcome="pruned")).endswith("weight decay 1 · trial ab12 · pruned")
+
+
+def test_a_curve_out_of_a_folder(tmp_path):
+    folder, ids = begin(tmp_path / "out")
+    curve = trial_curve(folder, ids[1][:8])
+    assert curve.row["trial_id"] == ids[1]
+    assert (curve.steps, curve.loss) == ([100, 200], {"train": [1.0, 1.0], "heldout": [2.0, 2.0]})
+    assert curve.accuracy == {"train": [0.5, 0.5], "heldout": [0.25, 0.25]}
+
+
+def test_tables_are_made_anew_only_where_the_journal_went_on(tmp_path):
+    folder, ids = begin(tmp_path / "out")
+    manifest = tmp_path / "out" / "manifest.json"
+    trial_curve(folder, ids[0])
+    made = manifest.stat().st_mtime_ns
+    assert trial_curve(folder, ids[0]).steps == [100, 200]
+    assert manifest.stat().st_mtime_ns == made
+    with folder.writer("train") as journal:
+        measure(journal, ids[0], 300)
+    assert trial_curve(folder, ids[0]).steps == [100, 200, 300]
+
+
+def test_the_only_trial_needs_no_name(tmp_path):
+    folder, ids = begin(tmp_path / "out", trials=1)
+    assert trial_curve(folder).row["trial_id"] == ids[0]
+
+
+def test_the_best_trial():
+    rows = [
+        row_of(trial_id="a", grok_step=None, best_heldout_exact_match=0.9),
+        row_of(trial_id="b", grok_step=900),
+        row_of(trial_id="c", grok_step=700, best_heldout_loss=5.0),
+        row_of(trial_id="d", grok_step=None, best_heldout_exact_match=None, best_heldout_loss=None),
+        row_of(trial_id="e", grok_step=None, best_heldout_exact_match=0.9, best_heldout_loss=0.05),
+    ]
+    order = []
+    while rows:
+        order.append(choose(rows, None, best=True, where="x")["trial_id"])
+        rows = [row for row in rows if row["trial_id"] not in order]
+    assert order == ["c", "b", "e", "a", "d"]
+
+
+@pytest.mark.parametrize(
+    ("trial", "message"),
+    [
+        (None, "out holds 3 trials: ab1, ab2, cd3"),
+        ("ab", "out holds 2 trials whose id starts with ab: ab1, ab2"),
+        ("x", "out holds no trial whose id starts with x"),
+    ],
+)
+def test_a_trial_that_is_not_clear(trial, message):
+    rows = [row_of(trial_id=name) for name in ("ab1", "ab2", "cd3")]
+    with pytest.raises(ConfigError) as caught:
+        choose(rows, trial, best=False, where="out")
+    assert str(caught.value) == message
+
+
+def test_a_trial_without_measurements(tmp_path):
+    folder, _ = begin(tmp_path / "out", trials=1)
+    waiting = TrialConfig(init_seed=9)
+    with folder.writer("driver") as journal:
+        journal.write("suggest", configuration=1, parameters={})
+        journal.write("trial", trial_id=waiting.id, index=1, configuration=1, config=waiting.model_dump())
+    with pytest.raises(ConfigError, match=f"trial {waiting.id} has no measurement yet"):
+        trial_curve(folder, waiting.id)
+    with pytest.raises(ConfigError, match="holds no trial yet"):
+        trial_curve(SweepFolder.create_or_open(tmp_path / "empty", "name: x\n", {}, META))

@@ -1,0 +1,344 @@
+"""`grokray decode` and `grokray eval`: trained models asked and measured again, from the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from grokray.cli.checkpoint_path import load_trial
+from grokray.cli.main import main
+from grokray.cli.question import ask
+from grokray.records.collect import read_curves
+from grokray.records.folder import SweepFolder
+
+SMALL = [
+    *("--num_layers", "1", "--dim_model", "16", "--num_heads", "2", "--batch_size", "64", "--learning_rate", "1e-2"),
+    *("--eval_interval", "50", "--num_steps", "100", "--quiet"),
+]
+SUMS = [*SMALL, "--operation", "x+y", "--task_type", "sequence", "--operand_limit", "12", "--operand_limit_out", "14"]
+
+
+def train(folder: Path, *words: str) -> Path:
+    assert main(["train", *words, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sums(tmp_path_factory) -> Path:
+    """Sums of numbers below 12 in base 10, most_first, kept at steps 50 and 100."""
+    return train(tmp_path_factory.mktemp("m") / "sums", *SUMS)
+
+
+@pytest.fixture(scope="module")
+def division(tmp_path_factory) -> Path:
+    words = [*SMALL, "--operation", "x/y", "--modulus", "11", "--operand_limit", "9", "--operand_limit_out", "10"]
+    return train(tmp_path_factory.mktemp("m") / "division", *words)
+
+
+@pytest.fixture(scope="module")
+def differences(tmp_path_factory) -> Path:
+    words = ["--operation", "x-y", "--task_type", "sequence", "--base", "2", "--operand_limit", "8"]
+    folder = tmp_path_factory.mktemp("m") / "differences"
+    return train(folder, *SMALL, *words, "--fixed_sequence_length", "--keep_checkpoints", "all")
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory) -> Path:
+    words = ["--multitask", "--operation", "x/y_mod,x+y_mod", "--modulus", "11", "--measure"]
+    return train(tmp_path_factory.mktemp("m") / "several", *SMALL, *words, "weight_norm,gradient_norm")
+
+
+def asked(capsys, *words: str) -> dict:
+    capsys.readouterr()
+    assert main(["decode", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def error(capsys, *words: str) -> list[str]:
+    capsys.readouterr()
+    assert main([*words]) == 2
+    out = capsys.readouterr()
+    assert out.out == ""
+    return out.err.splitlines()
+
+
+def files(folder: Path) -> dict[str, Path]:
+    return {path.name.partition("-")[0]: path for path in folder.glob("checkpoints/*/*.pt")}
+
+
+# -- decode
+
+
+def test_an_answer_in_digits_as_a_number_and_judged(sums, capsys):
+    assert main(["decode", str(sums), "7 + 5"]) == 0
+    lines = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert list(lines) == ["trial", "asked", "tokens", "answer", "right", "part"]
+    assert lines["asked"] == "7 + 5 ="
+    assert lines["trial"].endswith(", x+y, at step 100")
+    record = asked(capsys, str(sums), "7 + 5")
+    assert lines["tokens"] == " ".join(record["prediction_tokens"])
+    assert record["truth"] == "12"
+    assert record["truth_tokens"] == ["1", "2", "<EOS>"]
+    assert (lines["right"] == "yes") == record["match"]
+    if not record["match"]:
+        assert lines["right"].startswith("no, 12 is; ")
+
+
+def test_it_answers_as_it_did_when_it_was_measured(sums):
+    curve = read_curves(SweepFolder.open(sums)).to_pylist()[-1]
+    trial = load_trial(str(sums), trial=None, which="last", device="cpu")
+    every = [ask(trial, f"{x} + {y}") for x in range(14) for y in range(14)]
+    for part in ("train", "heldout", "out_of_domain"):
+        matches = [record["match"] for record in every if record["part"] == part]
+        assert sum(matches) / len(matches) == pytest.approx(curve[f"{part}_exact_match"], abs=1e-12)
+
+
+@pytest.mark.parametrize("question", ["7+5", " 7  plus 5 = ", "7 5", "7, 5?", "7 x+y 5"])
+def test_whatever_stands_between_two_numbers_is_the_operator(sums, capsys, question):
+    assert asked(capsys, str(sums), question)["example"] == "7 + 5"
+
+
+def test_a_division_is_asked_as_it_is_shown(division, capsys):
+    """5 · 3 is 4 modulo 11, so 4 / 3 is 5."""
+    record = asked(capsys, str(division), "4 / 3")
+    assert record["truth"] == "5"
+    assert record["input_tokens"] == ["4", "/%", "3", "="]
+    assert record["part"] in ("train", "heldout")
+    assert asked(capsys, str(division), "9 / 9")["part"] == "out_of_domain"
+    assert asked(capsys, str(division), "9 / 1")["part"] is None  # no training pair has the answer 9
+    assert record["error"] in (None, "value")
+
+
+def test_negative_answers_and_minus_signs_that_are_operators(differences, capsys):
+    assert asked(capsys, str(differences), "3-5")["truth"] == "-2"
+    record = asked(capsys, str(differences), "3 - 5")
+    assert record["truth_tokens"] == ["-", "0", "1", "0"]
+    assert len(record["prediction_tokens"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        ("12 + 7 + 3", "the question is '12 + 7 + 3', which holds 3 numbers, but must hold two"),
+        ("12 +", "the question is '12 +', but must be two whole numbers with an operator, such as '12 + 7'"),
+        ("1.5 + 2", "the question is '1.5 + 2', which holds 3 numbers, but must hold two"),
+        ("", "the question is '', but must be two whole numbers with an operator"),
+        ("x + y", "the question is 'x + y', but must be"),
+        ("12 + -7", "the second number is -7, but must not be negative"),
+        ("123 + 4567", "the question holds 4567, which is longer in base 10 than this model reads"),
+        ("99999999 + 1", "the first number is 99999999, but must be at most 65,535"),
+    ],
+)
+def test_questions_that_cannot_be_asked(sums, capsys, question, message):
+    (line,) = error(capsys, "decode", str(sums), question)
+    assert line.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        ("11 / 3", "the first number is 11, but must be below the modulus, which is 11"),
+        ("3 / 12", "the second number is 12, but must be below the modulus, which is 11"),
+        ("3 / 0", "the second number is 0, but must be at least 1 for x/y_mod"),
+    ],
+)
+def test_numbers_that_the_task_has_not(division, capsys, question, message):
+    assert error(capsys, "decode", str(division), question) == [f"error: {message}"]
+
+
+def test_numbers_that_no_token_stands_for(tmp_path, capsys):
+    folder = train(tmp_path / "o", *SMALL, "--operation", "x+y", "--operand_limit", "5", "--num_steps", "10")
+    assert error(capsys, "decode", str(folder), "9 + 1") == [
+        "error: the first number is 9, but the largest number that this model has a token for is 8"
+    ]
+    assert error(capsys, "decode", str(folder), "7 + 8") == [
+        "error: the right answer is 15, for which this model has no token"
+    ]
+
+
+def test_answers_that_do_not_fit_a_fixed_length(differences, capsys):
+    assert error(capsys, "decode", str(differences), "8 - 1") == [
+        "error: the question holds 8, which is longer in base 2 than this model reads: it was made for numbers below 8"
+    ]
+
+
+def test_a_model_of_several_tasks_is_told_which_one_is_meant(several, capsys):
+    for question, truth, equals in (("3 / 4", "9", "=/%"), ("3 + 4", "7", "=+%"), ("3 x+y_mod 4", "7", "=+%")):
+        record = asked(capsys, str(several), question)
+        assert record["truth"] == truth
+        assert record["input_tokens"][-1] == equals
+    (line,) = error(capsys, "decode", str(several), "3 ? 4")
+    assert line.startswith("error: the operator is '?', but this model knows several tasks and needs one of '/', '+', ")
+
+
+def test_lists_are_asked_as_they_stand_in_the_table(tmp_path, capsys):
+    words = ["--operation", "sort", "--task_type", "sequence", "--base", "4", "--list_length", "3"]
+    folder = str(train(tmp_path / "o", *SMALL, *words))
+    record = asked(capsys, folder, "3 1 2")
+    assert record["truth"] == "1 2 3"
+    assert record["part"] in ("train", "heldout")
+    for same in ("3, 1, 2", "sort 3 1 2", "sort 3 1 2 =", "3 1 2=?"):
+        assert asked(capsys, folder, same) == record
+    for other in ("3 1", "3 1 9", "", "=", "hello"):
+        (line,) = error(capsys, "decode", folder, other)
+        assert line == f"error: {other!r} is no example of sort; 'sort 0 0 0' is"
+
+
+@pytest.mark.parametrize(
+    ("words", "question", "truth", "beyond", "message"),
+    [
+        (["--operation", "s5"], "1 · 2", "3", "1 · 120", "but s5 has the elements 0 to 119"),
+        (
+            ["--operation", "expr:(x*y + 2) % p", "--modulus", "7"],
+            *("3 · 4", "0", "3 · 7", "but must be below the modulus, which is 7"),
+        ),
+        (
+            ["--operation", "expr:x*y - 1", "--operand_limit", "6", "--task_type", "sequence"],
+            *("0 · 4", "-1", "3 · 6", "but must be below 6, as far as the expression was checked"),
+        ),
+    ],
+)
+def test_groups_and_expressions(words, question, truth, beyond, message, tmp_path, capsys):
+    folder = train(tmp_path / "o", *SMALL, *words, "--num_steps", "5")
+    assert asked(capsys, str(folder), question)["truth"] == truth
+    assert message in error(capsys, "decode", str(folder), beyond)[0]
+
+
+# -- eval
+
+
+def test_several_tasks_are_measured_each(several, capsys):
+    assert main(["eval", str(several)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line in ("x/y_mod", "x+y_mod")] == ["x/y_mod", "x+y_mod"]
+    assert lines[-2].startswith("weight_norm: ")
+    assert lines[-1] == "exactly as the run measured"
+    assert main(["eval", str(several), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (trial,) = SweepFolder.open(several).state().trials.values()
+    assert found["tasks"] == trial.task_metrics
+    last = read_curves(SweepFolder.open(several)).to_pylist()[-1]
+    assert last["gradient_norm"] > 0  # of the last step, and so not to be had again
+    assert "gradient_norm" not in found["metrics"]
+    assert found["metrics"]["weight_norm"] == last["weight_norm"]
+
+
+def test_a_checkpoint_is_measured_exactly_as_the_run_measured_it(sums, capsys):
+    curve = {row["step"]: row for row in read_curves(SweepFolder.open(sums)).to_pylist()}
+    for which in ("last", "best"):
+        assert main(["eval", str(sums), "--which", which, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["as_the_run_measured"] is True
+        assert found["metrics"]
+        assert {name: curve[found["step"]][name] for name in found["metrics"]} == found["metrics"]
+        assert sum(found["examples"].values()) == 14 * 14
+
+
+def test_a_table_of_losses_and_accuracies(sums, division, capsys):
+    assert main(["eval", str(sums)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "exactly as the run measured"
+    rows = [line.split()[0] for line in lines[3:-1]]
+    assert rows == ["training", "held-out", "out"]
+    curve = read_curves(SweepFolder.open(sums)).to_pylist()[-1]
+    assert f"{curve['heldout_loss']:.6g}" in lines[4]
+    assert max(map(len, lines[1:])) <= 80
+
+
+def test_a_run_that_measured_otherwise_is_said_to_have(sums, tmp_path, capsys):
+    from dataclasses import replace
+
+    from grokray.engine.checkpoint import from_bytes, to_bytes
+
+    checkpoint = from_bytes(files(sums)["last"].read_bytes())
+    metrics = {**checkpoint.metrics, "heldout_loss": 1.0}
+    (tmp_path / "other.pt").write_bytes(to_bytes(replace(checkpoint, metrics=metrics))[0])
+    assert main(["eval", str(tmp_path / "other.pt")]) == 0
+    assert "the run measured otherwise: heldout_loss is " in capsys.readouterr().out
+    (tmp_path / "between.pt").write_bytes(to_bytes(replace(checkpoint, metrics={}))[0])
+    assert main(["eval", str(tmp_path / "between.pt")]) == 0
+    assert "the run did not measure at this step" in capsys.readouterr().out
+
+
+# -- how checkpoints are named
+
+
+def test_a_file_or_a_folder_with_its_trial(sums, capsys):
+    (trial_id,) = [path.name for path in (sums / "checkpoints").iterdir()]
+    by_file = asked(capsys, str(files(sums)["last"]), "7 + 5")
+    assert by_file == asked(capsys, str(sums), "7 + 5")
+    assert by_file == asked(capsys, f"{sums}/", "7 + 5", "--trial", trial_id[:3])
+    assert by_file == asked(capsys, str(sums), "7 + 5", "--which", "100")
+    assert asked(capsys, str(files(sums)["best"]), "7 + 5") == asked(capsys, str(sums), "7 + 5", "--which", "best")
+
+
+def test_a_checkpoint_may_be_moved_and_renamed(sums, tmp_path, capsys):
+    shutil.copy(files(sums)["last"], tmp_path / "mine.pt")
+    assert asked(capsys, str(tmp_path / "mine.pt"), "7 + 5") == asked(capsys, str(sums), "7 + 5")
+
+
+def test_kept_steps_are_named_where_one_is_asked_for_that_is_not_there(differences, capsys):
+    (line, hint) = error(capsys, "eval", str(differences), "--which", "7")
+    assert "there is no checkpoint 7; there is: " in line
+    assert "last (100)" in line
+    assert hint.startswith("hint: grokray train keeps")
+
+
+def test_what_is_no_checkpoint(sums, tmp_path, capsys):
+    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "other.pt")
+    torch.save(torch.zeros(3), tmp_path / "tensor.pt")
+    for name in ("text.pt", "empty.pt", "other.pt", "tensor.pt"):
+        (line,) = error(capsys, "eval", str(tmp_path / name))
+        assert line == f"error: {tmp_path}/{name} is not a checkpoint of grokray"
+    assert error(capsys, "eval", str(tmp_path / "none")) == [
+        f"error: {tmp_path}/none is missing: there is neither a file nor a folder"
+    ]
+    (line,) = error(capsys, "eval", str(tmp_path))
+    assert "is no sweep's folder" in line
+    assert error(capsys, "eval", str(sums), "--which", "worst") == [
+        "error: --which is 'worst', but must be last, best, or a step"
+    ]
+    (line,) = error(capsys, "eval", str(sums), "--trial", "zz")
+    assert f"there is no checkpoint in {sums} of a trial whose id begins with 'zz'; there are " in line
+    (line,) = error(capsys, "eval", str(files(sums)["last"]), "--trial", "zz")
+    assert "is a checkpoint, not a folder of trials" in line
+
+
+def test_a_damaged_file_is_not_believed(sums, tmp_path, capsys):
+    original = files(sums)["last"]
+    data = bytearray(original.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged = tmp_path / original.name
+    damaged.write_bytes(data)
+    (line,) = error(capsys, "decode", str(damaged), "7 + 5")
+    assert line.startswith(f"error: {damaged} is damaged: its sha256 is ")
+    damaged.write_bytes(data[: len(data) // 2])
+    assert "is damaged" in error(capsys, "eval", str(damaged))[0]
+
+
+def test_parameters_of_another_model_are_refused(sums, tmp_path, capsys):
+    from dataclasses import replace
+
+    from grokray.engine.checkpoint import from_bytes, to_bytes
+
+    checkpoint = from_bytes(files(sums)["last"].read_bytes())
+    for changes, message in (
+        ({"dim_model": 32}, "holds parameters of another model"),
+        ({"colour": "blue"}, "cannot be read by this version: colour"),
+    ):
+        other = replace(checkpoint, config={**checkpoint.config, **changes})
+        (tmp_path / "other.pt").write_bytes(to_bytes(other)[0])
+        assert message in error(capsys, "eval", str(tmp_path / "other.pt"))[0]
+
+
+def test_a_folder_that_kept_nothing(tmp_path, capsys):
+    folder = train(tmp_path / "o", *SUMS, "--num_steps", "10", "--keep_checkpoints", "none")
+    (line, hint) = error(capsys, "eval", str(folder))
+    assert line == f"error: {folder} holds no checkpoints"
+    assert "keep_checkpoints" in hint

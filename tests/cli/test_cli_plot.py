@@ -1,0 +1,83 @@
+"""`grokray plot`: which files it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grokray.cli.main import main
+from grokray.cli.plot import figure_paths
+from grokray.errors import ConfigError
+
+FORMATS = ("png", "svg", "pdf")
+
+
+@pytest.fixture(autouse=True)
+def _command(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+
+
+def test_one_of_several_trials(begun, capsys):
+    folder = begun()
+    trial = list(folder.state().trials)[1]
+    assert main(["plot", str(folder.store), trial[:6]]) == 0
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert paths == [folder.store.local_path(f"plots/{trial}.{kind}") for kind in ("png", "svg")]
+    assert paths[0].read_bytes().startswith(b"\x89PNG")
+    assert trial in paths[1].read_text()
+
+
+def test_the_best_trial_into_a_file(begun, tmp_path, capsys):
+    folder = begun()
+    out = tmp_path / "new" / "figure.svg"
+    assert main(["plot", str(folder.store), "--best", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert "grokked by 1,000" in out.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "holds 4 trials: "),
+        (["zz"], "holds no trial whose id starts with zz"),
+        (["ab", "--best"], "--best chooses a trial itself"),
+        (["--best", "--out", "a.gif"], "--out ends in .gif, but must end in one of .png, .svg, .pdf"),
+    ],
+)
+def test_what_is_refused(words, message, begun, capsys, monkeypatch, tmp_path):
+    folder = begun()
+    monkeypatch.chdir(tmp_path)
+    assert main(["plot", str(folder.store), *words]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert message in err
+    assert not list(tmp_path.glob("*.gif"))
+    assert not (tmp_path / "out" / "plots").exists()
+
+
+def test_a_folder_that_is_no_sweep(tmp_path, capsys):
+    assert main(["plot", str(tmp_path)]) == 2
+    assert "is no sweep's folder" in capsys.readouterr().err
+
+
+def test_names_of_files():
+    assert figure_paths(Path("a/b.pdf"), FORMATS) == [Path("a/b.pdf")]
+    assert figure_paths(Path("a/b"), FORMATS) == [Path("a/b.png"), Path("a/b.svg")]
+    assert figure_paths(Path("a/wd_0.1"), FORMATS) == [Path("a/wd_0.1.png"), Path("a/wd_0.1.svg")]
+    with pytest.raises(ConfigError, match=r"ends in \.jpeg"):
+        figure_paths(Path("b.jpeg"), FORMATS)
+
+
+def test_plots_load_neither_torch_nor_ray(begun):
+    folder = begun()
+    code = f"""
+import sys
+from grokray.cli.main import main
+assert main(["plot", {str(folder.store)!r}, "--best"]) == 0
+print(sorted({{"torch", "ray", "optuna", "matplotlib.pyplot"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,137 @@
+"""Each training option against a plain loop, stacked with trials that use other values of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from grokray.engine.checkpoint import from_bytes, to_bytes
+from grokray.engine.engine import Engine
+from tests.engine.conftest import alone, curve, run, small
+from tests.engine.plain_training import PlainTraining
+from tests.engine.reference import ours
+
+SEQUENCE = {"operation": "x+y", "modulus": None, "operand_limit": 10, "task_type": "sequence", "base": 3}
+NEIGHBOURS = [
+    {"seed": 3, "weight_decay": 0.3, "learning_rate": 1e-3, "warmup_steps": 0},
+    {"seed": 4, "weight_noise": 0.1, "input_noise": 0.2, "gradient_noise": 0.1, "dropout": 0.3},
+]
+OPTIONS = {
+    "plain": {},
+    "sequence, warm-up": {"warmup_steps": 20, **SEQUENCE},
+    "no warm-up": {"warmup_steps": 0},
+    "accumulation": {"accumulation_steps": 3, "training_fraction": 0.3},  # a step reaches over an epoch's end
+    "weight noise": {"weight_noise": 0.05},
+    "input noise": {"input_noise": 0.3},
+    "gradient noise": {"gradient_noise": 0.02},
+    "adam": {"optimizer": "adam", "weight_decay": 0.01},
+    "muon": {"optimizer": "muon", "norm": "post", "weight_decay": 0.1},
+    "grokfast": {"gradient_filter": "grokfast_ema", "grokfast_alpha": 0.9, "grokfast_lambda": 5.0},
+    "stablemax": {"loss": "stablemax", **SEQUENCE},
+    "all": {
+        "accumulation_steps": 2,
+        "optimizer": "muon",
+        "loss": "stablemax",
+        "gradient_filter": "grokfast_ema",
+        "weight_noise": 0.02,
+        "input_noise": 0.1,
+        "gradient_noise": 0.01,
+        "warmup_steps": 3,
+    },
+}
+KIND = ("accumulation_steps", "optimizer", "loss", "gradient_filter", "norm", *SEQUENCE)
+
+
+def beside(engine: Engine, options: dict[str, object], **changes: object) -> None:
+    """Seat neighbours that sit in the same stack."""
+    kind = {name: value for name, value in options.items() if name in KIND}
+    for i, neighbour in enumerate(NEIGHBOURS):
+        engine.join(f"neighbour {i}", small(**{**kind, **neighbour, **changes}))
+    assert len(engine._stacks) == 1
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
+def test_equals_a_plain_loop(options):
+    steps = 12
+    changes = {"dtype": "float64", "eval_interval": steps, "num_steps": 1000}
+    config = small(**{**options, **changes}, measure="gradient_norm,update_norm")
+    engine = Engine()
+    engine.join("watched", config)
+    beside(engine, options, **changes)
+    metrics = next(m.metrics for m in engine.next() if m.trial == "watched")
+    plain = PlainTraining(config)
+    plain.train(steps)
+    for name, tensor in engine.save("watched").tensors["parameters"].items():
+        found, wanted = ours(name, tensor), plain.parameters[name].detach()
+        if name.endswith("qkv.bias"):
+            # The keys' bias changes nothing, so its gradient is rounding, which Adam makes as large as any other.
+            query, _, value = range(3)
+            found, wanted = (t.unflatten(0, (3, -1))[[query, value]] for t in (found, wanted))
+        torch.testing.assert_close(found, wanted, rtol=1e-7, atol=1e-9)
+    assert metrics["gradient_norm"] == pytest.approx(plain.gradient_norm, rel=1e-7)
+    assert metrics["update_norm"] == pytest.approx(plain.update_norm, rel=1e-2 if "adam" in options.values() else 1e-7)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
+def test_a_float32_trial_is_bit_identical_alone_in_company_and_after_a_move(options):
+    measure = "weight_norm,gradient_norm,update_norm,logit_scale,fourier_gini"
+    changes = {"num_steps": 12, "eval_interval": 4, "measure": measure}
+    config = small(**{**options, **changes})
+    engine = Engine()
+    engine.join("watched", config)
+    beside(engine, options, **changes)
+    head = [m for m in engine.next() if m.trial == "watched"]
+    data, digest = to_bytes(engine.save("watched"))
+    tail = run(engine)["watched"]
+    moved = Engine()
+    moved.join("first", small(**options, seed=8))
+    moved.restore("watched", config, from_bytes(data, digest))
+    expected = curve(alone(config))
+    assert curve(head + tail) == expected
+    assert curve(head + run(moved)["watched"]) == expected
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"warmup_steps": 3},
+        {"accumulation_steps": 2},
+        {"weight_noise": 0.05},
+        {"input_noise": 0.05},
+        {"gradient_noise": 0.05},
+        {"optimizer": "adam"},
+        {"optimizer": "muon"},
+        {"gradient_filter": "grokfast_ema"},
+        {"loss": "stablemax"},
+    ],
+    ids=str,
+)
+def test_every_option_makes_a_difference(option):
+    steps = {"num_steps": 5, "eval_interval": 5}
+    assert curve(alone(small(**option, **steps))) != curve(alone(small(**steps)))
+
+
+def test_numbers_share_a_stack_and_kinds_do_not():
+    engine = Engine()
+    engine.join("plain", small())
+    for i, numbers in enumerate([{"warmup_steps": 2}, {"weight_noise": 0.1}, {"input_noise": 0.1, "dropout": 0.1}]):
+        engine.join(f"number {i}", small(**numbers))
+    assert len(engine._stacks) == 1
+    for i, kind in enumerate([{"optimizer": "adam"}, {"loss": "stablemax"}, {"gradient_filter": "grokfast_ema"}]):
+        engine.join(f"kind {i}", small(**kind))
+    assert len(engine._stacks) == 4
+    engine.join("two filters", small(gradient_filter="grokfast_ema", grokfast_lambda=3.0))
+    assert len(engine._stacks) == 4
+
+
+def test_only_filtered_stacks_hold_an_average():
+    engine = Engine()
+    engine.join("plain", small())
+    engine.join("filtered", small(gradient_filter="grokfast_ema"))
+    assert set(engine.save("plain").tensors) == {"parameters", "moment1", "moment2"}
+    assert set(engine.save("filtered").tensors) == {"parameters", "moment1", "moment2", "average"}
+
+
+def test_the_filters_numbers_are_no_part_of_a_trial_without_it():
+    assert small(grokfast_alpha=0.5, grokfast_lambda=9.0) == small()
+    assert small(grokfast_alpha=0.5, gradient_filter="grokfast_ema").grokfast_alpha == 0.5

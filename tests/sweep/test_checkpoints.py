@@ -1,0 +1,243 @@
+"""What a trainer keeps of its trials, without Ray: checkpoints by each rule, examples, and what a crash leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from grokray.engine.checkpoint import Checkpoint, from_bytes
+from grokray.records.store import Store
+from grokray.sweep.best import rank
+from grokray.sweep.checkpoints import CheckpointFile, TrialCheckpoints, trials_with_checkpoints
+from grokray.sweep.sections import KEEP, TrialSection
+from grokray.sweep.trainer import Assignment, Report, Trainer, _is_checkpoint_step
+from grokray.tasks.resolve import resolve
+
+CONFIG = resolve(
+    {
+        **{"operation": "x+y_mod", "modulus": 7, "num_layers": 1, "dim_model": 8, "num_heads": 1, "batch_size": 16},
+        **{"learning_rate": 3e-2, "num_steps": 100, "eval_interval": 10, "threshold": 1.0, "sustain": 100},
+    }
+)
+ID = CONFIG.id
+
+
+def assignment(keep: str = "none", **options) -> Assignment:
+    fields = {"checkpoint_interval": 20, "keep_checkpoints": keep, **options}
+    return Assignment(trial_id=ID, config=CONFIG.model_dump(), **fields)
+
+
+def trainer(folder: Path) -> Trainer:
+    return Trainer(Store.from_uri(folder), role="test", compile="off")
+
+
+def train(folder: Path, keep: str = "none", *, until: int | None = None, **options) -> list[Report]:
+    """To the end, or until a step was measured: then the process dies, which is to leave everything as it is."""
+    measured = []
+    own = Trainer(Store.from_uri(folder), role="test", compile="off", on_measurement=lambda m: measured.append(m.step))
+    own.start(assignment(keep, **options))
+    reports: list[Report] = []
+    while not reports and (until is None or until not in measured):
+        reports = own.turn()
+    own.close()
+    return reports
+
+
+def kept(folder: Path) -> list[tuple[str, int]]:
+    return [(f.kind, f.step) for f in TrialCheckpoints(Store.from_uri(folder), ID, "none").files()]
+
+
+def measurements(folder: Path) -> dict[int, dict[str, float]]:
+    lines = [json.loads(line) for part in folder.glob("journal/*") for line in part.read_text().splitlines()]
+    return {e["step"]: e["metrics"] for e in lines if e["event"] == "measurement"}
+
+
+def read(folder: Path, kind: str) -> Checkpoint:
+    (file,) = [f for f in TrialCheckpoints(Store.from_uri(folder), ID, "none").files() if f.kind == kind]
+    return from_bytes((folder / file.name).read_bytes(), file.sha256)
+
+
+def same_tensors(a: Checkpoint, b: Checkpoint) -> bool:
+    return all(torch.equal(t, b.tensors[kind][name]) for kind, ts in a.tensors.items() for name, t in ts.items())
+
+
+def best_step(folder: Path) -> int:
+    curve = measurements(folder)
+    return max(curve, key=lambda step: (rank(curve[step]), -step))
+
+
+@pytest.mark.parametrize("keep", KEEP)
+def test_each_rule_keeps_its_files_when_the_trial_ends(keep, tmp_path):
+    train(tmp_path, keep)
+    best, last = ("best", best_step(tmp_path)), ("last", 100)
+    by_step = [("step", step) for step in (20, 40, 60, 80)]
+    expected = {"none": [], "last": [last], "best": [best], "last+best": [best, last], "all": [best, last, *by_step]}
+    assert sorted(kept(tmp_path)) == sorted(expected[keep])
+    assert (tmp_path / "checkpoints" / ID).exists() == bool(expected[keep])
+
+
+def test_while_it_trains_only_the_newest_state_lies_there_and_the_best(tmp_path):
+    train(tmp_path, "last+best", until=70)
+    best = best_step(tmp_path)
+    assert dict(kept(tmp_path))["step"] == 60
+    assert [kind for kind, _ in kept(tmp_path) if kind == "last"] == []
+    if best <= 60:
+        assert ("best", best) in kept(tmp_path)
+    train(tmp_path / "none", "none", until=70)
+    assert kept(tmp_path / "none") == [("step", 60)]
+
+
+def test_what_is_kept_is_the_state_that_was_measured(tmp_path):
+    train(tmp_path, "last+best")
+    for kind in ("last", "best"):
+        checkpoint = read(tmp_path, kind)
+        assert checkpoint.metrics == measurements(tmp_path)[checkpoint.step]
+        assert checkpoint.trial_id == ID
+    assert read(tmp_path, "last").step == 100
+    assert not same_tensors(read(tmp_path, "last"), read(tmp_path, "best")) or best_step(tmp_path) == 100
+
+
+def test_a_trial_that_was_killed_keeps_the_same_as_one_that_was_not(tmp_path):
+    """Killed after the best state was found, and again before it was written."""
+    train(tmp_path / "undisturbed", "all", examples=3)
+    for until in (30, 70, 90):
+        train(tmp_path / "killed", "all", until=until, examples=3)
+    train(tmp_path / "killed", "all", examples=3)
+    assert kept(tmp_path / "killed") == kept(tmp_path / "undisturbed")
+    for kind in ("last", "best"):
+        one, other = read(tmp_path / "killed", kind), read(tmp_path / "undisturbed", kind)
+        assert same_tensors(one, other)
+        assert one.metrics == other.metrics
+    assert examples(tmp_path / "killed") == examples(tmp_path / "undisturbed")
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_the_best_one_found_anew(tmp_path):
+    train(tmp_path, "all", until=50)
+    files = TrialCheckpoints(Store.from_uri(tmp_path), ID, "all")
+    for file in files.files():
+        if file.step == 40 or file.kind == "best":
+            data = bytearray((tmp_path / file.name).read_bytes())
+            data[len(data) // 2] ^= 1
+            (tmp_path / file.name).write_bytes(data)
+    newest = files.latest()
+    assert newest is not None
+    assert newest.step == 20
+    assert files.best_so_far() is None
+    train(tmp_path, "last+best")
+    after = {step: metrics for step, metrics in measurements(tmp_path).items() if step > 20}
+    best = max(after, key=lambda step: (rank(after[step]), -step))
+    assert ("best", best) in kept(tmp_path)
+    assert same_tensors(read(tmp_path, "last"), undisturbed_end(tmp_path / "undisturbed"))
+
+
+def undisturbed_end(folder: Path) -> Checkpoint:
+    train(folder, "last")
+    return read(folder, "last")
+
+
+def test_a_trial_stopped_for_good_ends_in_the_state_in_which_it_was_stopped(tmp_path):
+    own = trainer(tmp_path)
+    own.start(assignment("last+best", rungs=(50,)))
+    while not own.turn():
+        pass
+    own.stop(ID, save=False)
+    own.stop(ID, save=False)
+    files = TrialCheckpoints(own.store, ID, "last+best")
+    files.settle()
+    files.settle()
+    assert sorted(kept(tmp_path)) == sorted([("best", best_step(tmp_path)), ("last", 50)])
+    assert read(tmp_path, "last").metrics == measurements(tmp_path)[50]
+    TrialCheckpoints(own.store, ID, "none").settle()
+    assert kept(tmp_path) == []
+
+
+def test_settling_turns_the_newest_state_of_a_lost_trial_into_its_last_one(tmp_path):
+    train(tmp_path, "last", until=70)
+    files = TrialCheckpoints(Store.from_uri(tmp_path), ID, "last")
+    files.settle()
+    assert kept(tmp_path) == [("last", 60)]
+    assert trials_with_checkpoints(files.store) == {ID}
+
+
+def test_a_trial_interrupted_between_two_measurements_has_no_metrics(tmp_path):
+    config = CONFIG.model_copy(update={"eval_interval": 100})
+    own = trainer(tmp_path)
+    own.start(Assignment(trial_id=ID, config=config.model_dump()))
+    assert own.turn(lambda: True) == []
+    own.stop(ID, save=True)
+    assert 0 < read(tmp_path, "step").step < 100
+    assert read(tmp_path, "step").metrics == {}
+
+
+def test_names_of_files():
+    sha = "0123456789abcdef" * 4
+    assert CheckpointFile.of(f"a/best-0000000020-{sha}.pt") == CheckpointFile(
+        name=f"a/best-0000000020-{sha}.pt", kind="best", step=20, sha256=sha
+    )
+    assert CheckpointFile.of(f"0000000020-{sha}.pt").kind == "step"  # type: ignore[union-attr]
+    for other in ("mine.pt", f"first-0000000020-{sha}.pt", f"20-{sha}.pt", f"best-0000000020-{sha}.pt.tmp"):
+        assert CheckpointFile.of(other) is None
+
+
+def test_the_best_measurement_is_that_with_most_right_answers_then_the_lowest_loss():
+    nan = float("nan")
+    ranked = [
+        {},
+        {"heldout_exact_match": 0.5, "heldout_loss": nan},
+        {"heldout_exact_match": 0.5, "heldout_loss": 2.0},
+        {"heldout_exact_match": 0.5, "heldout_loss": 1.0},
+        {"heldout_exact_match": 0.6, "heldout_loss": 9.0},
+    ]
+    assert sorted(reversed(ranked), key=rank) == ranked
+    assert rank({"heldout_exact_match": nan, "heldout_loss": nan}) == rank({})
+
+
+@pytest.mark.parametrize(("value", "meaning"), [(True, "last"), (False, "none"), ("best", "best"), ("all", "all")])
+def test_the_rule_may_still_be_true_or_false(value, meaning):
+    assert TrialSection(keep_checkpoints=value).keep_checkpoints == meaning
+
+
+# -- examples
+
+
+def examples(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "examples" / f"{ID}.jsonl").read_text().splitlines()]
+
+
+def test_examples_are_the_same_rows_at_every_measurement(tmp_path):
+    train(tmp_path, examples=4)
+    lines = examples(tmp_path)
+    rows: dict[int, list] = {}
+    for line in lines:
+        rows.setdefault(line["step"], []).append((line["part"], line["example"], line["truth"]))
+    assert list(rows) == list(range(10, 101, 10))
+    assert all(sorted(r) == sorted(rows[10]) for r in rows.values())
+    assert [part for part, *_ in rows[10]] == ["train"] * 4 + ["heldout"] * 4
+    assert {line["error"] for line in lines if not line["match"]} == {"value"}
+    assert len({line["prediction"] for line in lines}) > 1
+
+
+def test_no_examples_unless_asked_for(tmp_path):
+    train(tmp_path, "last+best")
+    assert not (tmp_path / "examples").exists()
+
+
+def test_a_line_cut_short_by_a_crash_is_removed(tmp_path):
+    train(tmp_path, until=50, examples=2)
+    file = tmp_path / "examples" / f"{ID}.jsonl"
+    file.write_bytes(file.read_bytes()[:-20])
+    train(tmp_path, examples=2)
+    train(tmp_path / "undisturbed", examples=2)
+    assert examples(tmp_path) == examples(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize(
+    ("interval", "eval_interval", "steps"),
+    [(60, 20, [60, 120, 180]), (250, 100, [200, 400]), (100, 100, [100, 200]), (30, 100, [100, 200])],
+)
+def test_checkpoints_are_written_at_measurements_at_most_an_interval_apart(interval, eval_interval, steps):
+    measured = range(eval_interval, steps[-1] + eval_interval, eval_interval)
+    assert [step for step in measured if _is_checkpoint_step(step, interval, eval_interval)] == steps
