@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 # Enters every trial's id. Raise it when the same config would train differently than before.
@@ -33,7 +33,11 @@ def _measures(value: Any) -> Any:
     return ",".join(name for name in MEASURES if name in given)
 
 
-Measures = Annotated[str, BeforeValidator(_measures)]
+Measures = Annotated[
+    str,
+    BeforeValidator(_measures),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"enum": list(MEASURES)}}]}),
+]
 
 
 def listed_names(value: Any) -> Any:
