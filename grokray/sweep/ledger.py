@@ -56,6 +56,11 @@ class Ledger:
         left = max(self.config.num_configurations() - len(self._members), 0) * len(self.config.seeds)
         return len(self._configs) - len(self.ended) + (0 if self._exhausted else left)
 
+    @property
+    def total(self) -> int:
+        """Trials there will be, those that have ended included."""
+        return len(self.ended) + self.to_run
+
     def next_assignment(self) -> Assignment | None:
         """The next trial to start; None if there is none left to start."""
         while not self._queue and not self._no_more_proposals():

@@ -113,10 +113,10 @@ class _Session:
             self.ledger.write("interrupt", session=self.name)
 
     def result(self) -> SweepResult:
-        state = self.folder.state()
+        state = self.ledger.poll()
         return SweepResult(
             collected=collect(self.folder, state),
-            progress=progress_of(state, len(state.trials) + self.ledger.to_run - _unended(state)),
+            progress=progress_of(state, self.ledger.total),
             interrupted=self.stopping.is_set(),
             resumed=self.resumed,
         )
@@ -141,7 +141,7 @@ class _Session:
         if now - self._shown >= TICK_S:
             self._shown = now
             state = self.ledger.poll()
-            self.observer.progress(progress_of(state, len(self.ledger.ended) + self.ledger.to_run, since=self.started))
+            self.observer.progress(progress_of(state, self.ledger.total, since=self.started))
 
 
 @contextmanager
@@ -160,7 +160,3 @@ def _interruptible(stopping: threading.Event) -> Iterator[None]:
         for number in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, number, signal.signal(number, handle))
         yield
-
-
-def _unended(state: Any) -> int:
-    return sum(not t.done for t in state.trials.values())
