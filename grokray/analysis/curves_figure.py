@@ -1,13 +1,14 @@
 """The picture of one trial: accuracy and loss over logarithmic steps, memorization and grokking shaded.
 
 Colours are Okabe and Ito's, which colour-blind people can tell apart; without colours the lines differ by their dashes
-and the regions by their grey. Every line is named at its end, so that there is no legend to look up.
+or marks and the regions by their grey. Every line is named at its end, so that there is no legend to look up; only the
+tasks of a trial of several have one, as they often end in one place.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,15 @@ LOOKS = {  # part → name, colour, dashes, width
     "heldout": ("held-out", "#D55E00", (0, (4, 1.2)), 2.0),
     "out_of_domain": ("out of domain", "#00795A", (0, (1, 1.2)), 2.0),
 }
+LONGEST_NAME = 50  # of the title
 ENDS = {name: name for name in ("pruned", "diverged", "failed", "stopped")} | {"budget": "not grokked in all its steps"}
+TASK_LOOKS = [  # colour, mark
+    (colour, mark)
+    for marks in ("os^D", "vPX*")
+    for colour, mark in zip(("#CC79A7", "#56B4E9", "#B87B00", "#000000"), marks, strict=True)
+]
+CROWD = "#8C8C8C"  # of tasks that are too many to be told apart
+MARKS = 8  # on each task's line
 NAME_WIDTH = 0.18  # of a region's name, as a share of the panel
 MEMORIZED, GROKKED = "#E9E9E9", "#CFE3D6"
 STYLE: dict[Any, Any] = {
@@ -45,10 +54,12 @@ def draw(curve: TrialCurve) -> Figure:
     with _style():
         figure = Figure(figsize=(8, 6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True)
-        figure.suptitle(f"{task_of(curve.row)}\n", x=0.01, ha="left", fontsize=12, fontweight="bold")
+        figure.suptitle(f"{task_of(curve.row, curve.tasks)}\n", x=0.01, ha="left", fontsize=12, fontweight="bold")
         figure.text(0.01, 0.955, settings_of(curve.row), ha="left", va="top", fontsize=9, color="#444444")
         _draw_accuracy(upper, curve)
         _draw_loss(lower, curve)
+        if curve.tasks:
+            _name_tasks(figure, upper, curve)
     return figure
 
 
@@ -75,16 +86,23 @@ def regions(row: Mapping[str, Any], last_step: int) -> list[tuple[int, int, str]
     return spans
 
 
-def task_of(row: Mapping[str, Any]) -> str:
-    """`x/y mod 97`, `x+y in base 10, least significant digit first`."""
-    name = row["operation"].removesuffix("_mod")
-    if row["modulus"] is not None:
-        name += f" mod {row['modulus']}"
+def task_of(row: Mapping[str, Any], tasks: Collection[str] = ()) -> str:
+    """`x/y mod 97`, `x+y in base 10, least significant digit first`, `x/y mod 97, x+y`; `5 tasks` where it is long."""
+    names = [*tasks] if tasks and row["operation"] != "arc" else [row["operation"]]
+    name = ", ".join(_with_modulus(name, row["modulus"]) for name in names)
+    if len(name) > LONGEST_NAME:
+        name = f"{len(names)} tasks" if len(names) > 1 else f"{name[: LONGEST_NAME - 1]}…"
     if row["base"] is not None:
         name += f" in base {row['base']}"
     if row["digit_order"] is not None:
         name += f", {row['digit_order'].removesuffix('_first')} significant digit first"
     return name
+
+
+def _with_modulus(operation: str, modulus: int | None) -> str:
+    """Plain operations, which stand beside modular ones in a trial of several, have none."""
+    is_modular = operation.endswith(("_mod", "% p"))
+    return f"{operation.removesuffix('_mod')} mod {modulus}" if is_modular and modulus is not None else operation
 
 
 def settings_of(row: Mapping[str, Any]) -> str:
@@ -105,6 +123,7 @@ def _draw_accuracy(axes: Axes, curve: TrialCurve) -> None:
     axes.set_ylim(-0.04, 1.1)
     axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
     _shade(axes, curve, names=True)
+    _draw_tasks(axes, curve.steps, {name: task.accuracy for name, task in curve.tasks.items()})
     _draw_lines(axes, curve.steps, curve.accuracy)
 
 
@@ -113,6 +132,7 @@ def _draw_loss(axes: Axes, curve: TrialCurve) -> None:
     axes.set_xlabel("training steps")
     axes.set_yscale("log")
     _shade(axes, curve, names=False)
+    _draw_tasks(axes, curve.steps, {name: task.loss for name, task in curve.tasks.items()})
     _draw_lines(axes, curve.steps, curve.loss)
     _plain_ticks(axes.yaxis, axes.get_ylim())
 
@@ -135,7 +155,8 @@ def _name_regions(axes: Axes, spans: Sequence[tuple[int, int, str]]) -> None:
     places = [min(max(_log_share(axes.get_xlim(), start), 0.0), 1.0) for start, *_ in spans]
     crowded = len(places) == 2 and places[1] - places[0] < NAME_WIDTH
     for number, ((start, _, name), place) in enumerate(zip(spans, places, strict=True)):
-        side = "right" if crowded and number == 0 and place > NAME_WIDTH else "left"
+        at_the_edge = len(places) == 1 and place > 1 - NAME_WIDTH
+        side = "right" if at_the_edge or (crowded and number == 0 and place > NAME_WIDTH) else "left"
         axes.text(place, 1.02, f"{name} by {start:,}", transform=axes.transAxes, ha=side, fontsize=9, color="#333333")
 
 
@@ -143,19 +164,67 @@ def _draw_lines(axes: Axes, steps: Sequence[int], values: Mapping[str, Sequence[
     ends = {}
     for part, series in values.items():
         name, colour, dashes, width = LOOKS[part]
-        points = [(step, value) for step, value in zip(steps, series, strict=True) if _is_shown(axes, value)]
-        if not points:
+        xs, ys = _points(axes, steps, series)
+        if not ys:
             continue
-        xs, ys = zip(*points, strict=True)
-        marker = "o" if len(points) < 3 else None
+        marker = "o" if len(ys) < 3 else None
         axes.plot(xs, ys, color=colour, linestyle=dashes, linewidth=width, marker=marker, zorder=3, clip_on=False)
         ends[part] = (ys[-1], name, colour)
     _name_lines(axes, ends)
 
 
-def _is_shown(axes: Axes, value: float | None) -> bool:
-    """Nothing that was not measured; on a logarithmic scale, no loss of exactly 0."""
-    return value is not None and math.isfinite(value) and (value > 0 or axes.get_yscale() == "linear")
+def _draw_tasks(axes: Axes, steps: Sequence[int], values: Mapping[str, Sequence[float | None]]) -> None:
+    """Each task's held-out line, thin and behind the others."""
+    for (name, series), look in zip(values.items(), _task_looks(len(values)), strict=True):
+        xs, ys = _points(axes, steps, series)
+        if ys:
+            axes.plot(xs, ys, linewidth=0.9, label=name, zorder=2, clip_on=False, **look, markevery=_marks(len(ys)))
+
+
+def _task_looks(number: int) -> list[dict[str, Any]]:
+    if number > len(TASK_LOOKS):
+        return [{"color": CROWD, "alpha": 0.5}] * number
+    return [{"color": colour, "marker": mark, "markersize": 4} for colour, mark in TASK_LOOKS[:number]]
+
+
+def _marks(points: int) -> slice:
+    return slice(0, None, max(points // MARKS, 1))
+
+
+def _name_tasks(figure: Figure, axes: Axes, curve: TrialCurve) -> None:
+    """Below the panels, with when each grokked."""
+    lines, names = axes.get_legend_handles_labels()
+    if len(curve.tasks) > len(TASK_LOOKS):
+        grokked = sum(task.grok_step is not None for task in curve.tasks.values())
+        lines, texts = lines[:1], [f"held-out, each of {len(curve.tasks)} tasks; {grokked} grokked"]
+    else:
+        texts = [f"{name}, {_grokked(curve.tasks[name].grok_step)}" for name in names]
+    figure.legend(
+        lines,
+        texts,
+        loc="outside lower left",
+        ncols=2,
+        fontsize=9,
+        frameon=False,
+        title_fontsize=9,
+        title=None if len(curve.tasks) > len(TASK_LOOKS) else "held-out pairs of each task",
+        alignment="left",
+    )
+
+
+def _grokked(step: int | None) -> str:
+    return "not grokked" if step is None else f"grokked by {step:,}"
+
+
+def _points(axes: Axes, steps: Sequence[int], series: Sequence[float | None]) -> tuple[list[int], list[float]]:
+    """The steps and values that can be drawn."""
+    points = [(s, v) for s, v in zip(steps, series, strict=True) if v is not None and _is_shown(axes, v)]
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def _is_shown(axes: Axes, value: float) -> bool:
+    """Nothing that was no number; on a logarithmic scale, no loss of exactly 0."""
+    return math.isfinite(value) and (value > 0 or axes.get_yscale() == "linear")
 
 
 def _name_lines(axes: Axes, ends: Mapping[str, tuple[float, str, str]]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow.compute as pc
+
 from grokray.errors import ConfigError, Problem
-from grokray.records.collect import collect, read_curves, read_trials
+from grokray.records.collect import collect, read_curves, read_task_curves, read_tasks, read_trials
 from grokray.records.folder import MANIFEST, SweepFolder
 
 PARTS = ("train", "heldout", "out_of_domain")
@@ -15,17 +17,27 @@ SHOWN_IDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskCurve:
+    """One task of a trial of several, on held-out pairs: as long as the trial's own lists."""
+
+    grok_step: int | None
+    loss: list[float | None]
+    accuracy: list[float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialCurve:
     """Equally long lists; a value is None where it was not measured, or was no number.
 
     `row` is the trial's row in trials.parquet; `loss` and `accuracy` (exact match) are by part, without the parts
-    that the trial does not have.
+    that the trial does not have. `tasks` has each task of a trial of several, in their order.
     """
 
     row: dict[str, Any]
     steps: list[int]
     loss: dict[str, list[float | None]]
     accuracy: dict[str, list[float | None]]
+    tasks: dict[str, TaskCurve] = field(default_factory=dict)
 
 
 def trial_curve(folder: SweepFolder, trial: str | None = None, *, best: bool = False) -> TrialCurve:
@@ -38,11 +50,13 @@ def trial_curve(folder: SweepFolder, trial: str | None = None, *, best: bool = F
     table = read_curves(folder, [row["trial_id"]])
     if not table.num_rows:
         raise _refused(f"trial {row['trial_id']} has no measurement yet")
+    steps = table["step"].to_pylist()
     return TrialCurve(
         row=row,
-        steps=table["step"].to_pylist(),
+        steps=steps,
         loss=_columns(table, "loss"),
         accuracy=_columns(table, "exact_match"),
+        tasks=_tasks(folder, row["trial_id"], steps),
     )
 
 
@@ -83,6 +97,25 @@ def _rank(row: dict[str, Any]) -> tuple[bool, float, float]:
 def _columns(table: Any, metric: str) -> dict[str, list[float | None]]:
     columns = {part: table[f"{part}_{metric}"] for part in PARTS}
     return {part: column.to_pylist() for part, column in columns.items() if column.null_count < len(column)}
+
+
+def _tasks(folder: SweepFolder, trial_id: str, steps: Sequence[int]) -> dict[str, TaskCurve]:
+    rows = [row for row in read_tasks(folder).to_pylist() if row["trial_id"] == trial_id]
+    if not rows:
+        return {}
+    measured = read_task_curves(folder)
+    measured = measured.filter(pc.field("trial_id") == trial_id)
+    keys = zip(*(measured[name].to_pylist() for name in ("task", "metric", "step")), strict=True)
+    values = dict(zip(keys, measured["value"].to_pylist(), strict=True))
+
+    def series(task: str, metric: str) -> list[float | None]:
+        return [values.get((task, f"heldout_{metric}", step)) for step in steps]
+
+    return {
+        task: TaskCurve(grok_step=row["grok_step"], loss=series(task, "loss"), accuracy=series(task, "exact_match"))
+        for row in rows
+        for task in [row["task"]]
+    }
 
 
 def _refused(message: str, *, hint: str | None = None) -> ConfigError:

@@ -39,6 +39,8 @@ def make_command(words: list[str]) -> tuple[Any, list[str]]:
         data, words = make_data(), spell_out_flags(words)
     app.command("data", help=DATA_HELP)(data)
     app.command()(decode.decode)
+    if words[:1] == ["decode"]:
+        words = decode.question_last(words)
     app.command("eval")(eval.evaluate)
     app.command()(plot.plot)
     app.command()(status.status)

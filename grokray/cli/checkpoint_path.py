@@ -96,7 +96,7 @@ def _absolute(path: str) -> str:
 
 
 def _some(ids: Collection[Any]) -> str:
-    return f"; there are {_listed(sorted(ids))}" if ids else ""
+    return f"; there {'is' if len(ids) == 1 else 'are'} {_listed(sorted(ids))}" if ids else ""
 
 
 def _listed(ids: list[str]) -> str:

@@ -17,6 +17,7 @@ from grokray.errors import FolderError
 if TYPE_CHECKING:
     from grokray.records.store import Store
     from grokray.tasks.dataset import Dataset
+    from grokray.tasks.tables import Table
 
 __all__ = ["make_data", "spell_out_flags"]
 
@@ -100,18 +101,24 @@ def _json(value: Any) -> bytes:
 
 
 def _report(store: Store, dataset: Dataset, examples: int) -> None:
-    from grokray.tasks.export import in_tokens, in_words
-
     split, table = dataset.split, dataset.table
     print(f"{', '.join(table.task_names)} in {store}")
     for part in PARTS:
         rows = getattr(split, part)
         print(f"\n{part}: {count(len(rows), 'row')}")
         for row in rows[:examples].tolist():
-            print(f"  {in_words(table, row)}   as tokens: {' '.join(in_tokens(table, row))}")
+            print(f"  {_shown(table, row)}")
     most = f"at most {dataset.length} read, at most {dataset.answers} answered in a row"
     print(f"\nvocabulary: {count(table.vocabulary.size, 'token')}; {most}")
     if dataset.noisy is not None:
         print(f"noisy answers: {count(len(dataset.noisy), 'row')} of train")
     if split.twin_share is not None:
         print(f"commuted twins: for {percent(split.twin_share)} of heldout's (x, y), (y, x) is in train")
+
+
+def _shown(table: Table, row: int) -> str:
+    """`5 - 12 = -7   as tokens: 5 - 1 2 = - 7 <EOS>`, or the tokens alone where these are all there is to say."""
+    from grokray.tasks.export import in_tokens, in_words
+
+    words, tokens = in_words(table, row), " ".join(in_tokens(table, row))
+    return tokens if words == tokens else f"{words}   as tokens: {tokens}"

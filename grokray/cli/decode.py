@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ ERRORS = {
     "wrong_length": "too long or too short",
     "other": "no answer at all",
 }
+_MINUS = re.compile(r"-\s*\d")
 
 
 def decode(
@@ -43,6 +45,14 @@ def decode(
     print(f"right: {_judgement(answer)}")
     print(f"part: {PARTS[answer['part']]}")
     return 0
+
+
+def question_last(words: list[str]) -> list[str]:
+    """A question such as "-3 + 4" starts like an option: where no `--` is there, it goes behind one."""
+    asked = [word for word in words if _MINUS.match(word)]
+    if not asked or "--" in words:
+        return words
+    return [*(word for word in words if word not in asked), "--", *asked]
 
 
 def _judgement(answer: dict[str, Any]) -> str:

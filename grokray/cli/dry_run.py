@@ -11,6 +11,25 @@ from grokray.cli.wording import count, memory, value
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.sections import Asha
 
+# Fields of a shape, by what their columns are called.
+FIELDS = {
+    "num_layers": "layers",
+    "dim_model": "width",
+    "num_heads": "heads",
+    "vocabulary_size": "vocabulary",
+    "length": "length",
+    "answers": "answer",
+    "uniform": "answers aligned",
+    "norm": "norm",
+    "batch_size": "batch",
+    "dtype": "dtype",
+    "accumulation_steps": "accumulation",
+    "optimizer": "optimizer",
+    "loss": "loss",
+    "gradient_filter": "filter",
+}
+IF_DIFFERENT = ("answers", "uniform", "dtype", "accumulation_steps", "optimizer", "loss", "gradient_filter")
+
 
 def show_dry_run(console: Console, config: SweepConfig) -> None:
     """Raises ConfigError where the search proposes a trial that cannot be."""
@@ -46,28 +65,31 @@ def _show_first(console: Console, config: SweepConfig, found: Preview) -> None:
 
 
 def _show_shapes(console: Console, found: Preview) -> None:
-    shown: list[tuple[str, list[str], bool]] = [
-        ("layers", [str(s.shape.num_layers) for s in found.shapes], True),
-        ("width", [str(s.shape.dim_model) for s in found.shapes], True),
-        ("heads", [str(s.shape.num_heads) for s in found.shapes], True),
-        ("vocabulary", [str(s.shape.vocabulary_size) for s in found.shapes], True),
-        ("length", [str(s.shape.length) for s in found.shapes], True),
-        ("slot", [memory(s.slot_bytes) for s in found.shapes], True),
-        ("tables", [memory(s.table_bytes) for s in found.shapes], True),
-        ("norm", [s.shape.norm for s in found.shapes], False),
-        ("batch", [str(s.shape.batch_size) for s in found.shapes], True),
-    ]
-    columns = [
-        Column(name=name, cells=cells, number=number, optional=name in ("heads", "tables", "norm", "batch"))
-        for name, cells, number in shown
+    shapes = found.shapes
+    columns = [_shape_column(field, name, shapes) for field, name in FIELDS.items() if _is_shown(field, shapes)]
+    columns += [
+        Column(name="slot", cells=[memory(s.slot_bytes) for s in shapes]),
+        Column(name="tables", cells=[memory(s.table_bytes) for s in shapes], optional=True),
     ]
     console.print(fitted(columns, console.width))
     where = "" if found.all_shapes else f" among the first {found.sampled:,} configurations"
-    console.print(Text(f"{count(len(found.shapes), 'shape')}{where}; trials of one shape are trained together"))
-    console.print(Text(_memory(found.shapes)))
+    console.print(Text(f"{count(len(shapes), 'shape')}{where}; trials of one shape are trained together"))
+    console.print(Text(_memory(shapes)))
     console.print()
+
+
+def _shape_column(field: str, name: str, shapes: tuple[ShapePreview, ...]) -> Column:
+    """What sets two shapes apart stays where the terminal is narrow; what they share may go."""
+    values = [getattr(s.shape, field) for s in shapes]
+    is_number = isinstance(values[0], int) and not isinstance(values[0], bool)
+    return Column(name=name, cells=[value(v) for v in values], optional=len({*values}) == 1, number=is_number)
+
+
+def _is_shown(field: str, shapes: tuple[ShapePreview, ...]) -> bool:
+    return field not in IF_DIFFERENT or len({getattr(s.shape, field) for s in shapes}) > 1
 
 
 def _memory(shapes: tuple[ShapePreview, ...]) -> str:
     largest = max(s.slot_bytes for s in shapes)
-    return f"memory: up to {memory(largest)} a slot (weights and AdamW's moments), tables shared by all"
+    average = ", a filter's average" * any(s.shape.gradient_filter != "none" for s in shapes)
+    return f"memory: up to {memory(largest)} a slot (weights, the optimizer's moments{average}), tables shared by all"

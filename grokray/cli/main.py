@@ -5,45 +5,60 @@
 
 from __future__ import annotations
 
+# What takes time to load is loaded inside `main`: a Ctrl-C before it would end in a traceback.
 import os
 import sys
-import tempfile
-import traceback
-from collections.abc import Sequence
-from contextlib import suppress
 
-from grokray.cli.invocation import INTERRUPTED, Invocation
-from grokray.errors import ConfigError, GrokrayError
+TYPE_CHECKING = False  # typing itself takes time to load
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-USAGE, DEFECT = 2, 70
+    from grokray.cli.invocation import Invocation
+    from grokray.errors import GrokrayError
+
+INTERRUPTED, USAGE, DEFECT = 130, 2, 70
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, without the program's name; the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    invocation = Invocation(words)
+    again = None
+    try:
+        from grokray.cli.invocation import Invocation
+
+        invocation = Invocation(words)
+        code = _answer(invocation, words)
+        again = invocation.resume_command if invocation.resumable else None
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        _say("interrupted", *([f"go on with: {again}"] if again else []))
+    return code
+
+
+def _answer(invocation: Invocation, words: list[str]) -> int:
+    from grokray.errors import GrokrayError
+
     debug = "--debug" in words or os.environ.get("GROKRAY_DEBUG", "") not in ("", "0")
     try:
         code = _run(invocation, [word for word in words if word != "--debug"])
         sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         _discard_output()
-        code = 1
+        return 1
     except GrokrayError as error:
         _say(*_lines(error))
         if debug:
-            traceback.print_exc()
-        code = error.exit_code
+            _say(_traceback(error))
+        return error.exit_code
     except Exception as error:
         if debug:
             raise
         _say(*_defect(error))
-        code = DEFECT
-    if code == INTERRUPTED:
-        _say("interrupted", *([f"go on with: {invocation.resume_command}"] if invocation.resumable else []))
-    return code
+        return DEFECT
 
 
 def _run(invocation: Invocation, words: list[str]) -> int:
@@ -64,6 +79,8 @@ def _run(invocation: Invocation, words: list[str]) -> int:
 
 
 def _lines(error: GrokrayError) -> list[str]:
+    from grokray.errors import ConfigError
+
     messages = error.problems if isinstance(error, ConfigError) else [error]
     hint = [f"hint: {error.hint}"] if error.hint else []
     return [*(f"error: {message}" for message in messages), *hint]
@@ -73,21 +90,34 @@ def _defect(error: Exception) -> list[str]:
     text = (str(error).splitlines() or [""])[0]
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     lines = [f"internal error: {what}; this is a defect"]
-    with suppress(OSError):
+    import tempfile
+
+    try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="grokray-error-", suffix=".txt", delete=False, encoding="utf-8"
         ) as file:
-            file.write("".join(traceback.format_exception(error)))
-        lines.append(f"traceback: {file.name}")
-    return lines
+            file.write(_traceback(error))
+    except OSError:
+        return lines
+    return [*lines, f"traceback: {file.name}"]
+
+
+def _traceback(error: Exception) -> str:
+    import traceback
+
+    return "".join(traceback.format_exception(error))
 
 
 def _say(*lines: str) -> None:
-    with suppress(OSError):
+    try:
         print(*lines, sep="\n", file=sys.stderr, flush=True)
+    except OSError:  # nobody listens any more
+        return
 
 
 def _discard_output() -> None:
     """Nothing more can be written, and the interpreter shall not complain about that at its exit."""
-    with suppress(OSError, ValueError):
+    try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return

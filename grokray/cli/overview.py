@@ -41,7 +41,7 @@ class Overview:
 def overview(uri: str) -> Overview:
     """FolderError if there is no sweep, ConfigError if its sweep.yaml cannot be read any more."""
     folder = SweepFolder.open(uri)
-    config = load_text(folder.sweep_yaml, folder.store.shown(SWEEP_YAML), "sweep")
+    config = load_text(folder.sweep_yaml, folder.store.shown(SWEEP_YAML), "sweep", try_out=False)
     state, reader, last = SweepState(), folder.reader(), None
     for chunk in reader.chunks():
         state.apply_all(chunk)

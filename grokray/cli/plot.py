@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from grokray.errors import ConfigError, Problem
+from grokray.errors import ConfigError, FolderError, Problem
 
 
 def plot(
@@ -20,7 +20,8 @@ def plot(
     out: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Ends in .png, .svg or .pdf; else both .png and .svg. Default: DIR/plots/<trial>."
+            metavar="FILE",
+            help="Ends in .png, .svg or .pdf; else both .png and .svg; or a folder. Default: DIR/plots/<trial>.",
         ),
     ] = None,
 ) -> int:
@@ -33,21 +34,32 @@ def plot(
     from grokray.analysis.trial_curve import trial_curve
     from grokray.records.folder import SweepFolder
 
-    paths = figure_paths(Path(out), FORMATS) if out else []
+    named = out is not None and not is_folder(out)
+    paths = figure_paths(Path(out or ""), FORMATS) if named else []
     opened = SweepFolder.open(folder)
     curve = trial_curve(opened, trial, best=best)
     if not paths:
-        plots = opened.store.local_path("plots") if opened.store.is_local else Path("plots")
-        paths = figure_paths(plots / curve.row["trial_id"], FORMATS)
-    save(draw(curve), paths)
+        default = opened.store.local_path("plots") if opened.store.is_local else Path("plots")
+        paths = figure_paths((Path(out) if out else default) / curve.row["trial_id"], FORMATS)
+    try:
+        save(draw(curve), paths)
+    except OSError as error:
+        raise FolderError(f"cannot write {error.filename or paths[0]}: {error.strerror or error}") from None
     for path in paths:
         print(path)
     return 0
 
 
+def is_folder(out: str) -> bool:
+    """Whether figures go into `out`, rather than being named so."""
+    return out.endswith("/") or Path(out).is_dir() or Path(out).name in ("", "..")
+
+
 def figure_paths(out: Path, formats: tuple[str, ...]) -> list[Path]:
     """curve.svg → itself; curve → curve.png and curve.svg; ConfigError for curve.gif."""
     ending = out.suffix.removeprefix(".")
+    if out.name.removeprefix(".") in formats:
+        raise ConfigError([Problem(message=f"--out is {out}, but must have a name before the ending")])
     if ending in formats:
         return [out]
     if ending and ending.isalpha():

@@ -52,7 +52,9 @@ def _row_of(trial: Restored, text: str) -> int:
     if spoken and spoken[-1] in ids and spoken[-1].endswith("="):
         spoken.pop()
     said = [ids.get(word.rstrip("=?"), ids.get(word, -1)) for word in spoken]
-    for prompt in (said, [table.vocabulary.op, *said]):
+    # Of several tasks the operator must be said.
+    prompts = (said, [table.vocabulary.op, *said]) if len(table.task_names) == 1 else (said,)
+    for prompt in prompts:
         if 0 < len(prompt) <= table.tokens.shape[1]:
             same = (table.tokens[:, : len(prompt)] == torch.tensor(prompt)).all(1)
             rows = (same & (table.positions[:, 0] == len(prompt))).nonzero()[:, 0]

@@ -88,7 +88,7 @@ def tally(counts: Mapping[str, int], order: Iterable[str]) -> str:
 def _table(columns: Sequence[Column], broken: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
-        name = column.name.replace("_", "_\n") if broken else column.name
+        name = column.name.replace("_", "_\n").replace(" ", "\n") if broken else column.name
         table.add_column(Text(name), justify="right" if column.number else "left", no_wrap=True, overflow="ellipsis")
     for row in zip(*(column.cells for column in columns), strict=True):
         table.add_row(*(Text(cell) for cell in row))

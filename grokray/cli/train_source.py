@@ -115,7 +115,7 @@ def _space(folder: SweepFolder) -> SweepConfig:
     from grokray.records.folder import SWEEP_YAML
     from grokray.sweep.load import load_text
 
-    return load_text(folder.sweep_yaml, folder.store.shown(SWEEP_YAML), "sweep")
+    return load_text(folder.sweep_yaml, folder.store.shown(SWEEP_YAML), "sweep", try_out=False)
 
 
 def _trial_of_train(folder: SweepFolder, space: SweepConfig) -> TrialConfig | None:

@@ -26,6 +26,8 @@ from grokray.sweep.sections import (
     TrialSection,
     Whole,
 )
+from grokray.tasks.arc_data import DEFAULT_SUBSET, folder_hash
+from grokray.tasks.arc_files import Malformed
 from grokray.tasks.resolve import resolve
 from grokray.trial import TrialConfig
 
@@ -114,7 +116,7 @@ class SweepConfig(BaseModel):
     def trial_config(self, parameters: Mapping[str, Any], seed: int) -> TrialConfig:
         """The trial of one configuration and seed. Raises ConfigError where no such trial can be."""
         section = {name: getattr(self.trial, name) for name in DEFINING}
-        return resolve({**section, "seed": seed, **parameters})
+        return resolve({**section, "seed": seed, **parameters, **self._where_data_lies(parameters)})
 
     def fingerprint(self) -> dict[str, str]:
         """What defines the search, flat, as JSON texts: a sweep's folder is for one of these.
@@ -128,7 +130,7 @@ class SweepConfig(BaseModel):
             "seeds": _json(self.seeds),
             "seed": _json(self.seed),
             "parameters": _json(list(self.parameters)),
-            **{f"parameters.{name}": _json(p.spec()) for name, p in self.parameters.items()},
+            **{f"parameters.{name}": _json(self._defined_by(name)) for name in self.parameters},
             **{f"metric.{name}": _json(value) for name, value in self.metric.model_dump().items()},
             **{f"trial.{name}": _json(getattr(self.trial, name)) for name in DEFINING if name != "measure"},
             **({"trial.measure": _json(self.trial.measure)} if self.trial.measure else {}),
@@ -146,8 +148,33 @@ class SweepConfig(BaseModel):
         yaml.dump({name: data[name] for name in type(self).model_fields if data[name] not in (None, [])}, text)
         return text.getvalue()
 
+    def _defined_by(self, name: str) -> dict[str, Any]:
+        """A parameter as YAML has it, but a folder of data by what it holds: it may be moved, and not be changed."""
+        parameter = self.parameters[name]
+        if name != "data_dir":
+            return parameter.spec()
+        subset = self.parameters.get("arc_subset")
+        subsets = [name for name in subset.values if name] if subset else []
+        holds = [_held(path, subsets or [DEFAULT_SUBSET]) for path in parameter.values]
+        # Of several folders the journal tells which is meant by name, so these stay where they are.
+        return {"holds": holds, **{k: v for k, v in parameter.spec().items() if k != "value"}}
+
+    def _where_data_lies(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The one folder of data as it is called now: what was proposed earlier may name it as it was called then."""
+        parameter = self.parameters.get("data_dir")
+        is_moved = parameter is not None and parameter.is_fixed and "data_dir" in parameters
+        return {"data_dir": parameter.values[0]} if parameter is not None and is_moved else {}
+
     def _searched(self) -> list[str]:
         return [name for name, parameter in self.parameters.items() if not parameter.is_fixed]
+
+
+def _held(path: Any, subsets: Sequence[Any]) -> list[str]:
+    """Hashes of what the folder holds; its name where no trial reads it, as one that does would have been refused."""
+    try:
+        return [folder_hash(str(path), str(subset)) for subset in subsets]
+    except Malformed:
+        return [str(path)]
 
 
 def _listed(parameter: Parameter) -> Sequence[Any]:

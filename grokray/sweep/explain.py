@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.grammar import PARAMETER_KEYS, nearest
+from grokray.sweep.grammar import PARAMETER_KEYS, nearest, nearest_or_all
 from grokray.sweep.rules import Fault
 from grokray.sweep.sections import Asha, Fifo, Metric, Resources, Tracking, TrialSection
 from grokray.sweep.translate import WANDB_KEYS
@@ -46,7 +46,7 @@ def _fault(detail: ErrorDetails, data: dict[str, Any]) -> Fault:
     keys = _keys(detail, data)
     name, kind, context = dotted(keys), detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        return keys, f"unknown key {name}{nearest(keys[-1], _valid_keys(keys, data))}"
+        return keys, f"unknown key {name}{_valid(keys, data)}"
     if kind in ("missing", "union_tag_not_found"):
         return keys, f"{name}{'.type' if kind != 'missing' else ''} is missing{_choices(keys)}"
     if kind == "union_tag_invalid":
@@ -85,6 +85,19 @@ def _at(data: Any, keys: tuple[str | int, ...], default: Any) -> Any:
         except (KeyError, IndexError, TypeError):
             return default
     return data
+
+
+def _valid(keys: tuple[str | int, ...], data: dict[str, Any]) -> str:
+    """The nearest key, or all that there are."""
+    names = _valid_keys(keys, data)
+    if len(keys) == 1:  # W&B's keys are understood, but not recommended
+        return nearest(keys[0], names) or nearest_or_all(keys[0], [*SweepConfig.model_fields], "the keys are")
+    where = "a parameter" if keys[0] == "parameters" else keys[0]
+    return nearest_or_all(
+        keys[-1],
+        names,
+        f"{'the keys' if len(names) > 1 else 'the only key'} of {where} {'are' if len(names) > 1 else 'is'}",
+    )
 
 
 def _valid_keys(keys: tuple[str | int, ...], data: dict[str, Any]) -> list[str]:

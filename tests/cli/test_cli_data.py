@@ -168,3 +168,23 @@ def test_a_missing_folder_and_a_wrong_option_are_named(capsys: pytest.CaptureFix
     assert "missing option '--out'" in capsys.readouterr().err
     assert main(["data", "--operatoin", "x+y"]) == 2
     assert "no such option: --operatoin; the nearest is --operation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "row"),
+    [
+        (("--operation", "sort", "--base", "4", "--list_length", "2"), "sort 0 0 = 0 0 <EOS>"),
+        (("--operation", "arc", "--data_dir", "ARC", "--arc_tasks", "a"), "<a> 1 <a>= 2 <EOS>"),
+    ],
+)
+def test_rows_that_are_no_numbers_are_shown_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], row: str
+) -> None:
+    (tmp_path / "arc").mkdir()
+    pairs = [{"input": [[1]], "output": [[2]]}] * 4
+    (tmp_path / "arc" / "a.json").write_text(json.dumps({"train": pairs}))
+    words = tuple(str(tmp_path / "arc") if word == "ARC" else word for word in words)
+    export(tmp_path / "out", *words)
+    lines = capsys.readouterr().out.splitlines()
+    assert f"  {row}" in lines
+    assert not any("as tokens" in line for line in lines)

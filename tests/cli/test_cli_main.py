@@ -6,10 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
-from grokray.cli import main as entry
 from grokray.cli.main import main
 from grokray.errors import ConfigError, FolderBusy, Problem
 
@@ -102,7 +102,7 @@ def test_debug_shows_where_an_error_came_from(failing, capsys):
 
 
 def test_a_defect_is_one_line_and_a_file(failing, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(entry.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     failing(ZeroDivisionError("division by zero\nand more"))
     assert main(["schema"]) == 70
     first, second = capsys.readouterr().err.splitlines()
@@ -143,3 +143,9 @@ def test_the_schema_is_the_one_that_is_shipped(capsys):
     shipped = os.path.join(os.path.dirname(__file__), "../../search_spaces/sweep.schema.json")
     with open(shipped, encoding="utf-8") as file:
         assert out == file.read()
+
+
+def test_nothing_is_loaded_before_a_ctrl_c_is_answered():
+    code = "import sys; before = {*sys.modules}; import grokray.cli.main; print(sorted({*sys.modules} - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['__future__', 'grokray', 'grokray.cli', 'grokray.cli.main']"

@@ -44,6 +44,7 @@ def test_the_best_trial_into_a_file(begun, tmp_path, capsys):
         ([], "holds 4 trials: "),
         (["zz"], "holds no trial whose id starts with zz"),
         (["ab", "--best"], "--best chooses a trial itself"),
+        (["--best", "--out", ".png"], "--out is .png, but must have a name before the ending"),
         (["--best", "--out", "a.gif"], "--out ends in .gif, but must end in one of .png, .svg, .pdf"),
     ],
 )
@@ -56,6 +57,22 @@ def test_what_is_refused(words, message, begun, capsys, monkeypatch, tmp_path):
     assert message in err
     assert not list(tmp_path.glob("*.gif"))
     assert not (tmp_path / "out" / "plots").exists()
+
+
+def test_figures_go_into_a_folder(begun, capsys, tmp_path):
+    folder = begun()
+    for out in (f"{tmp_path}/new/", f"{tmp_path}/there.png"):
+        Path(f"{tmp_path}/there.png").mkdir(exist_ok=True)
+        assert main(["plot", str(folder.store), "--best", "--out", out]) == 0
+        paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+        assert {path.parent for path in paths} == {Path(out)}
+        assert {path.suffix for path in paths} == {".png", ".svg"}
+
+
+def test_a_place_that_cannot_be_written_is_named(begun, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert main(["plot", str(begun().store), "--best", "--out", f"{tmp_path}/file/figure.svg"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path}/file")
 
 
 def test_a_folder_that_is_no_sweep(tmp_path, capsys):

@@ -243,3 +243,39 @@ def test_the_shipped_search_spaces_can_be_previewed():
     assert trials["grid"] == 864
     assert trials["robust"] == 6000
     assert trials["quickstart"] >= 16
+
+
+KINDS = """\
+method: grid
+parameters:
+  optimizer: {values: [adamw, muon]}
+  gradient_filter: {values: [none, grokfast_ema]}
+  accumulation_steps: {values: [1, 2]}
+  modulus: {value: 7}
+"""
+
+
+@pytest.mark.parametrize("width", ["60", "100"])
+def test_dry_run_says_what_sets_shapes_apart(tmp_path, monkeypatch, capsys, width):
+    monkeypatch.setenv("COLUMNS", width)
+    path = tmp_path / "kinds.yaml"
+    path.write_text(KINDS)
+    assert main(["sweep", str(path), "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    rows = [line for line in out.splitlines() if line.rstrip().endswith(" kB") or " kB  " in line or " MB" in line]
+    rows = [row for row in rows if "memory" not in row]
+    assert len({*rows}) == len(rows) == 8
+    assert not any("…" in row for row in rows)
+    text = " ".join(out.split())
+    assert "(weights, the optimizer's moments, a filter's average)" in text
+    assert "AdamW" not in text
+
+
+def test_dry_run_shows_no_column_for_what_all_shapes_share(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "100")
+    path = tmp_path / "kinds.yaml"
+    path.write_text("method: grid\nparameters: {modulus: {values: [7, 11]}}\n")
+    assert main(["sweep", str(path), "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "optimizer  " not in out
+    assert "filter" not in out

@@ -188,7 +188,7 @@ def test_a_curve_that_is_shorter_or_longer(tiny, tmp_path, capsys):
 def test_trials_that_cannot_be_repeated(tiny, begun, tmp_path, capsys):
     (trial_id,) = SweepFolder.open(tiny).state().trials
     assert error(capsys, "--from-trial", str(tiny), "zz") == [
-        f"error: there is no trial in {tiny} whose id begins with 'zz'; there are {trial_id}"
+        f"error: there is no trial in {tiny} whose id begins with 'zz'; there is {trial_id}"
     ]
     line, hint = error(capsys, "--from-trial", str(tiny), trial_id, "--out", str(tiny))
     assert line == f"error: {tiny} holds the trial that is to be repeated"

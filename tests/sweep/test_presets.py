@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from grokray.cli.main import main
 from grokray.errors import ConfigError
-from grokray.sweep.load import load_sweep
+from grokray.sweep.load import load_sweep, load_text
 from grokray.trial import TrialConfig
 
 SHIPPED = Path(__file__).parents[2] / "search_spaces"
@@ -84,6 +85,56 @@ def test_data_lies_beside_the_file_wherever_the_command_is_run(tmp_path: Path, m
     (tmp_path / "mine" / "a.json").write_text(f'{{"train": [{pairs}]}}')
     config = load_sweep(SHIPPED / "arc.yaml", ["parameters.data_dir=mine"])
     assert config.trial_config(next(config.grid()), 0).data_dir == str(tmp_path / "mine")
+
+
+def test_a_search_is_defined_by_what_its_data_holds_not_by_where_it_lies(tmp_path: Path) -> None:
+    def loaded(name: str, *overrides: str) -> dict[str, str]:
+        folder = f"parameters.data_dir={tmp_path / name}"
+        return load_sweep(SHIPPED / "arc.yaml", [folder, *overrides]).fingerprint()
+
+    before = load_sweep(SHIPPED / "arc.yaml").fingerprint()
+    shutil.copytree(SHIPPED / "arc_tasks", tmp_path / "moved")
+    assert loaded("moved") == before
+    assert str(tmp_path) not in str(loaded("moved"))
+    file = tmp_path / "moved" / "training" / "flip.json"
+    file.write_text(file.read_text().replace("3", "4"))
+    changed = loaded("moved")
+    assert {key for key in before if before[key] != changed[key]} == {"parameters.data_dir"}
+    both = loaded("moved", "parameters.arc_subset=both")
+    assert both["parameters.data_dir"] != changed["parameters.data_dir"]
+
+
+def test_data_that_was_moved_is_read_where_it_lies_now(tmp_path: Path) -> None:
+    for name in ("then", "now"):
+        shutil.copytree(SHIPPED / "arc_tasks", tmp_path / name)
+    then, now = (load_sweep(SHIPPED / "arc.yaml", [f"parameters.data_dir={tmp_path / n}"]) for n in ("then", "now"))
+    proposed = next(then.grid())
+    trial = now.trial_config(proposed, 0)
+    assert trial.data_dir == str(tmp_path / "now")
+    assert trial.id == then.trial_config(proposed, 0).id
+    # Of several folders the names decide, and so belong to the search.
+    several = [f"parameters.data_dir=[{tmp_path / 'then'}, {tmp_path / name}]" for name in ("now", "other")]
+    shutil.copytree(SHIPPED / "arc_tasks", tmp_path / "other")
+    one, two = (load_sweep(SHIPPED / "arc.yaml", [text]) for text in several)
+    assert one.trial_config(next(one.grid()), 0).data_dir == str(tmp_path / "then")
+    assert one.fingerprint()["parameters.data_dir"] != two.fingerprint()["parameters.data_dir"]
+
+
+def test_a_sweep_that_has_begun_is_read_without_its_data(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED / "arc_tasks", tmp_path / "data")
+    text = load_sweep(SHIPPED / "arc.yaml", [f"parameters.data_dir={tmp_path / 'data'}"]).to_yaml()
+    shutil.rmtree(tmp_path / "data")
+    with pytest.raises(ConfigError, match="there is no such folder"):
+        load_text(text, "sweep.yaml", "sweep")
+    assert load_text(text, "sweep.yaml", "sweep", try_out=False).num_configurations() == 4
+    with pytest.raises(ConfigError, match="unknown key xyzzy"):
+        load_text(f"{text}xyzzy: 1\n", "sweep.yaml", "sweep", try_out=False)
+
+
+def test_a_folder_of_data_that_no_trial_reads_need_not_be_there(tmp_path: Path) -> None:
+    text = "method: grid\nparameters: {operation: {value: x+y_mod}, data_dir: {value: /nowhere/at/all}}\n"
+    (tmp_path / "a.yaml").write_text(text)
+    assert "/nowhere/at/all" in load_sweep(tmp_path / "a.yaml").fingerprint()["parameters.data_dir"]
 
 
 def test_a_resolved_file_keeps_its_data(tmp_path: Path) -> None:

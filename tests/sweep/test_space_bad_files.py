@@ -287,3 +287,26 @@ def test_files_that_are_no_text(tmp_path, content: bytes, reason: str) -> None:
 def test_paths_that_are_no_file(tmp_path, name: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         load_sweep(tmp_path / name)
+
+
+NO_NEIGHBOUR = {
+    "at the top": (TAIL + "xyzzy: 1", "unknown key xyzzy; the keys are name, method, metric, "),
+    "of trial": (TAIL + "trial: {xyzzy: 1}", "unknown key trial.xyzzy; the keys of trial are eval_interval, sustain, "),
+    "of metric": (TAIL + "metric: {xyzzy: 1}", "unknown key metric.xyzzy; the keys of metric are name and goal"),
+    "of fifo": (TAIL + "scheduler: {type: fifo, xyzzy: 1}", "the only key of scheduler is type"),
+    "of asha": (
+        TAIL + "scheduler: {type: asha, grace_period: 1, xyzzy: 1}",
+        "the keys of scheduler are type, grace_period, reduction_factor and metric",
+    ),
+    "of a parameter": (HEAD + "  dropout: {value: 0, xyzzy: 1}", "the keys of a parameter are value, values, "),
+    "alone": (HEAD + "  dropout: {xyzzy: 1}", "is no key of a parameter; the keys are value, values, "),
+    "parameter": (HEAD + "  xyzzy: {value: 1}", "xyzzy is no parameter of a trial; `grokray train --help` lists them"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), NO_NEIGHBOUR.values(), ids=NO_NEIGHBOUR.keys())
+def test_where_no_valid_key_is_near_all_are_listed(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(text, "x.yaml", "x")
+    [problem] = caught.value.problems
+    assert message in problem.message
