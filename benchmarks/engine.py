@@ -1,106 +1,173 @@
-"""Trial-steps per CPU-second of stacked trials, eager, against a plain torch.nn loop of the same model.
+"""Trial-steps per CPU-second of grokray's engine and of everything else that trains many small models, on one thread.
 
-`python benchmarks/engine.py [SECONDS]` measures each case for so many CPU-seconds, 4 by default, on one thread. The
-model has 2 pre-norm layers and 4 heads and learns x/y mod 97; evaluation is not part of it.
+python benchmarks/engine.py --seconds 10 --cases narrow,wide --peers plain,vmap_compiled,jax --slots 1,16
+
+Contestants take turns (see `harness`), on the same task and model of 2 layers; evaluation is not part of it. Peers are
+those of `peers`; one whose library is missing is left out and said to be. "of ceiling" is the share of this machine's
+own float32 matrix product, in the same run, if only the operations that are needed count: a peer that computes the
+last layer where nobody reads it does more than that. Results go to benchmarks/results/engine-cpu.json.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from time import process_time
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
+import harness
+import peers
 import torch
-from torch import Tensor, nn
+from harness import Contestant
+from peers.case import Case
 
-from grokray.engine.shape import shape_of
-from grokray.engine.stack import Seat, Stack
-from grokray.events import EventTracker
-from grokray.tasks.dataset import Dataset, build_dataset
+import grokray.engine.engine as of_engine
+from grokray.engine.engine import Engine
 from grokray.tasks.resolve import resolve
 
-CASES = ({"dim_model": 32, "batch_size": 64}, {"dim_model": 128, "batch_size": 512})
-SLOTS = (1, 16, 64)
+CASES: dict[str, dict[str, Any]] = {
+    "narrow": {"dim_model": 32, "batch_size": 64},
+    "wide": {"dim_model": 128, "batch_size": 512},
+    "sequence": {"operation": "x+y", "task_type": "sequence", "base": 2, "max_bit_length_train": 6},
+}
+SLOTS = {"narrow": (1, 16, 64), "wide": (1, 4, 16), "sequence": (1, 4)}
+GROKRAY: dict[str, Literal["off", "on"]] = {"grokray": "off", "grokray_compiled": "on"}
+DEFAULT_PEERS = "plain,plain_compiled,vmap,vmap_compiled,hfta,jax,jax_pruned"
+NEVER = 2**31 - 1  # of steps: no evaluation, no end
+TURN_TRIAL_STEPS = {"narrow": 640, "wide": 16, "sequence": 4}  # about a second of work at most
+ROUNDS = 5
 
 
-def main(seconds: float) -> None:
+def main() -> None:
+    options = _options()
+    harness.restart_with_environment()
+    harness.pin(options.core)
     torch.set_num_threads(1)
-    for case in CASES:
-        plain = rate(plain_step(build_dataset(resolve(case))), seconds)
-        print(f"width {case['dim_model']}, batch {case['batch_size']}, plain torch.nn: {plain:.1f} trial-steps/s")
-        for slots in SLOTS:
-            fused = slots * rate(stacked_step(case, slots), seconds)
-            print(f"  {slots:3} slots: {fused:.1f} trial-steps/s, {fused / plain:.2f} of the plain loop", flush=True)
+    of_cases = {}
+    for name in options.cases:
+        slots = options.slots or SLOTS[name]
+        of_cases[name] = run_case(name, slots, [*options.engines, *options.peers], options.seconds)
+        # Written after every case: the next one may take long.
+        path = harness.write("engine-cpu", {"rounds": ROUNDS, "seconds": options.seconds, "cases": of_cases})
+    print(f"\nwritten to {path}")
 
 
-def rate(step: Callable[[], object], seconds: float) -> float:
-    """Calls per CPU-second, after two that are not counted."""
-    step(), step()
-    start, calls = process_time(), 0
-    while (spent := process_time() - start) < seconds:
-        step()
-        calls += 1
-    return calls / spent
+def run_case(name: str, slots: Sequence[int], names: Sequence[str], seconds: float) -> dict[str, Any]:
+    case = Case.of(CASES[name])
+    print(f"\n{name}: {case.flops / 1e6:,.0f} million operations a trial-step", flush=True)
+    contestants: list[Contestant] = []
+    for peer in names:
+        if not peers.installed(peer):
+            print(f"  {peer}: not installed")
+            continue
+        # A peer of one model is measured once.
+        for number in (1,) if peer.startswith(peers.ONE_MODEL) else slots:
+            contestants.append(_contestant(peer, number, name, case))
+            print(f"  {contestants[-1].name}: warm-up {contestants[-1].warm_up_s:.1f} s", flush=True)
+    products = harness.ceiling()
+    harness.measure([*products, *contestants], rounds=ROUNDS, seconds=seconds)
+    return _report(case, contestants, max(product.rate for product in products))
 
 
-def stacked_step(case: dict[str, int], slots: int) -> Callable[[], object]:
-    datasets = [build_dataset(resolve({**case, "seed": seed, "eval_interval": 10**9})) for seed in range(slots)]
-    stack = Stack(shape_of(datasets[0]), device=torch.device("cpu"))
-    for i, dataset in enumerate(datasets):
-        stack.join(Seat(trial=str(i), dataset=dataset, tracker=EventTracker()))
-    return lambda: stack.advance(1)
+def _contestant(peer: str, slots: int, name: str, case: Case) -> Contestant:
+    """Built and warmed up."""
+    if peer in GROKRAY:
+        engine = Engine(compile=GROKRAY[peer])
+        call = _turns(engine, CASES[name], slots, turn=max(1, TURN_TRIAL_STEPS[name] // slots))
+        made = Contestant(name=f"{peer} {slots}", call=call, ready=lambda: not _building(engine))
+    else:
+        training = peers.make(peer, case, slots)
+        made = Contestant(name=f"{peer} {slots}", call=training.work, wait=training.wait)
+    harness.warm_up(made)
+    return made
 
 
-def plain_step(dataset: Dataset) -> Callable[[], object]:
-    """A training step as one would write it for a single model."""
-    config, table = dataset.config, dataset.table
-    rows, batches = dataset.split.train, list[Tensor]()
-    model = Transformer(dataset.vocabulary_size, dataset.length, config.dim_model, config.num_heads, config.num_layers)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=1.0)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 0.1, total_iters=9)
-    tokens, targets = table.tokens.long(), table.targets[:, 0]
+def _turns(engine: Engine, parameters: dict[str, Any], slots: int, *, turn: int) -> Callable[[], float]:
+    """A call is one turn of the engine, `turn` steps; of no slot while it waits for the compiler."""
+    for seed in range(slots):
+        engine.join(str(seed), resolve({**parameters, "seed": seed, "eval_interval": NEVER, "num_steps": NEVER}))
 
-    def step() -> None:
-        if not batches:
-            batches.extend(rows[torch.randperm(len(rows))].split(config.batch_size))
-        batch = batches.pop()
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(tokens[batch])[:, -1], targets[batch]).backward()
-        optimizer.step()
-        schedule.step()
+    def call() -> float:
+        of_engine.TURN_STEPS = turn  # as long as the engine's own would be, a turn of many slots takes a minute
+        before = engine.trial_steps
+        engine.next(should_yield=lambda: True)
+        return engine.trial_steps - before
 
-    return step
+    return call
 
 
-class Transformer(nn.Module):
-    def __init__(self, vocabulary: int, length: int, d: int, heads: int, layers: int) -> None:
-        super().__init__()
-        self.tokens, self.positions = nn.Embedding(vocabulary, d), nn.Embedding(length, d)
-        self.blocks = nn.ModuleList(Block(d, heads, length) for _ in range(layers))
-        self.norm, self.head = nn.LayerNorm(d), nn.Linear(d, vocabulary)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        x = self.tokens(tokens) + self.positions.weight
-        for block in self.blocks:
-            x = block(x)
-        return self.head(self.norm(x))
+def _building(engine: Engine) -> bool:
+    """Whether kernels are being compiled in another process."""
+    builds = [getattr(getattr(stack, "backend", None), "_build", None) for stack in engine._stacks.values()]
+    return any(build is not None and build.running for build in builds)
 
 
-class Block(nn.Module):
-    mask: Tensor
+def _report(case: Case, contestants: Sequence[Contestant], ceiling: float) -> dict[str, Any]:
+    """The case's table, printed; and all of it as numbers."""
+    best = {name: _best(contestants, name) for name in ("plain", "jax", "jax_pruned")}
+    known = {name: rate for name, rate in best.items() if rate}
+    header = ["contestant, trials", "per CPU s", "per s", "of ceiling", *(f"× {name}" for name in known), "warm-up"]
+    rows = [
+        [
+            *(c.name, f"{c.rate:,.1f}", f"{c.wall_rate:,.1f}", f"{c.rate * case.flops / ceiling:.0%}"),
+            *(f"{c.rate / rate:.2f}" for rate in known.values()),
+            f"{c.warm_up_s:.1f} s",
+        ]
+        for c in contestants
+    ]
+    print(f"  ceiling: {ceiling / 1e9:.1f} GFLOP/s\n{harness.table(header, rows)}", flush=True)
+    return {
+        "flops_per_trial_step": case.flops,
+        "ceiling_flops_per_cpu_s": ceiling,
+        "contestants": [
+            {
+                "name": c.name,
+                "per_cpu_s": c.rate,
+                "per_wall_s": c.wall_rate,
+                "warm_up_s": c.warm_up_s,
+                "rounds_per_cpu_s": c.per_cpu_s,
+            }
+            for c in contestants
+        ],
+    }
 
-    def __init__(self, d: int, heads: int, length: int) -> None:
-        super().__init__()
-        self.attention = nn.MultiheadAttention(d, heads, batch_first=True)
-        self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
-        self.ffn = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
-        self.register_buffer("mask", torch.full((length, length), float("-inf")).triu(1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.norm1(x)
-        x = x + self.attention(h, h, h, attn_mask=self.mask, need_weights=False)[0]
-        return x + self.ffn(self.norm2(x))
+def _best(contestants: Sequence[Contestant], peer: str) -> float | None:
+    """The peer's rate at the number of trials that suits it best; None where it does not take part."""
+    return max((c.rate for c in contestants if c.name.split()[0] == peer), default=None)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="CPU-seconds of each contestant, all rounds together"
+    )
+    parser.add_argument("--cases", type=_names, default=list(CASES), help=",".join(CASES))
+    parser.add_argument("--peers", type=_names, default=_names(DEFAULT_PEERS), help=f"default: {DEFAULT_PEERS}")
+    parser.add_argument("--engines", type=_names, default=list(GROKRAY), help=f"grokray's: {','.join(GROKRAY)}")
+    parser.add_argument("--slots", type=_numbers, help="trials at once, by commas; default: by case")
+    parser.add_argument("--core", type=int, help="the core to run on; default: the last one")
+    options = parser.parse_args()
+    for name in options.peers:
+        if name.removesuffix(peers.PRUNED) not in peers.PEERS:
+            parser.error(
+                f"--peers names {name}, but must be of {', '.join(peers.PEERS)}, with {peers.PRUNED} or without"
+            )
+    for name in options.engines:
+        if name not in GROKRAY:
+            parser.error(f"--engines names {name}, but must be of {', '.join(GROKRAY)}")
+    for name in options.cases:
+        if name not in CASES:
+            parser.error(f"--cases names {name}, but must be of {', '.join(CASES)}")
+    return options
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in _names(text)]
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 4.0)
+    main()

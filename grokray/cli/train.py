@@ -44,7 +44,7 @@ def _train(
             metavar="TEXT",
             rich_help_panel=RUN,
             show_default=False,
-            help="Whether the model is compiled: auto (on a GPU only), on, off. Default: auto.",
+            help="Whether the model is compiled: auto (where that pays), on, off. Default: auto.",
         ),
     ] = "auto",
     threads: Annotated[

@@ -138,6 +138,7 @@ def _train(run: Run, folder: SweepFolder, journal: JournalWriter, known: TrialSt
         trial_id=trial_id,
         config=run.config.model_dump(),
         attempt=known.attempt + 1 if known and known.started is not None else 0,
+        compiled=known.compiled if known else None,
         **{name: getattr(run, name) for name in KEPT},
     )
     trainer = Trainer(

@@ -106,7 +106,7 @@ def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
         config=config,
         out=target,
         device="cpu" if on_cpu and _trial_of_train(folder, space) is None else "auto",
-        compile=space.compile,
+        compile=space.compile if trial.compiled is None else "on" if trial.compiled else "off",
         repeated=Repeated(folder=uri, trial_id=trial.trial_id, outcome=trial.outcome),
     )
 

@@ -26,6 +26,7 @@ import torch
 
 from grokray.engine.checkpoint import Checkpoint
 from grokray.engine.evaluation import Evaluation
+from grokray.engine.payoff import compiling_pays
 from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.stack import Seat, Stack
 from grokray.errors import CheckpointError
@@ -34,7 +35,8 @@ from grokray.tasks.dataset import build_dataset
 from grokray.trial import MEASURES, TrialConfig
 
 Outcome = Literal["grokked", "budget", "diverged"]
-TURN_STEPS = 50  # a stack's turn: long enough to hide the turn's overhead, short enough to let trials join soon
+TURN_STEPS = 50  # a tile's turn: long enough to hide the turn's overhead, short enough to let trials join soon
+WAIT_S = 0.05  # between two looks whether the kernels are built
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +60,19 @@ class Measurement:
 
 
 class Engine:
-    """`device` is a torch device name. `compile`: `on`, `off`, or `auto`, which compiles on a GPU only, where many
-    small kernels cost most; on a CPU a short sweep would wait longer for the compiler than it saves."""
+    """`device` is a torch device name. `compile`: `on`, `off`, or `auto`, which compiles where that pays (see
+    `payoff`). `before_leaving` is called with the name of each trial that is about to leave."""
 
-    def __init__(self, *, device: str = "cpu", compile: Literal["auto", "on", "off"] = "auto") -> None:
-        self.device = torch.device(device)
-        self.compiled = compile == "on" or (compile == "auto" and self.device.type == "cuda")
-        self._stacks: dict[ShapeKey, Stack] = {}
+    def __init__(
+        self,
+        *,
+        device: str = "cpu",
+        compile: Literal["auto", "on", "off"] = "auto",
+        before_leaving: Callable[[str], None] = lambda trial: None,
+    ) -> None:
+        self.device, self.compile = torch.device(device), compile
+        self._before_leaving = before_leaving
+        self._stacks: dict[tuple[ShapeKey, bool], Stack] = {}
         self._where: dict[str, Stack] = {}
         self.trial_steps = 0  # updates done so far, over all trials
 
@@ -78,19 +86,36 @@ class Engine:
         """How many of them are not parked."""
         return sum(stack.training for stack in self._stacks.values())
 
-    def join(self, trial: str, config: TrialConfig) -> None:
-        """Seat a new trial at step 0."""
+    def join(
+        self, trial: str, config: TrialConfig, *, planned_steps: float | None = None, compiled: bool | None = None
+    ) -> None:
+        """Seat a new trial at step 0.
+
+        `planned_steps` are the trial-steps of its shape that this engine is to train, by default the trial's own:
+        whether `auto` compiles goes by them. `compiled` says it outright, as a trial that is repeated or goes on must
+        have the same kernels.
+        """
         dataset = build_dataset(config)
         names = dataset.table.task_names if len(dataset.table.task_names) > 1 else ()
         tracker, *of_tasks = (
             EventTracker(threshold=config.threshold, sustain=config.sustain) for _ in range(1 + len(names))
         )
         self._seat(
-            Seat(trial=trial, dataset=dataset, tracker=tracker, task_trackers=dict(zip(names, of_tasks, strict=True)))
+            Seat(trial=trial, dataset=dataset, tracker=tracker, task_trackers=dict(zip(names, of_tasks, strict=True))),
+            planned_steps,
+            compiled,
         )
 
-    def restore(self, trial: str, config: TrialConfig, checkpoint: Checkpoint) -> None:
-        """Seat a trial where its checkpoint left it. CheckpointError if it is another trial's."""
+    def restore(
+        self,
+        trial: str,
+        config: TrialConfig,
+        checkpoint: Checkpoint,
+        *,
+        planned_steps: float | None = None,
+        compiled: bool | None = None,
+    ) -> None:
+        """Seat a trial where its checkpoint left it; see `join`. CheckpointError if it is another trial's."""
         if checkpoint.trial_id != config.id:
             raise CheckpointError(
                 f"the checkpoint belongs to trial {checkpoint.trial_id}, but the config is of {config.id}"
@@ -103,7 +128,7 @@ class Engine:
             step=checkpoint.step,
             wall_time_s=checkpoint.wall_time_s,
         )
-        stack = self._seat(seat)
+        stack = self._seat(seat, planned_steps, compiled)
         try:
             stack.write(trial, checkpoint.tensors)
         except BaseException:  # a trial that is half restored must not train, and must not keep its seat
@@ -113,9 +138,12 @@ class Engine:
     def next(self, should_yield: Callable[[], bool] = lambda: False) -> list[Measurement]:
         """Give every stack a turn, and so on until something is measured, `should_yield` says so, or none trains."""
         while self.training:
-            measured = [m for stack in list(self._stacks.values()) for m in self._turn(stack)]
+            turns = [self._turn(stack) for stack in list(self._stacks.values())]
+            measured = [m for turn in turns for m in turn or ()]
             if measured or should_yield():
                 return measured
+            if all(turn is None for turn in turns):
+                time.sleep(WAIT_S)
         return []
 
     def save(self, trial: str) -> Checkpoint:
@@ -134,10 +162,15 @@ class Engine:
 
     def leave(self, trial: str) -> None:
         """Free the trial's slot, finished or not."""
+        self._before_leaving(trial)
         stack = self._where.pop(trial)
         stack.leave(trial)
         if not stack.seats:
-            del self._stacks[stack.shape]
+            del self._stacks[stack.shape, stack.compiled]
+
+    def is_compiled(self, trial: str) -> bool:
+        """Whether the seated trial is trained by compiled kernels."""
+        return self._where[trial].compiled
 
     def park(self, trial: str) -> None:
         """Stop training the trial, but let it keep its slot."""
@@ -146,23 +179,28 @@ class Engine:
     def unpark(self, trial: str) -> None:
         self._where[trial].unpark(trial)
 
-    def _seat(self, seat: Seat) -> Stack:
+    def _seat(self, seat: Seat, planned_steps: float | None, compiled: bool | None) -> Stack:
         if seat.trial in self._where:
             raise ValueError(f"trial {seat.trial} is seated already")
         shape = shape_of(seat.dataset)
-        if shape not in self._stacks:
-            self._stacks[shape] = Stack(shape, device=self.device, compiled=self.compiled)
-        stack = self._stacks[shape]
+        if compiled is None:
+            planned = seat.dataset.config.num_steps if planned_steps is None else planned_steps
+            compiled = self.compile == "on"
+            compiled |= self.compile == "auto" and compiling_pays(shape, self.device, planned)
+        if (shape, compiled) not in self._stacks:
+            self._stacks[shape, compiled] = Stack(shape, device=self.device, compiled=compiled)
+        stack = self._stacks[shape, compiled]
         stack.join(seat)
         self._where[seat.trial] = stack
         return stack
 
-    def _turn(self, stack: Stack) -> list[Measurement]:
+    def _turn(self, stack: Stack) -> list[Measurement] | None:
+        """What is measured after one tile's steps; None if the stack waits for its kernels."""
         before = sum(seat.step for seat in stack.seats)
         due = stack.advance(TURN_STEPS)
         self.trial_steps += sum(seat.step for seat in stack.seats) - before
         if not due:
-            return []
+            return due if due is None else []
         measured = [self._measure(stack, seat, found) for seat, found in zip(due, stack.measure(due), strict=True)]
         for m in measured:
             if m.outcome:

@@ -1,76 +1,89 @@
-"""The functions that a stack's step is made of, eager or compiled."""
+"""The functions that a training step is made of, for one shape and the options in use, eager or compiled."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import cache
+from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from grokray.engine.filters import grokfast
-from grokray.engine.gradient import GradientFunction, eager_gradient, functional_gradient
+from grokray.engine.gradient import eager_gradient, functional_gradient
 from grokray.engine.model import Batch, dropout_elements
 from grokray.engine.muon import make_muon
-from grokray.engine.optimizer import Update, adam, adamw
+from grokray.engine.optimizer import Update, adam, adamw, coefficients
 from grokray.engine.randomness import NOISE_PURPOSE, counters, mask_of, normal_of, stream_of, streams_of
 from grokray.engine.shape import ShapeKey
 
 OPTIONS = ("dropout", "weight_noise", "input_noise", "gradient_noise")
 GRAPHS = 256  # of one function, over all shapes, widths and options; beyond, PyTorch would run it eagerly in silence
 
+Compile = Callable[[str, Callable[..., Any]], Callable[..., Any]]  # name, function of tensors -> the same, compiled
+
 
 class Kernels:
-    """The functions of one shape; compiled ones are shared by equal shapes.
+    """`options` are those of OPTIONS that any of the slots may use: what nobody uses costs nothing.
 
-    `s` are the slots' tensors (`Slots.prefix`), `options` those of OPTIONS that any of the slots uses: what nobody uses
-    costs nothing.
+    `compile(name, function)` is handed each function by a name of its own; all of them take tensors alone. Where it
+    traces them, `functional` is needed: gradients as a function instead of through autograd's graph. `s` are the slots'
+    tensors (`Slots.span`).
     """
 
-    def __init__(self, shape: ShapeKey, device: torch.device, *, compiled: bool) -> None:
-        self.shape, self.compiled = shape, compiled
-        self.gradient: GradientFunction = _compiled_gradient(shape) if compiled else eager_gradient(shape)
-        self.update: Update = _compiled_update(shape) if compiled else update_of(shape)
-        self.grokfast: Callable[..., Tensor] = _compiled(grokfast) if compiled else grokfast
-        self.mask_of = _compiled(mask_of) if compiled else mask_of
-        self.normal_of = _compiled(normal_of) if compiled else normal_of
-        self.stream_of = _compiled(stream_of) if compiled else stream_of
-        self.streams_of = _compiled(streams_of) if compiled else streams_of
-        self.used = shape.layout.used(device)
+    def __init__(
+        self,
+        shape: ShapeKey,
+        device: torch.device,
+        options: Collection[str] = (),
+        *,
+        compile: Compile = lambda name, function: function,
+        functional: bool = False,
+    ) -> None:
+        self.shape, self.options = shape, frozenset(options)
+        gradient = functional_gradient(shape) if functional else eager_gradient(shape)
+        self._gradient = compile("gradient", partial(_gradient_of, gradient, not shape.uniform, self.options))
+        self._coefficients = compile("coefficients", partial(coefficients, dtype=shape.torch_dtype))
+        self._update = compile("update", update_of(shape))
+        self._grokfast = compile("grokfast", grokfast_of)
+        self._stream = compile("stream", stream_of)
+        self._mask = compile("mask", partial(_mask_of, dropout_elements(shape), shape.torch_dtype))
+        self._streams: dict[str, Callable[..., Tensor]] = {}
+        self._normal: dict[str, Callable[..., Tensor]] = {}
+        for name, elements in _noise_elements(shape).items():
+            self._streams[name] = compile(f"{name}_streams", partial(_streams_of, NOISE_PURPOSE[name]))
+            self._normal[name] = compile(name, partial(_noise_of, elements, shape.torch_dtype))
+        self._used = shape.layout.used(device)
 
-    def one_pass(
-        self, s: dict[str, Tensor], batch: Batch, count: Tensor, options: Collection[str]
-    ) -> tuple[Tensor, Tensor]:
+    def one_pass(self, s: dict[str, Tensor], batch: Batch, count: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient rows (slots, row_size) and losses (slots,) of one batch; `count` (slots,) int32 numbers a trial's
         batches from 0."""
-        shape, rows = self.shape, s["parameters"]
-        mask = noise = None
-        if "dropout" in options:
-            counter = counters(dropout_elements(shape), rows.device)
-            mask = self.mask_of(counter, self.stream_of(s["key"], count), s["dropout"], shape.torch_dtype)
-        if "input_noise" in options:
-            noise = self._noise("input_noise", shape.batch_size * shape.length * shape.dim_model, s, count)
-        if "weight_noise" in options:
-            rows = rows + self._noise("weight_noise", rows.shape[1], s, count)
-        return self.gradient(rows, batch, mask, noise)
+        stream = self._stream(s["key"], count) if self.options else None
+        rows, more = s["parameters"], []
+        if "dropout" in self.options:
+            more.append(self._mask(stream, s["dropout"]))
+        if "input_noise" in self.options:
+            more.append(self._noise("input_noise", s, stream))
+        if "weight_noise" in self.options:
+            rows = rows + self._noise("weight_noise", s, stream)
+        positions = [] if batch.positions is None else [batch.positions]
+        return self._gradient(rows, batch.tokens, batch.targets, batch.weight, *positions, *more)
 
-    def step(self, s: dict[str, Tensor], gradients: Tensor, options: Collection[str]) -> None:
+    def step(self, s: dict[str, Tensor], gradients: Tensor) -> None:
         """Change the parameters by gradient rows: noise, then the filter, then the optimiser."""
-        if "gradient_noise" in options:
+        if "gradient_noise" in self.options:
             # Nothing between the parameters, where it would add up.
-            gradients = gradients + self._noise("gradient_noise", gradients.shape[1], s, s["step"]).mul_(self.used)
+            noise = self._noise("gradient_noise", s, self._stream(s["key"], s["step"]))
+            gradients = gradients + noise.mul_(self._used)
         if self.shape.gradient_filter == "grokfast_ema":
             alpha, strength = s["grokfast_alpha"], s["grokfast_lambda"]
-            state = {name: s[name] for name in ("step", "active")}
-            gradients = self.grokfast(gradients, s["average"], alpha=alpha, strength=strength, **state)
-        rates = {name: s[name] for name in ("step", "learning_rate", "weight_decay", "active", "warmup_steps")}
-        self.update(s["parameters"], gradients, s["moment1"], s["moment2"], **rates)
+            gradients = self._grokfast(gradients, s["average"], s["step"], alpha, strength, s["active"])
+        rates = (s[name] for name in ("step", "learning_rate", "weight_decay", "active", "warmup_steps"))
+        self._update(s["parameters"], gradients, s["moment1"], s["moment2"], self._coefficients(*rates))
 
-    def _noise(self, name: str, elements: int, s: dict[str, Tensor], count: Tensor) -> Tensor:
+    def _noise(self, name: str, s: dict[str, Tensor], stream: Tensor | None) -> Tensor:
         """Gaussian noise (slots, elements); its standard deviation is the slots' `name`."""
-        streams = self.streams_of(self.stream_of(s["key"], count), NOISE_PURPOSE[name])
-        normal = self.normal_of(counters(-(-elements // 2), streams.device), streams, self.shape.torch_dtype)
-        return normal[:, :elements] * s[name].to(normal.dtype)[:, None]
+        return self._normal[name](self._streams[name](stream), s[name])
 
 
 def update_of(shape: ShapeKey) -> Update:
@@ -80,18 +93,51 @@ def update_of(shape: ShapeKey) -> Update:
 
 
 @cache
-def _compiled_gradient(shape: ShapeKey) -> GradientFunction:
-    return _compiled(functional_gradient(shape))
-
-
-@cache
-def _compiled_update(shape: ShapeKey) -> Update:
-    return _compiled(update_of(shape))
-
-
-@cache
-def _compiled(function: Callable) -> Callable:
+def inductor_kernels(shape: ShapeKey, device: torch.device, options: frozenset[str]) -> Kernels:
+    """Kernels that torch.compile compiles when they are first called, anew for each width; equal ones are shared."""
     import torch._dynamo
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
-    return torch.compile(function, dynamic=False)
+    compiled = partial(torch.compile, dynamic=False)
+    return Kernels(shape, device, options, compile=lambda _, function: compiled(function), functional=True)
+
+
+def _gradient_of(
+    gradient: Callable[..., tuple[Tensor, Tensor]],
+    has_positions: bool,
+    options: Collection[str],
+    rows: Tensor,
+    tokens: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    *more: Tensor,
+) -> tuple[Tensor, Tensor]:
+    rest = iter(more)
+    batch = Batch(tokens, next(rest) if has_positions else None, targets, weight)
+    mask = next(rest) if "dropout" in options else None
+    return gradient(rows, batch, mask, next(rest) if "input_noise" in options else None)
+
+
+def grokfast_of(
+    gradients: Tensor, average: Tensor, step: Tensor, alpha: Tensor, strength: Tensor, active: Tensor
+) -> Tensor:
+    return grokfast(gradients, average, step=step, alpha=alpha, strength=strength, active=active)
+
+
+def _noise_elements(shape: ShapeKey) -> dict[str, int]:
+    row = shape.layout.row_size
+    inputs = shape.batch_size * shape.length * shape.dim_model
+    return {"weight_noise": row, "input_noise": inputs, "gradient_noise": row}
+
+
+def _mask_of(elements: int, dtype: torch.dtype, stream: Tensor, rate: Tensor) -> Tensor:
+    return mask_of(counters(elements, stream.device), stream, rate, dtype)
+
+
+def _streams_of(purpose: int, stream: Tensor) -> Tensor:
+    return streams_of(stream, purpose)
+
+
+def _noise_of(elements: int, dtype: torch.dtype, streams: Tensor, deviation: Tensor) -> Tensor:
+    normal = normal_of(counters(-(-elements // 2), streams.device), streams, dtype)[:, :elements]
+    return normal * deviation.to(dtype)[:, None]

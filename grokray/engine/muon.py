@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from grokray.engine.optimizer import Update, adamw, warmed_up
+from grokray.engine.optimizer import Update, adamw, column
 from grokray.engine.shape import Layout, Parameter
 
 MOMENTUM, EPSILON, ITERATIONS = 0.95, 1e-7, 5
@@ -33,34 +33,19 @@ def make_muon(layout: Layout) -> Update:
     others = list(_runs_between(matrices, layout.row_size))
 
     @torch.no_grad()
-    def muon(
-        parameters: Tensor,
-        gradients: Tensor,
-        moment1: Tensor,
-        moment2: Tensor,
-        *,
-        step: Tensor,
-        learning_rate: Tensor,
-        weight_decay: Tensor,
-        active: Tensor,
-        warmup_steps: Tensor,
-    ) -> None:
+    def muon(parameters: Tensor, gradients: Tensor, moment1: Tensor, moment2: Tensor, coefficients: Tensor) -> None:
         for run in others:
-            adamw(
-                *(t[:, run] for t in (parameters, gradients, moment1, moment2)),
-                step=step,
-                learning_rate=learning_rate,
-                weight_decay=weight_decay,
-                active=active,
-                warmup_steps=warmup_steps,
-            )
-        rate = learning_rate * warmed_up(step, warmup_steps) * active
+            adamw(parameters[:, run], gradients[:, run], moment1[:, run], moment2[:, run], coefficients)
+
+        def of_slots(name: str) -> Tensor:
+            return column(coefficients, name)[..., None]
+
         for p in matrices:
             w, g, m = (_matrix(t, p) for t in (parameters, gradients, moment1))
-            m.lerp_(g, _column((1 - MOMENTUM) * active, w))
+            m.lerp_(g, (1 - MOMENTUM) * of_slots("active"))
             direction = _orthogonal_parts(g.lerp(m, MOMENTUM), parts=3 if p.name.endswith("qkv.weight") else 1)
-            w.mul_(_column(1 - rate * weight_decay, w))
-            w.sub_(_column(rate, w) * direction)
+            w.mul_(of_slots("keep"))
+            w.sub_(of_slots("rate") * direction)
 
     return muon
 
@@ -99,7 +84,3 @@ def _runs_between(matrices: list[Parameter], row_size: int) -> Iterator[slice]:
 
 def _matrix(rows: Tensor, p: Parameter) -> Tensor:
     return rows[:, p.offset : p.offset + p.size].unflatten(1, p.shape)
-
-
-def _column(x: Tensor, like: Tensor) -> Tensor:
-    return x.to(like.dtype)[:, None, None]

@@ -14,45 +14,56 @@ from torch import Tensor
 BETA1, BETA2, EPSILON = 0.9, 0.98, 1e-8
 WARMUP_START = 0.1
 
-Update = Callable[..., None]  # with the arguments of `adamw`
+# Of parameters, gradients, moment1, moment2 (slots, row_size) and coefficients; changes the first and the moments.
+Update = Callable[..., None]
+COEFFICIENTS = ("mix1", "mix2", "keep", "size", "correction", "rate", "weight_decay", "active")
 
 
 @torch.no_grad()
-def adamw(
-    parameters: Tensor,
-    gradients: Tensor,
-    moment1: Tensor,
-    moment2: Tensor,
-    *,
-    step: Tensor,
-    learning_rate: Tensor,
-    weight_decay: Tensor,
-    active: Tensor,
-    warmup_steps: Tensor,
-) -> None:
-    """Update rows (slots, row_size) in place; an inactive slot is left exactly as it is. step (slots,) int32 counts the
-    steps done before this one; learning_rate, weight_decay, active, warmup_steps (slots,) are float64."""
+def coefficients(
+    step: Tensor, learning_rate: Tensor, weight_decay: Tensor, active: Tensor, warmup_steps: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """COEFFICIENTS of each slot's update (slots, 8), computed in float64 and rounded to `dtype`.
+
+    step (slots,) int32 counts the steps done before this one; the others (slots,) are float64. An inactive slot has
+    such ones that it is left exactly as it is. A function of its own, since a compiler that sees it together with the
+    update works them out anew for every parameter.
+    """
     t = step.to(torch.float64)
     rate = learning_rate * warmed_up(step, warmup_steps) * active
+    size = rate / (1 - BETA1 ** (t + 1))
+    correction = (1 - BETA2 ** (t + 1)).sqrt()
+    columns = ((1 - BETA1) * active, (1 - BETA2) * active, 1 - rate * weight_decay, size, correction, rate)
+    return torch.stack([*columns, weight_decay, active], 1).to(dtype)
 
-    def column(x: Tensor) -> Tensor:
-        return x.to(parameters.dtype)[:, None]
 
-    size = column(rate / (1 - BETA1 ** (t + 1)))
-    correction = column((1 - BETA2 ** (t + 1)).sqrt())
-    moment1.lerp_(gradients, column((1 - BETA1) * active))
-    moment2.add_(column((1 - BETA2) * active) * (gradients * gradients - moment2))
-    parameters.mul_(column(1 - rate * weight_decay))
-    parameters.sub_(size * moment1 / (moment2.sqrt() / correction + EPSILON))
+def column(coefficients: Tensor, name: str) -> Tensor:
+    """(slots, 1)"""
+    at = COEFFICIENTS.index(name)
+    return coefficients[:, at : at + 1]
 
 
 @torch.no_grad()
-def adam(
-    parameters: Tensor, gradients: Tensor, moment1: Tensor, moment2: Tensor, *, weight_decay: Tensor, **rest: Tensor
-) -> None:
+def adamw(parameters: Tensor, gradients: Tensor, moment1: Tensor, moment2: Tensor, coefficients: Tensor) -> None:
+    """Decay of its own, apart from the moments."""
+    _adam(parameters, gradients, moment1, moment2, coefficients, keep=column(coefficients, "keep"))
+
+
+@torch.no_grad()
+def adam(parameters: Tensor, gradients: Tensor, moment1: Tensor, moment2: Tensor, coefficients: Tensor) -> None:
     """As `adamw`, but the decay is added to the gradient, so that the moments see it too."""
-    coupled = gradients + weight_decay.to(parameters.dtype)[:, None] * parameters
-    adamw(parameters, coupled, moment1, moment2, weight_decay=torch.zeros_like(weight_decay), **rest)
+    coupled = gradients + column(coefficients, "weight_decay") * parameters
+    _adam(parameters, coupled, moment1, moment2, coefficients, keep=None)
+
+
+def _adam(
+    parameters: Tensor, gradients: Tensor, moment1: Tensor, moment2: Tensor, c: Tensor, keep: Tensor | None
+) -> None:
+    moment1.lerp_(gradients, column(c, "mix1"))
+    moment2.add_(column(c, "mix2") * (gradients * gradients - moment2))
+    if keep is not None:
+        parameters.mul_(keep)
+    parameters.sub_(column(c, "size") * moment1 / (moment2.sqrt() / column(c, "correction") + EPSILON))
 
 
 def warmed_up(step: Tensor, warmup_steps: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The tensors that hold the trials of a stack: row k of each belongs to the trial in slot k.
 
 Rows are kept packed: the trials that train fill the first slots, parked ones follow, free ones come last. A step runs
-on a prefix of every tensor, which stays contiguous, so nothing is copied between steps.
+on neighbouring rows of every tensor, which are contiguous, so nothing is copied between steps.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Slots:
         except KeyError:
             raise AttributeError(name) from None
 
-    def prefix(self, width: int) -> dict[str, Tensor]:
-        """Views of the first `width` slots."""
-        return {name: t[:width] for name, t in self._tensors.items()}
+    def span(self, first: int, width: int) -> dict[str, Tensor]:
+        """Views of `width` slots."""
+        return {name: t[first : first + width] for name, t in self._tensors.items()}
 
     def reserve(self, slots: int, rows: int) -> None:
         """Make room for so many slots and training rows; what is there keeps its place."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from grokray.engine.backends import backend_for
 from grokray.engine.evaluation import Evaluation, evaluate, part_of_rows
 from grokray.engine.kernels import OPTIONS, Kernels
 from grokray.engine.measures import OF_THE_STEP, norms, of_parameters
@@ -19,12 +21,22 @@ from grokray.engine.slots import SETTINGS, Slots
 from grokray.engine.tables import Tables
 
 
+@dataclass(frozen=True)
+class _Tile:
+    """Neighbouring slots that are computed at once: `seats` from slot `first` on, perhaps fewer than there are rows."""
+
+    first: int
+    seats: list[Seat]
+    slots: dict[str, Tensor]
+
+
 class Stack:
     def __init__(self, shape: ShapeKey, *, device: torch.device, compiled: bool = False) -> None:
-        self.shape, self.device = shape, device
+        self.shape, self.device, self.compiled = shape, device, compiled
         self.seats: list[Seat] = []  # in slot order: training first, parked after
         self.slots = Slots(shape, device)
-        self.kernels = Kernels(shape, device, compiled=compiled)
+        self.backend = backend_for(shape, device, compiled=compiled)
+        self._next_slot = 0  # where the next tile begins
         self.tables = Tables(shape, device)
 
     # -- joining and leaving
@@ -87,30 +99,35 @@ class Stack:
 
     # -- training
 
-    def advance(self, limit: int) -> list[Seat]:
-        """Take up to `limit` steps, fewer if a trial is due for evaluation before; the trials that are due."""
+    def advance(self, limit: int) -> list[Seat] | None:
+        """Train the next tile for up to `limit` steps, fewer if one of its trials is due for evaluation before; the
+        trials that are due. None where nothing can be done yet, as its kernels are being built."""
         training = self.seats[: self.training]
-        if not training:
+        tiles = self.backend.tiles(len(training), self._options(training)) if training else []
+        if tiles is None:
+            return None
+        if not tiles:
             return []
-        steps = min(limit, min(seat.next_evaluation - seat.step for seat in training))
-        s = self.slots.prefix(self._width(len(training)))
-        options = [name for name in OPTIONS if any(getattr(seat.dataset.config, name) for seat in training)]
-        for _ in range(steps - 1):
-            self._step(training, s, options)
-        self._step(training, s, options, norms_of=[seat for seat in training if _wants_norms(seat)])
-        return [seat for seat in training if seat.evaluation_due]
+        first, width = next((tile for tile in tiles if tile[0] >= self._next_slot), tiles[0])
+        self._next_slot = first + width
+        self.slots.reserve(first + width, 1)
+        tile = _Tile(first, training[first : first + width], self.slots.span(first, width))
+        kernels = self.backend.kernels(width, self._options(tile.seats))
+        for left in reversed(range(min(limit, min(seat.next_evaluation - seat.step for seat in tile.seats)))):
+            self._step(kernels, tile, norms_of=[] if left else [seat for seat in tile.seats if _wants_norms(seat)])
+        return [seat for seat in tile.seats if seat.evaluation_due]
 
-    def _step(
-        self, training: list[Seat], s: dict[str, Tensor], options: Collection[str], norms_of: Sequence[Seat] = ()
-    ) -> None:
-        """One optimiser step of every training seat; `norms_of` are those that want norms of it."""
-        gradients, losses = self._gradient(training, s, options)
-        for seat in training:
+    def _step(self, kernels: Kernels, tile: _Tile, norms_of: Sequence[Seat]) -> None:
+        """One optimiser step of every seat of the tile; `norms_of` are those that want norms of it."""
+        s = tile.slots
+        gradients, losses = self._gradient(kernels, tile)
+        for seat in tile.seats:
             seat.step += 1
         before = s["parameters"].clone() if norms_of else None
-        self.kernels.step(s, gradients, options)
-        if before is not None:
+        if norms_of:
             s["gradient_norm"].copy_(norms(gradients))
+        kernels.step(s, gradients)
+        if before is not None:
             s["update_norm"].copy_(norms(s["parameters"] - before))
         for seat in norms_of:
             seat.normed = seat.step
@@ -118,30 +135,28 @@ class Stack:
         s["first_bad"].copy_(torch.where(bad, s["step"], s["first_bad"]))
         s["step"].add_(s["active"].to(torch.int32))
 
-    def _gradient(self, training: list[Seat], s: dict[str, Tensor], options: Collection[str]) -> tuple[Tensor, Tensor]:
+    def _gradient(self, kernels: Kernels, tile: _Tile) -> tuple[Tensor, Tensor]:
         """The mean gradient rows over the batches of a step, and the sum of their losses."""
         number = self.shape.accumulation_steps
-        gradients, losses = self._pass(training, s, options, 0)
+        gradients, losses = self._pass(kernels, tile, 0)
         for index in range(1, number):
-            more, loss = self._pass(training, s, options, index)
+            more, loss = self._pass(kernels, tile, index)
             gradients, losses = gradients + more, losses + loss
         return (gradients / number if number > 1 else gradients), losses
 
-    def _pass(
-        self, training: list[Seat], s: dict[str, Tensor], options: Collection[str], index: int
-    ) -> tuple[Tensor, Tensor]:
+    def _pass(self, kernels: Kernels, tile: _Tile, index: int) -> tuple[Tensor, Tensor]:
         """Gradient rows and losses of the step's batch number `index`."""
-        number = self.shape.accumulation_steps
-        for slot, seat in enumerate(training):
+        number, s = self.shape.accumulation_steps, tile.slots
+        for slot, seat in enumerate(tile.seats, tile.first):
             done = seat.step * number + index
             if done % seat.batches == 0 and done:
                 self._set_epoch(slot, seat, done // seat.batches)
         count = s["step"] if number == 1 else s["step"] * number + index  # may wrap around: hashes do not mind
-        return self.kernels.one_pass(s, self._batch(s, index), count, options)
+        return kernels.one_pass(s, self._batch(s, index), count)
 
-    def _width(self, live: int) -> int:
-        """Slots that a step computes: the live ones, or the bucket that holds them where each width is a graph."""
-        return 1 << (live - 1).bit_length() if self.kernels.compiled else live
+    def _options(self, seats: Sequence[Seat]) -> frozenset[str]:
+        """Those of OPTIONS that any of the seats uses."""
+        return frozenset(name for name in OPTIONS if any(getattr(seat.dataset.config, name) for seat in seats))
 
     def _batch(self, s: dict[str, Tensor], index: int) -> Batch:
         """The rows of this step's batch number `index`; the last one of an epoch is ragged, as in a DataLoader."""

@@ -9,6 +9,7 @@ written as null.
 | `suggest` | driver | configuration, parameters {name: value}, value_of? (an identical earlier configuration) |
 | `trial` | driver | trial_id, index, configuration, seed?, config {every field of TrialConfig} |
 | `start` | trainer | trial_id, attempt, step (0, or the checkpoint's), engine? |
+| `kernels` | trainer | trial_id, compiled: whether it is trained by compiled kernels |
 | `measurement` | trainer | trial_id, attempt, step, metrics {name: value}, events? {see EVENT_FIELDS}, wall_time_s?, \
 tasks? {task: metrics}, task_events? {task: events} |
 | `checkpoint` | trainer | trial_id, attempt, step, name, sha256, bytes? |
@@ -45,6 +46,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "suggest": ("configuration", "parameters"),
     "trial": ("trial_id", "index", "configuration", "config"),
     "start": ("trial_id", "attempt", "step"),
+    "kernels": ("trial_id", "compiled"),
     "measurement": ("trial_id", "attempt", "step", "metrics"),
     "checkpoint": ("trial_id", "attempt", "step", "name", "sha256"),
     "finish": ("trial_id", "attempt", "step", "outcome"),
@@ -68,6 +70,7 @@ _TYPES: dict[str, type] = {
     "configuration": int,
     "attempt": int,
     "step": int,
+    "compiled": bool,
     "metrics": dict,
     "config": dict,
     "parameters": dict,

@@ -40,6 +40,7 @@ def trial_row(trial: TrialState, session: Session | None) -> dict[str, Any]:
         **_event_columns(trial, trial.tracker, trial.events),
         "steps_trained": trial.steps_trained,
         "wall_time_s": trial.wall_time_s,
+        "compiled": trial.compiled,
         **{name: trial.config.get(name, _DEFAULTS[name]) for name in CONFIG_FIELDS},
         **{f"final_{name}": number(trial.last_metrics.get(name)) for name in METRICS},
         "best_heldout_exact_match": trial.best.get("heldout_exact_match"),

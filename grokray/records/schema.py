@@ -100,6 +100,7 @@ TRIALS_SCHEMA = pa.schema(
         *_EVENT_FIELDS,
         pa.field("steps_trained", pa.int64(), nullable=False),
         pa.field("wall_time_s", pa.float64()),
+        pa.field("compiled", pa.bool_()),  # null before it started
         *(arrow_field(name, info.annotation) for name, info in TrialConfig.model_fields.items()),
         *(pa.field(f"final_{name}", pa.float64()) for name in METRICS),
         pa.field("best_heldout_exact_match", pa.float64()),

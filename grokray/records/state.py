@@ -45,6 +45,7 @@ class SweepState:
             "suggest": self._on_suggest,
             "trial": self._on_trial,
             "start": self._on_start,
+            "kernels": self._on_kernels,
             "measurement": self._on_measurement,
             "checkpoint": self._on_checkpoint,
             "finish": self._on_finish,
@@ -143,6 +144,10 @@ class SweepState:
         trial = self._trial(event)
         trial.attempt = max(trial.attempt, event["attempt"])
         trial.started = max(trial.started or event["t"], event["t"])
+
+    def _on_kernels(self, event: Event) -> None:
+        trial = self._trial(event)
+        trial.compiled = bool(trial.compiled) or event["compiled"]
 
     def _on_measurement(self, event: Event) -> None:
         trial, step, metrics = self._trial(event), event["step"], event["metrics"]

@@ -66,6 +66,7 @@ class TrialState:
     config: dict[str, Any] = field(default_factory=dict)
     attempt: int = 0
     started: float | None = None  # unix seconds of the newest start
+    compiled: bool | None = None  # whether compiled kernels train it; None before it started
     last_step: int = 0
     last_metrics: dict[str, float | None] = field(default_factory=dict)
     events: dict[str, int] = field(default_factory=dict)

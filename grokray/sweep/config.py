@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -16,6 +17,7 @@ from grokray.sweep import rules, space
 from grokray.sweep.parameters import Parameter
 from grokray.sweep.sections import (
     DEFINING,
+    Asha,
     Fifo,
     Metric,
     Resources,
@@ -34,6 +36,13 @@ from grokray.trial import TrialConfig
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
+# Parameters whose values set the shapes of models apart.
+SHAPING = (
+    *("operation", "task_type", "base", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
+    *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "list_length", "multitask"),
+    *("arc_tasks", "arc_subset", "arc_max_cells", "arc_context", "num_layers", "dim_model", "num_heads", "norm"),
+    *("dtype", "batch_size", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
+)
 CPU_OF_A_TRIAL = {"fused": 0.05, "process": 1.0}
 Strings = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
 
@@ -60,7 +69,9 @@ class SweepConfig(BaseModel):
     execution: Literal["fused", "process"] = Field(
         default="fused", description="fused: many trials in one engine. process: one worker process per trial."
     )
-    compile: Literal["auto", "on", "off"] = Field(default="auto", description="Whether models are compiled.")
+    compile: Literal["auto", "on", "off"] = Field(
+        default="auto", description="Whether models are compiled; auto: where that pays."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where trials are trained.")
     tracking: Tracking = Field(default=Tracking(), description="Trackers besides grokray's own records.")
     notes: Strings = Field(default=(), description="Remarks; loading adds what it read otherwise than written.")
@@ -137,6 +148,19 @@ class SweepConfig(BaseModel):
             **{f"scheduler.{name}": _json(value) for name, value in self.scheduler.model_dump().items()},
         }
 
+    def planned_steps(self, num_steps: int) -> float:
+        """About how many trial-steps will be trained of the shape of a trial with so many steps.
+
+        As if shapes were equally frequent, and each trial ran to its budget, or under ASHA, in which every rung costs
+        about the same, for one grace period for each rung.
+        """
+        trials = self.num_configurations() * len(self.seeds)
+        if isinstance(self.scheduler, Asha):
+            rungs = self.scheduler.rungs(self.max_steps())
+            num_steps = min(num_steps, self.scheduler.grace_period * (len(rungs) + 1))
+        shapes = math.prod(_choices(self.parameters[name]) for name in SHAPING if name in self.parameters)
+        return trials * num_steps / max(shapes, 1)
+
     def to_yaml(self) -> str:
         """The resolved file, defaults included: loads back to an equal config."""
         data = self.model_dump(mode="json", exclude={"parameters"})
@@ -167,6 +191,11 @@ class SweepConfig(BaseModel):
 
     def _searched(self) -> list[str]:
         return [name for name, parameter in self.parameters.items() if not parameter.is_fixed]
+
+
+def _choices(parameter: Parameter) -> int:
+    """How many values a parameter may take; one of a range is as good as constant here."""
+    return len(parameter.grid_values() or [None])
 
 
 def _held(path: Any, subsets: Sequence[Any]) -> list[str]:

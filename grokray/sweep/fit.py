@@ -36,7 +36,12 @@ def fit(
     """Run trials until the ledger has none left to start, `stop_when` holds, or a chunk is full."""
     config = ledger.config
     device = choose_device(config, machine)
-    options = WorkerOptions(store_uri=ledger.folder.store.uri, device=device, compile=config.compile)
+    options = WorkerOptions(
+        store_uri=ledger.folder.store.uri,
+        device=device,
+        compile=config.compile,
+        share=1 / max(min(machine.cpus, ledger.to_run), 1),
+    )
     if config.execution == "fused":
         spec = engine_spec(config, machine, device, trials=ledger.to_run)
         pool = EnginePool(spec, options)

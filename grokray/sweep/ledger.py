@@ -78,7 +78,14 @@ class Ledger:
             checkpoint_interval=trial.checkpoint_interval,
             keep_checkpoints=trial.keep_checkpoints,
             examples=trial.examples,
+            planned_steps=self.config.planned_steps(self._configs[trial_id].num_steps),
+            compiled=self._began_compiled(trial_id),
         )
+
+    def _began_compiled(self, trial_id: str) -> bool | None:
+        """A trial goes on with the kernels that it began with: others round differently."""
+        known = self.state.trials.get(trial_id)
+        return None if known is None else known.compiled
 
     def _decided(self, trial_id: str) -> int:
         """The highest rung that let the trial pass. Its checkpoint may lie on a rung that was never asked about."""

@@ -23,13 +23,16 @@ class WorkerOptions:
     device: str = "cpu"
     compile: Literal["auto", "on", "off"] = "auto"
     threads: int = 1
+    share: float = 1.0  # of the sweep's planned steps that falls to one engine
 
     def make_trainer(self, role: str) -> Trainer:
         import torch
 
         # Threads that wait for each other make a tiny step many times slower: one thread per engine.
         torch.set_num_threads(self.threads)
-        return Trainer(Store.from_uri(self.store_uri), role=role, device=self.device, compile=self.compile)
+        return Trainer(
+            Store.from_uri(self.store_uri), role=role, device=self.device, compile=self.compile, share=self.share
+        )
 
 
 def tune_config(assignment: Assignment, *, given_up: str | None = None, alone: bool = False) -> dict[str, str]:

@@ -36,6 +36,8 @@ class Assignment:
     checkpoint_interval: int = 1_000
     keep_checkpoints: str = "none"
     examples: int = 0
+    planned_steps: float | None = None  # of its shape, over the whole sweep
+    compiled: bool | None = None  # how it began; None where it has not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +70,12 @@ class Trainer:
         role: str,
         device: str = "cpu",
         compile: Literal["auto", "on", "off"] = "auto",
+        share: float = 1.0,
         on_measurement: Callable[[Measurement], None] = lambda m: None,
     ) -> None:
-        self.store, self.role, self.on_measurement = store, role, on_measurement
-        self.engine = _EngineWithLastLook(self._take_last_look, device=device, compile=compile)
+        """`share` is the part of the planned steps that falls to this engine."""
+        self.store, self.role, self.share, self.on_measurement = store, role, share, on_measurement
+        self.engine = Engine(device=device, compile=compile, before_leaving=self._take_last_look)
         self.journal = JournalWriter(store, role)
         self._running: dict[str, _Running] = {}
         self._last_states: dict[str, Checkpoint] = {}
@@ -82,14 +86,10 @@ class Trainer:
         checkpoint = TrialCheckpoints(self.store, assignment.trial_id, assignment.keep_checkpoints).latest()
         step = 0 if checkpoint is None else checkpoint.step
         # Written first: should seating the trial kill this process, the journal says who was to be seated.
-        self.journal.write(
-            "start", trial_id=assignment.trial_id, attempt=assignment.attempt, step=step, engine=self.role
-        )
+        about = {"trial_id": assignment.trial_id, "attempt": assignment.attempt, "engine": self.role}
+        self.journal.write("start", step=step, **about)
         self.journal.flush()
-        if checkpoint is None:
-            self.engine.join(assignment.trial_id, config)
-        else:
-            self.engine.restore(assignment.trial_id, config, checkpoint)
+        self._seat(assignment, config, checkpoint)
         rungs = sorted(r for r in assignment.rungs if r < config.num_steps)
         self._running[assignment.trial_id] = _Running(
             assignment=assignment,
@@ -105,6 +105,18 @@ class Trainer:
             ),
         )
         return step
+
+    def _seat(self, assignment: Assignment, config: TrialConfig, checkpoint: Checkpoint | None) -> None:
+        trial_id, planned = assignment.trial_id, assignment.planned_steps
+        kernels = {
+            "planned_steps": None if planned is None else planned * self.share,
+            "compiled": assignment.compiled,
+        }
+        if checkpoint is None:
+            self.engine.join(trial_id, config, **kernels)
+        else:
+            self.engine.restore(trial_id, config, checkpoint, **kernels)
+        self.journal.write("kernels", trial_id=trial_id, compiled=self.engine.is_compiled(trial_id))
 
     def turn(self, should_yield: Callable[[], bool] = lambda: False) -> list[Report]:
         """Train until something is measured or `should_yield` says so. A trial that is reported at a rung waits."""
@@ -249,18 +261,6 @@ def _is_checkpoint_step(step: int, interval: int, eval_interval: int) -> bool:
     """Whether an evaluation's step is a multiple of the longest stretch of evaluations within the interval: so at most
     one interval is ever computed twice, and the steps are the same ones after a restart."""
     return step % (max(interval // eval_interval, 1) * eval_interval) == 0
-
-
-class _EngineWithLastLook(Engine):
-    """A trial that finishes has left when its last measurement is returned: `look` sees it before it goes."""
-
-    def __init__(self, look: Callable[[str], None], **options: Any) -> None:
-        super().__init__(**options)
-        self._look = look
-
-    def leave(self, trial: str) -> None:
-        self._look(trial)
-        super().leave(trial)
 
 
 def _seen(events: dict[str, Any]) -> dict[str, Any]:

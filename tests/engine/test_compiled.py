@@ -1,20 +1,50 @@
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
+import torch
 
+from grokray.engine.backends import Libraries
+from grokray.engine.checkpoint import from_bytes, to_bytes
 from grokray.engine.engine import Engine, Measurement
+from grokray.engine.graphs import Build, build_of, graph_folder, load_kernels
+from grokray.engine.shape import shape_of
+from grokray.engine.tiles import tile_width
+from grokray.tasks.dataset import build_dataset
 from tests.engine.conftest import alone, curve, run, small
 from tests.engine.test_options import OPTIONS
 
-# The compiler itself uses what PyTorch calls deprecated.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")]
-
+CPU = torch.device("cpu")
 PLAIN = {"dropout": 0.1, "num_layers": 1}
 
 
-def compiled(*configs) -> list[list[Measurement]]:
+@pytest.fixture(scope="module", autouse=True)
+def _libraries_of_these_tests(tmp_path_factory):
+    """A cache of their own, so that the libraries are really built."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GROKRAY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def many(number: int) -> list:
+    """Trials of one shape that differ in all that a slot has for itself."""
+    fractions, decays = (0.3, 0.5, 0.7), (0.0, 1.0)
+    return [
+        small(
+            **PLAIN,
+            seed=i,
+            weight_decay=decays[i % 2],
+            training_fraction=fractions[i % 3],
+            learning_rate=1e-3 * (1 + i),
+            measure="weight_norm,update_norm",
+        )
+        for i in range(number)
+    ]
+
+
+def compiled(configs) -> list[list[Measurement]]:
     """The curves of trials that train together."""
     engine = Engine(compile="on")
     for i, config in enumerate(configs):
@@ -23,24 +53,86 @@ def compiled(*configs) -> list[list[Measurement]]:
     return [curves[str(i)] for i in range(len(configs))]
 
 
-@pytest.mark.parametrize("slots", [1, 2])
-@pytest.mark.parametrize("options", [PLAIN, OPTIONS["all"] | {"num_layers": 1}], ids=["plain", "all options"])
-def test_compiled_curves_are_the_eager_ones(options, slots):
-    configs = [small(**options, seed=seed, measure="weight_norm,update_norm") for seed in range(slots)]
-    for config, found in zip(configs, compiled(*configs), strict=True):
-        eager = alone(config)
-        assert [m.step for m in found] == [m.step for m in eager] == [20, 40, 60]
-        for m, reference in zip(found, eager, strict=True):
-            assert m.metrics.keys() == reference.metrics.keys()
-            for name, value in reference.metrics.items():
-                assert math.isclose(m.metrics[name], value, rel_tol=1e-4, abs_tol=1e-4), (m.step, name)
+def assert_near(found: list[Measurement], reference: list[Measurement]) -> None:
+    assert [m.step for m in found] == [m.step for m in reference] == [20, 40, 60]
+    for m, eager in zip(found, reference, strict=True):
+        assert m.metrics.keys() == eager.metrics.keys()
+        for name, value in eager.metrics.items():
+            assert math.isclose(m.metrics[name], value, rel_tol=1e-4, abs_tol=1e-4), (m.step, name)
 
 
-def test_a_compiled_trial_does_not_feel_its_neighbours_in_the_same_bucket():
-    config = small(**PLAIN, seed=9)
+def test_a_compiled_trial_is_bit_identical_in_any_company_and_near_the_eager_one():
+    """One tile has 16 slots here: 19 trials take a full one and three single slots, 11 a tile with some to spare."""
+    config = many(1)[0]
+    shape = shape_of(build_dataset(config))
+    assert tile_width(shape, CPU) == 16
+    single = compiled([config])[0]
+    assert_near(single, alone(config))
+    # The other width is being built beside the training; from here on both are there.
+    build = build_of(shape, 16, frozenset({"dropout"}))
+    assert build.wait() == 0, build.log.read_text()
 
-    def beside(*neighbours: dict) -> list:
-        return curve(compiled(config, *(small(**(PLAIN | n)) for n in neighbours))[0])
+    nineteen = compiled(many(19))
+    assert curve(nineteen[0]) == curve(single)
+    eleven = compiled(many(11))
+    assert [curve(c) for c in eleven] == [curve(c) for c in nineteen[:11]]
+    five = compiled(many(18)[13:])  # in other slots, one by one
+    assert [curve(c) for c in five] == [curve(c) for c in nineteen[13:18]]
+    torch.set_num_threads(2)
+    assert [curve(c) for c in compiled(many(19))] == [curve(c) for c in nineteen]
+    assert_parking_and_moving_change_nothing(nineteen)
 
-    assert beside({"seed": 1}) == beside({"seed": 2, "learning_rate": 0.1, "dropout": 0.5})
-    assert beside({"seed": 1}, {"seed": 2}) == beside({"seed": 3}, {"seed": 4}, {"seed": 5})
+
+def assert_parking_and_moving_change_nothing(reference: list[list[Measurement]]) -> None:
+    engine = Engine(compile="on")
+    for i, config in enumerate(many(12)):
+        engine.join(str(i), config)
+    head = engine.next()
+    engine.park("3")
+    head += engine.next()
+    data, digest = to_bytes(engine.save("3"))
+    engine.unpark("3")
+    tail = run(engine)
+    for trial in ("3", "7"):
+        assert curve([m for m in head if m.trial == trial] + tail[trial]) == curve(reference[int(trial)])
+    moved = Engine(compile="on")
+    moved.join("other", many(1)[0])
+    moved.restore("3", many(4)[3], from_bytes(data, digest))
+    assert curve([m for m in head if m.trial == "3"] + run(moved)["3"]) == curve(reference[3])
+
+
+def test_libraries_that_cannot_be_built_leave_the_trial_to_eager_kernels(monkeypatch, capfd):
+    monkeypatch.setenv("CXX", "/does/not/exist")
+    config = small(num_layers=1, dim_model=8)
+    assert curve(compiled([config])[0]) == curve(alone(config))
+    error = capfd.readouterr().err
+    assert "could not be compiled" in error
+    assert str(graph_folder(shape_of(build_dataset(config)), 1, frozenset()).with_suffix(".log")) in error
+
+
+def test_a_library_is_not_given_tensors_that_it_was_not_built_for(tmp_path):
+    shape = shape_of(build_dataset(small()))
+    (tmp_path / "update.signature").write_text(json.dumps([["torch.float32", [1, 4]]]))
+    kernels = load_kernels(tmp_path, shape, frozenset())
+    with pytest.raises(TypeError, match=r"update.so was built for \[\['torch.float32', \[1, 4\]\]\]"):
+        kernels._update(torch.zeros(2, 4))
+
+
+def test_nobody_trains_while_the_first_library_is_built(monkeypatch):
+    monkeypatch.setattr(Build, "__init__", lambda self, *spec: None)
+    monkeypatch.setattr(Build, "running", True)
+    build_of.cache_clear()
+    engine = Engine(compile="on")
+    engine.join("a", small())
+    waits = iter([False, False, True])
+    assert engine.next(lambda: next(waits)) == []
+    assert engine.save("a").step == 0
+    (stack,) = engine._stacks.values()
+    assert isinstance(stack.backend, Libraries)
+
+
+@pytest.mark.slow
+def test_all_options_at_once():
+    configs = [small(**(OPTIONS["all"] | PLAIN), seed=seed, measure="weight_norm") for seed in range(2)]
+    for config, found in zip(configs, compiled(configs), strict=True):
+        assert_near(found, alone(config))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from grokray.engine.muon import make_muon, orthogonalized
+from grokray.engine.optimizer import coefficients
 from tests.engine.test_model import key
 
 
@@ -39,7 +40,7 @@ def test_hidden_matrices_go_as_torchs_muon_has_them_and_the_rest_as_its_adamw():
     gradients = torch.randn(10, *rows.shape, generator=g, dtype=torch.float64)
     update, s = make_muon(shape.layout), state(2, learning_rate=[1.0, 1e-2])
     for gradient in gradients:
-        update(rows, gradient, *moments, **s)
+        update(rows, gradient, *moments, coefficients(**s, dtype=rows.dtype))
         s["step"] += 1
     for p in shape.layout.parameters:
         result = shape.layout.views(rows)[p.name][1]
@@ -67,7 +68,9 @@ def test_updates_are_about_as_large_as_adamws():
     shape = key(dim_model=24, num_layers=1)
     rows = torch.zeros(1, shape.layout.row_size, dtype=torch.float64)
     gradient = torch.randn(rows.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 1e-3
-    make_muon(shape.layout)(rows, gradient, torch.zeros_like(rows), torch.zeros_like(rows), **state(1))
+    make_muon(shape.layout)(
+        rows, gradient, torch.zeros_like(rows), torch.zeros_like(rows), coefficients(**state(1), dtype=rows.dtype)
+    )
     for p in shape.layout.parameters:
         rms = shape.layout.views(rows)[p.name].square().mean().sqrt().item()
         assert math.isclose(rms, 0.2e-2 if p.hidden_matrix else 1e-2, rel_tol=0.2), p.name
@@ -78,5 +81,5 @@ def test_an_inactive_slot_is_left_exactly_as_it_is():
     g = torch.Generator().manual_seed(0)
     tensors = [torch.rand(2, shape.layout.row_size, generator=g) for _ in range(4)]
     before = [t[1].clone() for t in tensors]
-    make_muon(shape.layout)(*tensors, **state(2, active=[1.0, 0.0]))
+    make_muon(shape.layout)(*tensors, coefficients(**state(2, active=[1.0, 0.0]), dtype=torch.float32))
     assert all(torch.equal(t[1], b) for t, b in zip(tensors, before, strict=True))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from grokray.engine.optimizer import adam, adamw, warmed_up
+from grokray.engine.optimizer import adam, adamw, coefficients, warmed_up
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 9])
@@ -23,7 +23,7 @@ def test_equals_torch_adamw_with_linear_warmup(warmup, update, theirs):
     }
     moment1, moment2 = torch.zeros_like(rows), torch.zeros_like(rows)
     for gradient in gradients.double():
-        update(rows, gradient, moment1, moment2, **state)
+        update(rows, gradient, moment1, moment2, coefficients(**state, dtype=rows.dtype))
         state["step"] += 1
 
     for k in range(3):
@@ -46,11 +46,14 @@ def test_an_inactive_slot_is_left_exactly_as_it_is():
         torch.randn(2, 5, generator=g),
         moment1,
         moment2,
-        step=torch.tensor([3, 3], dtype=torch.int32),
-        learning_rate=torch.tensor([0.1, 0.1], dtype=torch.float64),
-        weight_decay=torch.tensor([1.0, 1.0], dtype=torch.float64),
-        active=torch.tensor([1.0, 0.0], dtype=torch.float64),
-        warmup_steps=torch.tensor([9.0, 9.0], dtype=torch.float64),
+        coefficients(
+            step=torch.tensor([3, 3], dtype=torch.int32),
+            learning_rate=torch.tensor([0.1, 0.1], dtype=torch.float64),
+            weight_decay=torch.tensor([1.0, 1.0], dtype=torch.float64),
+            active=torch.tensor([1.0, 0.0], dtype=torch.float64),
+            warmup_steps=torch.tensor([9.0, 9.0], dtype=torch.float64),
+            dtype=torch.float32,
+        ),
     )
     assert all(torch.equal(t[1], b) for t, b in zip((rows, moment1, moment2), before, strict=True))
     assert not torch.equal(rows[0], before[0])

@@ -1,0 +1,110 @@
+"""Where a stack's kernels come from: run as they are, from libraries on disk, or compiled in this process for a GPU."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from grokray.engine.graphs import Build, build_of, graph_folder, load_kernels
+from grokray.engine.kernels import Kernels, inductor_kernels
+from grokray.engine.shape import ShapeKey
+from grokray.engine.tiles import cover, tile_width
+
+Tiles = list[tuple[int, int]]  # (first slot, width)
+
+
+class Backend(Protocol):
+    def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
+        """How to divide the first `training` slots; None while that needs kernels that are being built."""
+        ...
+
+    def kernels(self, width: int, options: frozenset[str]) -> Kernels: ...
+
+
+def backend_for(shape: ShapeKey, device: torch.device, *, compiled: bool) -> Backend:
+    if not compiled:
+        return Eager(shape, device)
+    return Libraries(shape) if device.type == "cpu" else Inductor(shape, device)
+
+
+class Eager:
+    """Any width will do, so the last tile is just as wide as need be."""
+
+    def __init__(self, shape: ShapeKey, device: torch.device) -> None:
+        self.shape, self.device = shape, device
+        self.width = tile_width(shape, device)
+
+    def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
+        width = self.width or training
+        return [(first, min(width, training - first)) for first in range(0, training, width)]
+
+    def kernels(self, width: int, options: frozenset[str]) -> Kernels:
+        return _eager_kernels(self.shape, self.device, options)
+
+
+class Inductor:
+    """One graph for each power of two, which holds all slots."""
+
+    def __init__(self, shape: ShapeKey, device: torch.device) -> None:
+        self.shape, self.device = shape, device
+
+    def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
+        return [(0, 1 << (training - 1).bit_length())]
+
+    def kernels(self, width: int, options: frozenset[str]) -> Kernels:
+        return inductor_kernels(self.shape, self.device, options)
+
+
+class Libraries:
+    """Libraries of two widths, one slot and a whole tile. The one that helps most is built first, the other beside the
+    training. All slots of a stack use the same options, the most that any had."""
+
+    def __init__(self, shape: ShapeKey) -> None:
+        self.shape = shape
+        self.options: frozenset[str] = frozenset()
+        self._eager: Eager | None = None
+
+    def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
+        self.options |= options
+        if self._eager is None:
+            widths = self._ready(training)
+            if widths:
+                return cover(training, widths)
+            if self._eager is None:
+                return None
+        return self._eager.tiles(training, options)
+
+    def kernels(self, width: int, options: frozenset[str]) -> Kernels:
+        if self._eager is not None:
+            return self._eager.kernels(width, options)
+        return load_kernels(self._folder(width), self.shape, self.options)
+
+    def _ready(self, training: int) -> Collection[int]:
+        """The widths whose libraries are there; of the missing ones the first is being built."""
+        whole = tile_width(self.shape, torch.device("cpu"))
+        wanted = dict.fromkeys((whole, 1) if training > 1 else (1, whole))
+        ready = [width for width in wanted if self._folder(width).exists()]
+        for width in wanted:
+            if width not in ready:
+                build = build_of(self.shape, width, self.options)
+                if build.failed:
+                    self._give_up(build)
+                break
+        return ready
+
+    def _give_up(self, build: Build) -> None:
+        print(f"grokray: the kernels could not be compiled, see {build.log}; going on without", file=sys.stderr)
+        self._eager = Eager(self.shape, torch.device("cpu"))
+
+    def _folder(self, width: int) -> Path:
+        return graph_folder(self.shape, width, self.options)
+
+
+@lru_cache(maxsize=64)
+def _eager_kernels(shape: ShapeKey, device: torch.device, options: frozenset[str]) -> Kernels:
+    return Kernels(shape, device, options)

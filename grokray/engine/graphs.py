@@ -1,0 +1,140 @@
+"""Compiled kernels on disk: each function of `Kernels` as a shared library, ahead of time, for one shape and width.
+
+`torch.compile` traces a function anew in every process, which takes seconds even where its own cache is warm. A library
+is loaded in milliseconds, and every engine of a machine uses the same ones. They are built by a process of their own
+(`build_graphs`), so that an engine goes on meanwhile, and lie in `$GROKRAY_CACHE`, or `grokray` in the user's cache
+folder. What a library depends on is hashed into its folder's name.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokray.engine.kernels import Kernels
+from grokray.engine.shape import ShapeKey
+
+# With one thread a core is an engine; the sums of generated code would be split by the number of threads.
+THREADS = 1
+SOURCES = (
+    *("build_graphs", "kernels", "model", "gradient", "loss", "optimizer", "muon", "filters", "randomness"),
+    *("shape", "slots"),
+)
+
+
+def cache_folder() -> Path:
+    home = os.environ.get("GROKRAY_CACHE")
+    if home:
+        return Path(home)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grokray"
+
+
+def graph_folder(shape: ShapeKey, width: int, options: frozenset[str]) -> Path:
+    """Where the libraries of a shape at a width lie, or would."""
+    return cache_folder() / "graphs" / _digest(shape, width, options)
+
+
+@cache
+def _digest(shape: ShapeKey, width: int, options: frozenset[str]) -> str:
+    spec = [asdict(shape), width, sorted(options), torch.__version__, torch.backends.cpu.get_cpu_capability()]
+    return hashlib.sha256(json.dumps([*spec, _sources()]).encode()).hexdigest()[:24]
+
+
+@cache
+def load_kernels(folder: Path, shape: ShapeKey, options: frozenset[str]) -> Kernels:
+    """The kernels whose libraries lie in `folder`, which must be complete."""
+    return Kernels(shape, torch.device("cpu"), options, compile=lambda name, _: _Library(folder / f"{name}.so"))
+
+
+class Build:
+    """A process that builds the libraries of one shape and width, unless another one is at it already: then it waits
+    for that one."""
+
+    def __init__(self, shape: ShapeKey, width: int, options: frozenset[str]) -> None:
+        self.folder = graph_folder(shape, width, options)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        spec = json.dumps({"shape": asdict(shape), "width": width, "options": sorted(options)})
+        with open(self.log, "w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "grokray.engine.build_graphs", spec, str(self.folder)],
+                stdin=subprocess.PIPE,  # the builder ends when this end of the pipe is closed, however that happens
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"},
+            )
+        atexit.register(self.stop)
+
+    @property
+    def log(self) -> Path:
+        return self.folder.with_suffix(".log")
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def failed(self) -> bool:
+        return not self.running and not self.folder.exists()
+
+    def wait(self) -> int:
+        """The builder's exit status, once it has ended."""
+        return self._process.wait()
+
+    def stop(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+
+
+@cache
+def build_of(shape: ShapeKey, width: int, options: frozenset[str]) -> Build:
+    """The one build of these libraries that this process starts: it outlives the stack that asked for it."""
+    return Build(shape, width, options)
+
+
+def signature(tensors: Sequence[Tensor]) -> list[list[Any]]:
+    """What a library is built for, [dtype, sizes] of each argument: it would take other ones without a word."""
+    return [[str(t.dtype), list(t.shape)] for t in tensors]
+
+
+class _Library:
+    """A list of tensors, or the one that there is. Loaded and checked at the first call: not every option needs every
+    function, and all later calls are alike."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._run: Callable[[list[Tensor]], list[Tensor]] | None = None
+
+    def __call__(self, *tensors: Tensor) -> list[Tensor] | Tensor:
+        run = self._run or self._load(tensors)
+        out = run(list(tensors))
+        return out[0] if len(out) == 1 else out
+
+    def _load(self, tensors: Sequence[Tensor]) -> Callable[[list[Tensor]], list[Tensor]]:
+        wanted = json.loads(self.path.with_suffix(".signature").read_text())
+        if signature(tensors) != wanted:
+            raise TypeError(f"{self.path.name} was built for {wanted}, not {signature(tensors)}")
+        runner: Any = torch._C._aoti.AOTIModelContainerRunnerCpu  # type: ignore[attr-defined]
+        self._run = run = runner(str(self.path), 1).run
+        return run
+
+
+@cache
+def _sources() -> str:
+    """A hash of all that the kernels are made of."""
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,42 @@
+"""How many of a stack's slots are computed at once.
+
+On a CPU a stack is computed tile by tile, each tile for several steps on end, so that its weights and activations stay
+in the core's cache: what a wide tile saves in overhead it loses many times over where it spills to memory. No trial
+feels how wide its tile is. A GPU takes the whole stack at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+
+from grokray.engine.shape import ShapeKey
+
+ELEMENTS = 1 << 17  # of one layer's activations over a tile's slots (see docs/log.md for what was measured)
+MOST = 16  # beyond, nothing more was gained
+PAD = 0.6  # a tile this full is run whole, rather than slot by slot
+
+
+def tile_width(shape: ShapeKey, device: torch.device) -> int:
+    """A power of two; 0 on a GPU, where nothing is divided.
+
+    With batches of 64 rows of 4 tokens, width 32: 16. With batches of 512 rows of 4 tokens, width 128: 1.
+    """
+    if device.type != "cpu":
+        return 0
+    fit = ELEMENTS // (shape.batch_size * shape.length * shape.dim_model)
+    return 1 << (max(1, min(fit, MOST)).bit_length() - 1)
+
+
+def cover(training: int, widths: Collection[int]) -> list[tuple[int, int]]:
+    """(first slot, width) of tiles of the given widths that hold the first `training` slots, the last one perhaps
+    with some to spare: cover(19, (1, 16)) is [(0, 16), (16, 1), (17, 1), (18, 1)]."""
+    out, start = [], 0
+    for width in sorted(widths, reverse=True):
+        while training - start >= width or training - start >= PAD * width:
+            out.append((start, width))
+            start += width
+    if start < training:  # not even the narrowest is as full as that
+        out.append((start, min(widths)))
+    return out
