@@ -112,6 +112,7 @@ class TrialConfig(BaseModel):
 
     # When it is measured, and when it ends
     eval_interval: int = Field(default=100, ge=1)
+    eval_train_rows: int | None = Field(default=None, ge=1, description="Training rows measured, at random; none: all.")
     threshold: float = Field(default=0.99, gt=0, le=1, description="Accuracy of an event; exact match.")
     measure: Measures = Field(default="", description="Names of MEASURES, by commas.")
     sustain: int = Field(default=3, ge=1, description="Consecutive evaluations that make a grok_step.")

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 
+from grokray.engine.evaluation import RowSums
 from grokray.engine.graphs import Build, build_of, graph_folder, load_kernels
 from grokray.engine.kernels import Kernels, inductor_kernels
 from grokray.engine.shape import ShapeKey
@@ -24,6 +25,10 @@ class Backend(Protocol):
         ...
 
     def kernels(self, width: int, options: frozenset[str]) -> Kernels: ...
+
+    def row_sums(self) -> RowSums:
+        """For evaluations, on a CPU of one slot."""
+        ...
 
 
 def backend_for(shape: ShapeKey, device: torch.device, *, compiled: bool) -> Backend:
@@ -46,6 +51,9 @@ class Eager:
     def kernels(self, width: int, options: frozenset[str]) -> Kernels:
         return _eager_kernels(self.shape, self.device, options)
 
+    def row_sums(self) -> RowSums:
+        return self.kernels(1, frozenset()).row_sums
+
 
 class Inductor:
     """One graph for each power of two, which holds all slots."""
@@ -58,6 +66,9 @@ class Inductor:
 
     def kernels(self, width: int, options: frozenset[str]) -> Kernels:
         return inductor_kernels(self.shape, self.device, options)
+
+    def row_sums(self) -> RowSums:
+        return self.kernels(1, frozenset()).row_sums
 
 
 class Libraries:
@@ -83,6 +94,14 @@ class Libraries:
         if self._eager is not None:
             return self._eager.kernels(width, options)
         return load_kernels(self._folder(width), self.shape, self.options)
+
+    def row_sums(self) -> RowSums:
+        """Every folder has it, and all the same."""
+        whole = tile_width(self.shape, torch.device("cpu"))
+        width = next((width for width in (1, whole) if self._folder(width).exists()), 0)
+        return (
+            self.kernels(width, self.options).row_sums if width else Eager(self.shape, torch.device("cpu")).row_sums()
+        )
 
     def _ready(self, training: int) -> Collection[int]:
         """The widths whose libraries are there; of the missing ones the first is being built."""

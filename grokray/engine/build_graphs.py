@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from grokray.engine.evaluation import chunk_rows
 from grokray.engine.graphs import THREADS, cache_folder, signature
 from grokray.engine.kernels import Kernels
 from grokray.engine.model import Batch
@@ -50,13 +51,16 @@ def build(shape: ShapeKey, width: int, options: list[str], folder: Path) -> None
     slots = Slots(shape, cpu)
     slots.reserve(width, 1)
     s = slots.span(0, width)
-    gradients, _ = kernels.one_pass(s, _rows(shape, width), s["step"])
+    gradients, _ = kernels.one_pass(s, _rows(shape, width, shape.batch_size), s["step"])
     kernels.step(s, gradients)
+    batch = _rows(shape, 1, chunk_rows(shape))
+    positions = [] if batch.positions is None else [batch.positions]
+    kernels.row_sums(slots.span(0, 1)["parameters"], batch.tokens, batch.targets, *positions)
 
 
-def _rows(shape: ShapeKey, width: int) -> Batch:
+def _rows(shape: ShapeKey, width: int, rows: int) -> Batch:
     def zeros(dtype: torch.dtype, *size: int) -> Tensor:
-        return torch.zeros(width, shape.batch_size, *size, dtype=dtype)
+        return torch.zeros(width, rows, *size, dtype=dtype)
 
     positions = None if shape.uniform else zeros(torch.int64, shape.answers)
     weight = zeros(shape.torch_dtype) + 1

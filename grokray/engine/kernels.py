@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokray.engine.evaluation import row_sums
 from grokray.engine.filters import grokfast
 from grokray.engine.gradient import eager_gradient, functional_gradient
-from grokray.engine.model import Batch, dropout_elements
+from grokray.engine.model import SMALL_LENGTH, Batch, dropout_elements
 from grokray.engine.muon import make_muon
 from grokray.engine.optimizer import Update, adam, adamw, coefficients
 from grokray.engine.randomness import NOISE_PURPOSE, counters, mask_of, normal_of, stream_of, streams_of
@@ -54,6 +55,8 @@ class Kernels:
             self._streams[name] = compile(f"{name}_streams", partial(_streams_of, NOISE_PURPOSE[name]))
             self._normal[name] = compile(name, partial(_noise_of, elements, shape.torch_dtype))
         self._used = shape.layout.used(device)
+        small = functional and shape.length <= SMALL_LENGTH
+        self.row_sums = compile("row_sums", partial(row_sums, shape, small=small))
 
     def one_pass(self, s: dict[str, Tensor], batch: Batch, count: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient rows (slots, row_size) and losses (slots,) of one batch; `count` (slots,) int32 numbers a trial's

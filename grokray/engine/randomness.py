@@ -15,7 +15,7 @@ from torch import Tensor
 from grokray.engine.shape import ShapeKey
 
 _GOLDEN = 0x9E3779B97F4A7C15
-_PURPOSE = {"init": 1, "order": 2, "dropout": 3}
+_PURPOSE = {"init": 1, "order": 2, "dropout": 3, "evaluation": 4}
 NOISE_PURPOSE = {"weight_noise": 0x3C6EF372, "input_noise": 0x1BF58476, "gradient_noise": 0x54D049BB}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from grokray.engine.progress import Progress
@@ -25,7 +26,8 @@ class Seat:
     parked: bool = False
     since: float = field(default_factory=time.monotonic)
     first_row: int = 0  # of the trial's table in the stack's concatenated table
-    part: Tensor | None = None  # (rows of its table,) int8, see `evaluation.part_of_rows`
+    rows: Tensor = field(default_factory=lambda: torch.empty(0))  # that it is evaluated on, and of each
+    part: Tensor = field(default_factory=lambda: torch.empty(0))  # the part, see `evaluation.evaluated_rows`
     normed: int = -1  # the step of which the slot has the norms
 
     @property

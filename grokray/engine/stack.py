@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from grokray.engine.backends import backend_for
-from grokray.engine.evaluation import Evaluation, evaluate, part_of_rows
+from grokray.engine.evaluation import Evaluation, evaluate, evaluated_rows
 from grokray.engine.kernels import OPTIONS, Kernels
 from grokray.engine.measures import OF_THE_STEP, norms, of_parameters
 from grokray.engine.model import Batch
@@ -45,7 +46,7 @@ class Stack:
         """Seat a fresh trial; it trains from the next step on."""
         config = seat.dataset.config
         seat.first_row = self.tables.add(seat.dataset)
-        seat.part = part_of_rows(len(seat.dataset.table.tokens), seat.dataset.split).to(self.device)
+        seat.rows, seat.part = (t.to(self.device) for t in evaluated_rows(seat.dataset))
         slot = len(self.seats)
         self.slots.reserve(slot + 1, len(seat.dataset.split.train))
         self.slots.clear(slot)
@@ -188,24 +189,30 @@ class Stack:
 
     def measure(self, seats: Sequence[Seat]) -> list[Evaluation]:
         """An evaluation of each given trial, in their order, with what its config wants measured among the metrics."""
-        out: dict[str, Evaluation] = {}
-        for key in {seat.dataset.key for seat in seats}:
-            group = [seat for seat in seats if seat.dataset.key == key]
-            at = torch.tensor([self.slot(seat.trial) for seat in group], device=self.device)
-            rows = self.slots.parameters[at]
-            part = torch.stack([seat.part for seat in group if seat.part is not None])
-            wanted = {name for seat in group for name in seat.dataset.config.measures}
-            evaluations = evaluate(
-                self.shape, self.shape.layout.views(rows), self.tables[key], part, logit_scale="logit_scale" in wanted
-            )
-            columns = {name: getattr(self.slots, name)[at] for name in OF_THE_STEP if name in wanted}
-            columns |= of_parameters(self.shape, group[0].dataset, rows, wanted)
-            values = {name: column.tolist() for name, column in columns.items()}
-            for i, (seat, evaluation) in enumerate(zip(group, evaluations, strict=True)):
-                found = {name: column[i] for name, column in values.items()}
-                evaluation.metrics.update(_of_seat(seat, found | {"logit_scale": evaluation.logit_scale}))
-                out[seat.trial] = evaluation
-        return [out[seat.trial] for seat in seats]
+        return [evaluation for group in self._groups(seats) for evaluation in self._measure(group)]
+
+    def _groups(self, seats: Sequence[Seat]) -> Iterator[Sequence[Seat]]:
+        """Seats that are evaluated at once, in their order. On a CPU each alone, as a pass fills its cache."""
+        if self.device.type == "cpu":
+            yield from ([seat] for seat in seats)
+        else:
+            for _, group in groupby(seats, key=lambda seat: (seat.dataset.key, len(seat.rows))):
+                yield list(group)
+
+    def _measure(self, group: Sequence[Seat]) -> Iterator[Evaluation]:
+        at = torch.tensor([self.slot(seat.trial) for seat in group], device=self.device)
+        parameters = self.slots.parameters[at]
+        rows, part = (torch.stack([getattr(seat, name) for seat in group]) for name in ("rows", "part"))
+        table = self.tables[group[0].dataset.key]
+        evaluations = evaluate(self.shape, parameters, table, rows, part, self.backend.row_sums())
+        wanted = {name for seat in group for name in seat.dataset.config.measures}
+        columns = {name: getattr(self.slots, name)[at] for name in OF_THE_STEP if name in wanted}
+        columns |= of_parameters(self.shape, group[0].dataset, parameters, wanted)
+        values = {name: column.tolist() for name, column in columns.items()}
+        for i, (seat, evaluation) in enumerate(zip(group, evaluations, strict=True)):
+            found = {name: column[i] for name, column in values.items()}
+            evaluation.metrics.update(_of_seat(seat, found | {"logit_scale": evaluation.logit_scale}))
+            yield evaluation
 
     def first_bad(self, trial: str) -> int | None:
         """The first update whose loss was not finite, or None."""

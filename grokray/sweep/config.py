@@ -36,6 +36,7 @@ from grokray.trial import TrialConfig
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
+LATER = ("measure", "eval_train_rows")  # which older folders do not know, and which count where they say something
 # Parameters whose values set the shapes of models apart.
 SHAPING = (
     *("operation", "task_type", "base", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
@@ -143,8 +144,8 @@ class SweepConfig(BaseModel):
             "parameters": _json(list(self.parameters)),
             **{f"parameters.{name}": _json(self._defined_by(name)) for name in self.parameters},
             **{f"metric.{name}": _json(value) for name, value in self.metric.model_dump().items()},
-            **{f"trial.{name}": _json(getattr(self.trial, name)) for name in DEFINING if name != "measure"},
-            **({"trial.measure": _json(self.trial.measure)} if self.trial.measure else {}),
+            **{f"trial.{name}": _json(getattr(self.trial, name)) for name in DEFINING if name not in LATER},
+            **{f"trial.{name}": _json(getattr(self.trial, name)) for name in LATER if getattr(self.trial, name)},
             **{f"scheduler.{name}": _json(value) for name, value in self.scheduler.model_dump().items()},
         }
 

@@ -40,7 +40,7 @@ def fit(
         store_uri=ledger.folder.store.uri,
         device=device,
         compile=config.compile,
-        share=1 / max(min(machine.cpus, ledger.to_run), 1),
+        share=share_of_an_engine(config, machine),
     )
     if config.execution == "fused":
         spec = engine_spec(config, machine, device, trials=ledger.to_run)
@@ -66,6 +66,13 @@ def engine_spec(config: SweepConfig, machine: Machine, device: str, *, trials: i
         num_cpus=0.0 if gpu else 1.0,
         gpu=gpu,
     )
+
+
+def share_of_an_engine(config: SweepConfig, machine: Machine) -> float:
+    """The part of the sweep that falls to one engine. Of the search space and the machine alone, however much of the
+    sweep is left: whether kernels are compiled goes by it, and trials must come out the same after a restart."""
+    trials = config.num_configurations() * len(config.seeds)
+    return 1 / max(min(machine.cpus, trials), 1)
 
 
 def choose_device(config: SweepConfig, machine: Machine) -> str:

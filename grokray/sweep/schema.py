@@ -152,6 +152,7 @@ DESCRIPTIONS: dict[str, str] = {
     "split_seed": "Of the split into trained and held-out pairs.",
     "order_seed": "Of the order of batches.",
     "eval_interval": "Training steps between two measurements; usually under trial.",
+    "eval_train_rows": "Training rows that are measured, drawn at random once; usually under trial.",
     "threshold": "Accuracy (exact match) that counts as grokked; usually under trial.",
     "measure": "Also measured, by commas: weight_norm, gradient_norm, update_norm, logit_scale, fourier_gini.",
     "sustain": "Consecutive measurements that make a grok_step; usually under trial.",

@@ -72,6 +72,9 @@ class TrialSection(Section):
     """How every trial is measured, kept and retried."""
 
     eval_interval: Whole = Field(default=100, ge=1, description="Training steps between two measurements.")
+    eval_train_rows: Whole | None = Field(
+        default=None, ge=1, description="Training rows that are measured, drawn at random once; all if left out."
+    )
     sustain: Whole = Field(default=3, ge=1, description="Consecutive measurements that make a grok_step.")
     threshold: float = Field(default=0.99, gt=0, le=1, description="Accuracy (exact match) that counts as grokked.")
     continue_training: bool = Field(default=False, description="Train on to num_steps after grokking.")
@@ -87,7 +90,7 @@ class TrialSection(Section):
 
 
 # The fields of `trial` that say what a trial is, and so belong to its TrialConfig.
-DEFINING = ("eval_interval", "sustain", "threshold", "continue_training", "measure")
+DEFINING = ("eval_interval", "sustain", "threshold", "continue_training", "measure", "eval_train_rows")
 
 
 class Fifo(Section):

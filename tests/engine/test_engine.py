@@ -181,3 +181,24 @@ def test_curves_are_the_same_with_one_and_two_threads():
     one = curve(alone(small(dropout=0.1)))
     torch.set_num_threads(2)
     assert curve(alone(small(dropout=0.1))) == one
+
+
+def test_a_sample_of_the_training_rows_is_measured_in_place_of_all():
+    config = small(dropout=0.1)
+    sampled = small(dropout=0.1, eval_train_rows=20)
+    engine = Engine()
+    engine.join("all", config)
+    engine.join("sample", sampled)
+    curves = run(engine)
+    assert curve(curves["sample"]) == curve(alone(sampled))
+    for m, reference in zip(curves["sample"], curves["all"], strict=True):
+        heldout = {name for name in reference.metrics if not name.startswith("train_")}
+        assert {n: m.metrics[n] for n in heldout} == {n: reference.metrics[n] for n in heldout}
+        # Of 20 rows, not of all 60, whose shares are finer.
+        assert (m.metrics["train_exact_match"] * 20).is_integer()
+        assert abs(m.metrics["train_loss"] - reference.metrics["train_loss"]) < 1.0
+    assert curves["sample"][-1].metrics["train_loss"] != curves["all"][-1].metrics["train_loss"]
+
+
+def test_more_rows_than_there_are_to_train_on_are_all_of_them():
+    assert curve(alone(small(eval_train_rows=10_000))) == curve(alone(small()))

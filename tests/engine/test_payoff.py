@@ -1,0 +1,97 @@
+"""Where `compile: auto` compiles."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import grokray.engine.stack as of_stack
+from grokray.engine import payoff
+from grokray.engine.backends import backend_for
+from grokray.engine.engine import Engine
+from grokray.engine.payoff import BUILD_S, MARGIN, SAVED_S, compiling_pays, has_compiler
+from grokray.engine.shape import ShapeKey, shape_of
+from grokray.engine.tiles import tile_width
+from grokray.tasks.dataset import build_dataset
+from tests.engine.conftest import small
+
+CPU = torch.device("cpu")
+NARROW = {"dim_model": 32, "batch_size": 64, "num_layers": 2}
+WIDE = {"dim_model": 128, "batch_size": 512, "num_layers": 2}
+
+
+@pytest.fixture
+def _compiler(monkeypatch):
+    monkeypatch.setattr(payoff, "has_compiler", lambda: True)
+
+
+def shape(**changes) -> ShapeKey:
+    return shape_of(build_dataset(small(**changes)))
+
+
+def least(shape: ShapeKey, most: int = 1 << 40) -> int:
+    """From how many trial-steps on compiling pays, by bisection."""
+    low, high = 0, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if compiling_pays(shape, CPU, middle) else (middle, high)
+    return high
+
+
+@pytest.mark.usefixtures("_compiler")
+def test_it_pays_from_so_many_steps_on_that_they_save_the_compilers_time_with_a_margin():
+    """64 rows of 4 tokens, width 32, 2 layers: 16,384 elements a trial-step; libraries of 1 and of 16 slots."""
+    assert least(shape(**NARROW)) == pytest.approx(MARGIN * 2 * BUILD_S / (64 * 4 * 32 * 2 * SAVED_S), abs=1)
+
+
+@pytest.mark.usefixtures("_compiler")
+def test_larger_models_need_fewer_steps_and_those_of_one_width_one_library():
+    narrow, wide = shape(**NARROW), shape(**WIDE)
+    assert (tile_width(narrow, CPU), tile_width(wide, CPU)) == (16, 1)
+    assert least(narrow) / least(wide) == pytest.approx(2 * 32, rel=1e-2)  # 32 times the elements, half the libraries
+    assert least(shape(**NARROW, accumulation_steps=4)) == pytest.approx(least(narrow) / 4, rel=1e-3)
+
+
+@pytest.mark.usefixtures("_compiler")
+def test_a_quick_look_is_not_compiled_and_a_long_sweep_is():
+    assert not compiling_pays(shape(**NARROW), CPU, 20_000)
+    assert compiling_pays(shape(**NARROW), CPU, 100 * 20_000)
+    assert compiling_pays(shape(**WIDE), CPU, 20_000)
+
+
+def test_a_cpu_needs_a_compiler_and_a_gpu_always_compiles(monkeypatch):
+    monkeypatch.setattr(payoff, "has_compiler", lambda: False)
+    assert not compiling_pays(shape(**NARROW), CPU, 1e12)
+    assert compiling_pays(shape(**NARROW), torch.device("cuda"), 1)
+
+
+@pytest.mark.parametrize(
+    ("programs", "cxx", "found"),
+    [(["g++"], "", True), (["clang++"], "", True), (["mine"], "mine", True), (["mine"], "", False), ([], "g++", False)],
+)
+def test_a_compiler_is_looked_for_on_the_path(tmp_path, monkeypatch, programs, cxx, found):
+    for name in programs:
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CXX", cxx)
+    has_compiler.cache_clear()
+    try:
+        assert has_compiler() is found
+    finally:
+        has_compiler.cache_clear()
+
+
+def test_the_choice_is_made_for_each_trial_when_it_joins(monkeypatch):
+    monkeypatch.setattr(payoff, "has_compiler", lambda: True)
+    monkeypatch.setattr(of_stack, "backend_for", lambda *args, compiled: backend_for(*args, compiled=False))
+    engine = Engine(compile="auto")
+    engine.join("few", small())
+    engine.join("many", small(seed=1), planned_steps=1e9)
+    engine.join("as it was", small(seed=2), planned_steps=1e9, compiled=False)
+    assert [engine.is_compiled(name) for name in engine.trials] == [False, True, False]
+    assert engine.training == 3
+    off = Engine(compile="off")
+    off.join("many", small(), planned_steps=1e9)
+    off.join("as it was", small(seed=1), compiled=True)
+    assert [off.is_compiled(name) for name in off.trials] == [False, True]
