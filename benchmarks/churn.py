@@ -1,11 +1,11 @@
 """What trials that join and leave cost: the throughput of a stack in which one ends, and another joins, every 50 steps,
-against a steady one.
+against that of a steady one.
 
-python benchmarks/churn.py --seconds 10        (under two minutes; eager, and compiled where the libraries are there)
+python benchmarks/churn.py --seconds 10
 
-16 slots of width 32 with batches of 64, x/y mod 97, on one thread. Nothing is evaluated but a trial that ends. "mixed" is
-the same with trials of two tasks of equal shape, x/y and x+y mod 97, in one stack. Both take turns, in rounds (see
-`harness`). Results go to benchmarks/results/churn-cpu.json.
+16 slots of width 32 with batches of 64, x/y mod 97, on one thread. Nothing is evaluated. "mixed" is the same with trials
+of two tasks of equal shape in one stack, x/y and x+y mod 97, by turns. Compiled kernels take part where they lie in the
+cache; --build builds them. Results go to benchmarks/results/churn-cpu.json.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import harness
@@ -23,12 +23,17 @@ from harness import Contestant
 import grokray.engine.engine as of_engine
 from grokray.engine.backends import Libraries
 from grokray.engine.engine import Engine
+from grokray.engine.graphs import graph_folder
+from grokray.engine.shape import shape_of
+from grokray.engine.tiles import tile_width
+from grokray.tasks.dataset import build_dataset
 from grokray.tasks.resolve import resolve
 from grokray.trial import TrialConfig
 
-NARROW: dict[str, Any] = {"operation": "x/y_mod", "modulus": 97, "dim_model": 32, "batch_size": 64}
+NARROW: dict[str, Any] = {"modulus": 97, "dim_model": 32, "batch_size": 64}
 OPERATIONS = {"one task": ("x/y_mod",), "mixed": ("x/y_mod", "x+y_mod")}
-NEVER = 2**31 - 1
+KERNELS = {"eager": False, "compiled": True}
+NEVER = 2**31 - 1  # of steps: no evaluation, no end
 TARGET = 0.90
 ROUNDS = 7
 
@@ -38,27 +43,98 @@ def main() -> None:
     harness.restart_with_environment()
     harness.pin(options.core)
     torch.set_num_threads(1)
-    rows, results = [], {}
-    for compiled in (False, True):
-        for name, operations in OPERATIONS.items():
-            engines = [Engine(compile="on" if compiled else "off") for _ in range(2)]
-            if compiled and not _built(engines[0]):
-                print("compiled: left out, as the libraries are not built; --build builds them", flush=True)
-                if not options.build:
-                    break
-            steady = Contestant(name="steady", call=_steady(engines[0], operations, options.slots, options.every))
-            churn = Contestant(name="churn", call=_churn(engines[1], operations, options.slots, options.every))
-            for contestant, engine in zip((steady, churn), engines, strict=True):
-                contestant.ready = lambda engine=engine: not _building(engine)
-                harness.warm_up(contestant)
-            harness.measure([steady, churn], rounds=ROUNDS, seconds=options.seconds)
-            # Of each round's pair: the machine's speed changes between rounds, and hardly within one.
-            ratios = [b / a for a, b in zip(steady.per_cpu_s, churn.per_cpu_s, strict=True)]
-            label = f"{'compiled' if compiled else 'eager'}, {name}"
-            ratio = statistics.median(ratios)
-            rows.append([label, f"{steady.rate:,.0f}", f"{churn.rate:,.0f}", f"{ratio:.3f}", f">= {TARGET:.2f}"])
-            results[label] = {"steady": steady.rate, "churn": churn.rate, "ratio": ratio, "ratios": ratios}
-    print(f"{options.slots} slots, one trial ends and one joins every {options.every} steps; trial-steps per CPU-second")
-    print(harness.table(["", "steady", "churn", "churn / steady", "target"], rows))
-    found = {"slots": options.slots, "every": options.every, "seconds": options.seconds, "cases": results}
-    print(f"\nwritten to {harness.write('churn-cpu', found)}")
+    of_engine.TURN_STEPS = options.every
+    rows, cases = [], {}
+    for kernels, compiled in KERNELS.items():
+        if compiled and not (options.build or _is_built()):
+            print("compiled: left out, as the kernels are not in the cache; --build builds them", flush=True)
+            continue
+        for tasks, operations in OPERATIONS.items():
+            name = f"{kernels}, {tasks}"
+            cases[name] = found = run_case(operations, options, compiled=compiled)
+            rates = [f"{found[who]:,.0f}" for who in ("steady", "churn")]
+            rows.append([name, *rates, f"{found['ratio']:.3f}", f">= {TARGET:.2f}", f"{found['join_ms']:.1f} ms"])
+    print(f"{options.slots} slots, one of them anew every {options.every} steps; trial-steps per CPU-second")
+    print(harness.table(["", "steady", "churn", "churn / steady", "target", "a trial's change"], rows))
+    setting = {name: getattr(options, name) for name in ("slots", "every", "seconds")}
+    print(f"\nwritten to {harness.write('churn-cpu', {**setting, 'rounds': ROUNDS, 'cases': cases})}")
+
+
+def run_case(operations: Sequence[str], options: argparse.Namespace, *, compiled: bool) -> dict[str, Any]:
+    contestants = [
+        _contestant(name, operations, options.slots, compiled=compiled, churn=name == "churn")
+        for name in ("steady", "churn")
+    ]
+    harness.measure(contestants, rounds=ROUNDS, seconds=options.seconds)
+    steady, churn = contestants
+    # Of each round's pair: the machine's speed changes between rounds more than within one.
+    ratios = [b / a for a, b in zip(steady.per_cpu_s, churn.per_cpu_s, strict=True)]
+    turn = options.slots * options.every
+    return {
+        "steady": steady.rate,
+        "churn": churn.rate,
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+        "join_ms": 1000 * turn * (1 / churn.rate - 1 / steady.rate),
+    }
+
+
+def _contestant(name: str, operations: Sequence[str], slots: int, *, compiled: bool, churn: bool) -> Contestant:
+    """Warmed up. A call is one turn of all slots, and with churn one trial's leaving and another one's joining."""
+    engine = Engine(compile="on" if compiled else "off")
+    trials = _trials(operations)
+    for trial, config in itertools.islice(trials, slots):
+        engine.join(trial, config)
+
+    def call() -> float:
+        before = engine.trial_steps
+        engine.next(should_yield=lambda: True)
+        done = engine.trial_steps - before
+        if churn and done:
+            engine.leave(engine.trials[0])
+            engine.join(*next(trials))
+        return done
+
+    made = Contestant(name=name, call=call, ready=_readiness(engine))
+    harness.warm_up(made)
+    return made
+
+
+def _trials(operations: Sequence[str]) -> Iterator[tuple[str, TrialConfig]]:
+    """Trials that differ in their seed, and in their task by turns."""
+    never = {"eval_interval": NEVER, "num_steps": NEVER}
+    configs = [resolve({**NARROW, "operation": operation, **never}) for operation in operations]
+    for number in itertools.count():
+        config = configs[number % len(configs)]
+        seeds = {name: number for name in ("init_seed", "split_seed", "order_seed")}
+        yield str(number), config.model_copy(update=seeds)
+
+
+def _readiness(engine: Engine) -> Callable[[], bool]:
+    """Whether the kernels of every width are there, so that none is being built beside the measurement."""
+
+    def ready() -> bool:
+        backends = [stack.backend for stack in engine._stacks.values()]
+        return all(_is_built() for backend in backends if isinstance(backend, Libraries))
+
+    return ready
+
+
+def _is_built() -> bool:
+    shape = shape_of(build_dataset(next(_trials(OPERATIONS["one task"]))[1]))
+    widths = {1, tile_width(shape, torch.device("cpu"))}
+    return all(graph_folder(shape, width, frozenset()).exists() for width in widths)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10.0, help="CPU-seconds of each contestant, rounds together")
+    parser.add_argument("--slots", type=int, default=16)
+    parser.add_argument("--every", type=int, default=50, help="steps from one trial's end to the next one's")
+    parser.add_argument("--build", action="store_true", help="build the compiled kernels first: a minute or two")
+    parser.add_argument("--core", type=int, help="the core to run on; default: the last one")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -65,7 +65,7 @@ class Stack:
         self.slots.key[slot] = dropout_key(config.order_seed).to(self.device)
         self.seats.append(seat)
         seat.since = time.monotonic()
-        self._set_epoch(slot, seat, seat.step * self.shape.accumulation_steps // seat.batches)
+        self._set_epoch(slot, seat, self._epoch(seat))
         self._place(seat, self.training - 1)
 
     def leave(self, trial: str) -> None:
@@ -76,6 +76,10 @@ class Stack:
         self._place(seat, len(self.seats) - 1)
         self.seats.pop()
         self.slots.active[len(self.seats)] = 0.0
+        if self.tables.keep({seat.dataset.key for seat in self.seats}):
+            for slot, seat in enumerate(self.seats):
+                seat.first_row = self.tables.first_row(seat.dataset.key)
+                self._set_epoch(slot, seat, self._epoch(seat))
 
     def park(self, trial: str) -> None:
         """Let the trial keep its slot without training on."""
@@ -172,6 +176,10 @@ class Stack:
         table = self.tables.all
         positions = None if table.positions is None else table.positions[rows]
         return Batch(table.tokens[rows], positions, table.targets[rows], there.to(self.shape.torch_dtype))
+
+    def _epoch(self, seat: Seat) -> int:
+        """The epoch of the seat's next batch."""
+        return seat.step * self.shape.accumulation_steps // seat.batches
 
     def _set_epoch(self, slot: int, seat: Seat, epoch: int) -> None:
         """Put the order of one of the seat's epochs in place."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
 from grokray.engine.evaluation import RowTable
@@ -10,7 +12,8 @@ from grokray.tasks.dataset import Dataset
 
 
 class Tables:
-    """Grows as trials of other tables join. Trials with equal dataset keys share one table."""
+    """Grows as trials of other tables join, until `keep` drops those that nobody uses. Trials with equal dataset keys
+    share one table."""
 
     def __init__(self, shape: ShapeKey, device: torch.device) -> None:
         self.shape, self.device = shape, device
@@ -34,6 +37,22 @@ class Tables:
             self._tables[dataset.key] = (sum(len(table.tokens) for _, table in self._tables.values()), added)
             self._all = None
         return self._tables[dataset.key][0]
+
+    def first_row(self, key: tuple) -> int:
+        return self._tables[key][0]
+
+    def keep(self, used: Collection[tuple]) -> bool:
+        """Drop the other tables if they hold more rows than the used ones: whether first rows have changed."""
+        rows = {key: len(table.tokens) for key, (_, table) in self._tables.items()}
+        if 2 * sum(rows[key] for key in used) >= sum(rows.values()):
+            return False
+        kept, first = {}, 0
+        for key, (_, table) in self._tables.items():
+            if key in used:
+                kept[key] = (first, table)
+                first += rows[key]
+        self._tables, self._all = kept, None
+        return True
 
     @property
     def all(self) -> RowTable:

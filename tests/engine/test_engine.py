@@ -202,3 +202,19 @@ def test_a_sample_of_the_training_rows_is_measured_in_place_of_all():
 
 def test_more_rows_than_there_are_to_train_on_are_all_of_them():
     assert curve(alone(small(eval_train_rows=10_000))) == curve(alone(small()))
+
+
+def test_tables_that_nobody_uses_any_more_are_dropped_and_the_others_go_on_as_they_were():
+    """Label noise gives each trial a table of its own."""
+    watched = small(label_noise=0.2, dropout=0.1, num_steps=100)
+    engine = Engine()
+    for seed in range(1, 4):
+        engine.join(f"passing {seed}", small(label_noise=0.2, split_seed=seed, num_steps=100))
+    engine.join("watched", watched)
+    (stack,) = engine._stacks.values()
+    rows = len(stack.tables.all.tokens)
+    head = [m for m in engine.next() if m.trial == "watched"]
+    for seed in range(1, 4):
+        engine.leave(f"passing {seed}")
+    assert len(stack.tables.all.tokens) == rows / 4
+    assert curve(head + run(engine)["watched"]) == curve(alone(watched))
