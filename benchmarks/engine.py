@@ -20,7 +20,6 @@ import torch
 from harness import Contestant
 from peers.case import Case
 
-import grokray.engine.engine as of_engine
 from grokray.engine.engine import Engine
 from grokray.tasks.resolve import resolve
 
@@ -33,7 +32,7 @@ SLOTS = {"narrow": (1, 16, 64), "wide": (1, 4, 16), "sequence": (1, 4)}
 GROKRAY: dict[str, Literal["off", "on"]] = {"grokray": "off", "grokray_compiled": "on"}
 DEFAULT_PEERS = "plain,plain_compiled,vmap,vmap_compiled,hfta,jax,jax_pruned"
 NEVER = 2**31 - 1  # of steps: no evaluation, no end
-TURN_TRIAL_STEPS = {"narrow": 640, "wide": 16, "sequence": 4}  # about a second of work at most
+TURN_STEPS = {"narrow": 40, "wide": 16, "sequence": 4}  # about a second of work at most
 ROUNDS = 5
 
 
@@ -72,8 +71,9 @@ def _contestant(peer: str, slots: int, name: str, case: Case) -> Contestant:
     """Built and warmed up."""
     if peer in GROKRAY:
         engine = Engine(compile=GROKRAY[peer])
-        call = _turns(engine, CASES[name], slots, turn=max(1, TURN_TRIAL_STEPS[name] // slots))
-        made = Contestant(name=f"{peer} {slots}", call=call, ready=lambda: not _building(engine))
+        engine.turn_steps = TURN_STEPS[name]
+        call = _turns(engine, CASES[name], slots)
+        made = Contestant(name=f"{peer} {slots}", call=call, ready=lambda: not engine.building)
     else:
         training = peers.make(peer, case, slots)
         made = Contestant(name=f"{peer} {slots}", call=training.work, wait=training.wait)
@@ -81,24 +81,17 @@ def _contestant(peer: str, slots: int, name: str, case: Case) -> Contestant:
     return made
 
 
-def _turns(engine: Engine, parameters: dict[str, Any], slots: int, *, turn: int) -> Callable[[], float]:
-    """A call is one turn of the engine, `turn` steps; of no slot while it waits for the compiler."""
+def _turns(engine: Engine, parameters: dict[str, Any], slots: int) -> Callable[[], float]:
+    """A call is one turn of the engine; of no slot while it waits for the compiler."""
     for seed in range(slots):
         engine.join(str(seed), resolve({**parameters, "seed": seed, "eval_interval": NEVER, "num_steps": NEVER}))
 
     def call() -> float:
-        of_engine.TURN_STEPS = turn  # as long as the engine's own would be, a turn of many slots takes a minute
         before = engine.trial_steps
         engine.next(should_yield=lambda: True)
         return engine.trial_steps - before
 
     return call
-
-
-def _building(engine: Engine) -> bool:
-    """Whether kernels are being compiled in another process."""
-    builds = [getattr(getattr(stack, "backend", None), "_build", None) for stack in engine._stacks.values()]
-    return any(build is not None and build.running for build in builds)
 
 
 def _report(case: Case, contestants: Sequence[Contestant], ceiling: float) -> dict[str, Any]:

@@ -20,6 +20,11 @@ Tiles = list[tuple[int, int]]  # (first slot, width)
 
 
 class Backend(Protocol):
+    @property
+    def building(self) -> bool:
+        """Whether another process compiles kernels."""
+        ...
+
     def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
         """How to divide the first `training` slots; None while that needs kernels that are being built."""
         ...
@@ -40,6 +45,8 @@ def backend_for(shape: ShapeKey, device: torch.device, *, compiled: bool) -> Bac
 class Eager:
     """Any width will do, so the last tile is just as wide as need be."""
 
+    building = False
+
     def __init__(self, shape: ShapeKey, device: torch.device) -> None:
         self.shape, self.device = shape, device
         self.width = tile_width(shape, device)
@@ -57,6 +64,8 @@ class Eager:
 
 class Inductor:
     """One graph for each power of two, which holds all slots."""
+
+    building = False
 
     def __init__(self, shape: ShapeKey, device: torch.device) -> None:
         self.shape, self.device = shape, device
@@ -79,6 +88,11 @@ class Libraries:
         self.shape = shape
         self.options: frozenset[str] = frozenset()
         self._eager: Eager | None = None
+
+    @property
+    def building(self) -> bool:
+        whole = tile_width(self.shape, torch.device("cpu"))
+        return self._eager is None and not all(self._folder(width).exists() for width in {1, whole})
 
     def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
         self.options |= options

@@ -75,6 +75,7 @@ class Engine:
         self._stacks: dict[tuple[ShapeKey, bool], Stack] = {}
         self._where: dict[str, Stack] = {}
         self.trial_steps = 0  # updates done so far, over all trials
+        self.turn_steps = TURN_STEPS
 
     @property
     def trials(self) -> tuple[str, ...]:
@@ -85,6 +86,11 @@ class Engine:
     def training(self) -> int:
         """How many of them are not parked."""
         return sum(stack.training for stack in self._stacks.values())
+
+    @property
+    def building(self) -> bool:
+        """Whether kernels of the seated trials are being compiled, perhaps beside their training."""
+        return any(stack.backend.building for stack in self._stacks.values())
 
     def join(
         self, trial: str, config: TrialConfig, *, planned_steps: float | None = None, compiled: bool | None = None
@@ -197,7 +203,7 @@ class Engine:
     def _turn(self, stack: Stack) -> list[Measurement] | None:
         """What is measured after one tile's steps; None if the stack waits for its kernels."""
         before = sum(seat.step for seat in stack.seats)
-        due = stack.advance(TURN_STEPS)
+        due = stack.advance(self.turn_steps)
         self.trial_steps += sum(seat.step for seat in stack.seats) - before
         if not due:
             return due if due is None else []

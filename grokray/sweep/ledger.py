@@ -265,6 +265,11 @@ class Ledger:
                 continue
             trials = self._trials_of(configuration.parameters)
             if not trials:
+                if configuration.trial_ids:
+                    raise ExecutionError(
+                        f"the trials of configuration {index}, which the journal has, cannot be made any more",
+                        hint="Has the data that they learn been moved or changed?",
+                    )
                 self.proposer.replay(index, configuration.parameters, None)
                 self._refuse(index)
                 continue

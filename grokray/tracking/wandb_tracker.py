@@ -33,6 +33,7 @@ def resolve_mode(settings: Settings) -> Literal["online", "offline", "disabled"]
     named = settings.mode if settings.mode != "auto" else os.environ.get("WANDB_MODE", "auto")
     if settings.wandb == "disabled" or (settings.mode == "auto" and named == "disabled"):
         return "disabled"
+    _check_environment()
     if named in ("offline", "dryrun"):
         return "offline"
     if has_key():
@@ -43,6 +44,15 @@ def resolve_mode(settings: Settings) -> Literal["online", "offline", "disabled"]
     raise ConfigError(
         [Problem(message=text, field="tracking.mode")], hint="Run `wandb login`, or set tracking.mode to offline."
     )
+
+
+def _check_environment() -> None:
+    """The client would read it, whatever the file says, and fail on what it does not know."""
+    known = ("online", "offline", "disabled", "dryrun", "run", "shared")
+    given = os.environ.get("WANDB_MODE")
+    if given is not None and given not in known:
+        text = f"the environment variable WANDB_MODE is {given!r}, but must be one of {', '.join(known)}"
+        raise ConfigError([Problem(message=text)])
 
 
 def has_key() -> bool:

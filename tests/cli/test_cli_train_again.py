@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import grokray.engine.stack as of_stack
 from grokray.cli.curves import curve_of, parting
 from grokray.cli.main import main
+from grokray.engine.backends import backend_for
+from grokray.records.collect import read_trials
 from grokray.records.folder import SweepFolder
 from grokray.sweep.load import load_sweep
 from grokray.sweep.runner import run_sweep
@@ -183,6 +186,72 @@ def test_a_curve_that_is_shorter_or_longer(tiny, tmp_path, capsys):
     unfinished = changed(shorter, tmp_path / "unfinished", lambda e: e["event"] not in ("finish", "end"))
     assert main(["train", "--from-trial", str(unfinished), "", "--out", str(tmp_path / "b"), "--quiet"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith("3 measurements, up to step 30, where it is unfinished")
+
+
+def with_kernels(folder: Path, target: Path, compiled: bool | None, change=lambda event: None) -> Path:
+    """A copy whose journal says that such kernels trained the trial; None as if nobody had said."""
+
+    def say(event):
+        if event["event"] == "kernels":
+            event["compiled"] = compiled
+            return compiled is not None
+        return change(event)
+
+    return changed(folder, target, say)
+
+
+@pytest.fixture
+def wanted(monkeypatch) -> list[bool]:
+    """Whether kernels were to be compiled, stack by stack; all are eager, so that none is."""
+    wanted = []
+
+    def backend(*args, compiled: bool):
+        wanted.append(compiled)
+        return backend_for(*args, compiled=False)
+
+    monkeypatch.setattr(of_stack, "backend_for", backend)
+    return wanted
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_trial_is_repeated_with_the_kernels_that_it_had(compiled, tiny, tmp_path, wanted, capsys):
+    other = with_kernels(tiny, tmp_path / "other", compiled)
+    assert main(["train", "--from-trial", str(other), "", "--out", str(tmp_path / "a"), "--quiet"]) == 0
+    assert wanted == [compiled]
+    (trial,) = SweepFolder.open(tmp_path / "a").state().trials.values()
+    assert trial.compiled is compiled
+    assert collected(tmp_path / "a") == [compiled]
+
+
+def test_an_option_overrides_the_kernels_that_a_repeated_trial_had(tiny, tmp_path, wanted, capsys):
+    words = ["train", "--from-trial", str(with_kernels(tiny, tmp_path / "other", True)), "", "--compile", "off"]
+    assert main([*words, "--out", str(tmp_path / "a"), "--quiet"]) == 0
+    assert wanted == [False]
+
+
+def test_a_trial_of_an_older_folder_is_repeated_as_its_search_space_says(tiny, tmp_path, wanted, capsys):
+    older = with_kernels(tiny, tmp_path / "older", None)
+    text = (older / "sweep.yaml").read_text()
+    assert "compile: auto" in text
+    (older / "sweep.yaml").write_text(text.replace("compile: auto", "compile: 'on'"))
+    assert main(["train", "--from-trial", str(older), "", "--out", str(tmp_path / "a"), "--quiet"]) == 0
+    assert wanted == [True]
+
+
+@pytest.mark.parametrize(("compiled", "option"), [(True, "off"), (False, "on"), (True, "auto"), (False, "auto")])
+def test_a_trial_goes_on_with_the_kernels_that_it_began_with(compiled, option, tiny, tmp_path, wanted, capsys):
+    def unfinished(event):
+        return event["event"] not in ("finish", "end", "checkpoint")
+
+    other = with_kernels(tiny, tmp_path / "other", compiled, unfinished)
+    shutil.rmtree(other / "checkpoints")  # from the start once more: its kernels are known all the same
+    assert main(["train", "--resume", str(other), "--compile", option, "--quiet"]) == 0
+    assert wanted == [compiled]
+    assert collected(other) == [compiled]
+
+
+def collected(folder: Path) -> list[bool | None]:
+    return read_trials(SweepFolder.open(folder))["compiled"].to_pylist()
 
 
 def test_trials_that_cannot_be_repeated(tiny, begun, tmp_path, capsys):

@@ -112,6 +112,14 @@ def test_one_row_a_trial(folder):
     assert {name: running[name] for name in expected} == expected
 
 
+def test_a_row_says_with_what_kernels_its_trial_is_trained(folder):
+    with folder.writer("engine") as engine:
+        engine.write("kernels", trial_id=IDS[0], compiled=True)
+        engine.write("kernels", trial_id=IDS[1], compiled=False)
+    collect(folder)
+    assert read_trials(folder)["compiled"].to_pylist() == [True, False, None, None]
+
+
 def test_curves_are_sorted_and_the_latest_attempt_counts(folder):
     collect(folder)
     curves = read_curves(folder)

@@ -37,6 +37,14 @@ def one_trial(*events):
 ID = trial_event(0)["trial_id"]
 
 
+@pytest.mark.parametrize(
+    ("said", "compiled"), [([], None), ([False], False), ([True], True), ([True, False], True), ([False, True], True)]
+)
+def test_a_trial_is_a_compiled_one_once_compiled_kernels_have_trained_it(said, compiled):
+    trial = one_trial(*(event("kernels", trial_id=ID, compiled=value) for value in said))
+    assert trial.compiled is compiled
+
+
 def test_a_trial_from_proposal_to_end():
     state = SweepState()
     state.apply(event("suggest", configuration=0, parameters={"weight_decay": 0.1}))
@@ -162,6 +170,8 @@ def histories(draw):
             events.append(
                 event("checkpoint", trial_id=trial_id, attempt=attempt, step=step, name=f"{attempt}", sha256="x")
             )
+        for compiled in draw(st.sets(st.booleans())):
+            events.append(event("kernels", trial_id=trial_id, compiled=compiled))
         for t in draw(st.sets(SMALL, max_size=3)):
             rest = {"trial_id": trial_id, "step": t, "action": draw(st.sampled_from(["stop", "continue"]))}
             events.append(event("decision", float(t), **rest))

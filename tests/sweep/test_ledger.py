@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from grokray.errors import ConfigError, Problem
+from grokray.errors import ConfigError, ExecutionError, Problem
 from grokray.records.folder import SweepFolder
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.ledger import Ledger
@@ -189,3 +189,15 @@ def test_an_impossible_combination_is_passed_over(tmp_path, monkeypatch):
     assert ledger._proposals > 5
     again = open_ledger(tmp_path, **changes)
     assert [a.trial_id for a in assignments(again)] == [a.trial_id for a in given]
+
+
+def test_trials_of_the_journal_that_cannot_be_made_any_more_are_not_passed_over(tmp_path, monkeypatch):
+    ledger = open_ledger(tmp_path)
+    ledger.next_assignment()
+
+    def gone(*of_the_trial):
+        raise ConfigError([Problem(message="the data has gone")])
+
+    monkeypatch.setattr(SweepConfig, "trial_config", gone)
+    with pytest.raises(ExecutionError, match="configuration 0, which the journal has, cannot be made any more"):
+        Ledger(ledger.folder, ledger.config)

@@ -267,3 +267,10 @@ def test_it_is_said_that_nothing_is_sent(wandb_at_home, monkeypatch):
     assert check(Settings(wandb="maximal", mode="offline")) is None
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert check(Settings(wandb="maximal")) is None
+
+
+@pytest.mark.parametrize("mode", ["auto", "online", "offline"])
+def test_a_mode_in_the_environment_that_the_client_does_not_know_is_refused(monkeypatch, mode):
+    monkeypatch.setenv("WANDB_MODE", "bogus")
+    with pytest.raises(ConfigError, match="WANDB_MODE is 'bogus', but must be one of online, offline, disabled"):
+        resolve_mode(Settings(wandb="minimal", mode=mode))

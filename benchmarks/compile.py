@@ -1,0 +1,93 @@
+"""What compiling costs and saves on a CPU: where the constants of `grokray.engine.payoff` come from.
+
+`python benchmarks/compile.py [SECONDS]` measures trial-steps per CPU-second, eager and compiled, of models of several
+sizes, full tiles, for so many CPU-seconds each, 6 by default, and the wall time until all kernels are built (in a cache
+of its own, so that they are). "saved" is seconds a trial-step for each element of a layer's activations times layers.
+"pays after" is what `auto` takes for the least number of trial-steps that one engine must be to train.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from typing import Any
+
+import harness
+import torch
+from engine import NEVER, TURN_STEPS
+from harness import Contestant
+
+from grokray.engine import payoff
+from grokray.engine.engine import Engine
+from grokray.engine.shape import shape_of
+from grokray.engine.tiles import tile_width
+from grokray.tasks.dataset import build_dataset
+from grokray.tasks.resolve import resolve
+
+CASES: dict[str, dict[str, Any]] = {
+    "width 32, batch 64": {"dim_model": 32, "batch_size": 64},
+    "width 64, batch 256": {"dim_model": 64, "batch_size": 256},
+    "width 128, batch 512": {},
+    "base 2, width 64, batch 64": {
+        **{"operation": "x+y", "task_type": "sequence", "base": 2, "max_bit_length_train": 6},
+        **{"dim_model": 64, "batch_size": 64},
+    },
+}
+
+
+def main(seconds: float) -> None:
+    harness.restart_with_environment()
+    harness.pin()
+    torch.set_num_threads(1)
+    rows, found = [], {}
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["GROKRAY_CACHE"] = cache
+        for name, parameters in CASES.items():
+            found[name] = run_case(parameters, seconds)
+            rows.append([name, *(f"{value:,.4g}" for value in found[name].values())])
+            print(harness.table([name, *found[name]], rows[-1:]), flush=True)
+    print(f"\n{harness.table(['', *next(iter(found.values()))], rows)}")
+    print(f"written to {harness.write('compile-cpu', {'cases': found})}")
+
+
+def run_case(parameters: dict[str, Any], seconds: float) -> dict[str, float]:
+    cpu = torch.device("cpu")
+    config = resolve({**parameters, "eval_interval": NEVER, "num_steps": NEVER})
+    shape = shape_of(build_dataset(config))
+    tile = tile_width(shape, cpu)
+    eager, compiled = (_contestant(mode, parameters, tile) for mode in ("off", "on"))
+    harness.measure([eager, compiled], rounds=5, seconds=seconds)
+    elements = shape.batch_size * shape.length * shape.dim_model * shape.num_layers
+    saved = (1 / eager.rate - 1 / compiled.rate) / elements
+    widths = len({1, tile})
+    return {
+        "tile": tile,
+        "eager": eager.rate,
+        "compiled": compiled.rate,
+        "ratio": compiled.rate / eager.rate,
+        "saved, ns": saved * 1e9,
+        "build of a width, s": compiled.warm_up_s / widths,
+        "breaks even after": compiled.warm_up_s / (saved * elements),
+        "pays after": payoff.MARGIN * widths * payoff.BUILD_S / (payoff.SAVED_S * elements),
+    }
+
+
+def _contestant(mode: Any, parameters: dict[str, Any], slots: int) -> Contestant:
+    engine = Engine(compile=mode)
+    engine.turn_steps = TURN_STEPS["wide"]
+    for seed in range(slots):
+        engine.join(str(seed), resolve({**parameters, "seed": seed, "eval_interval": NEVER, "num_steps": NEVER}))
+
+    def call() -> float:
+        before = engine.trial_steps
+        engine.next(should_yield=lambda: True)
+        return engine.trial_steps - before
+
+    made = Contestant(name=mode, call=call, ready=lambda: not engine.building)
+    harness.warm_up(made)
+    return made
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 6.0)
