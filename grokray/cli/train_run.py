@@ -26,7 +26,7 @@ from grokray.records.state import SweepState, TrialState
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.sections import DEFINING, Tracking
 from grokray.sweep.tracked import check_tracking, tracked
-from grokray.sweep.trainer import Assignment, Report, Trainer
+from grokray.sweep.trainer import COMPILING, Assignment, Report, Trainer
 from grokray.sweep.versions import versions
 from grokray.trial import TrialConfig
 
@@ -96,7 +96,7 @@ def as_sweep(
             "method": "grid",
             "seeds": [seeds.pop()] if len(seeds) == 1 else [0],
             "parameters": {n: {"value": v} for n, v in fields.items() if n not in DEFINING},
-            "trial": {**{name: fields[name] for name in DEFINING}, **(kept or {})},
+            "trial": {**{name: fields[name] for name in DEFINING if name in fields}, **(kept or {})},
             "tracking": tracking or Tracking(),
         }
     )
@@ -147,6 +147,8 @@ def _train(run: Run, folder: SweepFolder, journal: JournalWriter, known: TrialSt
     try:
         with _interruptible() as interrupted:
             watcher.started(trainer.start(assignment), run.out)
+            if trainer.engine.building:
+                _say(COMPILING)
             reports: list[Report] = []
             while trainer.trials and not interrupted:
                 reports = trainer.turn(lambda: bool(interrupted))

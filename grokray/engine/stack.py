@@ -110,6 +110,8 @@ class Stack:
         training = self.seats[: self.training]
         tiles = self.backend.tiles(len(training), self._options(training)) if training else []
         if tiles is None:
+            for seat in training:
+                seat.since = time.monotonic()  # waiting is not training
             return None
         if not tiles:
             return []

@@ -17,11 +17,13 @@ from typing import Any
 from grokray.errors import ExecutionError
 from grokray.records.collect import Collected, collect
 from grokray.records.folder import SweepFolder
+from grokray.records.state import SweepState
 from grokray.records.store import hide_secrets
 from grokray.sweep.cluster import Machine, ray_cluster
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.progress import Progress, progress_of
 from grokray.sweep.tracked import check_tracking, tracked
+from grokray.sweep.trainer import COMPILING
 from grokray.sweep.versions import versions
 
 TICK_S = 0.5
@@ -86,7 +88,7 @@ class _Session:
             command=meta["command"],
             fingerprint=config.fingerprint(),
         )
-        self._shown = 0.0
+        self._shown, self._told = 0.0, False
 
     def run(self, address: str | None) -> None:
         if self.ledger.finished:
@@ -142,6 +144,14 @@ class _Session:
             self._shown = now
             state = self.ledger.poll()
             self.observer.progress(progress_of(state, self.ledger.total, since=self.started))
+            self._say_what_takes_so_long(state)
+
+    def _say_what_takes_so_long(self, state: SweepState) -> None:
+        """Once: when trials wait for the compiler, and nothing else happens."""
+        begun = [trial for trial in state.trials.values() if trial.started is not None] if not self._told else []
+        if begun and not any(trial.measurements for trial in begun) and any(trial.compiled for trial in begun):
+            self._told = True
+            self.observer.message(COMPILING)
 
 
 @contextmanager

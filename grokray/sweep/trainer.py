@@ -20,6 +20,8 @@ from grokray.sweep.checkpoints import Kind, TrialCheckpoints
 from grokray.sweep.keepsakes import Keepsakes
 from grokray.trial import TrialConfig
 
+COMPILING = "training starts when the kernels of its shape are compiled: a minute or so, once on this machine"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:

@@ -126,7 +126,9 @@ def test_nobody_trains_while_the_first_library_is_built(monkeypatch):
     engine.join("a", small())
     waits = iter([False, False, True])
     assert engine.next(lambda: next(waits)) == []
-    assert engine.save("a").step == 0
+    saved = engine.save("a")
+    assert saved.step == 0
+    assert saved.wall_time_s < 0.04  # of at least 0.1 s: waiting is not training
     (stack,) = engine._stacks.values()
     assert isinstance(stack.backend, Libraries)
 
