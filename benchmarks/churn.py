@@ -3,9 +3,9 @@ against that of a steady one.
 
 python benchmarks/churn.py --seconds 10
 
-16 slots of width 32 with batches of 64, x/y mod 97, on one thread. Nothing is evaluated. "mixed" is the same with trials
-of two tasks of equal shape in one stack, x/y and x+y mod 97, by turns. Compiled kernels take part where they lie in the
-cache; --build builds them. Results go to benchmarks/results/churn-cpu.json.
+16 slots of width 32 with batches of 64, x/y mod 97, on one thread. Nothing is evaluated. "mixed" is the same with
+trials of two tasks of equal shape in one stack, x/y and x+y mod 97, by turns. Compiled kernels take part where they lie
+in the cache; --build builds them. Results go to benchmarks/results/churn-cpu.json.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ python benchmarks/sweep.py            (about four minutes on two cores; --quick 
 
 1. `fused`: trials through `grokray sweep`, against the bare engine that trains the same ones in as many one-thread
    processes as there are engines, by turns. "training" is from the first trial's start to the last one's end, "all" is
-   the whole command, with the start of Python, torch and Ray, and the tables.
+   the whole command, with the start of Python, torch and Ray, and the tables. CPU time of all processes stands beside
+   the wall time: where all cores are busy both ratios are alike, and other people's load spoils only one of them.
 2. `process`: a few of the same trials, each in a process of its own, extrapolated to their number.
 3. `trivial`: trials of two steps, so that all the time is the driver's, whose memory is looked at on the way.
 
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ SMALL = {"operation": "x+y_mod", "modulus": 13, "num_layers": 1, "dim_model": 16
 TRIVIAL = {"operation": "x+y_mod", "modulus": 5, "num_layers": 1, "dim_model": 4, "num_heads": 1, "batch_size": 8}
 SLOTS = 20  # of an engine: what `cpu: 0.05` makes
 EVAL_INTERVAL = 100
-LOOK_S = 0.2  # between two looks at the driver's memory
+LOOK_S = 0.3  # between two looks at the processes
 TARGETS = {
     "fused over bare, training": "<= 1.10",
     "trivial trials a minute": ">= 1,000",
@@ -41,21 +42,53 @@ TARGETS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What was seen `t` seconds after the command had been started; the CPU time is that of all its processes."""
+
+    t: float
+    ended: int
+    resident_mb: float
+    driver_cpu_s: float
+    cpu_s: float
+
+
 @dataclass(kw_only=True)
 class Ran:
-    """One command. Times in seconds since it was started; `memory` is [trials ended, MB resident of the driver]."""
+    """One command. Times in seconds since it was started."""
 
     wall_s: float
     trials: int
     first_start_s: float
     first_measurement_s: float
     last_end_s: float
-    driver_cpu_s: float
-    memory: list[tuple[int, float]] = field(default_factory=list)
+    looks: list[Look]
 
     @property
     def training_s(self) -> float:
         return self.last_end_s - self.first_start_s
+
+    @property
+    def training_cpu_s(self) -> float:
+        """Of all processes: the driver, Ray's own and the engines."""
+        return self._at(self.last_end_s).cpu_s - self._at(self.first_start_s).cpu_s
+
+    @property
+    def driver_cpu_s(self) -> float:
+        return self._at(self.last_end_s).driver_cpu_s - self._at(self.first_start_s).driver_cpu_s
+
+    def memory(self, share: float) -> float:
+        """The driver's MB when that share of the trials had ended, at the first look at which that was so."""
+        return next((look for look in self.looks if look.ended >= share * self.trials), self.looks[-1]).resident_mb
+
+    def found(self) -> dict[str, Any]:
+        """As numbers, the looks left out."""
+        names = ("wall_s", "trials", "first_start_s", "first_measurement_s", "last_end_s")
+        more = ("training_s", "training_cpu_s", "driver_cpu_s")
+        return {name: getattr(self, name) for name in (*names, *more)}
+
+    def _at(self, moment_s: float) -> Look:
+        return min(self.looks, key=lambda look: abs(look.t - moment_s))
 
 
 def main() -> None:
@@ -79,6 +112,7 @@ def fused(options: argparse.Namespace, place: Path) -> tuple[dict[str, Any], lis
         bares.append(run_bare(SMALL, options.trials, options.steps, place))
         sweeps.append(run_sweep(space, place / f"fused{turn}"))
     training = [s.training_s / b["training_s"] for s, b in zip(sweeps, bares, strict=True)]
+    cpu = [s.training_cpu_s / b["cpu_s"] for s, b in zip(sweeps, bares, strict=True)]
     whole = [s.wall_s / b["wall_s"] for s, b in zip(sweeps, bares, strict=True)]
     work = options.trials * options.steps
     sweep_s = statistics.median(s.training_s for s in sweeps)
@@ -88,13 +122,15 @@ def fused(options: argparse.Namespace, place: Path) -> tuple[dict[str, Any], lis
         [f"{options.trials} trials of {options.steps:,} steps, sweep: training", f"{sweep_s:.1f} s", ""],
         ["  the bare engine: training", f"{bare_s:.1f} s ({work / bare_s:,.0f} trial-steps/s)", ""],
         ["  sweep / bare, training", f"{statistics.median(training):.3f}", "<= 1.10"],
+        ["  sweep / bare, training, CPU time", f"{statistics.median(cpu):.3f}", "<= 1.10"],
         ["  sweep, all", f"{statistics.median(s.wall_s for s in sweeps):.1f} s", ""],
         ["  sweep / bare, all", f"{statistics.median(whole):.3f}", ""],
-        ["  the driver's share of a core", f"{statistics.median(s.driver_cpu_s / s.wall_s for s in sweeps):.0%}", ""],
+        ["  the driver's CPU time", f"{statistics.median(s.driver_cpu_s for s in sweeps):.1f} s", ""],
         ["  from the command to the first measurement", f"{first:.1f} s", "<= 15 s"],
     ]
-    found = {"trials": options.trials, "steps": options.steps, "training_ratios": training, "whole_ratios": whole}
-    return {**found, "sweeps": [vars(s) for s in sweeps], "bare": bares}, rows
+    ratios = {"training_ratios": training, "training_cpu_ratios": cpu, "whole_ratios": whole}
+    found = {"trials": options.trials, "steps": options.steps, **ratios}
+    return {**found, "sweeps": [s.found() for s in sweeps], "bare": bares}, rows
 
 
 def process(options: argparse.Namespace, place: Path) -> tuple[dict[str, Any], list[list[str]]]:
@@ -105,13 +141,13 @@ def process(options: argparse.Namespace, place: Path) -> tuple[dict[str, Any], l
         [f"{few} trials in processes of their own: training", f"{ran.training_s:.1f} s", ""],
         [f"  extrapolated to {options.trials}", f"{each * options.trials:.0f} s", ""],
     ]
-    return {**vars(ran), "seconds_a_trial": each, "extrapolated_s": each * options.trials}, rows
+    return {**ran.found(), "seconds_a_trial": each, "extrapolated_s": each * options.trials}, rows
 
 
 def trivial(options: argparse.Namespace, place: Path) -> tuple[dict[str, Any], list[list[str]]]:
     ran = run_sweep(_space("trivial", TRIVIAL, options.trivial_trials, 2), place / "trivial")
     rate, whole = 60 * ran.trials / ran.training_s, 60 * ran.trials / ran.wall_s
-    at = {share: _memory_at(ran, share) for share in (0.25, 0.5, 1.0)}
+    at = {share: ran.memory(share) for share in (0.25, 0.5, 1.0)}
     growth = (at[1.0] - at[0.25]) / (0.75 * ran.trials) * 1000  # kB a trial
     rows = [
         [f"{ran.trials:,} trials of 2 steps: trials a minute", f"{rate:,.0f}", ">= 1,000"],
@@ -120,7 +156,7 @@ def trivial(options: argparse.Namespace, place: Path) -> tuple[dict[str, Any], l
         ["  driver's memory at 25, 50, 100 %", ", ".join(f"{mb:.0f} MB" for mb in at.values()), ""],
         ["  growth", f"{growth:.1f} kB a trial", ""],
     ]
-    return {**vars(ran), "per_minute": rate, "kb_a_trial": growth}, rows
+    return {**ran.found(), "per_minute": rate, "memory_mb": at, "kb_a_trial": growth}, rows
 
 
 PARTS = {"fused": fused, "process": process, "trivial": trivial}
@@ -133,7 +169,7 @@ def run_sweep(space: str, out: Path) -> Ran:
     start = time.time()
     command = [sys.executable, "-m", "grokray", "sweep", str(path), "--out", str(out)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as driver:
-        watch = _Watch(driver.pid, out)
+        watch = _Watch(driver.pid, out, start)
         watch.start()
         status = driver.wait()
     watch.join()
@@ -146,8 +182,7 @@ def run_sweep(space: str, out: Path) -> Ran:
         first_start_s=min(times["start"]) - start,
         first_measurement_s=min(times["measurement"]) - start,
         last_end_s=max(times["end"]) - start,
-        driver_cpu_s=watch.cpu_s,
-        memory=watch.memory,
+        looks=watch.looks,
     )
 
 
@@ -168,6 +203,7 @@ def run_bare(parameters: dict[str, Any], trials: int, steps: int, place: Path) -
     return {
         "wall_s": time.time() - start,
         "training_s": max(f["end"] for f in found) - min(f["start"] for f in found),
+        "cpu_s": sum(f["cpu_s"] for f in found),
     }
 
 
@@ -179,38 +215,44 @@ def bare(job: dict[str, Any]) -> dict[str, float]:
     from grokray.tasks.resolve import resolve
 
     torch.set_num_threads(1)
-    start, engine, left = time.time(), Engine(compile="off"), iter(job["seeds"])
+    start, cpu = time.time(), time.process_time()
+    engine, left = Engine(compile="off"), iter(job["seeds"])
     while True:
         for seed in itertools.islice(left, SLOTS - len(engine.trials)):
             engine.join(str(seed), resolve({**job["parameters"], "seed": seed}))
         if not engine.trials:
-            return {"start": start, "end": time.time()}
+            return {"start": start, "end": time.time(), "cpu_s": time.process_time() - cpu}
         engine.next()
 
 
 class _Watch(threading.Thread):
-    """Looks at the driver's memory and CPU time while it lives, and at how many trials it says have ended."""
+    """Looks at the driver while it lives, at the processes below it, and at how many trials it says have ended."""
 
-    def __init__(self, pid: int, out: Path) -> None:
+    def __init__(self, pid: int, out: Path, start: float) -> None:
         super().__init__(daemon=True)
-        self.pid, self.out = pid, out
-        self.memory: list[tuple[int, float]] = []
-        self.cpu_s = 0.0
+        self.pid, self.out, self.start_time = pid, out, start
+        self.looks: list[Look] = []
         self._ended, self._read = 0, 0
+        self._cpu_s: dict[int, float] = {}  # of each process ever seen
 
     def run(self) -> None:
-        while True:
-            try:
-                status = Path(f"/proc/{self.pid}/status").read_text()
-                times = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                return
-            if "VmRSS" not in status:  # it has ended, and was not waited for yet
-                return
-            self.cpu_s = (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
-            resident = int(status.partition("VmRSS:")[2].split()[0]) / 1000
-            self.memory.append((self._count_ended(), resident))
+        while (resident := _resident_mb(self.pid)) is not None:
+            parents = _processes()
+            self._cpu_s |= {pid: cpu for pid, (_, cpu) in parents.items() if self._is_below(pid, parents)}
+            look = Look(
+                t=time.time() - self.start_time,
+                ended=self._count_ended(),
+                resident_mb=resident,
+                driver_cpu_s=self._cpu_s.get(self.pid, 0.0),
+                cpu_s=sum(self._cpu_s.values()),
+            )
+            self.looks.append(look)
             time.sleep(LOOK_S)
+
+    def _is_below(self, pid: int, processes: dict[int, tuple[int, float]]) -> bool:
+        while pid != self.pid and pid in processes:
+            pid = processes[pid][0]
+        return pid == self.pid
 
     def _count_ended(self) -> int:
         for part in self.out.glob("journal/driver-*.jsonl"):
@@ -222,9 +264,25 @@ class _Watch(threading.Thread):
         return self._ended
 
 
-def _memory_at(ran: Ran, share: float) -> float:
-    """MB when that share of the trials had ended, the first look at which that was so."""
-    return next((mb for ended, mb in ran.memory if ended >= share * ran.trials), ran.memory[-1][1])
+def _resident_mb(pid: int) -> float | None:
+    """None once it has ended, waited for or not."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1000 if "VmRSS" in status else None
+
+
+def _processes() -> dict[int, tuple[int, float]]:
+    """Of every process its parent and its CPU time in seconds."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        found[int(folder.name)] = (int(fields[1]), (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+    return found
 
 
 def _times(out: Path) -> dict[str, list[float]]:

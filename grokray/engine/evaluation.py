@@ -22,6 +22,7 @@ from grokray.tasks.dataset import Dataset
 
 PARTS = ("train", "heldout", "out_of_domain")
 COLUMNS = 6
+CHUNK_ROWS = 2048  # at most: what is compiled is computed whole, also for a table of few rows
 CHUNK_ELEMENTS = 1 << 18  # of one slot's activations; a constant of the shape, so that neighbours change no sum
 
 
@@ -57,20 +58,28 @@ RowSums = Callable[..., Tensor]  # `row_sums` of one shape, perhaps compiled, fr
 
 @torch.no_grad()
 def evaluate(
-    shape: ShapeKey, parameters: Tensor, table: RowTable, rows: Tensor, part: Tensor, sums_of: RowSums
+    shape: ShapeKey,
+    parameters: Tensor,
+    table: RowTable,
+    rows: Tensor,
+    part: Tensor,
+    sums_of: RowSums,
+    *,
+    one_size: bool = False,
 ) -> list[Evaluation]:
     """One evaluation per slot, in one pass.
 
     parameters (slots, row_size); rows and part (slots, n) are what each slot is evaluated on, see `evaluated_rows`.
     Loss is the mean over rows of the mean over a row's answer tokens, in the kind that is trained; token accuracy the
-    share of all answer tokens, exact match the share of whole answers.
+    share of all answer tokens, exact match the share of whole answers. `one_size` says that `sums_of` takes
+    `chunk_rows(shape)` rows and no other number.
     """
     groups = 1 + len(table.task_names)  # all rows, then each task's
     totals = torch.zeros(len(rows), groups, len(PARTS), COLUMNS, dtype=torch.float64, device=rows.device)
     chunk = chunk_rows(shape)
     for start in range(0, rows.shape[1], chunk):
         at, here = rows[:, start : start + chunk], part[:, start : start + chunk]
-        if at.shape[1] < chunk:  # every pass has the same size, whatever is compiled
+        if one_size and at.shape[1] < chunk:
             at, here = F.pad(at, (0, chunk - at.shape[1])), F.pad(here, (0, chunk - here.shape[1]), value=-1)
         positions = [] if table.positions is None else [table.positions[at]]
         sums = sums_of(parameters, table.tokens[at], table.targets[at], *positions)
@@ -84,7 +93,7 @@ def evaluate(
 
 def chunk_rows(shape: ShapeKey) -> int:
     """Rows of one pass; a function of the shape alone, so that neighbours change no sum."""
-    return max(1, CHUNK_ELEMENTS // (shape.length * shape.dim_model))
+    return max(1, min(CHUNK_ROWS, CHUNK_ELEMENTS // (shape.length * shape.dim_model)))
 
 
 def evaluated_rows(dataset: Dataset) -> tuple[Tensor, Tensor]:

@@ -138,3 +138,11 @@ def test_all_options_at_once():
     configs = [small(**(OPTIONS["all"] | PLAIN), seed=seed, measure="weight_norm") for seed in range(2)]
     for config, found in zip(configs, compiled(configs), strict=True):
         assert_near(found, alone(config))
+
+
+@pytest.mark.slow
+def test_a_trial_without_dropout_is_the_same_beside_those_with_it():
+    """They use other libraries, which multiply by one."""
+    plain, neighbour = small(num_layers=1), small(num_layers=1, dropout=0.3, seed=1)
+    alone_, beside = compiled([plain])[0], compiled([plain, neighbour])[0]
+    assert curve(alone_) == curve(beside)
