@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 
 from grokray.engine.evaluation import RowSums
-from grokray.engine.graphs import Build, build_of, graph_folder, load_kernels
+from grokray.engine.graphs import build_of, graph_folder, load_kernels
 from grokray.engine.kernels import Kernels, inductor_kernels
 from grokray.engine.shape import ShapeKey
 from grokray.engine.tiles import cover, tile_width
@@ -31,8 +31,8 @@ class Backend(Protocol):
 
     def kernels(self, width: int, options: frozenset[str]) -> Kernels: ...
 
-    def row_sums(self) -> RowSums:
-        """For evaluations, on a CPU of one slot."""
+    def row_sums(self) -> tuple[RowSums, bool]:
+        """For evaluations, and whether it takes one slot and `chunk_rows` rows only."""
         ...
 
 
@@ -58,8 +58,8 @@ class Eager:
     def kernels(self, width: int, options: frozenset[str]) -> Kernels:
         return _eager_kernels(self.shape, self.device, options)
 
-    def row_sums(self) -> RowSums:
-        return self.kernels(1, frozenset()).row_sums
+    def row_sums(self) -> tuple[RowSums, bool]:
+        return _eager_kernels(self.shape, self.device, frozenset()).row_sums, False
 
 
 class Inductor:
@@ -76,8 +76,9 @@ class Inductor:
     def kernels(self, width: int, options: frozenset[str]) -> Kernels:
         return inductor_kernels(self.shape, self.device, options)
 
-    def row_sums(self) -> RowSums:
-        return self.kernels(1, frozenset()).row_sums
+    def row_sums(self) -> tuple[RowSums, bool]:
+        """Not compiled: as many trials are due at once as happen to be, and each number would be a graph."""
+        return _eager_kernels(self.shape, self.device, frozenset()).row_sums, False
 
 
 class Libraries:
@@ -109,13 +110,13 @@ class Libraries:
             return self._eager.kernels(width, options)
         return load_kernels(self._folder(width), self.shape, self.options)
 
-    def row_sums(self) -> RowSums:
+    def row_sums(self) -> tuple[RowSums, bool]:
         """Every folder has it, and all the same."""
+        if self._eager is not None:
+            return self._eager.row_sums()
         whole = tile_width(self.shape, torch.device("cpu"))
-        width = next((width for width in (1, whole) if self._folder(width).exists()), 0)
-        return (
-            self.kernels(width, self.options).row_sums if width else Eager(self.shape, torch.device("cpu")).row_sums()
-        )
+        width = next(width for width in (1, whole) if self._folder(width).exists())
+        return self.kernels(width, self.options).row_sums, True
 
     def _ready(self, training: int) -> Collection[int]:
         """The widths whose libraries are there; of the missing ones the first is being built."""
@@ -124,14 +125,22 @@ class Libraries:
         ready = [width for width in wanted if self._folder(width).exists()]
         for width in wanted:
             if width not in ready:
-                build = build_of(self.shape, width, self.options)
-                if build.failed:
-                    self._give_up(build)
+                self._see_to(width)
                 break
         return ready
 
-    def _give_up(self, build: Build) -> None:
-        print(f"grokray: the kernels could not be compiled, see {build.log}; going on without", file=sys.stderr)
+    def _see_to(self, width: int) -> None:
+        """Have the libraries built, if they can be."""
+        try:
+            build = build_of(self.shape, width, self.options)
+        except OSError as error:  # a cache that cannot be written
+            self._give_up(str(error))
+        else:
+            if build.failed:
+                self._give_up(f"see {build.log}")
+
+    def _give_up(self, why: str) -> None:
+        print(f"grokray: the kernels could not be compiled, {why}; going on without", file=sys.stderr)
         self._eager = Eager(self.shape, torch.device("cpu"))
 
     def _folder(self, width: int) -> Path:

@@ -214,7 +214,7 @@ class Stack:
         parameters = self.slots.parameters[at]
         rows, part = (torch.stack([getattr(seat, name) for seat in group]) for name in ("rows", "part"))
         table = self.tables[group[0].dataset.key]
-        sums_of, one_size = self.backend.row_sums(), self.compiled
+        sums_of, one_size = self.backend.row_sums()
         evaluations = evaluate(self.shape, parameters, table, rows, part, sums_of, one_size=one_size)
         wanted = {name for seat in group for name in seat.dataset.config.measures}
         columns = {name: getattr(self.slots, name)[at] for name in OF_THE_STEP if name in wanted}

@@ -110,6 +110,14 @@ def test_libraries_that_cannot_be_built_leave_the_trial_to_eager_kernels(monkeyp
     assert str(graph_folder(shape_of(build_dataset(config)), 1, frozenset()).with_suffix(".log")) in error
 
 
+def test_a_cache_that_cannot_be_written_leaves_the_trial_to_eager_kernels(monkeypatch, tmp_path, capfd):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GROKRAY_CACHE", str(tmp_path / "file"))
+    config = small(num_layers=1, dim_model=4)
+    assert curve(compiled([config])[0]) == curve(alone(config))
+    assert "could not be compiled, [Errno" in capfd.readouterr().err
+
+
 def test_a_library_is_not_given_tensors_that_it_was_not_built_for(tmp_path):
     shape = shape_of(build_dataset(small()))
     (tmp_path / "update.signature").write_text(json.dumps([["torch.float32", [1, 4]]]))
