@@ -14,7 +14,7 @@ from grokray.engine.evaluation import RowSums
 from grokray.engine.graphs import build_of, graph_folder, load_kernels
 from grokray.engine.kernels import Kernels, inductor_kernels
 from grokray.engine.shape import ShapeKey
-from grokray.engine.tiles import cover, tile_width
+from grokray.engine.tiles import EAGER_ELEMENTS, cover, tile_width
 
 Tiles = list[tuple[int, int]]  # (first slot, width)
 
@@ -49,7 +49,7 @@ class Eager:
 
     def __init__(self, shape: ShapeKey, device: torch.device) -> None:
         self.shape, self.device = shape, device
-        self.width = tile_width(shape, device)
+        self.width = tile_width(shape, device, EAGER_ELEMENTS)
 
     def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
         width = self.width or training

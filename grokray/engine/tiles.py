@@ -14,18 +14,19 @@ import torch
 from grokray.engine.shape import ShapeKey
 
 ELEMENTS = 1 << 17  # of one layer's activations over a tile's slots (see docs/log.md for what was measured)
+EAGER_ELEMENTS = 1 << 19  # eager kernels have more overhead to share, and leave the cache at every operation anyway
 MOST = 16  # beyond, nothing more was gained
 PAD = 0.6  # a tile this full is run whole, rather than slot by slot
 
 
-def tile_width(shape: ShapeKey, device: torch.device) -> int:
-    """A power of two; 0 on a GPU, where nothing is divided.
+def tile_width(shape: ShapeKey, device: torch.device, elements: int = ELEMENTS) -> int:
+    """A power of two; 0 on a GPU, where nothing is divided. `elements` may be activated in a tile.
 
     With batches of 64 rows of 4 tokens, width 32: 16. With batches of 512 rows of 4 tokens, width 128: 1.
     """
     if device.type != "cpu":
         return 0
-    fit = ELEMENTS // (shape.batch_size * shape.length * shape.dim_model)
+    fit = elements // (shape.batch_size * shape.length * shape.dim_model)
     return 1 << (max(1, min(fit, MOST)).bit_length() - 1)
 
 

@@ -291,7 +291,10 @@ def test_paths_that_are_no_file(tmp_path, name: str, reason: str) -> None:
 
 NO_NEIGHBOUR = {
     "at the top": (TAIL + "xyzzy: 1", "unknown key xyzzy; the keys are name, method, metric, "),
-    "of trial": (TAIL + "trial: {xyzzy: 1}", "unknown key trial.xyzzy; the keys of trial are eval_interval, sustain, "),
+    "of trial": (
+        TAIL + "trial: {xyzzy: 1}",
+        "unknown key trial.xyzzy; the keys of trial are eval_interval, eval_train_rows, ",
+    ),
     "of metric": (TAIL + "metric: {xyzzy: 1}", "unknown key metric.xyzzy; the keys of metric are name and goal"),
     "of fifo": (TAIL + "scheduler: {type: fifo, xyzzy: 1}", "the only key of scheduler is type"),
     "of asha": (
