@@ -13,19 +13,17 @@ from __future__ import annotations
 import argparse
 import itertools
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import harness
 import torch
 from harness import Contestant
 
-import grokray.engine.engine as of_engine
-from grokray.engine.backends import Libraries
 from grokray.engine.engine import Engine
 from grokray.engine.graphs import graph_folder
 from grokray.engine.shape import shape_of
-from grokray.engine.tiles import tile_width
+from grokray.engine.tiles import library_widths
 from grokray.tasks.dataset import build_dataset
 from grokray.tasks.resolve import resolve
 from grokray.trial import TrialConfig
@@ -43,7 +41,6 @@ def main() -> None:
     harness.restart_with_environment()
     harness.pin(options.core)
     torch.set_num_threads(1)
-    of_engine.TURN_STEPS = options.every
     rows, cases = [], {}
     for kernels, compiled in KERNELS.items():
         if compiled and not (options.build or _is_built()):
@@ -61,10 +58,7 @@ def main() -> None:
 
 
 def run_case(operations: Sequence[str], options: argparse.Namespace, *, compiled: bool) -> dict[str, Any]:
-    contestants = [
-        _contestant(name, operations, options.slots, compiled=compiled, churn=name == "churn")
-        for name in ("steady", "churn")
-    ]
+    contestants = [_contestant(name, operations, options, compiled=compiled) for name in ("steady", "churn")]
     harness.measure(contestants, rounds=ROUNDS, seconds=options.seconds)
     steady, churn = contestants
     # Of each round's pair: the machine's speed changes between rounds more than within one.
@@ -79,23 +73,24 @@ def run_case(operations: Sequence[str], options: argparse.Namespace, *, compiled
     }
 
 
-def _contestant(name: str, operations: Sequence[str], slots: int, *, compiled: bool, churn: bool) -> Contestant:
+def _contestant(name: str, operations: Sequence[str], options: argparse.Namespace, *, compiled: bool) -> Contestant:
     """Warmed up. A call is one turn of all slots, and with churn one trial's leaving and another one's joining."""
     engine = Engine(compile="on" if compiled else "off")
+    engine.turn_steps = options.every
     trials = _trials(operations)
-    for trial, config in itertools.islice(trials, slots):
+    for trial, config in itertools.islice(trials, options.slots):
         engine.join(trial, config)
 
     def call() -> float:
         before = engine.trial_steps
         engine.next(should_yield=lambda: True)
         done = engine.trial_steps - before
-        if churn and done:
+        if name == "churn" and done:
             engine.leave(engine.trials[0])
             engine.join(*next(trials))
         return done
 
-    made = Contestant(name=name, call=call, ready=_readiness(engine))
+    made = Contestant(name=name, call=call, ready=lambda: not engine.building)
     harness.warm_up(made)
     return made
 
@@ -110,20 +105,9 @@ def _trials(operations: Sequence[str]) -> Iterator[tuple[str, TrialConfig]]:
         yield str(number), config.model_copy(update=seeds)
 
 
-def _readiness(engine: Engine) -> Callable[[], bool]:
-    """Whether the kernels of every width are there, so that none is being built beside the measurement."""
-
-    def ready() -> bool:
-        backends = [stack.backend for stack in engine._stacks.values()]
-        return all(_is_built() for backend in backends if isinstance(backend, Libraries))
-
-    return ready
-
-
 def _is_built() -> bool:
     shape = shape_of(build_dataset(next(_trials(OPERATIONS["one task"]))[1]))
-    widths = {1, tile_width(shape, torch.device("cpu"))}
-    return all(graph_folder(shape, width, frozenset()).exists() for width in widths)
+    return all(graph_folder(shape, width, frozenset()).exists() for width in library_widths(shape))
 
 
 def _options() -> argparse.Namespace:

@@ -15,13 +15,13 @@ from typing import Any
 
 import harness
 import torch
-from engine import NEVER, TURN_STEPS
+from engine import NEVER, TURN_STEPS, turns
 from harness import Contestant
 
 from grokray.engine import payoff
 from grokray.engine.engine import Engine
 from grokray.engine.shape import shape_of
-from grokray.engine.tiles import tile_width
+from grokray.engine.tiles import library_widths, tile_width
 from grokray.tasks.dataset import build_dataset
 from grokray.tasks.resolve import resolve
 
@@ -60,7 +60,7 @@ def run_case(parameters: dict[str, Any], seconds: float) -> dict[str, float]:
     harness.measure([eager, compiled], rounds=5, seconds=seconds)
     elements = shape.batch_size * shape.length * shape.dim_model * shape.num_layers
     saved = (1 / eager.rate - 1 / compiled.rate) / elements
-    widths = len({1, tile})
+    widths = len(library_widths(shape))
     return {
         "tile": tile,
         "eager": eager.rate,
@@ -76,14 +76,7 @@ def run_case(parameters: dict[str, Any], seconds: float) -> dict[str, float]:
 def _contestant(mode: Any, parameters: dict[str, Any], slots: int) -> Contestant:
     engine = Engine(compile=mode)
     engine.turn_steps = TURN_STEPS["wide"]
-    for seed in range(slots):
-        engine.join(str(seed), resolve({**parameters, "seed": seed, "eval_interval": NEVER, "num_steps": NEVER}))
-
-    def call() -> float:
-        before = engine.trial_steps
-        engine.next(should_yield=lambda: True)
-        return engine.trial_steps - before
-
+    call = turns(engine, parameters, slots)
     made = Contestant(name=mode, call=call, ready=lambda: not engine.building)
     harness.warm_up(made)
     return made

@@ -72,7 +72,7 @@ def _contestant(peer: str, slots: int, name: str, case: Case) -> Contestant:
     if peer in GROKRAY:
         engine = Engine(compile=GROKRAY[peer])
         engine.turn_steps = TURN_STEPS[name]
-        call = _turns(engine, CASES[name], slots)
+        call = turns(engine, CASES[name], slots)
         made = Contestant(name=f"{peer} {slots}", call=call, ready=lambda: not engine.building)
     else:
         training = peers.make(peer, case, slots)
@@ -81,8 +81,8 @@ def _contestant(peer: str, slots: int, name: str, case: Case) -> Contestant:
     return made
 
 
-def _turns(engine: Engine, parameters: dict[str, Any], slots: int) -> Callable[[], float]:
-    """A call is one turn of the engine; of no slot while it waits for the compiler."""
+def turns(engine: Engine, parameters: dict[str, Any], slots: int) -> Callable[[], float]:
+    """Seats so many trials; a call is one turn of the engine, of no slot while it waits for the compiler."""
     for seed in range(slots):
         engine.join(str(seed), resolve({**parameters, "seed": seed, "eval_interval": NEVER, "num_steps": NEVER}))
 

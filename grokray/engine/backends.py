@@ -14,7 +14,7 @@ from grokray.engine.evaluation import RowSums
 from grokray.engine.graphs import build_of, graph_folder, load_kernels
 from grokray.engine.kernels import Kernels, inductor_kernels
 from grokray.engine.shape import ShapeKey
-from grokray.engine.tiles import EAGER_ELEMENTS, cover, tile_width
+from grokray.engine.tiles import EAGER_ELEMENTS, cover, library_widths, tile_width
 
 Tiles = list[tuple[int, int]]  # (first slot, width)
 
@@ -86,24 +86,22 @@ class Libraries:
     training. All slots of a stack use the same options, the most that any had."""
 
     def __init__(self, shape: ShapeKey) -> None:
-        self.shape = shape
+        self.shape, self.widths = shape, library_widths(shape)
         self.options: frozenset[str] = frozenset()
         self._eager: Eager | None = None
 
     @property
     def building(self) -> bool:
-        whole = tile_width(self.shape, torch.device("cpu"))
-        return self._eager is None and not all(self._folder(width).exists() for width in {1, whole})
+        return self._eager is None and len(self._ready()) < len(self.widths)
 
     def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
         self.options |= options
-        if self._eager is None:
-            widths = self._ready(training)
-            if widths:
-                return cover(training, widths)
-            if self._eager is None:
-                return None
-        return self._eager.tiles(training, options)
+        ready = self._ready() if self._eager is None else []
+        if self._eager is None and len(ready) < len(self.widths):
+            self._build_one_more(training, ready)
+        if self._eager is not None:
+            return self._eager.tiles(training, options)
+        return cover(training, ready) if ready else None
 
     def kernels(self, width: int, options: frozenset[str]) -> Kernels:
         if self._eager is not None:
@@ -114,30 +112,23 @@ class Libraries:
         """Every folder has it, and all the same."""
         if self._eager is not None:
             return self._eager.row_sums()
-        whole = tile_width(self.shape, torch.device("cpu"))
-        width = next(width for width in (1, whole) if self._folder(width).exists())
-        return self.kernels(width, self.options).row_sums, True
+        return self.kernels(self._ready()[0], self.options).row_sums, True
 
-    def _ready(self, training: int) -> Collection[int]:
-        """The widths whose libraries are there; of the missing ones the first is being built."""
-        whole = tile_width(self.shape, torch.device("cpu"))
-        wanted = dict.fromkeys((whole, 1) if training > 1 else (1, whole))
-        ready = [width for width in wanted if self._folder(width).exists()]
-        for width in wanted:
-            if width not in ready:
-                self._see_to(width)
-                break
-        return ready
+    def _ready(self) -> list[int]:
+        """The widths whose libraries are there, rising."""
+        return [width for width in self.widths if self._folder(width).exists()]
 
-    def _see_to(self, width: int) -> None:
-        """Have the libraries built, if they can be."""
+    def _build_one_more(self, training: int, ready: Collection[int]) -> None:
+        """Have the missing width built that helps most, if it can be."""
+        missing = [width for width in self.widths if width not in ready]
         try:
-            build = build_of(self.shape, width, self.options)
+            build = build_of(self.shape, missing[-1 if training > 1 else 0], self.options)
+            failure = f"see {build.log}" if build.failed else None
         except OSError as error:  # a cache that cannot be written
-            self._give_up(str(error))
-        else:
-            if build.failed:
-                self._give_up(f"see {build.log}")
+            failure = str(error)
+        # With one width the trials can go on as they began; others would round differently.
+        if failure and not ready:
+            self._give_up(failure)
 
     def _give_up(self, why: str) -> None:
         print(f"grokray: the kernels could not be compiled, {why}; going on without", file=sys.stderr)

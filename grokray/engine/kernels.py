@@ -46,7 +46,7 @@ class Kernels:
         self._gradient = compile("gradient", partial(_gradient_of, gradient, not shape.uniform, self.options))
         self._coefficients = compile("coefficients", partial(coefficients, dtype=shape.torch_dtype))
         self._update = compile("update", update_of(shape))
-        self._grokfast = compile("grokfast", grokfast_of)
+        self._grokfast = compile("grokfast", _grokfast_of)
         self._stream = compile("stream", stream_of)
         self._mask = compile("mask", partial(_mask_of, dropout_elements(shape), shape.torch_dtype))
         self._streams: dict[str, Callable[..., Tensor]] = {}
@@ -121,7 +121,7 @@ def _gradient_of(
     return gradient(rows, batch, mask, next(rest) if "input_noise" in options else None)
 
 
-def grokfast_of(
+def _grokfast_of(
     gradients: Tensor, average: Tensor, step: Tensor, alpha: Tensor, strength: Tensor, active: Tensor
 ) -> Tensor:
     return grokfast(gradients, average, step=step, alpha=alpha, strength=strength, active=active)

@@ -1,8 +1,8 @@
 """Whether compiling a shape's kernels pays for the steps to come.
 
 What is saved is mostly memory traffic between operations, so it goes with the activations; what is spent is the
-compiler's time, once for each width. Both are of the same core, so that their ratio is nearly the machine's own affair
-no more. Measured with `benchmarks/compile.py`, see docs/log.md. The choice is a function of the shape and the planned
+compiler's time, once for each width. Both are times of the same core, so that their ratio hardly depends on the
+machine. Measured with `benchmarks/compile.py`, see docs/log.md. The choice is a function of the shape and the planned
 steps alone, not of what the disk happens to hold or how busy the machine is: compiled sums are rounded differently, and
 a trial must come out the same each time.
 """
@@ -16,7 +16,7 @@ from os import environ
 import torch
 
 from grokray.engine.shape import ShapeKey
-from grokray.engine.tiles import tile_width
+from grokray.engine.tiles import library_widths
 
 SAVED_S = 35e-9  # a trial-step, for each element of the activations of a layer, times layers
 BUILD_S = 45.0  # for one width
@@ -28,7 +28,7 @@ def compiling_pays(shape: ShapeKey, device: torch.device, planned_steps: float) 
     many small kernels costs a launch."""
     if device.type != "cpu":
         return True
-    widths = 1 if tile_width(shape, device) == 1 else 2
+    widths = len(library_widths(shape))
     elements = shape.batch_size * shape.length * shape.dim_model * shape.num_layers * shape.accumulation_steps
     return has_compiler() and planned_steps * elements * SAVED_S > MARGIN * widths * BUILD_S
 

@@ -193,10 +193,6 @@ class Stack:
 
     # -- measuring
 
-    def evaluate(self, seats: Sequence[Seat]) -> list[dict[str, float]]:
-        """Metrics of each given trial over all rows, in their order (see `measure`)."""
-        return [evaluation.metrics for evaluation in self.measure(seats)]
-
     def measure(self, seats: Sequence[Seat]) -> list[Evaluation]:
         """An evaluation of each given trial, in their order, with what its config wants measured among the metrics."""
         return [evaluation for group in self._groups(seats) for evaluation in self._measure(group)]

@@ -30,6 +30,11 @@ def tile_width(shape: ShapeKey, device: torch.device, elements: int = ELEMENTS) 
     return 1 << (max(1, min(fit, MOST)).bit_length() - 1)
 
 
+def library_widths(shape: ShapeKey) -> tuple[int, ...]:
+    """The widths that kernels of a CPU are compiled for, rising: one slot, and a whole tile where that is more."""
+    return tuple(sorted({1, tile_width(shape, torch.device("cpu"))}))
+
+
 def cover(training: int, widths: Collection[int]) -> list[tuple[int, int]]:
     """(first slot, width) of tiles of the given widths that hold the first `training` slots, the last one perhaps
     with some to spare: cover(19, (1, 16)) is [(0, 16), (16, 1), (17, 1), (18, 1)]."""

@@ -147,9 +147,10 @@ class _Session:
             self._say_what_takes_so_long(state)
 
     def _say_what_takes_so_long(self, state: SweepState) -> None:
-        """Once: when trials wait for the compiler, and nothing else happens."""
-        begun = [trial for trial in state.trials.values() if trial.started is not None] if not self._told else []
-        if begun and not any(trial.measurements for trial in begun) and any(trial.compiled for trial in begun):
+        """Once: when trials wait for the compiler, and nothing was ever measured."""
+        if self._told or state.metric_names:
+            return
+        if any(trial.compiled for trial in state.trials.values()):
             self._told = True
             self.observer.message(COMPILING)
 

@@ -88,8 +88,9 @@ class Trainer:
         checkpoint = TrialCheckpoints(self.store, assignment.trial_id, assignment.keep_checkpoints).latest()
         step = 0 if checkpoint is None else checkpoint.step
         # Written first: should seating the trial kill this process, the journal says who was to be seated.
-        about = {"trial_id": assignment.trial_id, "attempt": assignment.attempt, "engine": self.role}
-        self.journal.write("start", step=step, **about)
+        self.journal.write(
+            "start", trial_id=assignment.trial_id, attempt=assignment.attempt, step=step, engine=self.role
+        )
         self.journal.flush()
         self._seat(assignment, config, checkpoint)
         rungs = sorted(r for r in assignment.rungs if r < config.num_steps)

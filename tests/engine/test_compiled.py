@@ -154,3 +154,15 @@ def test_a_trial_without_dropout_is_the_same_beside_those_with_it():
     plain, neighbour = small(num_layers=1), small(num_layers=1, dropout=0.3, seed=1)
     alone_, beside = compiled([plain])[0], compiled([plain, neighbour])[0]
     assert curve(alone_) == curve(beside)
+
+
+def test_where_one_width_is_there_a_failure_of_the_other_changes_nothing(monkeypatch):
+    """Eager kernels would round differently in the middle of a trial."""
+    backend = Libraries(shape_of(build_dataset(small(dim_model=12))))
+    backend._folder(1).mkdir(parents=True)
+    monkeypatch.setattr(Build, "__init__", lambda self, *spec: setattr(self, "folder", backend._folder(16)))
+    monkeypatch.setattr(Build, "running", False)
+    build_of.cache_clear()
+    assert backend.tiles(2, frozenset()) == [(0, 1), (1, 1)]
+    assert backend.tiles(2, frozenset()) == [(0, 1), (1, 1)]
+    build_of.cache_clear()

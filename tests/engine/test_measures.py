@@ -123,4 +123,8 @@ def test_norms_of_a_step_are_left_out_where_no_step_was_done():
     engine = Engine()
     engine.join("a", small(measure=ALL))
     seated = engine._where["a"]
-    assert seated.evaluate(seated.seats)[0].keys() & {*MEASURES} == {"weight_norm", "logit_scale", "fourier_gini"}
+    assert seated.measure(seated.seats)[0].metrics.keys() & {*MEASURES} == {
+        "weight_norm",
+        "logit_scale",
+        "fourier_gini",
+    }
