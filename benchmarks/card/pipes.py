@@ -1,0 +1,39 @@
+"""Lines of JSON between a process and the one that started it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+BENCHMARKS = Path(__file__).parents[1]
+
+
+def private_stdout() -> Callable[[dict[str, Any]], None]:
+    """Writes messages to this process's standard output; whatever else is printed from now on goes to the error
+    stream, so that no library's words come between."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def write(message: dict[str, Any]) -> None:
+        out.write(json.dumps(message) + "\n")
+        out.flush()
+
+    return write
+
+
+def start(module: str, *arguments: str, own_session: bool = False, **environment: str) -> subprocess.Popen[str]:
+    """`python -m MODULE`, with the modules that this process has."""
+    path = os.pathsep.join([str(BENCHMARKS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment, "PYTHONPATH": path},
+        start_new_session=own_session,
+    )

@@ -1,0 +1,53 @@
+"""A process for each trial: n processes, each training one plain model, on the one card at the same time."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from card.notes import Notes
+from card.workers import Worker
+
+SECONDS = 4.0  # of one round, in slices of the plan: long enough for all to be at work together
+ROUNDS = 3
+
+
+def measure(notes: Notes) -> None:
+    _measure(notes, "plain")
+
+
+def measure_compiled(notes: Notes) -> None:
+    if notes.plan.compiled:
+        _measure(notes, "plain_compiled")
+
+
+def _measure(notes: Notes, peer: str) -> None:
+    """Trial-steps per second of all together, by the number of processes. All are started at once, and those that are
+    not told to train hold memory, but no time of the card."""
+    counts, workers = notes.plan.processes, [Worker(notes, peer, 1) for _ in range(max(notes.plan.processes))]
+    try:
+        ready = [w for w in workers if notes.attempt(f"{notes.case_name} {peer} process", w.answer) is not None]
+        notes.say(f"  {len(ready)} processes of {peer} are ready")
+        for count in (count for count in counts if count <= len(ready)):
+            what = f"{notes.case_name} processes, {peer}: {count}"
+            seconds = SECONDS * notes.plan.slice_s
+            rates = notes.attempt(what, lambda n=count, s=seconds: _rates(ready[:n], s), needs_s=ROUNDS * seconds)
+            if rates is not None:
+                rate = statistics.median(rates)
+                notes.put(["processes", peer, str(count)], {"per_s": rate, "rounds_per_s": rates})
+                notes.say(f"  {peer}, {count} processes: {rate:,.0f} trial-steps/s")
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+def _rates(workers: Sequence[Worker], seconds: float) -> list[float]:
+    return [_rate(workers, seconds) for _ in range(ROUNDS)]
+
+
+def _rate(workers: Sequence[Worker], seconds: float) -> float:
+    """The sum of each one's own rate, so that none is charged with waiting for the slowest."""
+    for worker in workers:
+        worker.tell(f"for {seconds}")
+    answers = [worker.answer() for worker in workers]
+    return sum(found["work"] / found["seconds"] for found in answers)

@@ -1,0 +1,102 @@
+"""All parts, one after the other, within a budget; and the results, written whenever there is something new."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import harness
+
+from card.parts import PARTS
+from card.plan import Plan
+from card.process import PartProcess
+
+RESERVE_S = 4.0  # for the report
+
+
+class Run:
+    """`results` holds `cases` (case → part → what was found), `left_out` (what → why), `part_s` (part → seconds)."""
+
+    def __init__(self, plan: Plan, *, budget_s: float, name: str, folder: Path, results: dict[str, Any]) -> None:
+        self.plan, self.name, self.folder, self.results = plan, name, folder, results
+        self._end = time.monotonic() + budget_s - RESERVE_S
+        for key in ("cases", "left_out", "part_s"):
+            results.setdefault(key, {})
+
+    @property
+    def seconds_left(self) -> float:
+        return self._end - time.monotonic()
+
+    def parts(self, order: Sequence[tuple[str, str]]) -> None:
+        ahead = self._started(order)
+        for process in ahead:
+            try:
+                self._part(process)
+            finally:
+                process.end()
+        self.write()
+
+    def _started(self, order: Sequence[tuple[str, str]]) -> Iterator[PartProcess]:
+        """One part's process is started while the one before is at work: importing takes seconds. What has no time
+        left is not started."""
+        waiting: PartProcess | None = None
+        todo = list(order)
+        try:
+            while todo or waiting:
+                current, waiting = waiting or self._start(todo), None
+                waiting = self._start(todo)
+                if current:
+                    yield current
+        finally:
+            if waiting:
+                waiting.end()
+
+    def _start(self, todo: list[tuple[str, str]]) -> PartProcess | None:
+        while todo:
+            case, part = todo.pop(0)
+            if self._fits(case, part):
+                return PartProcess(self.plan, case, part)
+        return None
+
+    def _fits(self, case: str, part: str) -> bool:
+        needs_s = PARTS[part].needs_s * (1.0 if self.plan.compiled else 0.1)  # without compiling all of it is short
+        if self.seconds_left >= needs_s:
+            return True
+        self._leave_out(
+            f"{case} {part}", f"it takes {needs_s:.0f} s or more, {max(self.seconds_left, 0):.0f} s were left"
+        )
+        return False
+
+    def _part(self, process: PartProcess) -> None:
+        case, part = process.case, process.part
+        if not self._fits(case, part):
+            return
+        print(f"{case} {part}, {self.seconds_left:.0f} s left", flush=True)
+        start = time.monotonic()
+        why = process.run(self.results["cases"].get(case, {}), self.seconds_left, lambda m: self._take(case, m))
+        if why is not None:
+            self._leave_out(f"{case} {part}", why)
+        self.results["part_s"][f"{case} {part}"] = round(time.monotonic() - start, 1)
+        self.write()
+
+    def _take(self, case: str, message: dict[str, Any]) -> None:
+        if "say" in message:
+            print(message["say"], flush=True)
+        elif "left_out" in message:
+            self._leave_out(message["left_out"], message["why"])
+        else:
+            at = self.results["cases"].setdefault(case, {})
+            *path, last = message["put"]
+            for name in path:
+                at = at.setdefault(name, {})
+            at[last] = message["value"]
+            self.write()
+
+    def _leave_out(self, what: str, why: str) -> None:
+        self.results["left_out"][what] = why
+        print(f"  left out: {what}: {why}", flush=True)
+
+    def write(self) -> Path:
+        return harness.write(self.name, self.results, self.folder)
