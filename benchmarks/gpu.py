@@ -58,7 +58,7 @@ def _kept(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     old = json.loads(path.read_text())
     anew = [f"{case} {part}" for case, part in order(_plan(options), options.only)]
     left_out = {what: why for what, why in old["left_out"].items() if not what.startswith(tuple(anew))}
-    return {"cases": old["cases"], "left_out": left_out, "part_s": old["part_s"]}
+    return {"cases": old["cases"], "left_out": left_out, "part_s": old["part_s"], "remarks": old["remarks"]}
 
 
 def _options() -> argparse.Namespace:

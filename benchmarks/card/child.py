@@ -12,13 +12,14 @@ import torch
 
 from card.notes import Notes, one_line
 from card.parts import PARTS
-from card.pipes import private_stdout
+from card.pipes import Remarks, private_stdout
 from card.plan import Plan
 
 
 def main(arguments: Sequence[str]) -> None:
     part, case, plan = arguments
     emit = private_stdout()
+    sys.stderr = Remarks(sys.stderr, lambda line: emit({"remark": f"{case} {part}: {line}"}))
     module, _, name = PARTS[part].function.partition(":")
     function = getattr(import_module(module), name)
     line = sys.stdin.readline()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 BENCHMARKS = Path(__file__).parents[1]
 
@@ -24,6 +25,24 @@ def private_stdout() -> Callable[[dict[str, Any]], None]:
         out.flush()
 
     return write
+
+
+class Remarks(io.TextIOBase):
+    """An error stream that also hands on what the package says about itself, "grokray: …": that a step could not be
+    recorded as a CUDA graph, say, which a reader of the numbers must know."""
+
+    def __init__(self, stream: TextIO, take: Callable[[str], None]) -> None:
+        self._stream, self._take, self._line = stream, take, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            if line.startswith("grokray: "):
+                self._take(line)
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def start(module: str, *arguments: str, own_session: bool = False, **environment: str) -> subprocess.Popen[str]:

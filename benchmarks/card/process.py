@@ -27,7 +27,8 @@ class PartProcess:
         arguments = (part, case, json.dumps(plan.as_json()))
         self._process = start("card.child", *arguments, own_session=True)
         self._lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def run(self, found: Mapping[str, Any], seconds: float, take: Callable[[dict[str, Any]], None]) -> str | None:
         """Hands each message to `take`. None once the part has ended, or why it did not end well."""
@@ -48,6 +49,11 @@ class PartProcess:
         with contextlib.suppress(ProcessLookupError):  # all of them have ended
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._listener.join()
+        for pipe in (self._process.stdout, self._process.stdin):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # what could no longer be written to it
+                    pipe.close()
 
     def _tell(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None

@@ -46,8 +46,10 @@ def report(plan: Plan, results: Results) -> str:
         if found:
             of_case = Found(Case.of(case.parameters).flops, found, _ceilings(results))
             parts.append(f"== {name}\n" + "\n\n".join(of_case.tables()))
-    left = [f"  {what}: {why}" for what, why in results["left_out"].items()]
-    return "\n\n".join([*parts, *(["left out:\n" + "\n".join(left)] if left else [])])
+    left_out = [f"{what}: {why}" for what, why in results["left_out"].items()]
+    lists = {"left out": left_out, "said meanwhile": results["remarks"]}
+    parts += [f"{head}:\n" + "\n".join(f"  {line}" for line in lines) for head, lines in lists.items() if lines]
+    return "\n\n".join(parts)
 
 
 def _ceilings(results: Results) -> dict[str, float]:

@@ -17,13 +17,15 @@ RESERVE_S = 4.0  # for the report
 
 
 class Run:
-    """`results` holds `cases` (case → part → what was found), `left_out` (what → why), `part_s` (part → seconds)."""
+    """`results` holds `cases` (case → part → what was found), `left_out` (what → why), `part_s` (part → seconds),
+    `remarks` (what the package said about itself)."""
 
     def __init__(self, plan: Plan, *, budget_s: float, name: str, folder: Path, results: dict[str, Any]) -> None:
         self.plan, self.name, self.folder, self.results = plan, name, folder, results
         self._end = time.monotonic() + budget_s - RESERVE_S
         for key in ("cases", "left_out", "part_s"):
             results.setdefault(key, {})
+        results.setdefault("remarks", [])
 
     @property
     def seconds_left(self) -> float:
@@ -84,6 +86,9 @@ class Run:
     def _take(self, case: str, message: dict[str, Any]) -> None:
         if "say" in message:
             print(message["say"], flush=True)
+        elif "remark" in message:  # printed by whoever made it
+            if message["remark"] not in self.results["remarks"]:
+                self.results["remarks"].append(message["remark"])
         elif "left_out" in message:
             self._leave_out(message["left_out"], message["why"])
         else:

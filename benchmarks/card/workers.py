@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import sys
 from typing import Any
 
 from harness import Contestant
@@ -56,10 +56,8 @@ class Worker:
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()
-        try:
+        with contextlib.suppress(OSError):  # what could no longer be written to it
             self._process.stdin.close()
-        except OSError as error:  # what was still to be written to it
-            print(f"{self.name}: {error}", file=sys.stderr)
 
 
 def remote(notes: Notes, peer: str, trials: int, precision: str) -> Contestant:
