@@ -77,7 +77,7 @@ def measure(contestants: Sequence[Contestant], *, rounds: int, seconds: float) -
 def measure_wall(contestants: Sequence[Contestant], *, rounds: int, slice_s: float) -> None:
     """As `measure`, of a device that works beside the process: in each round each contestant gets about `slice_s`
     seconds of wall time. It is waited for at the ends of a slice alone, so its calls are counted out beforehand."""
-    calls = {id(contestant): _calls_in(contestant, slice_s) for contestant in contestants}
+    calls = {id(contestant): calls_in(contestant, slice_s) for contestant in contestants}
     for contestant in _in_rounds(contestants, rounds):
         _take_calls(contestant, calls[id(contestant)])
 
@@ -89,7 +89,7 @@ def _in_rounds(contestants: Sequence[Contestant], rounds: int) -> Iterator[Conte
         yield from (*contestants[at:], *contestants[:at])
 
 
-def _calls_in(contestant: Contestant, seconds: float) -> int:
+def calls_in(contestant: Contestant, seconds: float) -> int:
     """How many calls take so long, one at least."""
     contestant.wait()
     start = time.monotonic()

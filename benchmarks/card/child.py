@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import torch
+from workers.pipes import Remarks, one_line, private_stdout
 
-from card.notes import Notes, one_line
+from card.notes import Notes
 from card.parts import PARTS
-from card.pipes import Remarks, private_stdout
 from card.plan import Plan
 
 

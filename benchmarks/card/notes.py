@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from workers.pipes import one_line
+
 from card.device import tidy
 from card.plan import CasePlan, Plan
 
@@ -60,10 +62,3 @@ class Notes:
         tidy(self.plan.device)  # only now: the error held all the frames, and they the tensors
         self.left_out(what, why)
         return None
-
-
-def one_line(error: BaseException) -> str:
-    """OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB …"""
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
-    return text if len(text) <= 160 else f"{text[:159]}…"

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from workers.pipes import start
+
 from card.parts import PARTS
-from card.pipes import start
 from card.plan import Plan
 
 GRACE_S = 5.0  # for a part that ends by itself when its time is over

@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from workers import Worker, rate_together
+
 from card.notes import Notes
-from card.workers import Worker
 
 SECONDS = 4.0  # of one round, in slices of the plan: long enough for all to be at work together
 ROUNDS = 3
@@ -24,7 +25,7 @@ def measure_compiled(notes: Notes) -> None:
 def _measure(notes: Notes, peer: str) -> None:
     """Trial-steps per second of all together, by the number of processes. All are started at once, and those that are
     not told to train hold memory, but no time of the card."""
-    counts, workers = notes.plan.processes, [Worker(notes, peer, 1) for _ in range(max(notes.plan.processes))]
+    counts, workers = notes.plan.processes, [_start(notes, peer) for _ in range(max(notes.plan.processes))]
     try:
         ready = [w for w in workers if notes.attempt(f"{notes.case_name} {peer} process", w.answer) is not None]
         notes.say(f"  {len(ready)} processes of {peer} are ready")
@@ -41,13 +42,9 @@ def _measure(notes: Notes, peer: str) -> None:
             worker.end()
 
 
+def _start(notes: Notes, peer: str) -> Worker:
+    return Worker(peer, notes.case.parameters, 1, device=notes.plan.device)
+
+
 def _rates(workers: Sequence[Worker], seconds: float) -> list[float]:
-    return [_rate(workers, seconds) for _ in range(ROUNDS)]
-
-
-def _rate(workers: Sequence[Worker], seconds: float) -> float:
-    """The sum of each one's own rate, so that none is charged with waiting for the slowest."""
-    for worker in workers:
-        worker.tell(f"for {seconds}")
-    answers = [worker.answer() for worker in workers]
-    return sum(found["work"] / found["seconds"] for found in answers)
+    return [rate_together(workers, seconds) for _ in range(ROUNDS)]

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import peers
 from harness import Contestant
 from peers.case import Case
+from workers import Worker, remote
 
 from card.device import products_in
 from card.engines import best_engine, precisions
 from card.heats import Entrant, heat
 from card.notes import Notes
-from card.workers import remote
 
 # One heat each, what has a target first.
 FLOAT32 = {
@@ -49,7 +49,7 @@ def _entrants(notes: Notes, peer: str, precision: str) -> list[Entrant]:
     if compiled and not notes.plan.compiled:
         return []
     trials = _trials(notes, peer)
-    make = remote if peer.startswith("jax") else _local
+    make = _remote if peer.startswith("jax") else _local
     needs_s = notes.plan.compile_s if compiled or peer.startswith("jax") else notes.plan.build_s
     return [
         Entrant(name=f"{peer} {number}", make=lambda n=number: make(notes, peer, n, precision), needs_s=needs_s)
@@ -65,6 +65,11 @@ def _trials(notes: Notes, peer: str) -> Sequence[int]:
     return (
         notes.case.peer_trials if peer.endswith(peers.PRUNED) and "compiled" not in peer else notes.case.peer_trials[:1]
     )
+
+
+def _remote(notes: Notes, peer: str, trials: int, precision: str) -> Contestant:
+    """JAX brings its own libraries of the GPU's, and keeps what memory it once had."""
+    return remote(Worker(peer, notes.case.parameters, trials, device=notes.plan.device, precision=precision))
 
 
 def _local(notes: Notes, peer: str, trials: int, precision: str) -> Contestant:

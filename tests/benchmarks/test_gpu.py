@@ -16,17 +16,18 @@ import harness
 import pytest
 from card import engines, exactness, process, processes, products, rivals, run, stability, upkeep
 from card.heats import Entrant, heat
-from card.notes import Notes, one_line
+from card.notes import Notes
 from card.parts import PARTS, order
-from card.pipes import Remarks
 from card.plan import Plan, full_plan, quick_plan
 from card.report import report
-from card.workers import Worker, WorkerError, remote
 from harness import Contestant
 from peers.case import Case
+from workers import Worker, WorkerError, remote
+from workers.pipes import Remarks, one_line
 
 BENCHMARKS = Path(harness.__file__).parent
 PLAN = replace(quick_plan("cpu"), slice_s=0.01, build_s=0.0)
+TINY = PLAN.cases["tiny"].parameters
 
 
 @pytest.fixture
@@ -160,14 +161,14 @@ def test_processes_train_at_the_same_time_and_one_that_fails_says_why(notes, sai
     found = puts(said)
     assert [*found] == ["processes/plain/1", "processes/plain/2"]
     assert all(value["per_s"] > 0 for value in found.values())
-    worker = Worker(notes, "nobody", 1)
+    worker = Worker("nobody", TINY, 1)
     with pytest.raises(WorkerError, match="KeyError: 'nobody'"):
         worker.answer()
     worker.end()
 
 
-def test_a_remote_contestant_trains_as_many_steps_as_it_says(notes):
-    made = remote(notes, "hfta", 3, "float32")
+def test_a_remote_contestant_trains_as_many_steps_as_it_says():
+    made = remote(Worker("hfta", TINY, 3))
     assert made.call() + made.call() == 6  # trials
     made.wait()
     made.close()

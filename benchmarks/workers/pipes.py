@@ -56,3 +56,10 @@ def start(module: str, *arguments: str, own_session: bool = False, **environment
         env={**os.environ, **environment, "PYTHONPATH": path},
         start_new_session=own_session,
     )
+
+
+def one_line(error: BaseException) -> str:
+    """OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB …"""
+    lines = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
+    return text if len(text) <= 160 else f"{text[:159]}…"
