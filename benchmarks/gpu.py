@@ -18,7 +18,7 @@ import argparse
 import json
 import os
 import tempfile
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,39 +26,35 @@ import harness
 import torch
 from card.device import card_name, description, is_gpu
 from card.parts import PARTS, order
-from card.plan import Plan, full_plan, quick_plan
+from card.plan import full_plan, quick_plan
 from card.report import report
 from card.run import Run
 
 
 def main() -> None:
     options = _options()
-    plan = _plan(options)
+    plan = (quick_plan if options.quick else full_plan)(options.device)
+    todo = list(order(plan, options.cases, options.only))
     name = f"gpu-{card_name(plan.device)}" + ("-quick" if options.quick else "")
-    results = _kept(options, options.out / f"{name}.json")
+    results = _kept(options.out / f"{name}.json", todo) if options.keep else {}
     results |= {"card": description(plan.device), "plan": plan.as_json(), "budget_s": options.budget}
     run = Run(plan, budget_s=options.budget, name=name, folder=options.out, results=results)
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         # Empty, so that the first one that compiles shows what compiling takes, and shared by all parts.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", cache)
-        run.parts(list(order(plan, options.only)))
+        run.parts(todo)
     print(f"\n{report(plan, results)}\n\nwritten to {run.write()}")
 
 
-def _plan(options: argparse.Namespace) -> Plan:
-    plan = quick_plan(options.device) if options.quick else full_plan(options.device)
-    cases = {name: plan.cases[name] for name in options.cases or plan.cases}
-    return replace(plan, cases=cases)
-
-
-def _kept(options: argparse.Namespace, path: Path) -> dict[str, Any]:
-    """The results of an earlier run without what is about to be measured anew; nothing without --keep."""
-    if not options.keep or not path.exists():
+def _kept(path: Path, anew: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The results of an earlier run, without what it had to say about parts that are about to be measured anew."""
+    if not path.exists():
         return {}
     old = json.loads(path.read_text())
-    anew = [f"{case} {part}" for case, part in order(_plan(options), options.only)]
-    left_out = {what: why for what, why in old["left_out"].items() if not what.startswith(tuple(anew))}
-    return {"cases": old["cases"], "left_out": left_out, "part_s": old["part_s"], "remarks": old["remarks"]}
+    names = {f"{case} {part}" for case, part in anew}
+    left_out = {part: found for part, found in old["left_out"].items() if part not in names}
+    remarks = [remark for remark in old["remarks"] if remark.partition(":")[0] not in names]
+    return {"cases": old["cases"], "left_out": left_out, "part_s": old["part_s"], "remarks": remarks}
 
 
 def _options() -> argparse.Namespace:

@@ -23,7 +23,7 @@ def measure(notes: Notes) -> None:
     """What matters most: `main` trials in every precision, then compiled and eager where one or a few train."""
     main, known = notes.case.main, precisions(notes)
     for precision in PRECISIONS[len(known) :]:
-        notes.left_out(f"{notes.case_name} engines, {precision}", "trials of this version have no such precision")
+        notes.left_out(f"engines, {precision}", "trials of this version have no such precision")
     entrants = [engine(notes, m, "float32", main) for m in modes(notes)]
     heat(notes, ["engines", "float32"], [yardstick(notes, "float32"), *entrants])
     for precision in known[1:]:

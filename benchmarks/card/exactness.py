@@ -22,18 +22,18 @@ PROBE = "probe"
 
 
 def measure(notes: Notes) -> None:
-    for mode in reversed(modes(notes)):  # eager first: it need not be compiled for every bucket
-        _probe(notes, mode, "float32")
-    for precision in precisions(notes)[1:]:
+    for precision in precisions(notes):
         _probe(notes, "eager", precision)
     if notes.plan.device != "cpu":
-        notes.attempt(f"{notes.case_name} against a CPU", lambda: _against_cpu(notes), needs_s=4 * notes.plan.build_s)
+        notes.attempt("against a CPU", lambda: _against_cpu(notes), needs_s=4 * notes.plan.build_s)
+    if "compiled" in modes(notes):  # last, as it is compiled for every bucket
+        _probe(notes, "compiled", "float32")
 
 
 def _probe(notes: Notes, mode: str, precision: str) -> None:
     what, buckets = f"{mode} {precision}", notes.plan.probe_buckets
     needs_s = (notes.plan.compile_s if mode == "compiled" else notes.plan.build_s) * len(buckets)
-    curves = notes.attempt(f"{notes.case_name} probe, {what}", lambda: _curves(notes, mode, precision), needs_s=needs_s)
+    curves = notes.attempt(f"probe, {what}", lambda: _curves(notes, mode, precision), needs_s=needs_s)
     if curves is None:
         return
     full, part = curves[buckets[-1], 0], curves[buckets[-1], 1]

@@ -45,7 +45,7 @@ def heat(
     `per_s` is the median of `rounds_per_s`, work per second of wall time. `warm_up_s` is the first call, with all
     compiling and capturing; `build_s` what was done before. `peak_gib` is the memory that both needed.
     """
-    what, ready = " ".join([notes.case_name, *path]), []
+    what, ready = " ".join(path), []
     try:
         for entrant in entrants:
             made = notes.attempt(f"{what}: {entrant.name}", lambda e=entrant: _build(notes, e), needs_s=entrant.needs_s)

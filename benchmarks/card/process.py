@@ -31,6 +31,9 @@ class PartProcess:
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
+    def __str__(self) -> str:
+        return f"{self.case} {self.part}"
+
     def run(self, found: Mapping[str, Any], seconds: float, take: Callable[[dict[str, Any]], None]) -> str | None:
         """Hands each message to `take`. None once the part has ended, or why it did not end well."""
         seconds = min(seconds, PARTS[self.part].at_most_s)

@@ -27,10 +27,10 @@ def _measure(notes: Notes, peer: str) -> None:
     not told to train hold memory, but no time of the card."""
     counts, workers = notes.plan.processes, [_start(notes, peer) for _ in range(max(notes.plan.processes))]
     try:
-        ready = [w for w in workers if notes.attempt(f"{notes.case_name} {peer} process", w.answer) is not None]
+        ready = [w for w in workers if notes.attempt(f"{peer} process", w.answer) is not None]
         notes.say(f"  {len(ready)} processes of {peer} are ready")
         for count in (count for count in counts if count <= len(ready)):
-            what = f"{notes.case_name} processes, {peer}: {count}"
+            what = f"processes, {peer}: {count}"
             seconds = SECONDS * notes.plan.slice_s
             rates = notes.attempt(what, lambda n=count, s=seconds: _rates(ready[:n], s), needs_s=ROUNDS * seconds)
             if rates is not None:

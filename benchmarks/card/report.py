@@ -46,7 +46,7 @@ def report(plan: Plan, results: Results) -> str:
         if found:
             of_case = Found(Case.of(case.parameters).flops, found, _ceilings(results))
             parts.append(f"== {name}\n" + "\n\n".join(of_case.tables()))
-    left_out = [f"{what}: {why}" for what, why in results["left_out"].items()]
+    left_out = [f"{part}, {what}: {why}" for part, found in results["left_out"].items() for what, why in found.items()]
     lists = {"left out": left_out, "said meanwhile": results["remarks"]}
     parts += [f"{head}:\n" + "\n".join(f"  {line}" for line in lines) for head, lines in lists.items() if lines]
     return "\n\n".join(parts)

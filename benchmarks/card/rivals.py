@@ -19,7 +19,6 @@ FLOAT32 = {
     "hfta": ("hfta_pruned", "hfta"),
     "vmap": ("vmap_pruned", "vmap", "vmap_compiled_pruned"),
     "jax": ("jax_pruned", "jax"),
-    "plain": ("plain", "plain_compiled"),
 }
 TF32 = {"hfta": ("hfta_pruned",), "jax": ("jax_pruned",), "vmap": ("vmap_pruned", "vmap_compiled_pruned")}
 
@@ -27,6 +26,10 @@ TF32 = {"hfta": ("hfta_pruned",), "jax": ("jax_pruned",), "vmap": ("vmap_pruned"
 def measure(notes: Notes) -> None:
     for name, names in FLOAT32.items():
         _heat(notes, name, names, "float32")
+
+
+def measure_plain(notes: Notes) -> None:
+    _heat(notes, "plain", ("plain", "plain_compiled"), "float32")
 
 
 def measure_tf32(notes: Notes) -> None:
@@ -38,7 +41,7 @@ def measure_tf32(notes: Notes) -> None:
 def _heat(notes: Notes, name: str, names: Sequence[str], precision: str) -> None:
     missing = [peer for peer in names if not peers.installed(peer)]
     for peer in missing:
-        notes.left_out(f"{notes.case_name} rivals: {peer}", "not installed")
+        notes.left_out(peer, "not installed")
     entrants = [e for peer in names if peer not in missing for e in _entrants(notes, peer, precision)]
     if entrants:
         heat(notes, ["rivals", f"{name}, {precision}"], [best_engine(notes, precision), *entrants])

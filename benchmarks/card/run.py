@@ -17,8 +17,8 @@ RESERVE_S = 4.0  # for the report
 
 
 class Run:
-    """`results` holds `cases` (case → part → what was found), `left_out` (what → why), `part_s` (part → seconds),
-    `remarks` (what the package said about itself)."""
+    """`results` holds `cases` (case → part → what was found), `left_out` (part → what → why), `part_s` (part →
+    seconds), `remarks` (what the package said about itself)."""
 
     def __init__(self, plan: Plan, *, budget_s: float, name: str, folder: Path, results: dict[str, Any]) -> None:
         self.plan, self.name, self.folder, self.results = plan, name, folder, results
@@ -66,41 +66,39 @@ class Run:
         needs_s = PARTS[part].needs_s * (1.0 if self.plan.compiled else 0.1)  # without compiling all of it is short
         if self.seconds_left >= needs_s:
             return True
-        self._leave_out(
-            f"{case} {part}", f"it takes {needs_s:.0f} s or more, {max(self.seconds_left, 0):.0f} s were left"
-        )
+        left = max(self.seconds_left, 0)
+        self._leave_out(f"{case} {part}", "all of it", f"it takes {needs_s:.0f} s or more, {left:.0f} s were left")
         return False
 
     def _part(self, process: PartProcess) -> None:
-        case, part = process.case, process.part
-        if not self._fits(case, part):
+        if not self._fits(process.case, process.part):
             return
-        print(f"{case} {part}, {self.seconds_left:.0f} s left", flush=True)
-        start = time.monotonic()
-        why = process.run(self.results["cases"].get(case, {}), self.seconds_left, lambda m: self._take(case, m))
+        print(f"{process}, {self.seconds_left:.0f} s left", flush=True)
+        start, found = time.monotonic(), self.results["cases"].get(process.case, {})
+        why = process.run(found, self.seconds_left, lambda message: self._take(process, message))
         if why is not None:
-            self._leave_out(f"{case} {part}", why)
-        self.results["part_s"][f"{case} {part}"] = round(time.monotonic() - start, 1)
+            self._leave_out(f"{process}", "the rest", why)
+        self.results["part_s"][f"{process}"] = round(time.monotonic() - start, 1)
         self.write()
 
-    def _take(self, case: str, message: dict[str, Any]) -> None:
+    def _take(self, process: PartProcess, message: dict[str, Any]) -> None:
         if "say" in message:
             print(message["say"], flush=True)
         elif "remark" in message:  # printed by whoever made it
             if message["remark"] not in self.results["remarks"]:
                 self.results["remarks"].append(message["remark"])
         elif "left_out" in message:
-            self._leave_out(message["left_out"], message["why"])
+            self._leave_out(f"{process}", message["left_out"], message["why"])
         else:
-            at = self.results["cases"].setdefault(case, {})
+            at = self.results["cases"].setdefault(process.case, {})
             *path, last = message["put"]
             for name in path:
                 at = at.setdefault(name, {})
             at[last] = message["value"]
             self.write()
 
-    def _leave_out(self, what: str, why: str) -> None:
-        self.results["left_out"][what] = why
+    def _leave_out(self, part: str, what: str, why: str) -> None:
+        self.results["left_out"].setdefault(part, {})[what] = why
         print(f"  left out: {what}: {why}", flush=True)
 
     def write(self) -> Path:

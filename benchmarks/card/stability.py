@@ -21,9 +21,9 @@ DECAYS = (1.0, 0.0)
 
 def measure(notes: Notes) -> None:
     if COLLAPSE not in MEASURES:
-        notes.left_out(f"{notes.case_name} softmax collapse", "this version does not measure it")
+        notes.left_out("softmax collapse", "this version does not measure it")
     for precision in precisions(notes):
-        what = f"{notes.case_name} stability, {precision}"
+        what = f"stability, {precision}"
         needs_s = notes.plan.build_s + notes.plan.collapse_trials * notes.plan.collapse_steps / 8000
         notes.attempt(what, lambda p=precision: _of_precision(notes, p), needs_s=needs_s)
 

@@ -22,7 +22,7 @@ from grokray.tasks.resolve import resolve
 def measure(notes: Notes) -> None:
     _churn(notes)
     _evaluation(notes)
-    notes.attempt(f"{notes.case_name} checkpoints", lambda: _checkpoints(notes), needs_s=_needs_s(notes))
+    notes.attempt("checkpoints", lambda: _checkpoints(notes), needs_s=_needs_s(notes))
     tidy(notes.plan.device)
 
 

@@ -81,8 +81,8 @@ def test_who_fails_is_left_out_with_one_line_and_the_others_are_measured(notes, 
     assert len(found["fine"]["rounds_per_s"]) == PLAN.rounds
     assert puts(said) == {"kind/name": found}
     assert left_out(said) == {
-        "tiny kind name: broken": "RuntimeError: out of memory",
-        "tiny kind name: late": "ValueError: never",
+        "kind name: broken": "RuntimeError: out of memory",
+        "kind name: late": "ValueError: never",
     }
     assert closed == ["late"]
 
@@ -147,7 +147,8 @@ def test_stability_has_both_weight_decays(notes, said):
 def test_rivals_that_are_not_installed_are_said_to_be_left_out(notes, said, monkeypatch):
     monkeypatch.setattr("peers.installed", lambda name: not name.startswith("jax"))
     rivals.measure(notes)
-    assert left_out(said) == dict.fromkeys(("tiny rivals: jax_pruned", "tiny rivals: jax"), "not installed")
+    rivals.measure_plain(notes)
+    assert left_out(said) == dict.fromkeys(("jax_pruned", "jax"), "not installed")
     heats = {name: [*value] for name, value in puts(said).items()}
     assert heats == {
         "rivals/hfta, float32": ["eager float32 4", "hfta_pruned 2", "hfta 2"],
@@ -230,7 +231,9 @@ def test_the_report_sets_ratios_beside_their_targets():
         },
         "upkeep": {"churn": {"ratio": 0.95}, "evaluation": {"share": 0.06, "ms": 1.0}},
     }
-    text = report(PLAN, {"cases": {"tiny": found}, "left_out": {"x": "no time"}, "remarks": ["grokray: look"]})
+    text = report(
+        PLAN, {"cases": {"tiny": found}, "left_out": {"tiny x": {"y": "no time"}}, "remarks": ["grokray: look"]}
+    )
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "× best of a process a trial 30 >= 20 met" in lines  # 60 over 2
     assert "× best of hfta, float32 3 >= 2 met" in lines
@@ -240,7 +243,7 @@ def test_the_report_sets_ratios_beside_their_targets():
     assert "churn over steady 0.95 >= 0.9 met" in lines
     assert "share of time in evaluations 0.06 <= 0.05 not met" in lines
     assert f"float32: {60 * 1800 / 2500:.0f}" in lines
-    assert "x: no time" in lines
+    assert "tiny x, y: no time" in lines
     assert "grokray: look" in lines
 
 
@@ -271,7 +274,7 @@ def test_the_rehearsal_takes_every_part(tmp_path):
     assert [*found["part_s"]] == [f"tiny {part}" for part in PARTS]
     measured = {"products", "engines", "processes", "rivals", "upkeep", "exactness", "stability"}
     assert measured == {*found["cases"]["tiny"]}
-    assert all("status" not in why and "unfinished" not in why for why in found["left_out"].values())
+    assert all("the rest" not in what for what in found["left_out"].values())
     assert "projected, not measured" in done.stdout
 
 
@@ -283,3 +286,23 @@ def test_a_gpu_that_is_not_there_is_one_clear_error(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         gpu.main()
     assert "--device is cuda, but PyTorch" in capsys.readouterr().err
+
+
+def test_an_earlier_run_is_kept_but_for_what_it_said_about_parts_that_are_measured_anew(tmp_path):
+    import gpu
+
+    old = {
+        "cases": {"wide": {"products": 1}},
+        "left_out": {"wide rivals": {"jax": "not installed"}, "wide rivals_tf32": {"all of it": "no time"}},
+        "part_s": {"wide products": 3.0},
+        "remarks": ["wide rivals: grokray: one", "wide upkeep: grokray: two"],
+    }
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({"machine": {}, **old}))
+    kept = gpu._kept(path, [("wide", "rivals")])
+    assert kept == {
+        **old,
+        "left_out": {"wide rivals_tf32": {"all of it": "no time"}},
+        "remarks": ["wide upkeep: grokray: two"],
+    }
+    assert gpu._kept(tmp_path / "none.json", []) == {}
