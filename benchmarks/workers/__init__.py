@@ -39,7 +39,7 @@ class Worker:
         spec |= {"threads": threads, "cores": list(cores)}
         environment = {**OF_JAX, "OMP_NUM_THREADS": str(threads), **(OF_A_CPU if device == "cpu" else {})}
         self.name = f"{peer} {trials}"
-        self._process = start("workers.child", json.dumps(spec), **environment)
+        self._process = start("workers.child", json.dumps(spec), environment=environment)
 
     def tell(self, line: str) -> None:
         assert self._process.stdin is not None

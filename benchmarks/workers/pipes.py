@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -45,15 +45,17 @@ class Remarks(io.TextIOBase):
         self._stream.flush()
 
 
-def start(module: str, *arguments: str, own_session: bool = False, **environment: str) -> subprocess.Popen[str]:
-    """`python -m MODULE`, with the modules that this process has."""
+def start(
+    module: str, *arguments: str, environment: Mapping[str, str] | None = None, own_session: bool = False
+) -> subprocess.Popen[str]:
+    """`python -m MODULE`, with the modules that this process has, whatever lies in the folder where it is called."""
     path = os.pathsep.join([str(BENCHMARKS), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, **environment, "PYTHONPATH": path},
+        env={**os.environ, **(environment or {}), "PYTHONPATH": path},
         start_new_session=own_session,
     )
 

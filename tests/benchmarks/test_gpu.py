@@ -14,7 +14,8 @@ from types import SimpleNamespace
 
 import harness
 import pytest
-from card import engines, exactness, process, processes, products, rivals, run, stability, upkeep
+import torch
+from card import device, engines, exactness, process, processes, products, rivals, run, stability, upkeep
 from card.heats import Entrant, heat
 from card.notes import Notes
 from card.parts import PARTS, order
@@ -306,3 +307,28 @@ def test_an_earlier_run_is_kept_but_for_what_it_said_about_parts_that_are_measur
         "remarks": ["wide upkeep: grokray: two"],
     }
     assert gpu._kept(tmp_path / "none.json", []) == {}
+
+
+def test_memory_of_a_gpu_is_counted_from_what_was_there_before(monkeypatch):
+    held = SimpleNamespace(now=3 << 30, most=7 << 30)
+    for name, value in {
+        "synchronize": lambda: None,
+        "reset_peak_memory_stats": lambda: setattr(held, "most", held.now),
+        "memory_allocated": lambda: held.now,
+        "max_memory_allocated": lambda: held.most,
+        "get_device_name": lambda device: "NVIDIA H100 80GB HBM3",
+    }.items():
+        monkeypatch.setattr(f"torch.cuda.{name}", value)
+    peak = device.Peak("cuda")
+    assert peak.gib == 0
+    held.most = 5 << 30
+    assert peak.gib == 2
+    assert device.Peak("cpu").gib is None
+    assert device.card_name("cuda") == "nvidia-h100-80gb-hbm3"
+
+
+@pytest.mark.parametrize(("precision", "inside"), [("float32", "highest"), ("tf32", "high")])
+def test_products_of_others_are_in_the_asked_precision_for_as_long(precision, inside):
+    with device.products_in(precision):
+        assert torch.get_float32_matmul_precision() == inside
+    assert torch.get_float32_matmul_precision() == "highest"
