@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import harness
@@ -77,28 +77,34 @@ def _contestant(name: str, operations: Sequence[str], options: argparse.Namespac
     """Warmed up. A call is one turn of all slots, and with churn one trial's leaving and another one's joining."""
     engine = Engine(compile="on" if compiled else "off")
     engine.turn_steps = options.every
-    trials = _trials(operations)
-    for trial, config in itertools.islice(trials, options.slots):
+    call = turns(engine, trials_of(NARROW, operations), options.slots, churn=name == "churn")
+    made = Contestant(name=name, call=call, ready=lambda: not engine.building)
+    harness.warm_up(made)
+    return made
+
+
+def turns(engine: Engine, trials: Iterator[tuple[str, TrialConfig]], slots: int, *, churn: bool) -> Callable[[], float]:
+    """Seats the first of the trials; a call is a turn of the engine, and with churn a trial's leaving and the next
+    one's joining."""
+    for trial, config in itertools.islice(trials, slots):
         engine.join(trial, config)
 
     def call() -> float:
         before = engine.trial_steps
         engine.next(should_yield=lambda: True)
         done = engine.trial_steps - before
-        if name == "churn" and done:
+        if churn and done:
             engine.leave(engine.trials[0])
             engine.join(*next(trials))
         return done
 
-    made = Contestant(name=name, call=call, ready=lambda: not engine.building)
-    harness.warm_up(made)
-    return made
+    return call
 
 
-def _trials(operations: Sequence[str]) -> Iterator[tuple[str, TrialConfig]]:
-    """Trials that differ in their seed, and in their task by turns."""
+def trials_of(parameters: Mapping[str, Any], operations: Sequence[str]) -> Iterator[tuple[str, TrialConfig]]:
+    """Trials without end that differ in their seed, and in their task by turns; never evaluated."""
     never = {"eval_interval": NEVER, "num_steps": NEVER}
-    configs = [resolve({**NARROW, "operation": operation, **never}) for operation in operations]
+    configs = [resolve({**parameters, "operation": operation, **never}) for operation in operations]
     for number in itertools.count():
         config = configs[number % len(configs)]
         seeds = {name: number for name in ("init_seed", "split_seed", "order_seed")}
@@ -106,7 +112,7 @@ def _trials(operations: Sequence[str]) -> Iterator[tuple[str, TrialConfig]]:
 
 
 def _is_built() -> bool:
-    shape = shape_of(build_dataset(next(_trials(OPERATIONS["one task"]))[1]))
+    shape = shape_of(build_dataset(next(trials_of(NARROW, OPERATIONS["one task"]))[1]))
     return all(graph_folder(shape, width, frozenset()).exists() for width in library_widths(shape))
 
 

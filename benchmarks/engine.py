@@ -6,6 +6,9 @@ Contestants take turns (see `harness`), on the same task and model of 2 layers; 
 those of `peers`; one whose library is missing is left out and said to be. "of ceiling" is the share of this machine's
 own float32 matrix product, in the same run, if only the operations that are needed count: a peer that computes the
 last layer where nobody reads it does more than that. Results go to benchmarks/results/engine-cpu.json.
+
+With --cores all cores are used, and wall time counts: an engine of one thread on each core, one engine of as many
+threads, plain PyTorch as a process on each core. Results go to benchmarks/results/cores-cpu.json.
 """
 
 from __future__ import annotations
@@ -38,6 +41,8 @@ ROUNDS = 5
 
 def main() -> None:
     options = _options()
+    if options.cores:
+        return _cores(options)
     harness.restart_with_environment()
     harness.pin(options.core)
     torch.set_num_threads(1)
@@ -47,6 +52,20 @@ def main() -> None:
         of_cases[name] = run_case(name, slots, [*options.engines, *options.peers], options.seconds)
         # Written after every case: the next one may take long.
         path = harness.write("engine-cpu", {"rounds": ROUNDS, "seconds": options.seconds, "cases": of_cases})
+    print(f"\nwritten to {path}")
+
+
+def _cores(options: argparse.Namespace) -> None:
+    import cores  # its workers import this file
+
+    harness.restart_with_environment()
+    of_cases = {}
+    for name in options.cases:
+        trials = (options.slots or SLOTS[name][1:])[0]
+        found = cores.run_cores(CASES[name], trials, options.engines, rounds=ROUNDS, seconds=options.seconds)
+        of_cases[name] = {"trials": trials, "ways": found}
+        print(f"\n{name}, {trials} trials in each engine\n{cores.table(found)}", flush=True)
+    path = harness.write("cores-cpu", {"rounds": ROUNDS, "seconds": options.seconds, "cases": of_cases})
     print(f"\nwritten to {path}")
 
 
@@ -139,6 +158,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engines", type=_names, default=list(GROKRAY), help=f"grokray's: {','.join(GROKRAY)}")
     parser.add_argument("--slots", type=_numbers, help="trials at once, by commas; default: by case")
     parser.add_argument("--core", type=int, help="the core to run on; default: the last one")
+    parser.add_argument("--cores", action="store_true", help="what all cores train together, instead")
     options = parser.parse_args()
     for name in options.peers:
         if name.removesuffix(peers.PRUNED) not in peers.PEERS:

@@ -13,7 +13,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,12 +37,13 @@ ENVIRONMENT = {
 @dataclass(kw_only=True)
 class Contestant:
     """`call` does some work and says how much (trial-steps, say); `wait` returns when it is done; `ready` says whether
-    nothing is being compiled beside it. The rates are work per second, of each round."""
+    nothing is being compiled beside it; `close` ends what it started. The rates are work per second, of each round."""
 
     name: str
     call: Callable[[], float]
     wait: Callable[[], None] = lambda: None
     ready: Callable[[], bool] = lambda: True
+    close: Callable[[], None] = lambda: None
     warm_up_s: float = 0.0
     per_cpu_s: list[float] = field(default_factory=list)
     per_wall_s: list[float] = field(default_factory=list)
@@ -69,10 +70,40 @@ def warm_up(contestant: Contestant) -> None:
 
 def measure(contestants: Sequence[Contestant], *, rounds: int, seconds: float) -> None:
     """Interleaved: in each round each contestant gets `seconds / rounds` seconds of CPU time, one call at least."""
+    for contestant in _in_rounds(contestants, rounds):
+        _take_slice(contestant, seconds / rounds)
+
+
+def measure_wall(contestants: Sequence[Contestant], *, rounds: int, slice_s: float) -> None:
+    """As `measure`, of a device that works beside the process: in each round each contestant gets about `slice_s`
+    seconds of wall time. It is waited for at the ends of a slice alone, so its calls are counted out beforehand."""
+    calls = {id(contestant): calls_in(contestant, slice_s) for contestant in contestants}
+    for contestant in _in_rounds(contestants, rounds):
+        _take_calls(contestant, calls[id(contestant)])
+
+
+def _in_rounds(contestants: Sequence[Contestant], rounds: int) -> Iterator[Contestant]:
+    """The order turns too, so that nobody always follows the same neighbour, whose data fills the caches."""
     for turn in range(rounds):
-        # The order turns too, so that nobody always follows the same neighbour, whose data fills the caches.
-        for contestant in [*contestants[turn % len(contestants) :], *contestants[: turn % len(contestants)]]:
-            _take_slice(contestant, seconds / rounds)
+        at = turn % len(contestants)
+        yield from (*contestants[at:], *contestants[:at])
+
+
+def calls_in(contestant: Contestant, seconds: float) -> int:
+    """How many calls take so long, one at least."""
+    contestant.wait()
+    start = time.monotonic()
+    contestant.call(), contestant.wait()
+    return max(1, round(seconds / max(time.monotonic() - start, 1e-6)))
+
+
+def _take_calls(contestant: Contestant, calls: int) -> None:
+    contestant.wait()
+    wall, cpu = time.monotonic(), time.process_time()
+    work = sum(contestant.call() for _ in range(calls))
+    contestant.wait()
+    contestant.per_wall_s.append(work / (time.monotonic() - wall))
+    contestant.per_cpu_s.append(work / max(time.process_time() - cpu, 1e-9))
 
 
 def _take_slice(contestant: Contestant, seconds: float) -> None:
@@ -144,10 +175,10 @@ def _version(package: str) -> str | None:
         return None
 
 
-def write(name: str, results: Mapping[str, Any]) -> Path:
-    """benchmarks/results/NAME.json, with the machine's description."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+def write(name: str, results: Mapping[str, Any], folder: Path = RESULTS) -> Path:
+    """NAME.json in benchmarks/results, or in another folder, with the machine's description."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **results}, indent=1) + "\n")
     return path
 
