@@ -12,7 +12,7 @@ from torch import Tensor
 from grokray.engine.backends import backend_for
 from grokray.engine.evaluation import Evaluation, evaluate, evaluated_rows
 from grokray.engine.kernels import OPTIONS
-from grokray.engine.measures import OF_THE_STEP, of_parameters
+from grokray.engine.measures import OF_THE_STEP, of_parameters, softmax_collapse
 from grokray.engine.orders import Due, Orders, epochs_due
 from grokray.engine.randomness import dropout_key, initial_parameters
 from grokray.engine.recorder import Work, recorder_for
@@ -174,6 +174,8 @@ class Stack:
         wanted = {name for seat in group for name in seat.dataset.config.measures}
         columns = {name: getattr(self.slots, name)[at] for name in OF_THE_STEP if name in wanted}
         columns |= of_parameters(self.shape, group[0].dataset, parameters, wanted)
+        if "softmax_collapse" in wanted:
+            columns["softmax_collapse"] = softmax_collapse(self.shape, parameters, table, rows, part)
         values = {name: column.tolist() for name, column in columns.items()}
         for i, (seat, evaluation) in enumerate(zip(group, evaluations, strict=True)):
             found = {name: column[i] for name, column in values.items()}
