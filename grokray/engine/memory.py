@@ -10,6 +10,7 @@ from grokray.engine.shape import ShapeKey
 
 FreeMemory = Callable[[], int]  # bytes
 SHARE = 0.5  # of the free memory; the rest is for other stacks, more trials and evaluations
+AHEAD = 0.125  # of it for slots that nobody sits in yet
 
 
 class Room:
@@ -40,13 +41,25 @@ class Room:
         return min(width, self._limit) if self._limit else width
 
 
+def slots_ahead(capacity: int, slot_bytes: int, free: FreeMemory) -> int:
+    """How many slots a stack reserves for trials to come, if `capacity` are expected: growing outdates what is recorded
+    on its tensors. `slot_bytes` are those of one slot's tensors."""
+    return min(capacity, int(AHEAD * free() / slot_bytes))
+
+
 def slot_bytes(shape: ShapeKey) -> int:
-    """About what one slot of an eager step needs besides the slot's own tensors: activations that wait for their
-    gradients, and rows of gradients and their intermediate results."""
-    tokens = shape.batch_size * shape.length
-    layer = 30 * tokens * shape.dim_model + 4 * tokens * shape.length * shape.num_heads
-    logits = 4 * shape.batch_size * shape.answers * shape.vocabulary_size
-    return shape.torch_dtype.itemsize * (shape.num_layers * layer + logits + 6 * shape.layout.row_size)
+    """About what one slot of an eager step needs at its peak besides the slot's own tensors.
+
+    That is either when all activations wait for their gradients, some 20 tensors as large as a layer's input, fewer in
+    the last layer, which computes little but the answers; or in the update, some 11 rows as large as the parameters.
+    """
+    read = shape.batch_size * shape.length  # tokens of a batch, and of its answers
+    asked = shape.batch_size * shape.answers
+    layer = 20 * read * shape.dim_model + 4 * read * shape.length * shape.num_heads
+    last = (8 * read + 14 * asked) * shape.dim_model + 4 * asked * shape.length * shape.num_heads
+    waiting = (shape.num_layers - 1) * layer + last + 4 * asked * shape.vocabulary_size
+    row = shape.layout.row_size
+    return shape.torch_dtype.itemsize * max(waiting + 3 * row, 11 * row)
 
 
 def cuda_free(device: torch.device) -> FreeMemory:

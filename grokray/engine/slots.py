@@ -56,6 +56,11 @@ class Slots:
         """Views of `width` slots."""
         return {name: t[first : first + width] for name, t in self.tensors.items()}
 
+    @property
+    def slot_bytes(self) -> int:
+        """What one slot holds."""
+        return sum(t.element_size() * t.shape[1:].numel() for t in self.tensors.values())
+
     def reserve(self, slots: int, rows: int) -> None:
         """Make room for so many slots and training rows; what is there keeps its place."""
         if rows > self.max_rows:

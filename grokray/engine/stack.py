@@ -13,6 +13,7 @@ from grokray.engine.backends import backend_for
 from grokray.engine.evaluation import Evaluation, evaluate, evaluated_rows
 from grokray.engine.kernels import OPTIONS
 from grokray.engine.measures import OF_THE_STEP, of_parameters, softmax_collapse
+from grokray.engine.memory import cuda_free, slots_ahead
 from grokray.engine.orders import Due, Orders, epochs_due
 from grokray.engine.randomness import dropout_key, initial_parameters
 from grokray.engine.recorder import Work, recorder_for
@@ -22,14 +23,21 @@ from grokray.engine.shape import ShapeKey
 from grokray.engine.slots import SETTINGS, Slots
 from grokray.engine.step import parts_of
 from grokray.engine.tables import Tables
+from grokray.tasks.dataset import Dataset
 
 
 class Stack:
-    def __init__(self, shape: ShapeKey, *, device: torch.device, compiled: bool = False) -> None:
+    """`capacity` trials are expected at most; it is no limit."""
+
+    def __init__(
+        self, shape: ShapeKey, *, device: torch.device, compiled: bool = False, capacity: int | None = None
+    ) -> None:
         self.shape, self.device, self.compiled = shape, device, compiled
         self.seats: list[Seat] = []  # in slot order: training first, parked after
         self.slots = Slots(shape, device)
         self.backend = backend_for(shape, device, compiled=compiled)
+        self.capacity = capacity or 0
+        self.free = cuda_free(device) if device.type == "cuda" else None
         self._next_slot = 0  # where the next tile begins
         self.tables = Tables(shape, device)
         self.orders = Orders.on(self.slots)
@@ -43,7 +51,7 @@ class Stack:
         seat.first_row = self.tables.add(seat.dataset)
         seat.rows, seat.part = (t.to(self.device) for t in evaluated_rows(seat.dataset))
         slot = len(self.seats)
-        self.slots.reserve(slot + 1, len(seat.dataset.split.train))
+        self._make_room(slot + 1, seat.dataset)
         self.slots.clear(slot)
         row = self.shape.layout.rows({n: p[None] for n, p in initial_parameters(self.shape, config.init_seed).items()})
         self.slots.parameters[slot] = row[0].to(self.device)
@@ -62,6 +70,15 @@ class Stack:
         seat.since = time.monotonic()
         self._begin_epoch([slot])
         self._place(seat, self.training - 1)
+
+    def _make_room(self, slots: int, dataset: Dataset) -> None:
+        """On a GPU with some to spare, for more slots and larger training fractions: see `memory.slots_ahead`."""
+        if self.free is None:
+            self.slots.reserve(slots, len(dataset.split.train))
+            return
+        self.slots.reserve(0, dataset.table.in_domain)
+        ahead = slots_ahead(self.capacity, self.slots.slot_bytes, self.free) if slots > self.slots.capacity else 0
+        self.slots.reserve(max(slots, ahead), 1)
 
     def leave(self, trial: str) -> None:
         """Free the trial's slot. The others' trajectories are unaffected."""

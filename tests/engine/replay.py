@@ -21,6 +21,7 @@ from grokray.engine.shape import ShapeKey
 from grokray.engine.stack import Stack
 
 MUCH = 1 << 40
+FREE_FOR_SLOTS: int | None = None  # bytes; None reserves nothing ahead, as on a CPU
 
 
 class Outdated(Exception):
@@ -118,6 +119,7 @@ def pretend(monkeypatch, *, free: int = MUCH, fits: Callable[[int], bool] = lamb
             self.backend = Buckets(shape, device, compiled=False, free=lambda: free)
             self.orders = Orders(self.slots, NotedEvent)
             self.recordings.recorder = Replay(self, fits)
+            self.free = None if FREE_FOR_SLOTS is None else lambda: FREE_FOR_SLOTS or 0
             made.append(self)
 
     monkeypatch.setattr("grokray.engine.engine.Stack", Pretended)

@@ -9,7 +9,7 @@ from grokray.engine.checkpoint import from_bytes, to_bytes
 from grokray.engine.engine import Engine
 from grokray.engine.kernels import OPTIONS as KERNEL_OPTIONS
 from grokray.engine.kernels import Kernels
-from grokray.engine.memory import Room, slot_bytes
+from grokray.engine.memory import slot_bytes
 from grokray.engine.shape import shape_of
 from grokray.engine.slots import Slots
 from grokray.engine.step import Step, parts_of
@@ -17,7 +17,7 @@ from grokray.engine.tables import Tables
 from grokray.engine.tiles import buckets
 from grokray.tasks.dataset import build_dataset
 from tests.engine.conftest import alone, curve, run, small
-from tests.engine.replay import Outdated, Tape, pretend
+from tests.engine.replay import MUCH, Outdated, Tape, pretend
 from tests.engine.test_engine import SEQUENCE
 from tests.engine.test_options import OPTIONS, beside
 
@@ -211,23 +211,6 @@ def test_buckets_follow_each_other_and_the_last_is_as_narrow_as_may_be():
             assert tiles[-1][1] // 2 < training - tiles[-1][0] <= tiles[-1][1]
 
 
-def test_room_is_a_power_of_two_by_estimate_then_by_what_was_seen_and_never_what_did_not_fit():
-    room = Room(1000, lambda: 40_000)
-    assert room.width == 16  # half of the memory holds 20
-    room.needed(1, 4000)
-    assert room.width == 4
-    room.needed(4, 4 * 600)  # with more slots what is needed once counts less
-    assert room.width == 32
-    room.needed(2, 2 * 2000)
-    assert room.width == 32
-    assert room.exceeded(32)
-    assert room.width == 16
-    room.needed(16, 16 * 10)
-    assert room.width == 16
-    assert Room(1000, lambda: 0).width == 1
-    assert not Room(1000, lambda: 0).exceeded(1)
-
-
 def test_more_trials_than_fit_are_computed_bucket_by_bucket(monkeypatch):
     shape = shape_of(build_dataset(small()))
     stacks = pretend(monkeypatch, free=2 * 2 * slot_bytes(shape))
@@ -252,6 +235,18 @@ def test_a_single_slot_that_does_not_fit_is_an_error(monkeypatch):
     pretend(monkeypatch, fits=lambda width: False)
     with pytest.raises(torch.OutOfMemoryError):
         run(joined(2))
+
+
+def test_slots_and_orders_for_trials_to_come_are_reserved_so_that_nothing_is_recorded_anew(monkeypatch):
+    monkeypatch.setattr("tests.engine.replay.FREE_FOR_SLOTS", MUCH)
+    stacks = pretend(monkeypatch)
+    engine = Engine(capacity=6)
+    for i in range(4):
+        engine.join(str(i), small(seed=i, training_fraction=0.2 + 0.2 * i, eval_interval=2))
+        engine.next()
+    (stack,) = stacks
+    assert (stack.slots.capacity, stack.slots.max_rows) == (8, 121)
+    assert stack.recordings.recorder.recorded == [1, 2, 4]
 
 
 # -- the step itself
