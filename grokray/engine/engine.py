@@ -61,16 +61,18 @@ class Measurement:
 
 class Engine:
     """`device` is a torch device name. `compile`: `on`, `off`, or `auto`, which compiles where that pays (see
-    `payoff`). `before_leaving` is called with the name of each trial that is about to leave."""
+    `payoff`). `capacity` trials are expected at most, for which a GPU's stacks make room at once; it is no limit.
+    `before_leaving` is called with the name of each trial that is about to leave."""
 
     def __init__(
         self,
         *,
         device: str = "cpu",
         compile: Literal["auto", "on", "off"] = "auto",
+        capacity: int | None = None,
         before_leaving: Callable[[str], None] = lambda trial: None,
     ) -> None:
-        self.device, self.compile = torch.device(device), compile
+        self.device, self.compile, self.capacity = torch.device(device), compile, capacity
         self._before_leaving = before_leaving
         self._stacks: dict[tuple[ShapeKey, bool], Stack] = {}
         self._where: dict[str, Stack] = {}
@@ -194,7 +196,7 @@ class Engine:
             compiled = self.compile == "on"
             compiled |= self.compile == "auto" and compiling_pays(shape, self.device, planned)
         if (shape, compiled) not in self._stacks:
-            self._stacks[shape, compiled] = Stack(shape, device=self.device, compiled=compiled)
+            self._stacks[shape, compiled] = Stack(shape, device=self.device, compiled=compiled, capacity=self.capacity)
         stack = self._stacks[shape, compiled]
         stack.join(seat)
         self._where[seat.trial] = stack

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from grokray.engine.precision import Precision, product
 from grokray.engine.shape import ShapeKey
 
 SMALL_LENGTH = 8  # up to here, attention as plain products and sums is the faster one when compiled
@@ -45,8 +46,9 @@ def forward(
 
     `dropout` (slots, dropout_elements(shape)) multiplies the residual branches; None leaves them whole.
     `input_noise` (slots, batch · length · dim_model) is added to the embedded inputs; None adds nothing.
-    `small` computes attention as products and sums instead of matrix products.
+    `small` computes attention as products and sums instead of matrix products; not in bf16, which they would not round.
     """
+    small = small and shape.precision != "bf16"
     slots, batch, length = tokens.shape
     drop = _dropper(shape, batch, dropout)
     ids = tokens.reshape(slots, batch * length)
@@ -61,7 +63,7 @@ def forward(
             x = layer(x, x, causal)
         else:
             x = layer(x, _at(x, positions, shape.answers), _answer_mask(length, positions, shape.answers, x))
-    return _linear(_norm(x, parameters, "norm"), parameters, "head")
+    return _linear(_norm(x, parameters, "norm"), parameters, "head", shape.precision)
 
 
 def dropout_elements(shape: ShapeKey) -> int:
@@ -96,25 +98,27 @@ class _Layer:
         slots, batch = x.shape[:2]
         d, heads = self.shape.dim_model, self.shape.num_heads
         weight, bias = self.p[f"{self.i}.qkv.weight"], self.p[f"{self.i}.qkv.bias"]
+        precision = self.shape.precision
         if q is x:
-            query, key, value = _affine(x, weight, bias).split(d, -1)
+            query, key, value = _affine(x, weight, bias, precision).split(d, -1)
         else:
-            query = _affine(q, weight[..., :d], bias[:, :d])
-            key, value = _affine(x, weight[..., d:], bias[:, d:]).split(d, -1)
+            query = _affine(q, weight[..., :d], bias[:, :d], precision)
+            key, value = _affine(x, weight[..., d:], bias[:, d:], precision).split(d, -1)
 
         def by_head(t: Tensor) -> Tensor:
             return t.reshape(slots * batch, -1, heads, d // heads).transpose(1, 2)
 
         mixed = (
-            _attend(by_head(query), by_head(key), by_head(value), mask, self.small)
+            _attend(by_head(query), by_head(key), by_head(value), mask, self.small, precision)
             .transpose(1, 2)
             .reshape(slots, batch, -1, d)
         )
-        return self.drop(2 * self.i, _linear(mixed, self.p, f"{self.i}.out"))
+        return self.drop(2 * self.i, _linear(mixed, self.p, f"{self.i}.out", precision))
 
     def _ffn(self, x: Tensor) -> Tensor:
-        hidden = F.gelu(_linear(x, self.p, f"{self.i}.ffn1"))
-        return self.drop(2 * self.i + 1, _linear(hidden, self.p, f"{self.i}.ffn2"))
+        precision = self.shape.precision
+        hidden = F.gelu(_linear(x, self.p, f"{self.i}.ffn1", precision))
+        return self.drop(2 * self.i + 1, _linear(hidden, self.p, f"{self.i}.ffn2", precision))
 
 
 class _Embedding(torch.autograd.Function):
@@ -144,16 +148,16 @@ class _Embedding(torch.autograd.Function):
         return torch.bmm((rows == ids[:, None]).to(grad.dtype), grad), None
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, small: bool) -> Tensor:
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, small: bool, precision: Precision) -> Tensor:
     """q (n, heads, answers, e), k and v (n, heads, length, e), additive mask -> (n, heads, answers, e)."""
     scale = q.shape[-1] ** -0.5
     if small:
         a = (q.unsqueeze(-2) * k.unsqueeze(-3)).sum(-1) * scale
         a = (a if mask is None else a + mask).softmax(-1)
         return (a.unsqueeze(-1) * v.unsqueeze(-3)).sum(-2)
-    a = torch.matmul(q * scale, k.transpose(-1, -2))
+    a = product(precision, torch.matmul, q * scale, k.transpose(-1, -2))
     a = (a if mask is None else a + mask).softmax(-1)
-    return torch.matmul(a, v)
+    return product(precision, torch.matmul, a, v)
 
 
 def _causal_mask(length: int, like: Tensor) -> Tensor:
@@ -184,14 +188,18 @@ def _norm(x: Tensor, p: dict[str, Tensor], name: str) -> Tensor:
     return torch.addcmul(p[f"{name}.bias"][:, None, None], scaled, p[f"{name}.weight"][:, None, None])
 
 
-def _linear(x: Tensor, p: dict[str, Tensor], name: str) -> Tensor:
-    return _affine(x, p[f"{name}.weight"], p[f"{name}.bias"])
+def _linear(x: Tensor, p: dict[str, Tensor], name: str, precision: Precision) -> Tensor:
+    return _affine(x, p[f"{name}.weight"], p[f"{name}.bias"], precision)
 
 
-def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _affine(x: Tensor, weight: Tensor, bias: Tensor, precision: Precision) -> Tensor:
     """x (slots, batch, n, in), weight (slots, in, out), bias (slots, out) -> (slots, batch, n, out)."""
     slots, batch, n, width = x.shape
-    y = torch.baddbmm(bias[:, None], x.reshape(slots, batch * n, width), weight)
+    rows = x.reshape(slots, batch * n, width)
+    if precision == "bf16":
+        y = product(precision, torch.bmm, rows, weight) + bias[:, None]
+    else:
+        y = torch.baddbmm(bias[:, None], rows, weight)
     return y.view(slots, batch, n, -1)
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from grokray.engine.precision import Precision
 from grokray.tasks.dataset import Dataset
 
 ALIGN = 16  # floats
@@ -42,6 +43,7 @@ class ShapeKey:
     optimizer: Literal["adamw", "adam", "muon"] = "adamw"
     loss: Literal["cross_entropy", "stablemax"] = "cross_entropy"
     gradient_filter: Literal["none", "grokfast_ema"] = "none"
+    precision: Precision = "float32"
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -69,6 +71,7 @@ def shape_of(dataset: Dataset) -> ShapeKey:
         optimizer=config.optimizer,
         loss=config.loss,
         gradient_filter=config.gradient_filter,
+        precision=config.precision,
     )
 
 

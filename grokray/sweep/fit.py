@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
@@ -44,7 +45,7 @@ def fit(
     )
     if config.execution == "fused":
         spec = engine_spec(config, machine, device, trials=ledger.to_run)
-        pool = EnginePool(spec, options)
+        pool = EnginePool(spec, replace(options, slots=spec.slots))
         with slots_for_tune(pool), _closing(pool, stop_when):
             _tune(ledger, scheduler, options, spec.count * spec.slots, on_tick, _saving(pool, stop_when))
     else:

@@ -24,6 +24,7 @@ class WorkerOptions:
     compile: Literal["auto", "on", "off"] = "auto"
     threads: int = 1
     share: float = 1.0  # of the sweep's planned steps that falls to one engine
+    slots: int | None = None  # trials that one engine is to hold
 
     def make_trainer(self, role: str) -> Trainer:
         import torch
@@ -31,7 +32,12 @@ class WorkerOptions:
         # Threads that wait for each other make a tiny step many times slower: one thread per engine.
         torch.set_num_threads(self.threads)
         return Trainer(
-            Store.from_uri(self.store_uri), role=role, device=self.device, compile=self.compile, share=self.share
+            Store.from_uri(self.store_uri),
+            role=role,
+            device=self.device,
+            compile=self.compile,
+            share=self.share,
+            slots=self.slots,
         )
 
 

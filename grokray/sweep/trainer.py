@@ -73,11 +73,12 @@ class Trainer:
         device: str = "cpu",
         compile: Literal["auto", "on", "off"] = "auto",
         share: float = 1.0,
+        slots: int | None = None,
         on_measurement: Callable[[Measurement], None] = lambda m: None,
     ) -> None:
-        """`share` is the part of the planned steps that falls to this engine."""
+        """`share` is the part of the planned steps that falls to this engine, `slots` how many trials it is to hold."""
         self.store, self.role, self.share, self.on_measurement = store, role, share, on_measurement
-        self.engine = Engine(device=device, compile=compile, before_leaving=self._take_last_look)
+        self.engine = Engine(device=device, compile=compile, capacity=slots, before_leaving=self._take_last_look)
         self.journal = JournalWriter(store, role)
         self._running: dict[str, _Running] = {}
         self._last_states: dict[str, Checkpoint] = {}

@@ -65,7 +65,7 @@ def test_a_compiled_trial_is_bit_identical_in_any_company_and_near_the_eager_one
     """One tile has 16 slots here: 19 trials take a full one and three single slots, 11 a tile with some to spare."""
     config = many(1)[0]
     shape = shape_of(build_dataset(config))
-    assert tile_width(shape, CPU) == 16
+    assert tile_width(shape) == 16
     single = compiled([config])[0]
     assert_near(single, alone(config))
     # The other width is being built beside the training; from here on both are there.
