@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from grokray.engine.backends import backend_for
-from grokray.engine.evaluation import Evaluation, evaluate, evaluated_rows
+from grokray.engine.chunks import chunks_of
+from grokray.engine.evaluation import Evaluation, evaluate
 from grokray.engine.kernels import OPTIONS, Kernels
 from grokray.engine.measures import OF_THE_STEP, norms, of_parameters
 from grokray.engine.model import Batch
@@ -46,7 +47,7 @@ class Stack:
         """Seat a fresh trial; it trains from the next step on."""
         config = seat.dataset.config
         seat.first_row = self.tables.add(seat.dataset)
-        seat.rows, seat.part = (t.to(self.device) for t in evaluated_rows(seat.dataset))
+        seat.chunks = chunks_of(self.shape, seat.dataset).to(self.device)
         slot = len(self.seats)
         self.slots.reserve(slot + 1, len(seat.dataset.split.train))
         self.slots.clear(slot)
@@ -202,16 +203,16 @@ class Stack:
         if self.device.type == "cpu":
             yield from ([seat] for seat in seats)
         else:
-            for _, group in groupby(seats, key=lambda seat: (seat.dataset.key, len(seat.rows))):
+            for _, group in groupby(seats, key=lambda seat: (seat.dataset.key, seat.chunks.sizes)):
                 yield list(group)
 
     def _measure(self, group: Sequence[Seat]) -> Iterator[Evaluation]:
         at = torch.tensor([self.slot(seat.trial) for seat in group], device=self.device)
         parameters = self.slots.parameters[at]
-        rows, part = (torch.stack([getattr(seat, name) for seat in group]) for name in ("rows", "part"))
+        chunks = [seat.chunks for seat in group]
         table = self.tables[group[0].dataset.key]
         sums_of, one_size = self.backend.row_sums()
-        evaluations = evaluate(self.shape, parameters, table, rows, part, sums_of, one_size=one_size)
+        evaluations = evaluate(self.shape, parameters, table, chunks, sums_of, one_size=one_size)
         wanted = {name for seat in group for name in seat.dataset.config.measures}
         columns = {name: getattr(self.slots, name)[at] for name in OF_THE_STEP if name in wanted}
         columns |= of_parameters(self.shape, group[0].dataset, parameters, wanted)
