@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from grokray.engine.graphs import THREADS, cache_folder, signature
+from grokray.engine.graphs import THREADS, cache_folder, graph_folder, signature
 from grokray.engine.kernels import Kernels
 from grokray.engine.model import Batch
 from grokray.engine.shape import ShapeKey
 from grokray.engine.sharing import Sharing
 from grokray.engine.slots import Slots
+from grokray.engine.tiles import library_widths
 
 # The wrapper only calls the kernels: without optimisation it is compiled sooner, and no slower.
 CONFIG = {"cpp.threads": THREADS, "aot_inductor.compile_wrapper_opt_level": "O0"}
@@ -54,7 +55,17 @@ def build(shape: ShapeKey, width: int, options: list[str], folder: Path) -> None
     s = slots.span(0, width)
     gradients, _ = kernels.one_pass(s, _rows(shape, width, shape.batch_size), s["step"])
     kernels.step(s, gradients)
+    _take_from_another_width("row_sums", shape, options, folder)
     kernels.row_sums(slots.span(0, 1)["parameters"], *_chunk(shape))
+
+
+def _take_from_another_width(name: str, shape: ShapeKey, options: list[str], folder: Path) -> None:
+    """An evaluation is of one slot at every width, so its library need not be compiled twice."""
+    for width in library_widths(shape):
+        there = graph_folder(shape, width, frozenset(options))
+        if there.exists():
+            for end in (".so", ".signature"):
+                shutil.copy2(there / f"{name}{end}", folder)
 
 
 def _rows(shape: ShapeKey, width: int, rows: int) -> Batch:

@@ -229,16 +229,19 @@ class Stack:
 
     # -- one trial's tensors
 
-    def read(self, trial: str) -> dict[str, dict[str, Tensor]]:
-        """Copies on the CPU of a trial's parameters, moments and the like, by name."""
-        slot = self.slot(trial)
-        return {
-            kind: {n: v[0].cpu().clone() for n, v in self.shape.layout.views(getattr(self.slots, kind)[[slot]]).items()}
-            for kind in self.slots.states
-        }
+    def read(self, trials: Sequence[str]) -> list[dict[str, dict[str, Tensor]]]:
+        """Copies on the CPU of each trial's parameters, moments and the like, by name. However many trials, the device
+        is asked for as many copies as there are kinds."""
+        at = torch.tensor([self.slot(trial) for trial in trials], device=self.device)
+        views = {kind: self.shape.layout.views(getattr(self.slots, kind)[at].cpu()) for kind in self.slots.states}
+        # Each tensor in memory of its own: a file of a view would hold all that the view is of.
+        return [
+            {kind: {name: view[i].clone() for name, view in by_name.items()} for kind, by_name in views.items()}
+            for i in range(len(trials))
+        ]
 
     def write(self, trial: str, tensors: dict[str, dict[str, Tensor]]) -> None:
-        """Put back what `read` gave."""
+        """Put back what `read` gave for a trial."""
         slot = self.slot(trial)
         for kind, by_name in tensors.items():
             row = self.shape.layout.rows({n: t[None] for n, t in by_name.items()})
