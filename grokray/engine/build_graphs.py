@@ -84,7 +84,7 @@ def _chunk(shape: ShapeKey) -> list[Tensor]:
     chunk = [batch.tokens[..., shared:].clone(), batch.targets]
     chunk += [] if batch.positions is None else [batch.positions]
     if shared:
-        at = torch.zeros(1, rows, dtype=torch.int64)
+        at = torch.zeros(1, rows, dtype=torch.int32)
         chunk += [torch.zeros(1, prefixes, shared, dtype=torch.int32), at]
     return chunk
 

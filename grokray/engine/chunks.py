@@ -19,9 +19,9 @@ PARTS = ("train", "heldout", "out_of_domain")
 class Chunks(NamedTuple):
     """The rows that a trial is evaluated on, rows that begin alike side by side, cut into chunks of one size.
 
-    rows (chunks, n) int64: row numbers of the trial's table · part (chunks, n) int8: the index of each in PARTS, or −1
+    rows (chunks, n) int32: row numbers of the trial's table · part (chunks, n) int8: the index of each in PARTS, or −1
     where the chunk is filled up · prefixes (chunks, shape.sharing.prefixes) int64: rows that begin as the chunk's
-    rows do · at (chunks, n) int64: where in `prefixes` each row's is · sizes: how many rows of each chunk are there
+    rows do · at (chunks, n) int32: where in `prefixes` each row's is · sizes: how many rows of each chunk are there
     """
 
     rows: Tensor
@@ -58,10 +58,10 @@ def chunks_of(shape: ShapeKey, dataset: Dataset) -> Chunks:
     firsts = begins.nonzero().squeeze(1)
     used = [rows[firsts[number[piece.start] : number[piece.stop - 1] + 1]] if shared else rows[:0] for piece in pieces]
     return Chunks(
-        rows=_filled([rows[piece] for piece in pieces], size, 0),
+        rows=_filled([rows[piece] for piece in pieces], size, 0).int(),
         part=_filled([part[piece] for piece in pieces], size, -1),
         prefixes=_filled(used, most, 0),
-        at=_filled([number[piece] - number[piece.start] for piece in pieces], size, 0),
+        at=_filled([number[piece] - number[piece.start] for piece in pieces], size, 0).int(),
         sizes=tuple(piece.stop - piece.start for piece in pieces),
     )
 

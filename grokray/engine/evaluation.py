@@ -68,14 +68,14 @@ def evaluate(
     tokens, exact match the share of whole answers. `one_size` says that `sums_of` takes whole chunks only.
     """
     rows, part, prefixes, at = (torch.stack(columns) for columns in zip(*(c.tensors for c in chunks), strict=True))
-    sums, sizes = [], chunks[0].sizes
-    for i, size in enumerate(sizes):
+    groups = 1 + len(table.task_names)  # all rows, then each task's
+    totals = torch.zeros(len(rows), groups, len(PARTS), COLUMNS, dtype=torch.float64, device=rows.device)
+    for i, size in enumerate(chunks[0].sizes):
         stop = None if one_size else size
-        inputs = _inputs(shape, table, rows[:, i, :stop], prefixes[:, i], at[:, i, :stop])
-        sums.append(sums_of(parameters, *inputs)[:, :size])
-    there = [(i, slice(size)) for i, size in enumerate(sizes)]
-    rows, part = (torch.cat([t[:, i, size] for i, size in there], 1) for t in (rows, part))
-    totals = _totals(torch.cat(sums, 1), part, None if table.task is None else table.task[rows], len(table.task_names))
+        numbers = rows[:, i, :stop].long()
+        sums = sums_of(parameters, *_inputs(shape, table, numbers, prefixes[:, i], at[:, i, :stop]))
+        task = None if table.task is None else table.task[numbers[:, :size]]
+        totals += _totals(sums[:, :size], part[:, i, :size], task, groups)
     return [_evaluation(slot, table.task_names) for slot in totals.tolist()]
 
 
@@ -88,12 +88,12 @@ def _inputs(shape: ShapeKey, table: RowTable, rows: Tensor, prefixes: Tensor, at
     return [*inputs, table.tokens[prefixes][..., :shared].contiguous(), at] if shared else inputs
 
 
-def _totals(sums: Tensor, part: Tensor, task: Tensor | None, tasks: int) -> Tensor:
-    """sums (slots, n, COLUMNS) to (slots, 1 + tasks, len(PARTS), COLUMNS): over all rows, then over each task's."""
-    groups = [part == i for i in range(len(PARTS))]
+def _totals(sums: Tensor, part: Tensor, task: Tensor | None, groups: int) -> Tensor:
+    """sums (slots, n, COLUMNS) to (slots, groups, len(PARTS), COLUMNS): over all rows, then over each task's."""
+    masks = [part == i for i in range(len(PARTS))]
     if task is not None:
-        groups += [of_part & (task == i) for i in range(tasks) for of_part in groups[: len(PARTS)]]
-    return torch.stack([(sums * group[..., None]).sum(1) for group in groups], 1).unflatten(1, (-1, len(PARTS)))
+        masks += [of_part & (task == i) for i in range(groups - 1) for of_part in masks[: len(PARTS)]]
+    return torch.stack([(sums * mask[..., None]).sum(1) for mask in masks], 1).unflatten(1, (groups, len(PARTS)))
 
 
 @torch.no_grad()

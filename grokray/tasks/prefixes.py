@@ -47,8 +47,8 @@ def sorted_rows(tokens: Tensor) -> SortedRows:
             packed = (packed << bits) | column
         order = order[packed[order].argsort(stable=True)]
     shared = torch.full((rows,), length, dtype=torch.int32)
-    for i in reversed(range(length)):
-        column = tokens[order, i]
-        shared[1:].masked_fill_(column[1:] != column[:-1], i)
+    in_order = tokens[order]
+    for i, differs in reversed([*enumerate((in_order[1:] != in_order[:-1]).unbind(1))]):
+        shared[1:].masked_fill_(differs, i)
     shared[:1] = -1
     return SortedRows(order, shared)
