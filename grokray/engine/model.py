@@ -184,15 +184,17 @@ def _embedded(parameters: dict[str, Tensor], tokens: Tensor, first: int) -> Tens
 def _attend(q: Tensor, seen: Sequence[tuple[Tensor, Tensor]], mask: Tensor | None, small: bool) -> Tensor:
     """q (n, heads, answers, e), additive mask (…, answers, length) -> (n, heads, answers, e).
 
-    `seen` are keys and values (n, heads, part, e) of consecutive parts of the length: they are never put together, as
+    `seen` are keys and values (n, heads, part, e) of the length, whole or in two parts, which are not put together, as
     that would copy them.
     """
     scores = [_scores(q, k, small) for k, _ in seen]
-    a = scores[0] if len(scores) == 1 else torch.cat(scores, -1)
+    a = scores[0] if len(seen) == 1 else torch.cat(scores, -1)
     a = (a if mask is None else a + mask).softmax(-1)
+    if len(seen) == 1:
+        return _mixed(a, seen[0][1], small)
     parts = a.split([k.shape[2] for k, _ in seen], -1)
-    mixed = [_mixed(part, v, small) for part, (_, v) in zip(parts, seen, strict=True)]
-    return mixed[0] if len(mixed) == 1 else mixed[0] + mixed[1]
+    early, late = (_mixed(part, v, small) for part, (_, v) in zip(parts, seen, strict=True))
+    return early + late
 
 
 def _scores(q: Tensor, k: Tensor, small: bool) -> Tensor:
