@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -156,17 +156,19 @@ class Engine:
 
     def save(self, trial: str) -> Checkpoint:
         """Everything needed to go on with the trial elsewhere."""
-        stack = self._where[trial]
-        seat = stack.seats[stack.slot(trial)]
-        return Checkpoint(
-            config=seat.dataset.config.model_dump(),
-            trial_id=seat.dataset.config.id,
-            step=seat.step,
-            wall_time_s=_wall_time(seat),
-            events=seat.tracker.state(),
-            task_events=seat.progress.task_events(),
-            tensors=stack.read(trial),
-        )
+        return self.save_many([trial])[trial]
+
+    def save_many(self, trials: Collection[str]) -> dict[str, Checkpoint]:
+        """The same of several trials, by name. Those of one stack are copied off the device at once, so that a GPU is
+        not kept waiting slot by slot."""
+        by_stack: dict[Stack, list[str]] = {}
+        for trial in trials:
+            by_stack.setdefault(self._where[trial], []).append(trial)
+        return {
+            trial: _checkpoint(stack.seats[stack.slot(trial)], tensors)
+            for stack, names in by_stack.items()
+            for trial, tensors in zip(names, stack.read(names), strict=True)
+        }
 
     def leave(self, trial: str) -> None:
         """Free the trial's slot, finished or not."""
@@ -232,6 +234,18 @@ class Engine:
             tasks=found.tasks,
             task_events=progress.task_events(),
         )
+
+
+def _checkpoint(seat: Seat, tensors: dict[str, dict[str, torch.Tensor]]) -> Checkpoint:
+    return Checkpoint(
+        config=seat.dataset.config.model_dump(),
+        trial_id=seat.dataset.config.id,
+        step=seat.step,
+        wall_time_s=_wall_time(seat),
+        events=seat.tracker.state(),
+        task_events=seat.progress.task_events(),
+        tensors=tensors,
+    )
 
 
 def _outcome(seat: Seat) -> Outcome | None:

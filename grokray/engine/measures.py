@@ -17,13 +17,14 @@ softmax_collapse
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from grokray.engine.evaluation import PARTS, RowTable, chunk_rows
+from grokray.engine.chunks import PARTS, Chunks
+from grokray.engine.evaluation import RowTable
 from grokray.engine.loss import log_probabilities
 from grokray.engine.model import forward
 from grokray.engine.precision import matrix_products
@@ -53,14 +54,15 @@ def norms(rows: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def softmax_collapse(shape: ShapeKey, parameters: Tensor, table: RowTable, rows: Tensor, part: Tensor) -> Tensor:
+def softmax_collapse(shape: ShapeKey, parameters: Tensor, table: RowTable, chunks: Sequence[Chunks]) -> Tensor:
     """(slots,) float64; the arguments are those of `evaluation.evaluate`. A pass of its own over the training rows."""
+    rows, part = (torch.stack([getattr(c, name).flatten() for c in chunks]) for name in ("rows", "part"))
     views, train = shape.layout.views(parameters), part == PARTS.index("train")
     most = int(train.sum(1).max())
     first = (~train).to(torch.int8).argsort(dim=1, stable=True)[:, :most]  # columns of rows to train on
-    rows, train = rows.gather(1, first), train.gather(1, first)
+    rows, train = rows.gather(1, first).long(), train.gather(1, first)
     collapsed, scored = (torch.zeros(len(rows), dtype=torch.float64, device=rows.device) for _ in range(2))
-    for at, here in zip(rows.split(chunk_rows(shape), 1), train.split(chunk_rows(shape), 1), strict=True):
+    for at, here in zip(rows.split(shape.chunk_rows, 1), train.split(shape.chunk_rows, 1), strict=True):
         positions = None if table.positions is None else table.positions[at]
         with matrix_products(shape.precision, rows.device):
             logits = forward(shape, views, table.tokens[at], positions)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from grokray.engine.backends import backend_for
-from grokray.engine.evaluation import Evaluation, evaluate, evaluated_rows
+from grokray.engine.chunks import chunks_of
+from grokray.engine.evaluation import Evaluation, evaluate
 from grokray.engine.kernels import OPTIONS
 from grokray.engine.measures import OF_THE_STEP, of_parameters, softmax_collapse
 from grokray.engine.memory import cuda_free, slots_ahead
@@ -49,7 +50,7 @@ class Stack:
         """Seat a fresh trial; it trains from the next step on."""
         config = seat.dataset.config
         seat.first_row = self.tables.add(seat.dataset)
-        seat.rows, seat.part = (t.to(self.device) for t in evaluated_rows(seat.dataset))
+        seat.chunks = chunks_of(self.shape, seat.dataset).to(self.device)
         slot = len(self.seats)
         self._make_room(slot + 1, seat.dataset)
         self.slots.clear(slot)
@@ -178,21 +179,21 @@ class Stack:
         if self.device.type == "cpu":
             yield from ([seat] for seat in seats)
         else:
-            for _, group in groupby(seats, key=lambda seat: (seat.dataset.key, len(seat.rows))):
+            for _, group in groupby(seats, key=lambda seat: (seat.dataset.key, seat.chunks.sizes)):
                 yield list(group)
 
     def _measure(self, group: Sequence[Seat]) -> Iterator[Evaluation]:
         at = torch.tensor([self.slot(seat.trial) for seat in group], device=self.device)
         parameters = self.slots.parameters[at]
-        rows, part = (torch.stack([getattr(seat, name) for seat in group]) for name in ("rows", "part"))
+        chunks = [seat.chunks for seat in group]
         table = self.tables[group[0].dataset.key]
         sums_of, one_size = self.backend.row_sums()
-        evaluations = evaluate(self.shape, parameters, table, rows, part, sums_of, one_size=one_size)
+        evaluations = evaluate(self.shape, parameters, table, chunks, sums_of, one_size=one_size)
         wanted = {name for seat in group for name in seat.dataset.config.measures}
         columns = {name: getattr(self.slots, name)[at] for name in OF_THE_STEP if name in wanted}
         columns |= of_parameters(self.shape, group[0].dataset, parameters, wanted)
         if "softmax_collapse" in wanted:
-            columns["softmax_collapse"] = softmax_collapse(self.shape, parameters, table, rows, part)
+            columns["softmax_collapse"] = softmax_collapse(self.shape, parameters, table, chunks)
         values = {name: column.tolist() for name, column in columns.items()}
         for i, (seat, evaluation) in enumerate(zip(group, evaluations, strict=True)):
             found = {name: column[i] for name, column in values.items()}
@@ -206,16 +207,19 @@ class Stack:
 
     # -- one trial's tensors
 
-    def read(self, trial: str) -> dict[str, dict[str, Tensor]]:
-        """Copies on the CPU of a trial's parameters, moments and the like, by name."""
-        slot = self.slot(trial)
-        return {
-            kind: {n: v[0].cpu().clone() for n, v in self.shape.layout.views(getattr(self.slots, kind)[[slot]]).items()}
-            for kind in self.slots.states
-        }
+    def read(self, trials: Sequence[str]) -> list[dict[str, dict[str, Tensor]]]:
+        """Copies on the CPU of each trial's parameters, moments and the like, by name. However many trials, the device
+        is asked for as many copies as there are kinds."""
+        at = torch.tensor([self.slot(trial) for trial in trials], device=self.device)
+        views = {kind: self.shape.layout.views(getattr(self.slots, kind)[at].cpu()) for kind in self.slots.states}
+        # Each tensor in memory of its own: a file of a view would hold all that the view is of.
+        return [
+            {kind: {name: view[i].clone() for name, view in by_name.items()} for kind, by_name in views.items()}
+            for i in range(len(trials))
+        ]
 
     def write(self, trial: str, tensors: dict[str, dict[str, Tensor]]) -> None:
-        """Put back what `read` gave."""
+        """Put back what `read` gave for a trial."""
         slot = self.slot(trial)
         for kind, by_name in tensors.items():
             row = self.shape.layout.rows({n: t[None] for n, t in by_name.items()})

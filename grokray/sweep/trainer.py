@@ -152,8 +152,9 @@ class Trainer:
 
     def save_all(self) -> int:
         """Checkpoint every trial where it is; how many."""
-        for running in self._running.values():
-            self._save(running)
+        states = self.engine.save_many([trial for trial in self._running if trial not in self._last_states])
+        for trial, running in self._running.items():
+            self._save(running, states.get(trial))
         return len(self._running)
 
     @property
@@ -227,9 +228,9 @@ class Trainer:
         self._last_states.pop(m.trial, None)
         running.keepsakes.files.settle()
 
-    def _save(self, running: _Running) -> None:
+    def _save(self, running: _Running, saved: Checkpoint | None = None) -> None:
         self._write_best(running)
-        self._write_checkpoint(running, self._state(running), "step")
+        self._write_checkpoint(running, self._state(running, saved), "step")
 
     def _write_best(self, running: _Running) -> None:
         best = running.keepsakes.take_best()
@@ -249,10 +250,10 @@ class Trainer:
         )
         self.journal.flush()  # nobody measures again what lies before a checkpoint
 
-    def _state(self, running: _Running) -> Checkpoint:
-        """The trial where it is, with the metrics if they were measured there."""
+    def _state(self, running: _Running, saved: Checkpoint | None = None) -> Checkpoint:
+        """The trial where it is, which may be `saved` already, with the metrics if they were measured there."""
         trial_id, m = running.assignment.trial_id, running.measured
-        saved = self._last_states.get(trial_id) or self.engine.save(trial_id)
+        saved = saved or self._last_states.get(trial_id) or self.engine.save(trial_id)
         return replace(saved, metrics=m.metrics) if m is not None and m.step == saved.step else saved
 
     def _take_last_look(self, trial_id: str) -> None:

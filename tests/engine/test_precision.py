@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from grokray.engine.chunks import chunks_of
 from grokray.engine.engine import Engine
+from grokray.engine.evaluation import RowTable, evaluate
 from grokray.engine.kernels import Kernels
 from grokray.engine.measures import softmax_collapse, token_collapsed
 from grokray.engine.model import forward
@@ -104,7 +106,8 @@ def test_on_a_gpu_gradients_and_evaluations_are_in_the_trials_precision_and_the_
     rows = torch.zeros(1, 32, dtype=torch.int64)
     table = dataset.table
     kernels._gradient(s["parameters"], table.tokens[rows], table.targets[rows], torch.ones(1, 32))
-    kernels.row_sums(s["parameters"], table.tokens[rows], table.targets[rows])
+    row_table = RowTable(table.tokens, None, table.targets)
+    evaluate(stack.shape, s["parameters"], row_table, [chunks_of(stack.shape, dataset)], kernels.row_sums)
     kernels.step(s, s["parameters"] * 0)
     assert {name: seen[name] for name in ("gradient", "row_sums", "update")} == {
         "gradient": "high",
@@ -190,7 +193,7 @@ def test_the_share_of_collapsed_tokens_equals_a_plain_count(dtype, changes):
         for name in ("head.weight", "head.bias"):
             views[name].mul_(scale)
         seat = stack.seats[0]
-        at = seat.rows[seat.part == 0]
+        at = seat.chunks.rows[seat.chunks.part == 0].long()
         table, count, all_ = stack.tables[dataset.key], 0, 0
         logits = forward(stack.shape, views, table.tokens[at][None], _given(table.positions, at))
         for row, targets in zip(logits[0], table.targets[at], strict=True):
@@ -198,7 +201,7 @@ def test_the_share_of_collapsed_tokens_equals_a_plain_count(dtype, changes):
                 if target >= 0:
                     all_ += 1
                     count += torch.nn.functional.cross_entropy(answer, target).item() == 0.0
-        found = softmax_collapse(stack.shape, rows, table, seat.rows[None], seat.part[None])
+        found = softmax_collapse(stack.shape, rows, table, [seat.chunks])
         assert found.tolist() == [count / all_]
         shares[scale] = count / all_
     assert shares[1.0] == 0

@@ -187,13 +187,15 @@ def test_rows_of_a_trial_that_has_left_are_not_read(monkeypatch):
     pretend(monkeypatch)
     engine = Engine()
     for i in range(3):
-        engine.join(f"small {i}", small(seed=i, modulus=11, operand_limit=7, num_steps=40))
-    engine.join("large", small(num_steps=40, label_noise=0.1))
+        engine.join(f"plain {i}", small(seed=i, num_steps=40))
+    for i in range(2):
+        engine.join(f"noisy {i}", small(seed=i, num_steps=40, label_noise=0.1))
     assert len(engine._stacks) == 1
     engine.next()
-    engine.leave("large")
+    engine.leave("noisy 0")
+    engine.leave("noisy 1")
     curves = run(engine)
-    assert curves["small 2"][-1].outcome == "budget"
+    assert curves["plain 2"][-1].outcome == "budget"
 
 
 # -- memory
