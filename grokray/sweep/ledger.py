@@ -13,13 +13,13 @@ from typing import Any
 from grokray.errors import ConfigError, ExecutionError
 from grokray.records.folder import SweepFolder
 from grokray.records.state import SweepState
+from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.checkpoints import TrialCheckpoints, trials_with_checkpoints
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.faults import Faults
 from grokray.sweep.objective import value_of_configuration, value_of_trial
 from grokray.sweep.proposer import make_proposer
 from grokray.sweep.space import MAX_FRUITLESS
-from grokray.sweep.trainer import Assignment, Report
 from grokray.trial import TrialConfig
 
 

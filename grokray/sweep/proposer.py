@@ -15,7 +15,6 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, TrialState, create_trial
-from scipy.stats.qmc import Sobol
 
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.space import Choice
@@ -71,6 +70,8 @@ class SobolProposer(Proposer):
     """
 
     def propose(self, index: int) -> dict[str, Any] | None:
+        from scipy.stats.qmc import Sobol  # half a second
+
         dimensions = self.config.dimensions()
         if dimensions == 0:
             return self.config.from_units([]) if index == 0 else None
