@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 
@@ -82,6 +83,8 @@ def _tune(
             ),
         )
         tuner.fit()
+    del tuner
+    gc.collect()  # what Tune kept of its trials, in circles
     if books.error is not None:
         raise books.error
 
