@@ -16,43 +16,10 @@ from grokray.engine.checkpoint import Checkpoint
 from grokray.engine.engine import Engine, Measurement
 from grokray.records.journal import EVENT_FIELDS, JournalWriter
 from grokray.records.store import Store
+from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.checkpoints import Kind, TrialCheckpoints
 from grokray.sweep.keepsakes import Keepsakes
 from grokray.trial import TrialConfig
-
-COMPILING = "training starts when the kernels of its shape are compiled: a minute or so, once on this machine"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """One trial to run. At each step of `rungs` it waits for a decision; `attempt` counts its starts from 0.
-
-    `keep_checkpoints` is one of `sections.KEEP`; `examples` are written of each part at every measurement.
-    """
-
-    trial_id: str
-    config: dict[str, Any]
-    attempt: int = 0
-    rungs: tuple[int, ...] = ()
-    decided: int = 0  # the highest rung that let it pass; a checkpoint may lie beyond one that was never asked
-    checkpoint_interval: int = 1_000
-    keep_checkpoints: str = "none"
-    examples: int = 0
-    planned_steps: float | None = None  # of its shape, over the whole sweep
-    compiled: bool | None = None  # how it began; None where it has not
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """A measurement that decides something: the trial waits at `rung`, or it has ended with `outcome`."""
-
-    trial_id: str
-    step: int
-    metrics: dict[str, float]
-    events: dict[str, Any]
-    wall_time_s: float
-    rung: int | None = None
-    outcome: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -162,9 +129,13 @@ class Trainer:
         return tuple(self._running)
 
     @property
+    def training(self) -> int:
+        """How many trials train, rather than wait."""
+        return self.engine.training
+
+    @property
     def busy(self) -> bool:
-        """Whether any trial trains, rather than waits."""
-        return self.engine.training > 0
+        return self.training > 0
 
     def close(self) -> None:
         self.journal.close()

@@ -10,10 +10,11 @@ import torch
 
 from grokray.engine.checkpoint import Checkpoint, from_bytes
 from grokray.records.store import Store
+from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.best import rank
 from grokray.sweep.checkpoints import CheckpointFile, TrialCheckpoints, trials_with_checkpoints
 from grokray.sweep.sections import KEEP, TrialSection
-from grokray.sweep.trainer import Assignment, Report, Trainer, _is_checkpoint_step
+from grokray.sweep.trainer import Trainer, _is_checkpoint_step
 from grokray.tasks.resolve import resolve
 
 CONFIG = resolve(

@@ -13,6 +13,7 @@ from typing import Any
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from grokray.records.state import Decision
+from grokray.sweep.messages import report_of
 from grokray.sweep.sections import Asha as AshaSection
 from grokray.sweep.unsaved import Unsaved
 
@@ -40,11 +41,11 @@ class Asha(Unsaved, AsyncHyperBandScheduler):
                 recorded[d.rung][d.trial_id] = self._sign * d.value
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        rung = result.get("rung")
-        value = result.get(self._section.metric)
-        if rung is None or value is None or not math.isfinite(value):
+        report = report_of(result) if result.get("rung") is not None else None
+        value = report.metrics.get(self._section.metric) if report is not None else None
+        if report is None or report.rung is None or value is None or not math.isfinite(value):
             return TrialScheduler.CONTINUE
-        trial_id = result["grokray_trial"]
+        trial_id, rung = report.trial_id, report.rung
         recorded = dict(self._bracket._rungs).get(rung, {})
         if trial_id in recorded:  # it came back to a rung that let it pass, from a checkpoint before it
             return TrialScheduler.CONTINUE
@@ -53,7 +54,7 @@ class Asha(Unsaved, AsyncHyperBandScheduler):
         stop = action == TrialScheduler.STOP
         self._record(
             trial_id=trial_id,
-            step=result["step"],
+            step=report.step,
             rung=rung,
             action="stop" if stop else "continue",
             metric=self._section.metric,
