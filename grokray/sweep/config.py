@@ -17,7 +17,6 @@ from grokray.sweep import rules, space
 from grokray.sweep.parameters import Parameter
 from grokray.sweep.sections import (
     DEFINING,
-    Asha,
     Fifo,
     Metric,
     Resources,
@@ -36,7 +35,8 @@ from grokray.trial import TrialConfig
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-LATER = ("measure", "eval_train_rows")  # which older folders do not know, and which count where they say something
+# Which older folders do not know, and which count where they say something.
+LATER = ("measure", "eval_train_rows", "audit_fraction")
 # Parameters whose values set the shapes of models apart.
 SHAPING = (
     *("operation", "task_type", "base", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
@@ -145,22 +145,19 @@ class SweepConfig(BaseModel):
             **{f"parameters.{name}": _json(self._defined_by(name)) for name in self.parameters},
             **{f"metric.{name}": _json(value) for name, value in self.metric.model_dump().items()},
             **{f"trial.{name}": _json(getattr(self.trial, name)) for name in DEFINING if name not in LATER},
-            **{f"trial.{name}": _json(getattr(self.trial, name)) for name in LATER if getattr(self.trial, name)},
-            **{f"scheduler.{name}": _json(value) for name, value in self.scheduler.model_dump().items()},
+            **{f"trial.{name}": _json(getattr(self.trial, name)) for name in LATER if getattr(self.trial, name, None)},
+            **{f"scheduler.{k}": _json(v) for k, v in self.scheduler.model_dump().items() if k not in LATER or v},
         }
 
     def planned_steps(self, num_steps: int) -> float:
         """About how many trial-steps will be trained of the shape of a trial with so many steps.
 
-        As if shapes were equally frequent, and each trial ran to its budget, or under ASHA, in which every rung costs
-        about the same, for one grace period for each rung.
+        As if shapes were equally frequent, and each trial ran for as long as the scheduler lets it on average.
         """
         trials = self.num_configurations() * len(self.seeds)
-        if isinstance(self.scheduler, Asha):
-            rungs = self.scheduler.rungs(self.max_steps())
-            num_steps = min(num_steps, self.scheduler.grace_period * (len(rungs) + 1))
+        steps = self.scheduler.expected_steps(num_steps, self.max_steps())
         shapes = math.prod(_choices(self.parameters[name]) for name in SHAPING if name in self.parameters)
-        return trials * num_steps / max(shapes, 1)
+        return trials * steps / max(shapes, 1)
 
     def to_yaml(self) -> str:
         """The resolved file, defaults included: loads back to an equal config."""

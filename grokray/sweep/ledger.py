@@ -292,9 +292,9 @@ class Ledger:
                     # The trainer said that it had finished; the driver died before it wrote so.
                     self.write("end", trial_id=trial_id, outcome=known.outcome, step=known.last_step)
                 self._count(trial_id, known.outcome, known.last_metrics, known.events)
-            elif known.decision is not None and known.decision.action == "stop":
+            elif known.stop is not None and not known.audited:
                 # The driver died between the decision and its effect; a rung decides only once.
-                self.write("end", trial_id=trial_id, outcome="pruned", step=known.decision.step)
+                self.write("end", trial_id=trial_id, outcome="pruned", step=known.stop.step)
                 self._count(trial_id, "pruned", known.last_metrics, known.events)
 
 

@@ -74,6 +74,21 @@ def test_a_stop_that_was_decided_but_not_carried_out_is_carried_out_on_resume(tm
     assert open_ledger(tmp_path).ended == {stopped: "pruned"}
 
 
+def test_an_audited_trial_goes_on_after_a_restart_whatever_was_decided_last(tmp_path):
+    ledger = open_ledger(tmp_path)
+    fresh, asked_again = ledger.next_assignment().trial_id, ledger.next_assignment().trial_id
+    for trial_id, actions in ((fresh, ["audit"]), (asked_again, ["continue", "audit", "continue"])):
+        ledger.write("start", trial_id=trial_id, attempt=0, step=0)
+        for rung, action in zip((60, 120, 240), actions, strict=False):
+            ledger.write("decision", trial_id=trial_id, step=rung, rung=rung, action=action, audit_probability=0.1)
+    again = open_ledger(tmp_path)
+    assert again.ended == {}
+    left = {a.trial_id: a for a in assignments(again)}
+    assert (left[fresh].decided, left[asked_again].decided) == (60, 240)
+    again.end(fresh, "grokked", report(fresh, "grokked", grok_step=280))
+    assert open_ledger(tmp_path).state.trials[fresh].outcome == "grokked"
+
+
 def test_a_finish_that_the_driver_did_not_live_to_note_is_noted_on_resume(tmp_path):
     ledger = open_ledger(tmp_path)
     trial_id = ledger.next_assignment().trial_id

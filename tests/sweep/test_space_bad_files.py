@@ -59,13 +59,35 @@ BAD = {
         "5:9",
         'is "no", but must be one of none, last, best, last+best, all',
     ),
-    "scheduler": (TAIL + "scheduler: {type: ash}", "5:1", "scheduler.type is \"ash\", but must be 'fifo' or 'asha'"),
+    "scheduler": (TAIL + "scheduler: {type: ash}", "5:1", "scheduler.type is \"ash\", but must be 'fifo', 'asha' or"),
     "no type": (TAIL + "scheduler: {grace_period: 3}", "5:1", "scheduler.type is missing"),
     "no grace period": (TAIL + "scheduler: {type: asha}", "5:1", "scheduler.grace_period is missing"),
     "rung metric": (
         TAIL + "scheduler: {type: asha, grace_period: 3, metric: grok_step}",
         "5:42",
         'scheduler.metric is "grok_step", but must be one of train_loss',
+    ),
+    "audit": (TAIL + "scheduler: {type: asha, grace_period: 3, audit_fraction: 1.1}", "5:42", "must be at most 1"),
+    "signal": (
+        TAIL + "scheduler: {type: grok_asha, grace_period: 3, signal: loss}",
+        "5:47",
+        "scheduler.signal is \"loss\", but must be 'heldout_loss_slope', 'weight_norm_contraction' or 'fourier_gini'",
+    ),
+    "signal that is not measured": (
+        TAIL + "scheduler: {type: grok_asha, grace_period: 3, signal: fourier_gini}\ntrial: {measure: weight_norm}",
+        "5:47",
+        "is fourier_gini, but needs it measured: add measure: [weight_norm, fourier_gini] under trial",
+    ),
+    "signal that some trials measure": (
+        TAIL + "  measure: {values: ['', weight_norm]}\n"
+        "scheduler: {type: grok_asha, grace_period: 3, signal: weight_norm_contraction}",
+        "6:47",
+        "but needs weight_norm in every value of parameters.measure",
+    ),
+    "everything stopped": (
+        TAIL + "scheduler: {type: grok_asha, grace_period: 3, stop_share: 1}",
+        "5:47",
+        "scheduler.stop_share is 1, but must be below 1",
     ),
     "fused cores": (
         TAIL + "resources: {cpu: 2}",
@@ -299,7 +321,7 @@ NO_NEIGHBOUR = {
     "of fifo": (TAIL + "scheduler: {type: fifo, xyzzy: 1}", "the only key of scheduler is type"),
     "of asha": (
         TAIL + "scheduler: {type: asha, grace_period: 1, xyzzy: 1}",
-        "the keys of scheduler are type, grace_period, reduction_factor and metric",
+        "the keys of scheduler are type, grace_period, reduction_factor, audit_fraction and metric",
     ),
     "of a parameter": (HEAD + "  dropout: {value: 0, xyzzy: 1}", "the keys of a parameter are value, values, "),
     "alone": (HEAD + "  dropout: {xyzzy: 1}", "is no key of a parameter; the keys are value, values, "),
