@@ -17,6 +17,8 @@ from grokray.sweep.translate import WANDB_KEYS
 
 SECTIONS = {"trial": TrialSection, "metric": Metric, "resources": Resources, "tracking": Tracking}
 
+UNIONS = ("scheduler", "metric")
+
 
 def explain(error: ValidationError, data: dict[str, Any]) -> list[Fault]:
     """One fault for each error. `data` is what was validated."""
@@ -60,6 +62,8 @@ def _fault(detail: ErrorDetails, data: dict[str, Any]) -> Fault:
         rule = "must be 1 to 100 letters, digits, spaces or any of _ . + -"
     elif kind == "too_short":
         rule = "must not be empty"
+    elif kind == "too_long":
+        rule = f"must hold at most {context['max_length']}"
     elif kind in ("model_type", "dict_type", "model_attributes_type"):
         rule = "must be a mapping, such as {key: value}"
     else:
@@ -70,7 +74,7 @@ def _fault(detail: ErrorDetails, data: dict[str, Any]) -> Fault:
 
 def _keys(detail: ErrorDetails, data: dict[str, Any]) -> tuple[str | int, ...]:
     """The keys in the file: pydantic adds the tag of a union, and our own faults name a key of their mapping."""
-    keys = tuple(k for i, k in enumerate(detail["loc"]) if not (i == 1 and detail["loc"][0] == "scheduler"))
+    keys = tuple(k for i, k in enumerate(detail["loc"]) if not (i == 1 and detail["loc"][0] in UNIONS))
     key = detail.get("ctx", {}).get("key")
     if key is not None:
         keys = (*keys, key)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from grokray.sweep.grammar import fault, nearest, one_of
-from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS, Goal
+from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS, ROBUSTNESS, Goal
 from grokray.trial import Measures
 
 
@@ -66,13 +75,39 @@ class Section(BaseModel):
 
 
 class Metric(Section):
-    """What the search aims at. For grid and random it only orders the summary."""
+    """What the search aims at, or one of several such. For grid, random and sobol it only orders the summary."""
 
     name: MetricName = Field(default="grok_step", description="The metric.")
     goal: Goal = Field(
         default_factory=lambda data: METRICS.get(data.get("name", ""), "minimize"),
         description="Which way is better; by default as the metric has it.",
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.name == ROBUSTNESS and self.goal == "minimize":
+            raise fault("goal", "must be maximize for robustness: trials that fail count as not grokked")
+        return self
+
+
+def _all_different(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    for metric in metrics:
+        if sum(metric.name == other.name for other in metrics) > 1:
+            raise fault(None, f"must name each metric once, and {metric.name} is there twice")
+    return metrics
+
+
+MAX_METRICS = 4
+Several = Annotated[
+    tuple[Metric, ...],
+    Field(min_length=1, max_length=MAX_METRICS),
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    AfterValidator(_all_different),
+]
+Metrics = Annotated[
+    Annotated[Metric, Tag("one")] | Annotated[Several, Tag("several")],
+    Discriminator(lambda value: "several" if isinstance(value, list | tuple) else "one"),
+]
 
 
 class TrialSection(Section):

@@ -51,6 +51,28 @@ BAD = {
     "negative seed": (TAIL + "seeds: [-1]", "5:9", "seeds[0] is -1, but must be at least 0"),
     "metric": (TAIL + "metric: {name: grok_stp}", "5:10", 'metric.name is "grok_stp"; did you mean grok_step?'),
     "metric a text": (TAIL + "metric: loss", "5:1", 'metric is "loss", but must be a mapping'),
+    "one of several metrics": (
+        TAIL + "metric:\n- {name: grok_step}\n- {name: heldout_los}",
+        "7:4",
+        'metric[1].name is "heldout_los", but must be one of robustness',
+    ),
+    "a metric twice": (
+        TAIL + "metric: [{name: grok_step}, {name: step}]",
+        "5:1",
+        "but must name each metric once, and grok_step is there twice",
+    ),
+    "no metric": (TAIL + "metric: []", "5:1", "metric is [], but must not be empty"),
+    "many metrics": (
+        TAIL + "metric: [{name: train_loss}, {name: grok_step}, {name: heldout_loss}, {name: grok_delay}, "
+        "{name: memorization_step}]",
+        "5:1",
+        "but must hold at most 4",
+    ),
+    "robustness turned round": (
+        TAIL + "metric: {name: robustness, goal: minimize}",
+        "5:28",
+        'metric.goal is "minimize", but must be maximize for robustness',
+    ),
     "goal": (TAIL + "metric: {name: step, goal: min}", "5:22", "metric.goal is \"min\", but must be 'minimize' or"),
     "trial": (TAIL + "trial: {sustain: 0}", "5:9", "trial.sustain is 0, but must be at least 1"),
     "threshold": (TAIL + "trial: {threshold: 1.2}", "5:9", "trial.threshold is 1.2, but must be at most 1"),
