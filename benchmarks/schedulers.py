@@ -68,7 +68,9 @@ def main() -> None:
             )
         curves = read(folder)
         truth = _known(curves)
-        print(f"truth: {truth['trials']} trials, {truth['grokkers']} grok, {truth['steps']:,} trial-steps\n")
+        each = f"{truth['steps'] / truth['grokkers']:,.0f} for each that groks" if truth["grokkers"] else "none groks"
+        print(f"truth, under fifo: {truth['trials']} trials, {truth['grokkers']} grok")
+        print(f"trial-steps: {truth['steps']:,}, {each}\n")
         configs = _schedulers(config, curves, options)
         replayed = {
             name: replay(curves, changed, orders=options.orders, seats=options.seats)
@@ -97,7 +99,8 @@ def _schedulers(config: SweepConfig, curves: Sequence[Curve], options: argparse.
     grace = options.grace_period or max(config.max_steps() // 8, 1)
     common = {"grace_period": grace, "audit_fraction": options.audit_fraction}
     asha = {"type": "asha", "reduction_factor": options.reduction_factor}
-    sections = {"asha": asha} | {f"grok_asha {s}": {"type": "grok_asha", "signal": s} for s in SIGNAL_METRICS}
+    grok_asha = {"type": "grok_asha", "stop_share": options.stop_share, "patience": options.patience or grace}
+    sections = {"asha": asha} | {f"grok_asha {s}": grok_asha | {"signal": s} for s in SIGNAL_METRICS}
     measured = set().union(*(curve.metrics[-1] for curve in curves))
     out = {}
     for name, section in sections.items():
@@ -190,14 +193,19 @@ def _real(config: SweepConfig, curves: Sequence[Curve], out: Path) -> dict[str, 
 
 
 def _plain(options: argparse.Namespace) -> dict[str, Any]:
-    return {key: value for key, value in vars(options).items() if key not in ("from_dir", "keep")}
+    """Without names of folders, and without what is the truth's own where it was trained before."""
+    left_out = {"from_dir", "keep"} | ({*OF_THE_TRUTH} if options.from_dir else set())
+    return {key: value for key, value in vars(options).items() if key not in left_out}
+
+
+OF_THE_TRUTH = ("trials", "steps", "modulus", "width")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="from_dir", metavar="DIR", help="a sweep that ran under fifo")
     parser.add_argument("--keep", metavar="DIR", help="where the truth is kept; by default nowhere")
-    parser.add_argument("--trials", type=int, default=48)
+    parser.add_argument("--trials", type=int, default=56)
     parser.add_argument("--steps", type=int, default=4000, help="budget of a trial")
     parser.add_argument("--modulus", type=int, default=31)
     parser.add_argument("--width", type=int, default=48)
@@ -205,6 +213,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seats", type=int, default=20, help="trials that train at once")
     parser.add_argument("--grace-period", type=int, help="of all schedulers; default an eighth of the budget")
     parser.add_argument("--reduction-factor", type=int, default=3, help="of asha")
+    parser.add_argument("--stop-share", type=float, default=0.5, help="of grok_asha")
+    parser.add_argument("--patience", type=int, help="of grok_asha; default the grace period")
     parser.add_argument("--audit-fraction", type=float, default=0.1)
     parser.add_argument("--real", action="store_true", help="run each scheduler for real, too")
     return parser.parse_args()
