@@ -17,7 +17,7 @@ from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.checkpoints import TrialCheckpoints, trials_with_checkpoints
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.faults import Faults
-from grokray.sweep.objective import value_of_configuration, value_of_trial
+from grokray.sweep.objective import values_of_configuration, values_of_trial
 from grokray.sweep.proposer import make_proposer
 from grokray.sweep.space import MAX_FRUITLESS
 from grokray.trial import TrialConfig
@@ -36,8 +36,9 @@ class Ledger:
         self._attempts: dict[str, int] = {}
         self._queue: deque[str] = deque()
         self._members: dict[int, list[str]] = {}  # configuration -> its trials
-        self._values: dict[int, dict[str, float]] = {}  # of configurations that have begun to end, by trial
-        self._worth: dict[int, float] = {}  # of those that have ended
+        # of configurations that have begun to end, by trial
+        self._values: dict[int, dict[str, tuple[float, ...]]] = {}
+        self._worth: dict[int, tuple[float, ...]] = {}  # of those that have ended, one value for each metric
         self._configuration_of: dict[str, int] = {}
         self._repeats: dict[int, list[int]] = {}  # configuration -> later proposals that equal it
         self._proposals = 0
@@ -216,7 +217,9 @@ class Ledger:
 
     def _refuse(self, index: int) -> None:
         """A configuration that cannot be is worth as little as one that fails."""
-        worst = value_of_trial(self.config.metric, num_steps=self.config.max_steps(), metrics={}, events={}, ran=False)
+        worst = values_of_trial(
+            self.config.metrics, num_steps=self.config.max_steps(), metrics={}, events={}, ran=False
+        )
         self.proposer.tell(index, worst)
 
     def _fruitless_in_a_row(self) -> int:
@@ -235,8 +238,8 @@ class Ledger:
         self._attempts.pop(trial_id, None)
         index = self._configuration_of[trial_id]
         values = self._values.setdefault(index, {})
-        values[trial_id] = value_of_trial(
-            self.config.metric,
+        values[trial_id] = values_of_trial(
+            self.config.metrics,
             num_steps=self._configs.pop(trial_id).num_steps,
             metrics=metrics,
             events=events,
@@ -244,7 +247,8 @@ class Ledger:
             stopped=outcome == "pruned",
         )
         if len(values) == len(self._members[index]):
-            value = self._worth[index] = value_of_configuration(list(self._values.pop(index).values()))
+            value = values_of_configuration(self.config.metrics, list(self._values.pop(index).values()))
+            self._worth[index] = value
             for told in [index, *self._repeats.pop(index, [])]:
                 self.proposer.tell(told, value)
 
@@ -290,9 +294,9 @@ class Ledger:
                     # The trainer said that it had finished; the driver died before it wrote so.
                     self.write("end", trial_id=trial_id, outcome=known.outcome, step=known.last_step)
                 self._count(trial_id, known.outcome, known.last_metrics, known.events)
-            elif known.decision is not None and known.decision.action == "stop":
+            elif known.stop is not None and not known.audited:
                 # The driver died between the decision and its effect; a rung decides only once.
-                self.write("end", trial_id=trial_id, outcome="pruned", step=known.decision.step)
+                self.write("end", trial_id=trial_id, outcome="pruned", step=known.stop.step)
                 self._count(trial_id, "pruned", known.last_metrics, known.events)
 
 
