@@ -104,10 +104,6 @@ class Times:
         """Those with a weight above 0."""
         return self if np.all(self.weight > 0) else self.select(self.weight > 0)
 
-    def unweighted(self) -> Times:
-        """Every trial with weight 1, pruned ones too: what one gets by ignoring that pruning is informative."""
-        return Times(lower=self.lower, upper=self.upper, weight=np.ones(len(self)), cluster=self.cluster)
-
 
 def times_of(trials: pa.Table | pd.DataFrame) -> Times:
     """Times of the rows of trials.parquet, in their order; (n,) each. ConfigError if a column is missing.
