@@ -11,15 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from grokray.analysis.outcomes import codes, column, missing_in, outcomes
+from grokray.analysis.outcomes import codes, column, looks_logarithmic, missing_in, outcomes
 from grokray.analysis.phases import PHASES, phases
 from grokray.analysis.shares import LEVEL, Shares, shares
 from grokray.errors import ConfigError, Problem
 
 BINS = 8
 MAX_CATEGORIES = 12
-# A range of positive numbers that spans such a factor is cut evenly in the logarithm.
-LOG_FACTOR = 20
 SCALES = ("auto", "categories", "quantiles", "linear", "log")
 
 
@@ -96,8 +94,8 @@ def diagram(
 def cut(trials: pa.Table, name: str, bins: int = BINS, scale: str = "auto") -> Bins:
     """`scale`: `categories`, `quantiles` (about equally many trials each), `linear` or `log` (equally wide).
 
-    `auto` takes categories for texts and for up to MAX_CATEGORIES different numbers, else log where the numbers are
-    positive and span a factor of LOG_FACTOR, else linear. ConfigError where the column cannot be cut so.
+    `auto` takes categories for texts and for up to MAX_CATEGORIES different numbers, else log where the numbers
+    lie more evenly in the logarithm, else linear. ConfigError where the column cannot be cut so.
     """
     values = column(trials, name)
     scale = _scale(values) if scale == "auto" else scale
@@ -118,7 +116,7 @@ def _scale(values: np.ndarray) -> str:
     given = values[~np.isnan(values)]
     if len(np.unique(given)) <= MAX_CATEGORIES:
         return "categories"
-    return "log" if given.min() > 0 and given.max() / given.min() >= LOG_FACTOR else "linear"
+    return "log" if looks_logarithmic(given) else "linear"
 
 
 def _edges(given: np.ndarray, bins: int, scale: str) -> np.ndarray:

@@ -24,6 +24,7 @@ from grokray.records.schema import CONFIG_FIELDS
 SEEDS = ("init_seed", "split_seed", "order_seed")
 # Fields that say how a trial is watched or where its data lies, and not what it is.
 NO_PARAMETERS = frozenset({*SEEDS, "eval_interval", "eval_train_rows", "measure", "data_dir", "arc_data_hash"})
+LOG_FACTOR = 20
 DECIDED = ("grokked", "budget", "diverged")
 
 
@@ -112,7 +113,9 @@ def codes(values: np.ndarray) -> tuple[np.ndarray, list]:
 
 def missing_in(values: np.ndarray) -> np.ndarray:
     """(n,) bool: True where the value is null."""
-    return np.equal(values, None) if values.dtype == object else np.isnan(values)
+    if values.dtype == object:
+        return np.fromiter((value is None for value in values), dtype=bool, count=len(values))
+    return np.isnan(values)
 
 
 def grouped(columns: list[np.ndarray], length: int) -> np.ndarray:
@@ -127,7 +130,17 @@ def grouped(columns: list[np.ndarray], length: int) -> np.ndarray:
 def varying(trials: pa.Table) -> list[str]:
     """The parameters with more than one value among the trials, in the table's order; seeds are none of them."""
     names = [name for name in CONFIG_FIELDS if name in trials.column_names and name not in NO_PARAMETERS]
-    return [name for name in names if trials.num_rows and len(pc.unique(trials[name])) > 1]
+    return [name for name in names if trials.num_rows and len(trials[name].unique()) > 1]
+
+
+def looks_logarithmic(values: np.ndarray) -> bool:
+    """Whether numbers (n,), without null, lie more evenly in the logarithm: positive, over a factor of LOG_FACTOR, and
+    with their mean nearer to the middle of the ends there."""
+    low, high = values.min(), values.max()
+    if low <= 0 or high < LOG_FACTOR * low:
+        return False
+    linear, log = (np.mean((x - x.min()) / np.ptp(x)) for x in (values, np.log(values)))
+    return bool(abs(log - 0.5) < abs(linear - 0.5))
 
 
 def _audited(trials: pa.Table) -> np.ndarray:
