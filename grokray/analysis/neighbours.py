@@ -69,7 +69,8 @@ class Neighbours:
 
 def _nearest(tree: KDTree, places: np.ndarray, count: int) -> np.ndarray:
     """(places, count) int: the nearest of the tree's points, nearest first."""
-    return np.asarray(tree.query(places, k=list(range(1, count + 1)))[1])
+    near = np.asarray(tree.query(places, k=count)[1])
+    return near.reshape(len(places), count)  # of one neighbour scipy leaves the dimension out
 
 
 def _means(near: np.ndarray, drawn: np.ndarray, mass: np.ndarray, hits: np.ndarray, k: int) -> np.ndarray:

@@ -144,7 +144,8 @@ def space_of_sweep(fingerprint: Mapping[str, str], trials: pa.Table) -> Space:
 
 def space_of_trials(trials: pa.Table) -> Space:
     """Guessed from what varies: up to MAX_CHOICES different values are choices, equally likely; else a range from the
-    least to the greatest, in the logarithm where they lie more evenly there. A parameter that is null for some values of another one is there under the condition of the rest."""
+    least to the greatest, in the logarithm where they lie more evenly there. A parameter that is null for some values
+    of another one is there under the condition of the rest."""
     axes: list[Axis] = []
     for name in varying(trials):
         values = column(trials, name)
