@@ -33,13 +33,15 @@ class Outcomes:
     """Arrays of one entry a trial, in the table's order.
 
     `grokked` (n,) bool: True where it grokked within its own num_steps. `weight` (n,) float64, 0 where the trial is
-    not used. `used` (n,) bool: weight above 0. `stands_for` (n,) bool: True where the trial is used, or another one
-    stands for it: all but the undecided. `configuration` (n,) int64: 0 … number of configurations − 1.
+    not used. `used` (n,) bool: weight above 0. `survival_weight` (n,): the same, but the undecided count 1, as times
+    are censored where they stand. `stands_for` (n,) bool: True where the trial is used, or another one stands for it:
+    all but the undecided. `configuration` (n,) int64: 0 … number of configurations − 1.
     """
 
     grokked: np.ndarray
     weight: np.ndarray
     stands_for: np.ndarray
+    survival_weight: np.ndarray
     configuration: np.ndarray
     pruned: int
     audited: int
@@ -75,11 +77,11 @@ def outcomes(trials: pa.Table) -> Outcomes:
     grokked = grok_step <= num_steps  # False where it is NaN
     audited, pruned = _audited(trials), outcome == "pruned"
     decided = grokked | np.isin(outcome.astype(str), DECIDED)
-    weight = np.where(pruned | ~decided, 0.0, 1.0)
-    weight[audited] = np.where(decided[audited], 1 / _audit_probability(trials)[audited], 0.0)
+    survival_weight = np.where(pruned, 0.0, np.where(audited, 1 / _audit_probability(trials), 1.0))
     return Outcomes(
         grokked=grokked,
-        weight=weight,
+        weight=np.where(decided, survival_weight, 0.0),
+        survival_weight=survival_weight,
         stands_for=decided | pruned,
         configuration=np.unique(column(trials, "configuration"), return_inverse=True)[1],
         pruned=int((pruned & ~audited).sum()),
