@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from grokray.analysis.adjusted import adjusted_difference, adjusted_ratio
 from grokray.analysis.outcomes import SEEDS, column, grouped, outcomes, varying
-from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, percentiles, resampled
+from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, resampled, spread
 
 # What makes up how a task is written; levels of `representations` differ in these together.
 REPRESENTATION = ("task_type", "base", "digit_order", "fixed_sequence_length")
@@ -182,7 +182,7 @@ def _estimates(pairs: _Pairs, level: float, replicates: int, rng: np.random.Gene
     names = ("difference", "ratio", "median_ratio", "earlier")
     found: dict[str, Estimate | None] = {}
     for name, value, column_ in zip(names, point, drawn.T, strict=True):
-        lower, upper = percentiles(column_, level)
+        lower, upper = spread(column_, level)
         method = "matched, bootstrap by configuration"
         found[name] = None if np.isnan(value) else Estimate(value=float(value), lower=lower, upper=upper, method=method)
     return found

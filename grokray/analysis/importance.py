@@ -215,6 +215,5 @@ def _notes(space: Space, found: Outcomes, configurations: int) -> list[str]:
         notes.append(f"{', '.join(conditional)}: filled in where absent, so part of it is its parent's importance")
     if found.pruned and not found.audited:
         notes.append(f"{found.pruned} pruned trials rank behind all that grokked, by their loss when they were stopped")
-    if found.undecided:
-        notes.append(f"{found.undecided} trials are left out: they failed, were stopped, or still run")
-    return notes
+        return notes + list(found.notes[1:])
+    return notes + list(found.notes)

@@ -21,10 +21,11 @@ import pyarrow as pa
 from grokray.analysis.neighbours import Neighbours
 from grokray.analysis.outcomes import outcomes
 from grokray.analysis.profiles import Profile, Sample, profile_of_mean, profile_of_model
-from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, percentiles, resampled, shares
+from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, percentiles, resampled, shares, wilson
 from grokray.analysis.space import Space, space_of_trials
 
 _MODEL_REPLICATES = 200
+_FEW = 10
 _MEAN = "weighted mean, bootstrap by configuration"
 _MODEL = "nearest neighbours, bootstrap by configuration"
 
@@ -121,8 +122,8 @@ def _by_mean(sample: Sample, replicates: int, level: float, rng: np.random.Gener
         effective = float(mass.sum() ** 2 / (mass**2).sum())
     profiles = [profile_of_mean(sample, number, level) for number in range(len(sample.space.axes))]
     return (
-        _estimate(value, drawn, level, _MEAN),
-        _estimate(value, over, level, _MEAN + " and seed"),
+        _estimate(value, drawn, effective, level, _MEAN),
+        _estimate(value, over, effective, level, _MEAN + " and seed"),
         effective,
         profiles,
         (),
@@ -150,15 +151,28 @@ def _by_model(sample: Sample, replicates: int, level: float, rng: np.random.Gene
         f"the trials do not lie evenly in the space: shares are of a model, the mean of the {model.k} nearest "
         f"configurations at {len(model.even)} evenly drawn points; its own error is not in the intervals"
     )
-    share = _estimate(value, np.nanmean(drawn, axis=1), level, _MODEL)
-    return share, _estimate(value, over, level, _MODEL + " and seed"), model.effective, profiles, (note,)
+    share = _estimate(value, np.nanmean(drawn, axis=1), model.effective, level, _MODEL)
+    return (
+        share,
+        _estimate(value, over, model.effective, level, _MODEL + " and seed"),
+        model.effective,
+        profiles,
+        (note,),
+    )
 
 
-def _estimate(value: float, drawn: np.ndarray | None, level: float, method: str) -> Any:
-    """An Estimate; None where nothing was drawn."""
+def _estimate(value: float, drawn: np.ndarray | None, effective: float, level: float, method: str) -> Any:
+    """An Estimate; None where nothing was drawn.
+
+    Resamples of few configurations, or of such as all agree, know nothing of what was not seen: there the interval is
+    Wilson's of as many trials as there are effective configurations.
+    """
     if drawn is None:
         return None
     lower, upper = percentiles(drawn, level)
+    if effective < _FEW or value in (0, 1):
+        lower, upper = (float(bound[0]) for bound in wilson(np.array([value]), np.array([effective]), level))
+        method = f"{method.split(',')[0]}, Wilson by configuration"
     return Estimate(value=value, lower=lower, upper=upper, method=method)
 
 
