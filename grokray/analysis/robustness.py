@@ -1,0 +1,183 @@
+"""How robust grokking is: the share of the search space in which a trial groks within its budget.
+
+One number with an interval, profiles along each parameter, and the chance of grokking of each configuration over its
+seeds. Each configuration counts once, however many seeds it has.
+
+*Even* sweeps (random, Sobol) lie in the space in its own measure, so the share is a weighted mean. A whole *grid* is
+weighed by how likely an even draw of the space's values is. TPE's trials, and a grid that was cut short, are not even:
+there the share is estimated by a model (see `neighbours`), and `adaptive` is True. Intervals are percentile bootstraps
+that draw configurations; `over_seeds` draws seeds as well (the pigeonhole bootstrap: Owen 2007, Annals of Applied
+Statistics 1), for what other seeds would have shown. Of a grid the former is too wide if no other values are meant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from grokray.analysis.neighbours import Neighbours
+from grokray.analysis.outcomes import outcomes
+from grokray.analysis.profiles import Profile, Sample, profile_of_mean, profile_of_model
+from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, percentiles, resampled, shares, wilson
+from grokray.analysis.space import Space, space_of_trials
+
+_MODEL_REPLICATES = 200
+_FEW = 10
+_MEAN = "weighted mean, bootstrap by configuration"
+_MODEL = "nearest neighbours, bootstrap by configuration"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robustness:
+    """`share` of the space, its interval by configuration; `over_seeds` None where there is one seed only, or where
+    no two configurations share a seed. `at_least`: the share if no pruned trial had grokked, None where audits make
+    that guess needless. `effective`: as many evenly drawn configurations."""
+
+    share: Estimate
+    over_seeds: Estimate | None
+    at_least: float | None
+    adaptive: bool
+    trials: int
+    configurations: int
+    effective: float
+    profiles: list[Profile]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByConfiguration:
+    """Arrays of one entry a configuration, in rising order: how many of its trials `trials` grokked, and the chance
+    of it with Wilson's interval, which of three seeds is wide. NaN where no trial was decided."""
+
+    configuration: np.ndarray
+    shares: Shares
+
+    def agreement(self) -> dict[str, int]:
+        """How many configurations grokked with all, some or none of two or more seeds."""
+        share = self.shares.share[self.shares.trials > 1]
+        return {
+            "all": int((share == 1).sum()),
+            "some": int(((share > 0) & (share < 1)).sum()),
+            "none": int((share == 0).sum()),
+        }
+
+
+def robustness(
+    trials: pa.Table,
+    space: Space | None = None,
+    *,
+    replicates: int = REPLICATES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Robustness:
+    """Of TRIALS_SCHEMA. `space` defaults to what the values of the trials suggest, taken to be sampled evenly."""
+    space = space_of_trials(trials) if space is None else space
+    sample = Sample.of(trials, space)
+    rng = np.random.default_rng(seed)
+    build = _by_model if sample.adaptive else _by_mean
+    share, over_seeds, effective, profiles, notes = build(sample, replicates, level, rng)
+    found = sample.found
+    return Robustness(
+        share=share,
+        over_seeds=over_seeds,
+        at_least=_at_least(sample) if found.pruned and not found.audited else None,
+        adaptive=sample.adaptive,
+        trials=int(found.used.sum()),
+        configurations=int((sample.per_configuration(sample.mass) > 0).sum()),
+        effective=effective,
+        profiles=profiles,
+        notes=(*notes, *space.notes, *found.notes),
+    )
+
+
+def by_configuration(trials: pa.Table, level: float = LEVEL) -> ByConfiguration:
+    """The chance of grokking over seeds, configuration by configuration."""
+    found = outcomes(trials)
+    cells = int(found.configuration.max(initial=-1)) + 1
+    each = np.arange(trials.num_rows)
+    return ByConfiguration(
+        configuration=np.unique(trials["configuration"].to_numpy()),
+        shares=shares(found.grokked, found.weight, each, found.configuration, cells, level),
+    )
+
+
+Built = tuple[Estimate, Estimate | None, float, list[Profile], tuple[str, ...]]
+
+
+def _by_mean(sample: Sample, replicates: int, level: float, rng: np.random.Generator) -> Built:
+    mass, hits = sample.per_configuration(sample.mass), sample.per_configuration(sample.hits)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = float(hits.sum() / mass.sum())
+        drawn = np.array([(r @ hits) / (r @ mass) for r in resampled(len(mass), replicates, rng)])
+        both = sample.seeds_drawn(sample.mass), sample.seeds_drawn(sample.hits)
+        over = None
+        if both[0] is not None and both[1] is not None:
+            twice = zip(
+                resampled(len(mass), replicates, rng), resampled(both[0].shape[1], replicates, rng), strict=True
+            )
+            over = np.array([(r @ both[1] @ s) / (r @ both[0] @ s) for r, s in twice])
+        effective = float(mass.sum() ** 2 / (mass**2).sum())
+    profiles = [profile_of_mean(sample, number, level) for number in range(len(sample.space.axes))]
+    return (
+        _estimate(value, drawn, effective, level, _MEAN),
+        _estimate(value, over, effective, level, _MEAN + " and seed"),
+        effective,
+        profiles,
+        (),
+    )
+
+
+def _by_model(sample: Sample, replicates: int, level: float, rng: np.random.Generator) -> Built:
+    mass, hits = sample.per_configuration(sample.mass), sample.per_configuration(sample.hits)
+    known = mass > 0
+    first = np.unique(sample.found.configuration, return_index=True)[1]
+    if not known.any():
+        nothing = Estimate(value=np.nan, lower=np.nan, upper=np.nan, method=_MODEL)
+        return nothing, None, 0.0, [], ("no trial says anything yet",)
+    model = Neighbours(sample.space, sample.points[first][known], mass[known], hits[known])
+    replicates = min(replicates, _MODEL_REPLICATES)
+    drawn = np.stack([model.shares(r) for r in resampled(int(known.sum()), replicates, rng)])
+    both, over = (sample.seeds_drawn(sample.mass), sample.seeds_drawn(sample.hits)), None
+    if both[0] is not None and both[1] is not None:
+        at_mass, at_hits = both[0][known], both[1][known]
+        twice = zip(resampled(len(at_mass), replicates, rng), resampled(at_mass.shape[1], replicates, rng), strict=True)
+        over = np.array([np.nanmean(model.shares(r, at_mass @ s, at_hits @ s)) for r, s in twice])
+    value = float(model.shares().mean())
+    profiles = [profile_of_model(sample, model, number, drawn, level) for number in range(len(sample.space.axes))]
+    note = (
+        f"the trials do not lie evenly in the space: shares are of a model, the mean of the {model.k} nearest "
+        f"configurations at {len(model.even)} even points; its own error, mostly upwards, is not in the intervals"
+    )
+    share = _estimate(value, np.nanmean(drawn, axis=1), model.effective, level, _MODEL)
+    return (
+        share,
+        _estimate(value, over, model.effective, level, _MODEL + " and seed"),
+        model.effective,
+        profiles,
+        (note,),
+    )
+
+
+def _estimate(value: float, drawn: np.ndarray | None, effective: float, level: float, method: str) -> Any:
+    """An Estimate; None where nothing was drawn.
+
+    Resamples of few configurations, or of such as all agree, know nothing of what was not seen: there the interval is
+    Wilson's of as many trials as there are effective configurations.
+    """
+    if drawn is None:
+        return None
+    lower, upper = percentiles(drawn, level)
+    if effective < _FEW or value in (0, 1):
+        lower, upper = (float(bound[0]) for bound in wilson(np.array([value]), np.array([effective]), level))
+        method = f"{method.split(',')[0]}, Wilson by configuration"
+    return Estimate(value=value, lower=lower, upper=upper, method=method)
+
+
+def _at_least(sample: Sample) -> float:
+    """The share with every pruned trial counted as not grokked."""
+    counts = sample.per_configuration(sample.found.stands_for)
+    held = counts > 0
+    return float((sample.per_configuration(sample.found.used * sample.found.grokked)[held] / counts[held]).mean())
