@@ -154,13 +154,11 @@ class _Session:
         )
         environment = {} if machine.prepared else ENVIRONMENT
         pool = EnginePool(spec, options, environment=environment, to_run=lambda: self.ledger.to_run)
-        try:
+        with ExitStack() as stack:
+            stack.callback(pool.close)
+            stack.callback(lambda: pool.save_all() if self.stopping.is_set() else None)
             pool.start()
             yield pool
-            if self.stopping.is_set():
-                pool.save_all()
-        finally:
-            pool.close()
 
     def _run(self, options: WorkerOptions, pool: EnginePool | None) -> None:
         """Run Tune, chunk by chunk, until nothing is left."""
