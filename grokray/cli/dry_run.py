@@ -27,8 +27,9 @@ FIELDS = {
     "optimizer": "optimizer",
     "loss": "loss",
     "gradient_filter": "filter",
+    "sharing": "shared",
 }
-IF_DIFFERENT = ("answers", "uniform", "dtype", "accumulation_steps", "optimizer", "loss", "gradient_filter")
+IF_DIFFERENT = ("answers", "uniform", "dtype", "accumulation_steps", "optimizer", "loss", "gradient_filter", "sharing")
 
 
 def show_dry_run(console: Console, config: SweepConfig) -> None:
