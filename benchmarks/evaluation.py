@@ -33,13 +33,14 @@ def main(seconds: float) -> None:
     harness.pin()
     torch.set_num_threads(1)
     header = ["case", "rows", "step, ms", "in company", "evaluation, ms", "steps", "share", "share in company"]
-    lines, found = [], {}
+    found: dict[str, dict[str, float]] = {}
     for name, parameters in CASES.items():
         of_case = run_case(name, parameters, seconds)
         found |= of_case
-        lines += [[key, *_cells(values)] for key, values in of_case.items()]
-    print(harness.table(header, lines))
-    print(f"written to {harness.write('evaluation-cpu', {'interval': INTERVAL, 'cases': found})}")
+        # Written after every case: the next one may take long.
+        path = harness.write("evaluation-cpu", {"interval": INTERVAL, "cases": found})
+        print(harness.table(header, [[key, *_cells(values)] for key, values in of_case.items()]), flush=True)
+    print(f"written to {path}")
 
 
 def run_case(name: str, parameters: dict[str, Any], seconds: float) -> dict[str, dict[str, float]]:

@@ -28,9 +28,20 @@ FIELDS = {
     "optimizer": "optimizer",
     "loss": "loss",
     "gradient_filter": "filter",
+    "sharing": "shared",
 }
 IF_DIFFERENT = (
-    *("answers", "uniform", "dtype", "precision", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
+    *(
+        "answers",
+        "uniform",
+        "dtype",
+        "precision",
+        "accumulation_steps",
+        "optimizer",
+        "loss",
+        "gradient_filter",
+        "sharing",
+    ),
 )
 
 

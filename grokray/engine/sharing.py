@@ -24,6 +24,9 @@ class Sharing(NamedTuple):
     length: int = 0
     prefixes: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.prefixes} × {self.length} tokens" if self.length else "nothing"
+
 
 def sharing_of(table: Table, *, num_layers: int, dim_model: int) -> Sharing:
     """The length that leaves the least to compute, a function of the table and the model's shape alone.

@@ -104,6 +104,11 @@ def test_how_much_is_shared_at_the_default_model():
     assert shape_of(build_dataset(resolve({}))).sharing == Sharing(2, 16)
 
 
+def test_what_is_shared_in_words():
+    assert str(Sharing(2, 24)) == "24 × 2 tokens"
+    assert str(Sharing()) == "nothing"
+
+
 def test_the_choice_is_that_of_the_table_whatever_the_trial():
     trials = [small(), small(seed=4, training_fraction=0.9), small(eval_train_rows=5), small(label_noise=0.3)]
     assert len({shape_of(build_dataset(trial)) for trial in trials}) == 1
