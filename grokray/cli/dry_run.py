@@ -31,17 +31,8 @@ FIELDS = {
     "sharing": "shared",
 }
 IF_DIFFERENT = (
-    *(
-        "answers",
-        "uniform",
-        "dtype",
-        "precision",
-        "accumulation_steps",
-        "optimizer",
-        "loss",
-        "gradient_filter",
-        "sharing",
-    ),
+    *("answers", "uniform", "dtype", "precision", "accumulation_steps"),
+    *("optimizer", "loss", "gradient_filter", "sharing"),
 )
 
 
