@@ -9,7 +9,7 @@ from grokray.cli.preview import Preview, ShapePreview, preview
 from grokray.cli.tables import Column, fitted
 from grokray.cli.wording import count, memory, value
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.sections import Asha
+from grokray.sweep.sections import Rungs
 
 # Fields of a shape, by what their columns are called.
 FIELDS = {
@@ -43,9 +43,10 @@ def show_dry_run(console: Console, config: SweepConfig) -> None:
     _show_shapes(console, found)
     budget = config.max_steps()
     console.print(Text(f"steps: at most {found.most_steps:,} ({found.trials:,} × {budget:,}), fewer as trials grok"))
-    if isinstance(config.scheduler, Asha):
+    if isinstance(config.scheduler, Rungs):
         rungs = ", ".join(f"{rung:,}" for rung in found.rungs) or "none below num_steps"
-        console.print(Text(f"rungs: {rungs}; at each the best 1 in {config.scheduler.reduction_factor} goes on"))
+        console.print(Text(f"rungs: {rungs}; {config.scheduler.rule()}"))
+        console.print(Text(f"audit: {config.scheduler.audit_fraction:.0%} of those run on all the same"))
     console.print(Text("nothing was run"))
 
 

@@ -50,7 +50,7 @@ def overview(uri: str) -> Overview:
     return Overview(
         folder=str(folder.store),
         config=config,
-        progress=progress_of(state, trials_in_all(config, state)),
+        progress=progress_of(state, trials_in_all(config, state), metric=config.metrics[0]),
         phases=dict(Counter(t.phase for t in state.trials.values() if t.phase)),
         sessions=sessions,
         interrupted=bool(sessions) and sessions[-1].session in state.interrupted,

@@ -8,7 +8,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.sections import Asha
 from grokray.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def preview(config: SweepConfig) -> Preview:
         sampled=len(sample),
         all_shapes=len(sample) < SAMPLED if config.method == "grid" else len(sample) >= configurations,
         most_steps=configurations * len(config.seeds) * config.max_steps(),
-        rungs=_rungs(config),
+        rungs=config.scheduler.rungs(config.max_steps()),
     )
 
 
@@ -106,7 +105,3 @@ def _shapes(configs: list[TrialConfig]) -> tuple[ShapePreview, ...]:
             table_bytes=dataset.table.nbytes + (known.table_bytes if known else 0),
         )
     return tuple(found.values())
-
-
-def _rungs(config: SweepConfig) -> tuple[int, ...]:
-    return config.scheduler.rungs(config.max_steps()) if isinstance(config.scheduler, Asha) else ()

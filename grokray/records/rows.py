@@ -38,6 +38,7 @@ def trial_row(trial: TrialState, session: Session | None) -> dict[str, Any]:
         "outcome": trial.outcome,
         "phase": trial.phase,
         **_event_columns(trial, trial.tracker, trial.events),
+        **_stop_columns(trial),
         "steps_trained": trial.steps_trained,
         "wall_time_s": trial.wall_time_s,
         "compiled": trial.compiled,
@@ -78,6 +79,16 @@ def _event_columns(trial: TrialState, tracker: EventTracker, events: dict[str, i
         "duration_steps": trial.last_step if grok_step is None else grok_step,
         "event_observed": grok_step is not None,
         "censor_reason": _censor_reason(trial) if grok_step is None else None,
+    }
+
+
+def _stop_columns(trial: TrialState) -> dict[str, Any]:
+    """A trial that was pruned before there were audits had no chance of one: its probability is 0."""
+    stop = trial.stop
+    return {
+        "stop_step": None if stop is None else stop.step,
+        "audited": trial.audited,
+        "audit_probability": None if stop is None else stop.audit_probability or 0.0,
     }
 
 

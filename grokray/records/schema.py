@@ -98,6 +98,10 @@ TRIALS_SCHEMA = pa.schema(
         pa.field("outcome", pa.string()),  # null while unfinished
         pa.field("phase", pa.string()),
         *_EVENT_FIELDS,
+        # When the scheduler first wanted to stop it; whether it ran on all the same, and how likely that was.
+        pa.field("stop_step", pa.int64()),
+        pa.field("audited", pa.bool_(), nullable=False),
+        pa.field("audit_probability", pa.float64()),  # null where the scheduler never wanted to stop it
         pa.field("steps_trained", pa.int64(), nullable=False),
         pa.field("wall_time_s", pa.float64()),
         pa.field("compiled", pa.bool_()),  # null before it started

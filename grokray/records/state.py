@@ -201,12 +201,18 @@ class SweepState:
             value=event.get("value"),
             cutoff=event.get("cutoff"),
             reason=event.get("reason"),
+            audit_probability=event.get("audit_probability"),
+            raw=event.get("raw"),
+            fitted_step=event.get("fitted_step"),
         )
         self._decisions.append(decision)
         self._decisions_sorted = False
         last = trial.decision
-        if last is None or (last.step, last.t, last.action) < (decision.step, decision.t, decision.action):
+        if last is None or _when(last) < _when(decision):
             trial.decision = decision
+        first = trial.stop
+        if decision.action in ("stop", "audit") and (first is None or _when(decision) < _when(first)):
+            trial.stop = decision
 
     def _on_end(self, event: Event) -> None:
         trial = self._trial(event)
@@ -227,6 +233,10 @@ class SweepState:
             self._configurations_sorted &= index > self._highest_configuration
             self._highest_configuration = max(self._highest_configuration, index)
         return configuration
+
+
+def _when(decision: Decision) -> tuple[int, float, str]:
+    return decision.step, decision.t, decision.action
 
 
 def _known_events(events: dict[str, int | None] | None) -> dict[str, int]:

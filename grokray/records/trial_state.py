@@ -17,7 +17,13 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What the scheduler decided about a trial at one step; `action` is `stop` or `continue`."""
+    """What the scheduler decided about a trial at one step.
+
+    `action` is `stop`, `continue`, or `audit`: it was to be stopped, and was chosen at random, with the probability
+    `audit_probability`, to run on. `metric` is what trials were compared by, `value` the trial's, None if it was not
+    compared. `raw` and `fitted_step` are what a scheduler must know again after a restart: what the value was made
+    of, and the step from which the trial counts as having fitted its training pairs.
+    """
 
     t: float
     trial_id: str
@@ -28,6 +34,9 @@ class Decision:
     value: float | None = None
     cutoff: float | None = None
     reason: str | None = None
+    audit_probability: float | None = None
+    raw: float | None = None
+    fitted_step: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +88,8 @@ class TrialState:
     steps_trained: int = 0
     checkpoint: Checkpoint | None = None
     failures: dict[str, int] = field(default_factory=dict)  # fault → count
-    decision: Decision | None = None
+    decision: Decision | None = None  # the newest
+    stop: Decision | None = None  # the first that was `stop` or `audit`: when the scheduler wanted to stop it
     # What each maximum was taken over: (key, value).
     _newest: tuple[int, int, float] = (-1, -1, 0.0)  # step, attempt, wall_time_s
     _finish: tuple[int, int, str] | None = None  # attempt, step, outcome
@@ -102,6 +112,11 @@ class TrialState:
     def end_written(self) -> bool:
         """Whether the driver has noted the end, and not the training process alone."""
         return self._end is not None
+
+    @property
+    def audited(self) -> bool:
+        """Whether it was to be stopped, and runs on by chance."""
+        return self.stop is not None and self.stop.action == "audit"
 
     @property
     def done(self) -> bool:

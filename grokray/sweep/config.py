@@ -17,9 +17,9 @@ from grokray.sweep import rules, space
 from grokray.sweep.parameters import Parameter
 from grokray.sweep.sections import (
     DEFINING,
-    Asha,
     Fifo,
     Metric,
+    Metrics,
     Resources,
     Scheduler,
     Seed,
@@ -36,7 +36,8 @@ from grokray.trial import TrialConfig
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-LATER = ("measure", "eval_train_rows")  # which older folders do not know, and which count where they say something
+# Which older folders do not know, and which count where they say something.
+LATER = ("measure", "eval_train_rows", "audit_fraction")
 # Parameters whose values set the shapes of models apart.
 SHAPING = (
     *("operation", "task_type", "base", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
@@ -57,7 +58,10 @@ class SweepConfig(BaseModel):
     method: Annotated[
         Literal["grid", "random", "tpe", "sobol"], BeforeValidator(lambda v: "tpe" if v == "bayes" else v)
     ] = Field(description="How configurations are chosen. bayes is W&B's word for tpe.")
-    metric: Metric = Field(default=Metric(), description="What the search aims at.")
+    metric: Metrics = Field(
+        default=Metric(),
+        description="What the search aims at: one metric, or a list of up to 4, the first one foremost.",
+    )
     num_trials: Whole | None = Field(
         default=None, ge=1, le=10_000_000, description="Configurations; each runs once for each seed. For grid a limit."
     )
@@ -92,6 +96,11 @@ class SweepConfig(BaseModel):
             text = "; ".join(message for _, message in faults).replace("{", "{{").replace("}", "}}")
             raise PydanticCustomError("grokray_faults", text, {"faults": faults})  # pyright: ignore
         return self
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What the search aims at, the foremost first."""
+        return self.metric if isinstance(self.metric, tuple) else (self.metric,)
 
     def grid(self) -> Iterator[space.Choice]:
         """The configurations of a grid in file order, the last parameter changing fastest; at most num_trials."""
@@ -143,24 +152,21 @@ class SweepConfig(BaseModel):
             "seed": _json(self.seed),
             "parameters": _json(list(self.parameters)),
             **{f"parameters.{name}": _json(self._defined_by(name)) for name in self.parameters},
-            **{f"metric.{name}": _json(value) for name, value in self.metric.model_dump().items()},
+            **self._aims(),
             **{f"trial.{name}": _json(getattr(self.trial, name)) for name in DEFINING if name not in LATER},
-            **{f"trial.{name}": _json(getattr(self.trial, name)) for name in LATER if getattr(self.trial, name)},
-            **{f"scheduler.{name}": _json(value) for name, value in self.scheduler.model_dump().items()},
+            **{f"trial.{name}": _json(getattr(self.trial, name)) for name in LATER if getattr(self.trial, name, None)},
+            **{f"scheduler.{k}": _json(v) for k, v in self.scheduler.model_dump().items() if k not in LATER or v},
         }
 
     def planned_steps(self, num_steps: int) -> float:
         """About how many trial-steps will be trained of the shape of a trial with so many steps.
 
-        As if shapes were equally frequent, and each trial ran to its budget, or under ASHA, in which every rung costs
-        about the same, for one grace period for each rung.
+        As if shapes were equally frequent, and each trial ran for as long as the scheduler lets it on average.
         """
         trials = self.num_configurations() * len(self.seeds)
-        if isinstance(self.scheduler, Asha):
-            rungs = self.scheduler.rungs(self.max_steps())
-            num_steps = min(num_steps, self.scheduler.grace_period * (len(rungs) + 1))
+        steps = self.scheduler.expected_steps(num_steps, self.max_steps())
         shapes = math.prod(_choices(self.parameters[name]) for name in SHAPING if name in self.parameters)
-        return trials * num_steps / max(shapes, 1)
+        return trials * steps / max(shapes, 1)
 
     def to_yaml(self) -> str:
         """The resolved file, defaults included: loads back to an equal config."""
@@ -172,6 +178,12 @@ class SweepConfig(BaseModel):
         yaml.default_flow_style, yaml.sort_base_mapping_type_on_output, yaml.width = False, False, 120  # pyright: ignore
         yaml.dump({name: data[name] for name in type(self).model_fields if data[name] not in (None, [])}, text)
         return text.getvalue()
+
+    def _aims(self) -> dict[str, str]:
+        """`metric.name` and `metric.goal`; of further ones `metric[1].name` and so on."""
+        prefixes = ["metric", *(f"metric[{number}]" for number in range(1, len(self.metrics)))]
+        pairs = zip(prefixes, self.metrics, strict=True)
+        return {f"{prefix}.{key}": _json(value) for prefix, m in pairs for key, value in m.model_dump().items()}
 
     def _defined_by(self, name: str) -> dict[str, Any]:
         """A parameter as YAML has it, but a folder of data by what it holds: it may be moved, and not be changed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,10 +12,12 @@ from pydantic_core import ErrorDetails
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.grammar import PARAMETER_KEYS, nearest, nearest_or_all
 from grokray.sweep.rules import Fault
-from grokray.sweep.sections import Asha, Fifo, Metric, Resources, Tracking, TrialSection
+from grokray.sweep.sections import SCHEDULERS, Fifo, Metric, Resources, Tracking, TrialSection
 from grokray.sweep.translate import WANDB_KEYS
 
 SECTIONS = {"trial": TrialSection, "metric": Metric, "resources": Resources, "tracking": Tracking}
+
+UNIONS = ("scheduler", "metric")
 
 
 def explain(error: ValidationError, data: dict[str, Any]) -> list[Fault]:
@@ -50,8 +53,8 @@ def _fault(detail: ErrorDetails, data: dict[str, Any]) -> Fault:
     if kind in ("missing", "union_tag_not_found"):
         return keys, f"{name}{'.type' if kind != 'missing' else ''} is missing{_choices(keys)}"
     if kind == "union_tag_invalid":
-        near = nearest(context["tag"], ["fifo", "asha"])
-        return keys, f"{name}.type is {shown(context['tag'])}, but must be 'fifo' or 'asha'{near}"
+        near = nearest(context["tag"], SCHEDULERS)
+        return keys, f"{name}.type is {shown(context['tag'])}, but must be {_either(SCHEDULERS)}{near}"
     if kind == "literal_error":
         options = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         rule = f"must be {context['expected']}{nearest(detail['input'], options)}"
@@ -59,6 +62,8 @@ def _fault(detail: ErrorDetails, data: dict[str, Any]) -> Fault:
         rule = "must be 1 to 100 letters, digits, spaces or any of _ . + -"
     elif kind == "too_short":
         rule = "must not be empty"
+    elif kind == "too_long":
+        rule = f"must hold at most {context['max_length']}"
     elif kind in ("model_type", "dict_type", "model_attributes_type"):
         rule = "must be a mapping, such as {key: value}"
     else:
@@ -69,7 +74,7 @@ def _fault(detail: ErrorDetails, data: dict[str, Any]) -> Fault:
 
 def _keys(detail: ErrorDetails, data: dict[str, Any]) -> tuple[str | int, ...]:
     """The keys in the file: pydantic adds the tag of a union, and our own faults name a key of their mapping."""
-    keys = tuple(k for i, k in enumerate(detail["loc"]) if not (i == 1 and detail["loc"][0] == "scheduler"))
+    keys = tuple(k for i, k in enumerate(detail["loc"]) if not (i == 1 and detail["loc"][0] in UNIONS))
     key = detail.get("ctx", {}).get("key")
     if key is not None:
         keys = (*keys, key)
@@ -106,14 +111,20 @@ def _valid_keys(keys: tuple[str | int, ...], data: dict[str, Any]) -> list[str]:
     if keys[0] == "parameters":
         return list(PARAMETER_KEYS)
     if keys[0] == "scheduler":
-        return list((Asha if data["scheduler"].get("type") == "asha" else Fifo).model_fields)
+        return list(SCHEDULERS.get(data["scheduler"].get("type"), Fifo).model_fields)
     return list(SECTIONS[str(keys[0])].model_fields)
 
 
 def _choices(keys: tuple[str | int, ...]) -> str:
     if keys == ("method",):
         return ", but must be grid, random, tpe or sobol"
-    return ", but must be fifo or asha" if keys == ("scheduler",) else ""
+    return f", but must be {_either(SCHEDULERS)}" if keys == ("scheduler",) else ""
+
+
+def _either(names: Iterable[str]) -> str:
+    """'fifo', 'asha' or 'grok_asha'"""
+    *first, last = map(repr, names)
+    return f"{', '.join(first)} or {last}"
 
 
 def _rule(message: str) -> str:

@@ -16,7 +16,7 @@ from grokray.records.state import SweepState
 from grokray.sweep.checkpoints import TrialCheckpoints, trials_with_checkpoints
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.faults import Faults
-from grokray.sweep.objective import value_of_configuration, value_of_trial
+from grokray.sweep.objective import values_of_configuration, values_of_trial
 from grokray.sweep.proposer import make_proposer
 from grokray.sweep.space import MAX_FRUITLESS
 from grokray.sweep.trainer import Assignment, Report
@@ -36,7 +36,7 @@ class Ledger:
         self._attempts: dict[str, int] = {}
         self._queue: deque[str] = deque()
         self._members: dict[int, list[str]] = {}  # configuration -> its trials
-        self._values: dict[int, dict[str, float]] = {}
+        self._values: dict[int, dict[str, tuple[float, ...]]] = {}
         self._configuration_of: dict[str, int] = {}
         self._repeats: dict[int, list[int]] = {}  # configuration -> later proposals that equal it
         self._proposals = 0
@@ -214,7 +214,9 @@ class Ledger:
 
     def _refuse(self, index: int) -> None:
         """A configuration that cannot be is worth as little as one that fails."""
-        worst = value_of_trial(self.config.metric, num_steps=self.config.max_steps(), metrics={}, events={}, ran=False)
+        worst = values_of_trial(
+            self.config.metrics, num_steps=self.config.max_steps(), metrics={}, events={}, ran=False
+        )
         self.proposer.tell(index, worst)
 
     def _fruitless_in_a_row(self) -> int:
@@ -231,8 +233,8 @@ class Ledger:
     ) -> None:
         self.ended[trial_id] = outcome
         index = self._configuration_of[trial_id]
-        self._values.setdefault(index, {})[trial_id] = value_of_trial(
-            self.config.metric,
+        self._values.setdefault(index, {})[trial_id] = values_of_trial(
+            self.config.metrics,
             num_steps=self._configs[trial_id].num_steps,
             metrics=metrics,
             events=events,
@@ -244,11 +246,11 @@ class Ledger:
             for told in [index, *self._repeats.pop(index, [])]:
                 self.proposer.tell(told, value)
 
-    def _value(self, index: int) -> float | None:
-        """A configuration's value once all its trials have ended."""
+    def _value(self, index: int) -> tuple[float, ...] | None:
+        """A configuration's values, one for each metric, once all its trials have ended."""
         values = self._values.get(index, {})
         complete = len(values) == len(self._members[index])
-        return value_of_configuration(list(values.values())) if complete else None
+        return values_of_configuration(self.config.metrics, list(values.values())) if complete else None
 
     # -- replay
 
@@ -292,9 +294,9 @@ class Ledger:
                     # The trainer said that it had finished; the driver died before it wrote so.
                     self.write("end", trial_id=trial_id, outcome=known.outcome, step=known.last_step)
                 self._count(trial_id, known.outcome, known.last_metrics, known.events)
-            elif known.decision is not None and known.decision.action == "stop":
+            elif known.stop is not None and not known.audited:
                 # The driver died between the decision and its effect; a rung decides only once.
-                self.write("end", trial_id=trial_id, outcome="pruned", step=known.decision.step)
+                self.write("end", trial_id=trial_id, outcome="pruned", step=known.stop.step)
                 self._count(trial_id, "pruned", known.last_metrics, known.events)
 
 

@@ -11,8 +11,11 @@ CURVE_METRICS: dict[str, Goal] = {
     f"{part}_{measure}": goal for part in ("train", "heldout", "out_of_domain") for measure, goal in _CURVES.items()
 }
 
+ROBUSTNESS = "robustness"  # of a configuration: how likely it is to grok, by its seeds
+
 # Name → which way is better. Events first: known only when a trial has ended.
 METRICS: dict[str, Goal] = {
+    ROBUSTNESS: "maximize",
     "grok_step": "minimize",
     "memorization_step": "minimize",
     "grok_delay": "minimize",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
 from grokray.records.state import SweepState, TrialState
+from grokray.sweep.sections import Metric
+
+DEFAULT = Metric()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +35,11 @@ class Progress:
         return self.total - self.running - self.ended
 
 
-def progress_of(state: SweepState, total: int, *, best: int = 5, since: float = 0.0) -> Progress:
-    """`total` counts the trials there will be. Trials that were last started before `since` (unix seconds) do not
-    run: the session that ran them is over."""
+def progress_of(
+    state: SweepState, total: int, *, metric: Metric = DEFAULT, best: int = 5, since: float = 0.0
+) -> Progress:
+    """`total` counts the trials there will be; the `best` ones are so by `metric`. Trials that were last started
+    before `since` (unix seconds) do not run: the session that ran them is over."""
     trials = list(state.trials.values())
     ended = [t for t in trials if t.done]
     return Progress(
@@ -44,13 +50,17 @@ def progress_of(state: SweepState, total: int, *, best: int = 5, since: float = 
         outcomes=dict(Counter(t.outcome for t in ended if t.outcome)),
         steps=sum(t.last_step for t in trials),
         ended_steps=sum(t.last_step for t in ended),
-        best=tuple(sorted((t for t in trials if t.measurements), key=_rank)[:best]),
+        best=tuple(sorted((t for t in trials if t.measurements), key=partial(_rank, metric))[:best]),
     )
 
 
-def _rank(trial: TrialState) -> tuple[int, float, float]:
-    """Earliest grokking first, then the best held-out exact match, then the lowest held-out loss."""
+def _rank(metric: Metric, trial: TrialState) -> tuple[float, ...]:
+    """The best value of the metric first; then, and among those that have none, the earliest grokking, the best
+    held-out exact match, and the lowest held-out loss."""
+    value = trial.tracker.grok_delay if metric.name == "grok_delay" else trial.events.get(metric.name)
+    value = trial.last_metrics.get(metric.name) if value is None else value
+    sign = 1 if metric.goal == "minimize" else -1
+    own = (1.0, 0.0) if value is None else (0.0, sign * float(value))
     grok_step = trial.events.get("grok_step")
-    if grok_step is not None:
-        return (0, float(grok_step), 0.0)
-    return (1, -trial.best.get("heldout_exact_match", 0.0), trial.best.get("heldout_loss", float("inf")))
+    grokked = (1.0, 0.0) if grok_step is None else (0.0, float(grok_step))
+    return (*own, *grokked, -trial.best.get("heldout_exact_match", 0.0), trial.best.get("heldout_loss", float("inf")))

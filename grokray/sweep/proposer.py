@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -21,6 +21,7 @@ from grokray.sweep.config import SweepConfig
 from grokray.sweep.space import Choice
 
 Parameters = Mapping[str, Any]
+Value = float | Sequence[float]  # one for each metric of the sweep
 
 
 class Proposer(ABC):
@@ -36,10 +37,10 @@ class Proposer(ABC):
     def choice(self, parameters: Parameters) -> Choice:
         return dict(parameters)
 
-    def tell(self, index: int, value: float) -> None:  # noqa: B027 - only samplers that learn listen
+    def tell(self, index: int, value: Value) -> None:  # noqa: B027 - only samplers that learn listen
         """The value of a configuration, when its last trial has ended."""
 
-    def replay(self, index: int, parameters: Parameters, value: float | None) -> None:  # noqa: B027
+    def replay(self, index: int, parameters: Parameters, value: Value | None) -> None:  # noqa: B027
         """Take over a proposal of an earlier session; `value` is None while it is unfinished."""
 
 
@@ -88,7 +89,7 @@ class OptunaProposer(Proposer):
     def __init__(self, config: SweepConfig) -> None:
         super().__init__(config)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.study = optuna.create_study(direction=config.metric.goal)
+        self.study = optuna.create_study(directions=[metric.goal for metric in config.metrics])
         self._asked: dict[int, optuna.Trial] = {}
 
     def propose(self, index: int) -> dict[str, Any] | None:
@@ -100,10 +101,10 @@ class OptunaProposer(Proposer):
     def choice(self, parameters: Parameters) -> Choice:
         return self.config.sample(FixedTrial(dict(parameters)))
 
-    def tell(self, index: int, value: float) -> None:
+    def tell(self, index: int, value: Value) -> None:
         self.study.tell(self._asked.pop(index), value)
 
-    def replay(self, index: int, parameters: Parameters, value: float | None) -> None:
+    def replay(self, index: int, parameters: Parameters, value: Value | None) -> None:
         if value is None:
             self.study.enqueue_trial(dict(parameters))
             trial = self._asked[index] = self.study.ask()
@@ -112,7 +113,7 @@ class OptunaProposer(Proposer):
         self.study.add_trial(
             create_trial(
                 state=TrialState.COMPLETE,
-                value=value,
+                values=[value] if isinstance(value, int | float) else list(value),
                 params=dict(parameters),
                 distributions=self._distributions(parameters),
             )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from grokray.sweep import space
 from grokray.sweep.grammar import nearest, same
-from grokray.sweep.sections import DEFINING
+from grokray.sweep.sections import DEFINING, SIGNAL_METRICS, GrokAsha
 from grokray.tasks.resolve import PARAMETERS
+from grokray.trial import MEASURES
 
 if TYPE_CHECKING:
     from grokray.sweep.config import SweepConfig
@@ -28,6 +29,7 @@ def faults(config: SweepConfig, *, omitted: frozenset[str]) -> list[Fault]:
         *_conditions(config, omitted),
         *([] if "method" in omitted else _grid(config)),
         *([] if omitted & {"execution", "resources"} else _resources(config)),
+        *([] if omitted & {"scheduler", "trial", "measure"} else _signal(config)),
     ]
 
 
@@ -88,3 +90,24 @@ def _resources(config: SweepConfig) -> Iterator[Fault]:
             yield ("resources", key), f"resources.{key} is {amount:g}, but must be at most 1 for execution: fused"
         elif amount > 1 and not amount.is_integer():
             yield ("resources", key), f"resources.{key} is {amount:g}, but must be a whole number if above 1"
+
+
+def _signal(config: SweepConfig) -> Iterator[Fault]:
+    """A scheduler can only compare what every trial measures."""
+    scheduler = config.scheduler
+    if not isinstance(scheduler, GrokAsha) or SIGNAL_METRICS[scheduler.signal] not in MEASURES:
+        return
+    needed = SIGNAL_METRICS[scheduler.signal]
+    searched = config.parameters.get("measure")
+    if searched is not None and any(needed not in _named(value) for value in searched.values):
+        line = f"but needs {needed} in every value of parameters.measure"
+    elif searched is None and needed not in _named(config.trial.measure):
+        names = ", ".join([*_named(config.trial.measure), needed])
+        line = f"but needs it measured: add measure: [{names}] under trial"
+    else:
+        return
+    yield ("scheduler", "signal"), f"scheduler.signal is {scheduler.signal}, {line}"
+
+
+def _named(measure: Any) -> list[str]:
+    return [name.strip() for name in str(measure).split(",") if name.strip()]

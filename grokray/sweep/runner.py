@@ -118,7 +118,7 @@ class _Session:
         state = self.ledger.poll()
         return SweepResult(
             collected=collect(self.folder, state),
-            progress=progress_of(state, self.ledger.total),
+            progress=progress_of(state, self.ledger.total, metric=self.config.metrics[0]),
             interrupted=self.stopping.is_set(),
             resumed=self.resumed,
         )
@@ -143,7 +143,8 @@ class _Session:
         if now - self._shown >= TICK_S:
             self._shown = now
             state = self.ledger.poll()
-            self.observer.progress(progress_of(state, self.ledger.total, since=self.started))
+            metric = self.config.metrics[0]
+            self.observer.progress(progress_of(state, self.ledger.total, metric=metric, since=self.started))
             self._say_what_takes_so_long(state)
 
     def _say_what_takes_so_long(self, state: SweepState) -> None:

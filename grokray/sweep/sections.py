@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from grokray.sweep.grammar import fault, nearest, one_of
-from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS, Goal
+from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS, ROBUSTNESS, Goal
 from grokray.trial import Measures
 
 
@@ -51,6 +60,13 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_seeds)]
 MetricName = Annotated[str, one_of(METRICS), BeforeValidator(_metric_name)]
+# What grok_asha compares trials by: a metric of its measurements, and what is made of it.
+Signal = Literal["heldout_loss_slope", "weight_norm_contraction", "fourier_gini"]
+SIGNAL_METRICS: dict[Signal, str] = {
+    "heldout_loss_slope": "heldout_loss",
+    "weight_norm_contraction": "weight_norm",
+    "fourier_gini": "fourier_gini",
+}
 CurveMetric = Annotated[str, one_of(CURVE_METRICS), BeforeValidator(_metric_name)]
 
 
@@ -59,13 +75,39 @@ class Section(BaseModel):
 
 
 class Metric(Section):
-    """What the search aims at. For grid and random it only orders the summary."""
+    """What the search aims at, or one of several such. For grid, random and sobol it only orders the summary."""
 
     name: MetricName = Field(default="grok_step", description="The metric.")
     goal: Goal = Field(
         default_factory=lambda data: METRICS.get(data.get("name", ""), "minimize"),
         description="Which way is better; by default as the metric has it.",
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.name == ROBUSTNESS and self.goal == "minimize":
+            raise fault("goal", "must be maximize for robustness: trials that fail count as not grokked")
+        return self
+
+
+def _all_different(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    for metric in metrics:
+        if sum(metric.name == other.name for other in metrics) > 1:
+            raise fault(None, f"must name each metric once, and {metric.name} is there twice")
+    return metrics
+
+
+MAX_METRICS = 4
+Several = Annotated[
+    tuple[Metric, ...],
+    Field(min_length=1, max_length=MAX_METRICS),
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    AfterValidator(_all_different),
+]
+Metrics = Annotated[
+    Annotated[Metric, Tag("one")] | Annotated[Several, Tag("several")],
+    Discriminator(lambda value: "several" if isinstance(value, list | tuple) else "one"),
+]
 
 
 class TrialSection(Section):
@@ -93,23 +135,38 @@ class TrialSection(Section):
 DEFINING = ("eval_interval", "sustain", "threshold", "continue_training", "measure", "eval_train_rows")
 
 
-class Fifo(Section):
+class SchedulerSection(Section):
+    """What every scheduler says of itself."""
+
+    type: str
+
+    def rungs(self, max_steps: int) -> tuple[int, ...]:
+        """The steps below max_steps at which a trial waits for a decision."""
+        return ()
+
+    def expected_steps(self, num_steps: int, max_steps: int) -> float:
+        """About how many steps a trial with a budget of num_steps trains; max_steps is the largest budget."""
+        return num_steps
+
+    def rule(self) -> str:
+        """What happens at a rung, for people."""
+        return ""
+
+
+class Fifo(SchedulerSection):
     """Every trial runs to its own end."""
 
     type: Literal["fifo"] = Field(default="fifo", description="fifo: no trial is stopped early.")
 
 
-class Asha(Section):
-    """Stops trials that are behind at a rung: grace_period, grace_period·reduction_factor, …, in training steps."""
+class Rungs(SchedulerSection):
+    """Stops trials at rungs: grace_period, grace_period·reduction_factor, …, in training steps."""
 
-    type: Literal["asha"] = Field(description="asha: the worse trials are stopped early.")
     grace_period: Whole = Field(ge=1, description="Training steps before a trial may be stopped.")
     reduction_factor: Whole = Field(default=3, ge=2, le=1000, description="One of so many goes on at each rung.")
-    metric: CurveMetric = Field(default="heldout_exact_match", description="What trials are compared by.")
-
-    @property
-    def goal(self) -> Goal:
-        return METRICS[self.metric]
+    audit_fraction: float = Field(
+        default=0.1, ge=0, le=1, description="Share of the trials to be stopped that run on all the same, at random."
+    )
 
     def rungs(self, max_steps: int) -> tuple[int, ...]:
         """grace_period · reduction_factorᵏ below max_steps: 2,000, 6,000, 18,000 of 20,000."""
@@ -120,7 +177,65 @@ class Asha(Section):
         return tuple(out)
 
 
-Scheduler = Annotated[Fifo | Asha, Field(discriminator="type")]
+class Asha(Rungs):
+    """Stops trials that are behind at a rung."""
+
+    type: Literal["asha"] = Field(description="asha: the worse trials are stopped early.")
+    metric: CurveMetric = Field(default="heldout_exact_match", description="What trials are compared by.")
+
+    @property
+    def goal(self) -> Goal:
+        return METRICS[self.metric]
+
+    def expected_steps(self, num_steps: int, max_steps: int) -> float:
+        """Every rung costs about the same, a grace period for each trial, those that are audited aside."""
+        stopped = min(num_steps, self.grace_period * (len(self.rungs(max_steps)) + 1))
+        return stopped + self.audit_fraction * (num_steps - stopped)
+
+    def rule(self) -> str:
+        return f"at each the best 1 in {self.reduction_factor} goes on"
+
+
+class GrokAsha(Rungs):
+    """Stops trials that do not fit their training pairs, and those that have fitted them and show no progress."""
+
+    type: Literal["grok_asha"] = Field(
+        description="grok_asha: asha by signals that tell waiting for grokking from never grokking."
+    )
+    reduction_factor: Whole = Field(default=2, ge=2, le=1000, description="Each rung is so many times the one before.")
+    signal: Signal = Field(default="heldout_loss_slope", description="What trials past their patience are compared by.")
+    stop_share: float = Field(default=0.5, gt=0, lt=1, description="The lowest share of these that is stopped.")
+    patience: Whole = Field(
+        default_factory=lambda data: data.get("grace_period", 1),
+        ge=1,
+        description="Training steps that a trial may wait after memorization; by default grace_period.",
+    )
+    fit_threshold: float = Field(
+        default=0.9, gt=0, le=1, description="Accuracy (exact match) on the training pairs that counts as fitted."
+    )
+    fit_by: Whole = Field(
+        default_factory=lambda data: data.get("grace_period", 1),
+        ge=1,
+        description="Step by which training pairs must be fitted; by default grace_period.",
+    )
+
+    def expected_steps(self, num_steps: int, max_steps: int) -> float:
+        """As if every trial could be compared from the second rung on, and none grokked."""
+        steps, going, last = 0.0, 1.0, 0
+        for number, rung in enumerate(self.rungs(num_steps)):
+            steps, last = steps + going * (rung - last), rung
+            going *= 1 - self.stop_share * (1 - self.audit_fraction) if number else 1
+        return steps + going * (num_steps - last)
+
+    def rule(self) -> str:
+        return (
+            f"from step {self.fit_by:,} on those that have not fitted their training pairs are stopped, and of those "
+            f"that have for {self.patience:,} steps the lowest {self.stop_share:.0%} in {self.signal}"
+        )
+
+
+SCHEDULERS: dict[str, type[SchedulerSection]] = {"fifo": Fifo, "asha": Asha, "grok_asha": GrokAsha}
+Scheduler = Annotated[Fifo | Asha | GrokAsha, Field(discriminator="type")]
 
 
 class Resources(Section):

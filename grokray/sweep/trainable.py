@@ -50,9 +50,10 @@ def assignment_of(config: dict[str, Any]) -> Assignment:
 
 
 def as_result(report: Report) -> dict[str, Any]:
-    """Tune's result: the metrics at the top level, where schedulers look for them."""
+    """Tune's result: the metrics at the top level, where schedulers look for them, and the events so far."""
     return {
         **report.metrics,
+        "events": report.events,
         "grokray_trial": report.trial_id,
         "step": report.step,
         "rung": report.rung,

@@ -73,7 +73,9 @@ def _drop_wandb_keys(done: Translation) -> None:
             done.notes.append("run_cap is taken as num_trials")
     if "early_terminate" in done.data:
         del done.data["early_terminate"]
-        done.notes.append("early_terminate: ignored; early stopping is asked for under scheduler, as type: asha")
+        done.notes.append(
+            "early_terminate: ignored; early stopping is asked for under scheduler, as type: grok_asha or asha"
+        )
 
 
 def _spell_list(done: Translation, name: str) -> bool:

@@ -313,3 +313,27 @@ def test_a_field_that_an_older_version_did_not_know_had_its_default(tmp_path):
         writer.write_many([old])
     collect(folder)
     assert rows(folder)[0]["norm"] == "pre"
+
+
+def test_what_the_scheduler_wanted_is_told_of_pruned_and_of_audited_trials(tmp_path):
+    """One is pruned with an audit, one before there were audits, one is audited, one goes on."""
+    folder = make_folder(tmp_path / "sweep")
+    with folder.writer("driver") as driver:
+        driver.write_many([trial_event(i) for i in range(4)])
+        for trial_id, action, more in (
+            (IDS[0], "stop", {"audit_probability": 0.25}),
+            (IDS[1], "stop", {}),
+            (IDS[2], "audit", {"audit_probability": 0.25}),
+            (IDS[3], "continue", {}),
+        ):
+            driver.write("decision", trial_id=trial_id, step=100, rung=100, action=action, **more)
+            outcome = "pruned" if action == "stop" else "budget"
+            driver.write("end", trial_id=trial_id, outcome=outcome, step=100)
+    collect(folder)
+    columns = ("outcome", "stop_step", "audited", "audit_probability")
+    assert [tuple(row[c] for c in columns) for row in rows(folder)] == [
+        ("pruned", 100, False, 0.25),
+        ("pruned", 100, False, 0.0),
+        ("budget", 100, True, 0.25),
+        ("budget", None, False, None),
+    ]

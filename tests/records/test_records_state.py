@@ -198,3 +198,33 @@ def histories(draw):
 def test_the_order_of_reading_makes_no_difference(history):
     events, shuffled = history
     assert everything(fold(shuffled)) == everything(fold(events))
+
+
+def decision(step: int, action: str, t: float = 1.0, **fields: Any) -> dict[str, Any]:
+    return event("decision", t, trial_id=ID, step=step, rung=step, action=action, **fields)
+
+
+def test_when_the_scheduler_first_wanted_to_stop_a_trial_is_kept_in_whatever_order_it_is_read():
+    said = [
+        decision(100, "continue"),
+        decision(200, "audit", 2.0, audit_probability=0.1),
+        decision(400, "continue", 3.0, raw=0.5, fitted_step=90),
+        decision(800, "stop", 4.0, audit_probability=0.1),  # from no version that draws one lot a trial
+    ]
+    for order in itertools.permutations(said):
+        trial = one_trial(*order)
+        assert trial.stop is not None
+        assert (trial.stop.step, trial.stop.action, trial.stop.audit_probability) == (200, "audit", 0.1)
+        assert trial.audited
+        assert trial.decision is not None
+        assert trial.decision.step == 800
+    state = fold([trial_event(0), *said])
+    assert (state.decisions[2].raw, state.decisions[2].fitted_step) == (0.5, 90)
+
+
+def test_a_trial_that_was_stopped_or_let_go_on_is_not_audited():
+    stopped = one_trial(decision(100, "continue"), decision(200, "stop"))
+    assert stopped.stop is not None
+    assert (stopped.stop.step, stopped.audited) == (200, False)
+    passed = one_trial(decision(100, "continue"))
+    assert (passed.stop, passed.audited) == (None, False)

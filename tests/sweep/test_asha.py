@@ -12,7 +12,7 @@ def decide(scheduler, trial, rung, **metrics):
 
 
 def make(record=lambda **fields: None, **section):
-    settings = {"type": "asha", "grace_period": 100, "reduction_factor": 2} | section
+    settings = {"type": "asha", "grace_period": 100, "reduction_factor": 2, "audit_fraction": 0} | section
     return Asha(Section(**settings), max_steps=1000, record=record)
 
 
@@ -36,6 +36,7 @@ def test_the_worse_half_is_stopped_and_every_decision_is_recorded():
         "value": 0.1,
         "cutoff": 0.5,
         "reason": "",
+        "audit_probability": 0.0,
     }
 
 

@@ -74,6 +74,21 @@ def test_a_stop_that_was_decided_but_not_carried_out_is_carried_out_on_resume(tm
     assert open_ledger(tmp_path).ended == {stopped: "pruned"}
 
 
+def test_an_audited_trial_goes_on_after_a_restart_whatever_was_decided_last(tmp_path):
+    ledger = open_ledger(tmp_path)
+    fresh, asked_again = ledger.next_assignment().trial_id, ledger.next_assignment().trial_id
+    for trial_id, actions in ((fresh, ["audit"]), (asked_again, ["continue", "audit", "continue"])):
+        ledger.write("start", trial_id=trial_id, attempt=0, step=0)
+        for rung, action in zip((60, 120, 240), actions, strict=False):
+            ledger.write("decision", trial_id=trial_id, step=rung, rung=rung, action=action, audit_probability=0.1)
+    again = open_ledger(tmp_path)
+    assert again.ended == {}
+    left = {a.trial_id: a for a in assignments(again)}
+    assert (left[fresh].decided, left[asked_again].decided) == (60, 240)
+    again.end(fresh, "grokked", report(fresh, "grokked", grok_step=280))
+    assert open_ledger(tmp_path).state.trials[fresh].outcome == "grokked"
+
+
 def test_a_finish_that_the_driver_did_not_live_to_note_is_noted_on_resume(tmp_path):
     ledger = open_ledger(tmp_path)
     trial_id = ledger.next_assignment().trial_id
@@ -201,3 +216,22 @@ def test_trials_of_the_journal_that_cannot_be_made_any_more_are_not_passed_over(
     monkeypatch.setattr(SweepConfig, "trial_config", gone)
     with pytest.raises(ExecutionError, match="configuration 0, which the journal has, cannot be made any more"):
         Ledger(ledger.folder, ledger.config)
+
+
+def test_each_metric_of_several_is_told_to_the_search(tmp_path):
+    """Also after a restart; of a configuration whose two seeds grok and do not."""
+    several = {
+        "method: grid": "method: tpe\nnum_trials: 16\nmetric: [{name: robustness}, {name: grok_step}]",
+        "threshold: 1.0, sustain: 100": "threshold: 1.0",
+    }
+    ledger = open_ledger(tmp_path, **several)
+    first, second = ledger.next_assignment().trial_id, ledger.next_assignment().trial_id
+    for trial_id, outcome, more in ((first, "grokked", {"grok_step": 200}), (second, "budget", {})):
+        step = more.get("grok_step", 300)
+        metrics = {"heldout_loss": 1.0, "heldout_exact_match": 0.5}
+        ledger.write("start", trial_id=trial_id, attempt=0, step=0)
+        ledger.write("measurement", trial_id=trial_id, attempt=0, step=step, metrics=metrics, events=more)
+        ledger.end(trial_id, outcome, report(trial_id, outcome, step, **more))
+    expected = [1 / 2 + 0.5 / 4, (200 + 450) / 2]
+    for books in (ledger, open_ledger(tmp_path, **several)):
+        assert books.proposer.study.trials[0].values == pytest.approx(expected)

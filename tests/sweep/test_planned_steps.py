@@ -45,11 +45,20 @@ def test_a_range_that_sets_no_shape_apart_counts_once():
 
 
 def test_asha_plans_a_grace_period_for_each_rung_and_never_more_than_the_budget():
-    """Rungs at 100 and 300 of 800 steps."""
-    asha = "scheduler: {type: asha, grace_period: 100, reduction_factor: 3}"
+    """Rungs at 100 and 300 of 800 steps; of those stopped a share is audited, and runs to the end."""
+    asha = "scheduler: {type: asha, grace_period: 100, reduction_factor: 3, audit_fraction: 0}"
     assert planned("", asha, num_steps=800, seeds=1) == 3 * 100
+    assert planned("", asha.replace(": 0}", ": 0.1}"), num_steps=800, seeds=1) == 0.9 * 300 + 0.1 * 800
     late = "scheduler: {type: asha, grace_period: 500, reduction_factor: 3}"
     assert planned("", late, num_steps=800, seeds=1) == 800
+
+
+def test_grok_asha_plans_that_a_share_is_stopped_from_the_second_rung_on():
+    """Rungs at 100, 200 and 400 of 800 steps: all go to 200, three quarters to 400, and (3/4)² to the end."""
+    grok_asha = "scheduler: {type: grok_asha, grace_period: 100, stop_share: 0.25, audit_fraction: 0}"
+    assert planned("", grok_asha, num_steps=800, seeds=1) == 200 + 0.75 * 200 + 0.75**2 * 400
+    audited = grok_asha.replace("audit_fraction: 0}", "audit_fraction: 1}")
+    assert planned("", audited, num_steps=800, seeds=1) == 800
 
 
 @pytest.mark.parametrize(("cpus", "share"), [(1, 1.0), (4, 1 / 4), (64, 1 / 32)])

@@ -19,9 +19,9 @@ parameters:
 """
 
 
-def config(tmp_path, method):
+def config(tmp_path, method, more=""):
     path = tmp_path / "s.yaml"
-    path.write_text(SPACE.format(method=method))
+    path.write_text(SPACE.format(method=method) + more)
     return load_sweep(path)
 
 
@@ -66,6 +66,35 @@ def test_tpe_learns_from_what_it_is_told(tmp_path):
         proposer.tell(i, abs(proposal["weight_decay"] - 0.5))
     early, late = seen[:10], seen[30:]
     assert sum(abs(w - 0.5) for w in late) < sum(abs(w - 0.5) for w in early)
+
+
+SEVERAL = "metric: [{name: heldout_loss}, {name: heldout_exact_match}]\n"
+
+
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_a_search_of_several_metrics_goes_on_as_if_it_had_not_stopped(tmp_path, method):
+    whole, resumed, later = (make_proposer(config(tmp_path, method, SEVERAL)) for _ in range(3))
+    for i in range(16):
+        proposal, values = whole.propose(i), (float(i), (i % 5) / 5)
+        resumed.replay(i, proposal, None)
+        later.replay(i, proposal, values)
+        whole.tell(i, values)
+        resumed.tell(i, values)
+    assert [d.name for d in whole.study.directions] == ["MINIMIZE", "MAXIMIZE"]
+    assert whole.study.trials[3].values == resumed.study.trials[3].values == later.study.trials[3].values == [3, 0.6]
+    assert whole.propose(16) == resumed.propose(16) == later.propose(16)
+
+
+def test_tpe_looks_for_what_is_good_in_both_respects(tmp_path):
+    """Weight decay alone decides about the one, dropout about the other."""
+    proposer = make_proposer(config(tmp_path, "tpe", SEVERAL))
+    seen = []
+    for i in range(40):
+        p = proposer.propose(i)
+        seen.append((abs(p["weight_decay"] - 0.5), abs(p["dropout"] - 0.3)))
+        proposer.tell(i, (seen[-1][0], -seen[-1][1]))
+    for aim in (0, 1):
+        assert sum(s[aim] for s in seen[25:]) / 15 < sum(s[aim] for s in seen[:10]) / 10
 
 
 def test_a_grid_ends(tmp_path):

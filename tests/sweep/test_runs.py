@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -80,6 +81,47 @@ def test_asha_stops_trials_at_rungs_and_says_why(ray_up, tmp_path):
     stopped = {e["trial_id"] for e in events(tmp_path / "out", "decision") if e["action"] == "stop"}
     assert stopped == set(pruned["trial_id"].to_pylist())
     assert not list((tmp_path / "out" / "checkpoints").rglob("*.pt"))
+
+
+def test_audited_trials_run_on_and_the_table_says_which_they_are(ray_up, tmp_path):
+    """Two starts of the driver: the second finds half of the decisions in the journal."""
+    text = GRID + (
+        "scheduler: {type: grok_asha, grace_period: 60, fit_threshold: 0.05, patience: 60, audit_fraction: 0.5}\n"
+    )
+    out = tmp_path / "out"
+    process = driver(write(tmp_path, text), out)
+    wait_for(out, '"event":"decision"', 20, process)
+    process.kill()
+    process.wait()
+    run_sweep(load_sweep(write(tmp_path, text)), out)
+    check_every_trial_ended_once(out, 32)
+    table = trials(out).to_pylist()
+    wanted = [row for row in table if row["stop_step"] is not None]
+    assert {row["outcome"] for row in table if row["stop_step"] is None} == {"budget"}
+    assert {(row["audited"], row["outcome"]) for row in wanted} == {(True, "budget"), (False, "pruned")}
+    assert {row["audit_probability"] for row in wanted} == {0.5}
+    assert {row["duration_steps"] for row in wanted if row["audited"]} == {300}
+    stops = [e for e in events(out, "decision") if e["action"] != "continue"]
+    assert len(stops) == len({e["trial_id"] for e in stops}) == len(wanted)
+    asked = [(e["trial_id"], e["rung"]) for e in events(out, "decision")]
+    assert len(asked) == len(set(asked))
+
+
+def test_a_trial_that_has_grokked_ends_and_its_seat_is_free_at_once(ray_up, tmp_path):
+    """Chance is enough to grok here, and there are fewer seats than trials."""
+    text = GRID.replace("threshold: 1.0, sustain: 100", "threshold: 0.05, sustain: 1") + "resources: {cpu: 1}\n"
+    out = tmp_path / "out"
+    run_sweep(load_sweep(write(tmp_path, text, **{"[1e-3, 3e-3, 1e-2, 3e-2]": "[1e-3]"})), out)
+    table = trials(out).to_pylist()
+    assert {row["outcome"] for row in table} == {"grokked"}
+    assert all(row["steps_trained"] == row["grok_step"] < 300 for row in table)
+    by_engine: dict[str, list[dict]] = {}
+    for part in sorted((out / "journal").glob("engine*.jsonl")):
+        lines = [json.loads(line) for line in part.read_text().splitlines()]
+        by_engine[part.name] = [e for e in lines if e["event"] in ("start", "finish")]
+    for told in by_engine.values():  # one seat: each starts when the one before it has finished
+        assert [e["event"] for e in told] == ["start", "finish"] * (len(told) // 2)
+    assert max(len(told) for told in by_engine.values()) >= 4
 
 
 def test_tpe_runs_to_its_end(ray_up, tmp_path):

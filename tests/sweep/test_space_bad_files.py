@@ -51,6 +51,28 @@ BAD = {
     "negative seed": (TAIL + "seeds: [-1]", "5:9", "seeds[0] is -1, but must be at least 0"),
     "metric": (TAIL + "metric: {name: grok_stp}", "5:10", 'metric.name is "grok_stp"; did you mean grok_step?'),
     "metric a text": (TAIL + "metric: loss", "5:1", 'metric is "loss", but must be a mapping'),
+    "one of several metrics": (
+        TAIL + "metric:\n- {name: grok_step}\n- {name: heldout_los}",
+        "7:4",
+        'metric[1].name is "heldout_los", but must be one of robustness',
+    ),
+    "a metric twice": (
+        TAIL + "metric: [{name: grok_step}, {name: step}]",
+        "5:1",
+        "but must name each metric once, and grok_step is there twice",
+    ),
+    "no metric": (TAIL + "metric: []", "5:1", "metric is [], but must not be empty"),
+    "many metrics": (
+        TAIL + "metric: [{name: train_loss}, {name: grok_step}, {name: heldout_loss}, {name: grok_delay}, "
+        "{name: memorization_step}]",
+        "5:1",
+        "but must hold at most 4",
+    ),
+    "robustness turned round": (
+        TAIL + "metric: {name: robustness, goal: minimize}",
+        "5:28",
+        'metric.goal is "minimize", but must be maximize for robustness',
+    ),
     "goal": (TAIL + "metric: {name: step, goal: min}", "5:22", "metric.goal is \"min\", but must be 'minimize' or"),
     "trial": (TAIL + "trial: {sustain: 0}", "5:9", "trial.sustain is 0, but must be at least 1"),
     "threshold": (TAIL + "trial: {threshold: 1.2}", "5:9", "trial.threshold is 1.2, but must be at most 1"),
@@ -59,13 +81,35 @@ BAD = {
         "5:9",
         'is "no", but must be one of none, last, best, last+best, all',
     ),
-    "scheduler": (TAIL + "scheduler: {type: ash}", "5:1", "scheduler.type is \"ash\", but must be 'fifo' or 'asha'"),
+    "scheduler": (TAIL + "scheduler: {type: ash}", "5:1", "scheduler.type is \"ash\", but must be 'fifo', 'asha' or"),
     "no type": (TAIL + "scheduler: {grace_period: 3}", "5:1", "scheduler.type is missing"),
     "no grace period": (TAIL + "scheduler: {type: asha}", "5:1", "scheduler.grace_period is missing"),
     "rung metric": (
         TAIL + "scheduler: {type: asha, grace_period: 3, metric: grok_step}",
         "5:42",
         'scheduler.metric is "grok_step", but must be one of train_loss',
+    ),
+    "audit": (TAIL + "scheduler: {type: asha, grace_period: 3, audit_fraction: 1.1}", "5:42", "must be at most 1"),
+    "signal": (
+        TAIL + "scheduler: {type: grok_asha, grace_period: 3, signal: loss}",
+        "5:47",
+        "scheduler.signal is \"loss\", but must be 'heldout_loss_slope', 'weight_norm_contraction' or 'fourier_gini'",
+    ),
+    "signal that is not measured": (
+        TAIL + "scheduler: {type: grok_asha, grace_period: 3, signal: fourier_gini}\ntrial: {measure: weight_norm}",
+        "5:47",
+        "is fourier_gini, but needs it measured: add measure: [weight_norm, fourier_gini] under trial",
+    ),
+    "signal that some trials measure": (
+        TAIL + "  measure: {values: ['', weight_norm]}\n"
+        "scheduler: {type: grok_asha, grace_period: 3, signal: weight_norm_contraction}",
+        "6:47",
+        "but needs weight_norm in every value of parameters.measure",
+    ),
+    "everything stopped": (
+        TAIL + "scheduler: {type: grok_asha, grace_period: 3, stop_share: 1}",
+        "5:47",
+        "scheduler.stop_share is 1, but must be below 1",
     ),
     "fused cores": (
         TAIL + "resources: {cpu: 2}",
@@ -299,7 +343,7 @@ NO_NEIGHBOUR = {
     "of fifo": (TAIL + "scheduler: {type: fifo, xyzzy: 1}", "the only key of scheduler is type"),
     "of asha": (
         TAIL + "scheduler: {type: asha, grace_period: 1, xyzzy: 1}",
-        "the keys of scheduler are type, grace_period, reduction_factor and metric",
+        "the keys of scheduler are type, grace_period, reduction_factor, audit_fraction and metric",
     ),
     "of a parameter": (HEAD + "  dropout: {value: 0, xyzzy: 1}", "the keys of a parameter are value, values, "),
     "alone": (HEAD + "  dropout: {xyzzy: 1}", "is no key of a parameter; the keys are value, values, "),

@@ -155,6 +155,12 @@ tracking: {wandb: max, mode: offline, project: my project, entity: me, tensorboa
 seed: 9
 notes: ["yes", "1e3", 'a: "b"']
 """,
+        CONDITIONAL.format(method="grid")
+        + """
+metric: [{name: step}, {name: heldout_exact_match}, {name: robustness}]
+scheduler: {type: grok_asha, grace_period: 1e2, patience: 5e2, signal: fourier_gini, audit_fraction: 0}
+trial: {measure: [fourier_gini]}
+""",
     ],
 )
 def test_the_resolved_file_loads_back_to_an_equal_config(text: str) -> None:
@@ -210,6 +216,19 @@ def test_the_fingerprint_changes_with_the_search_only() -> None:
     for override, key in other.items():
         changed = load(CONDITIONAL.format(method="random"), override).fingerprint()
         assert {k for k in changed if changed[k] != config.fingerprint().get(k)} == {key}
+
+
+def test_a_second_metric_and_audits_are_part_of_the_search_and_older_folders_know_neither() -> None:
+    text = CONDITIONAL.format(method="random") + "scheduler: {type: asha, grace_period: 100, audit_fraction: 0}\n"
+    config = load(text)
+    assert "scheduler.audit_fraction" not in config.fingerprint()
+    audited = load(text, "scheduler.audit_fraction=0.1").fingerprint()
+    assert {k: v for k, v in audited.items() if k not in config.fingerprint()} == {"scheduler.audit_fraction": "0.1"}
+    one = load(text + "metric: [{name: grok_step}]\n")
+    assert one.fingerprint() == config.fingerprint()
+    two = load(text + "metric: [{name: grok_step}, {name: robustness}]\n")
+    assert [(m.name, m.goal) for m in two.metrics] == [("grok_step", "minimize"), ("robustness", "maximize")]
+    assert two.fingerprint().keys() - config.fingerprint().keys() == {"metric[1].name", "metric[1].goal"}
 
 
 def test_configs_made_in_python_obey_the_same_rules() -> None:

@@ -10,7 +10,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from grokray.records.state import Decision
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.schedulers.asha import Asha
+from grokray.sweep.schedulers.grok_asha import GrokAsha
 from grokray.sweep.sections import Asha as AshaSection
+from grokray.sweep.sections import GrokAsha as GrokAshaSection
 
 Record = Callable[..., Any]
 
@@ -24,8 +26,11 @@ def make_scheduler(
     earlier sessions fill the rungs again.
     """
     section = config.scheduler
-    if not isinstance(section, AshaSection):
+    if isinstance(section, AshaSection):
+        scheduler = Asha(section, max_steps=max_steps, record=record, seed=config.seed)
+    elif isinstance(section, GrokAshaSection):
+        scheduler = GrokAsha(section, record=record, seed=config.seed)
+    else:
         return FIFOScheduler(), ()
-    scheduler = Asha(section, max_steps=max_steps, record=record)
     scheduler.refill(decisions)
     return scheduler, section.rungs(max_steps)

@@ -6,21 +6,21 @@ At each rung a trial goes on if it is among the best 1/reduction_factor of those
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from grokray.records.state import Decision
+from grokray.sweep.schedulers.audit import Audited, Verdict
 from grokray.sweep.sections import Asha as AshaSection
-from grokray.sweep.unsaved import Unsaved
 
 
-class Asha(Unsaved, AsyncHyperBandScheduler):
-    """Decides at rungs only, and knows trials by grokray's ids, so that rungs outlive a session."""
+class Asha(Audited, AsyncHyperBandScheduler):
+    """Tune's brackets and cutoffs."""
 
-    def __init__(self, section: AshaSection, *, max_steps: int, record: Callable[..., Any]) -> None:
+    def __init__(self, section: AshaSection, *, max_steps: int, record: Callable[..., Any], seed: int = 0) -> None:
         super().__init__(
             time_attr="step",
             metric=section.metric,
@@ -29,45 +29,29 @@ class Asha(Unsaved, AsyncHyperBandScheduler):
             grace_period=section.grace_period,
             reduction_factor=section.reduction_factor,
         )
-        self._section, self._record = section, record
+        self.audit(fraction=section.audit_fraction, seed=seed, record=record)
+        self._section = section
         self._sign = -1.0 if section.goal == "minimize" else 1.0
 
-    def refill(self, decisions: Iterable[Decision]) -> None:
-        """Put back what was compared in earlier sessions."""
-        recorded = dict(self._bracket._rungs)
-        for d in decisions:
-            if d.rung in recorded and d.value is not None:
-                recorded[d.rung][d.trial_id] = self._sign * d.value
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        rung = result.get("rung")
+    def judge(self, trial_id: str, rung: int, result: Mapping[str, Any]) -> Verdict | None:
         value = result.get(self._section.metric)
-        if rung is None or value is None or not math.isfinite(value):
-            return TrialScheduler.CONTINUE
-        trial_id = result["grokray_trial"]
-        recorded = dict(self._bracket._rungs).get(rung, {})
-        if trial_id in recorded:  # it came back to a rung that let it pass, from a checkpoint before it
-            return TrialScheduler.CONTINUE
-        cutoff = self._bracket.cutoff(recorded)
+        if value is None or not math.isfinite(value):
+            return None
+        cutoff = self._bracket.cutoff(dict(self._bracket._rungs).get(rung, {}))
         action = self._bracket.on_result(SimpleNamespace(trial_id=trial_id), rung, self._sign * value)
         stop = action == TrialScheduler.STOP
-        self._record(
-            trial_id=trial_id,
-            step=result["step"],
-            rung=rung,
-            action="stop" if stop else "continue",
+        return Verdict(
+            stop=stop,
+            reason="below the cutoff of its rung" if stop else "among the best of its rung",
             metric=self._section.metric,
             value=value,
             cutoff=None if cutoff is None else self._sign * float(cutoff),
-            reason="below the cutoff of its rung" if stop else "among the best of its rung",
         )
-        return action
 
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """A trial that has ended was compared at its rungs already."""
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Nothing is kept per Tune trial."""
+    def remember(self, decision: Decision) -> None:
+        recorded = dict(self._bracket._rungs).get(decision.rung)
+        if recorded is not None and decision.value is not None:
+            recorded[decision.trial_id] = self._sign * decision.value
 
     @property
     def _bracket(self) -> Any:

@@ -1,0 +1,157 @@
+"""The critical training fraction: where a trial groks within its budget with probability one half.
+
+A logistic curve over the training fraction, for each group of trials apart, averaged over whatever else the sweep
+varies. Its midpoint is a ratio of coefficients, so its interval is Fieller's (1954, JRSS B 16): as lopsided, and where
+the curve hardly rises as boundless, as the data have it. The covariance is a sandwich: see `regression`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from scipy import stats
+
+from grokray.analysis.outcomes import codes, column, grouped, outcomes, varying
+from grokray.analysis.regression import Fit, logistic
+from grokray.analysis.shares import LEVEL
+
+GROUPS = ("operation", "task_type", "base")
+MIN_TRIALS, MIN_CONFIGURATIONS = 10, 5
+
+Method = Literal["fieller", "separation", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Critical:
+    """Of one group of trials; `group` maps the columns that tell groups apart to their values.
+
+    `method`: `fieller`; `separation` (no fraction both grokked and failed to, but perhaps one: the interval is from
+    the largest that never to the smallest that always grokked, without a level of confidence); `none` where it cannot
+    be estimated, and `fraction` is NaN. `reason` says why it could not, or what to mind; empty where all is well.
+    `slope`: log odds for each 0.1 of training fraction. Bounds are cut to [0, 1].
+    """
+
+    group: dict[str, Any]
+    fraction: float
+    lower: float
+    upper: float
+    method: Method
+    reason: str = ""
+    slope: float = float("nan")
+    trials: int = 0
+    configurations: int = 0
+
+
+def critical_fractions(trials: pa.Table, by: tuple[str, ...] | None = None, level: float = LEVEL) -> list[Critical]:
+    """One for each group, in the order of its values; `by` defaults to those of GROUPS that vary."""
+    names = [name for name in GROUPS if name in varying(trials)] if by is None else list(by)
+    found, fraction = outcomes(trials), column(trials, "training_fraction")
+    columns = [column(trials, name) for name in names]
+    group = grouped(columns, trials.num_rows)
+    values = [(coded, distinct) for coded, distinct in map(codes, columns)]
+    results = []
+    for rows in _rows_of(group):
+        named = {name: distinct[coded[rows[0]]] for name, (coded, distinct) in zip(names, values, strict=True)}
+        rows = rows[found.used[rows]]
+        one = critical_fraction(
+            fraction[rows], found.grokked[rows], found.weight[rows], found.configuration[rows], level, named
+        )
+        results.append(one)
+    return results
+
+
+def critical_fraction(
+    fraction: np.ndarray,
+    grokked: np.ndarray,
+    weight: np.ndarray,
+    cluster: np.ndarray,
+    level: float = LEVEL,
+    group: dict[str, Any] | None = None,
+) -> Critical:
+    """`fraction` (n,) in (0, 1), `grokked` (n,) bool: True within the budget, `weight` (n,) > 0, `cluster` (n,) int."""
+    known = {"group": group or {}, "trials": len(fraction), "configurations": len(np.unique(cluster))}
+    if reason := _not_estimable(fraction, grokked, known):
+        return Critical(fraction=np.nan, lower=np.nan, upper=np.nan, method="none", reason=reason, **known)
+    never, always = fraction[~grokked].max(), fraction[grokked].min()
+    if never <= always:
+        return _separated(fraction, grokked, known)
+    centre, scale = fraction.mean(), fraction.std()
+    design = np.stack([np.ones(len(fraction)), (fraction - centre) / scale], axis=1)
+    fit = logistic(design, grokked, weight / weight.mean(), cluster)
+    return _midpoint(fit, centre, scale, (fraction.min(), fraction.max()), level, known)
+
+
+def _not_estimable(fraction: np.ndarray, grokked: np.ndarray, known: dict[str, Any]) -> str:
+    if len(fraction) < MIN_TRIALS or known["configurations"] < MIN_CONFIGURATIONS:
+        has = f"{len(fraction)} trials of {known['configurations']} configurations"
+        return f"too few: {has}, but {MIN_TRIALS} of {MIN_CONFIGURATIONS} are needed"
+    if grokked.all():
+        return f"all grokked: it lies below {fraction.min():.3g}, the smallest fraction, if anywhere"
+    if not grokked.any():
+        return f"none grokked: it lies above {fraction.max():.3g}, the largest fraction, if anywhere"
+    if fraction.min() == fraction.max():
+        return f"training_fraction is always {fraction.min():.3g}"
+    return ""
+
+
+def _separated(fraction: np.ndarray, grokked: np.ndarray, known: dict[str, Any]) -> Critical:
+    """Every fraction below some value failed and every one above it grokked; at the value itself both may be."""
+    never, always = fraction[~grokked].max(), fraction[grokked].min()
+    if never < always:
+        middle, lower, upper = (never + always) / 2, never, always
+    else:  # both happened at one fraction, which a grid has several trials at
+        below, above = fraction[fraction < always], fraction[fraction > never]
+        middle, lower, upper = always, below.max(initial=0.0), above.min(initial=1.0)
+    reason = "perfect separation: no curve can be fitted; the interval has no level of confidence"
+    return Critical(fraction=middle, lower=lower, upper=upper, method="separation", reason=reason, **known)
+
+
+def _midpoint(
+    fit: Fit, centre: float, scale: float, seen: tuple[float, float], level: float, known: dict[str, Any]
+) -> Critical:
+    intercept, slope = fit.coefficients
+    if not fit.converged or slope <= 0:
+        reason = (
+            "the fit did not converge" if not fit.converged else "the share grokked does not rise with the fraction"
+        )
+        return Critical(fraction=np.nan, lower=np.nan, upper=np.nan, method="none", reason=reason, **known)
+    middle = centre + scale * -intercept / slope
+    quantile = float(stats.t.ppf((1 + level) / 2, max(fit.clusters - 2, 1)))
+    bounds = fieller(-intercept, slope, fit.covariance * np.array([[1, -1], [-1, 1]]), quantile)
+    lower, upper = np.clip(centre + scale * np.array(bounds), 0, 1) if bounds else (0.0, 1.0)
+    reasons = []
+    if bounds is None:
+        reasons.append("the share grokked hardly rises with the fraction: the interval is boundless")
+    if not seen[0] <= middle <= seen[1]:
+        reasons.append(f"extrapolated: fractions go from {seen[0]:.3g} to {seen[1]:.3g}")
+    return Critical(
+        fraction=middle,
+        lower=lower,
+        upper=upper,
+        method="fieller",
+        reason="; ".join(reasons),
+        slope=0.1 * slope / scale,
+        **known,
+    )
+
+
+def fieller(above: float, below: float, covariance: np.ndarray, quantile: float) -> tuple[float, float] | None:
+    """Bounds of above / below, whose covariance is (2, 2); None where `below` cannot be told from 0, and the set of
+    ratios that agree with the data is no interval."""
+    a = below**2 - quantile**2 * covariance[1, 1]
+    b = above * below - quantile**2 * covariance[0, 1]
+    c = above**2 - quantile**2 * covariance[0, 0]
+    if a <= 0:
+        return None
+    root = np.sqrt(max(b**2 - a * c, 0.0))
+    return (b - root) / a, (b + root) / a
+
+
+def _rows_of(group: np.ndarray) -> list[np.ndarray]:
+    """The rows of each group, by rising number."""
+    if not len(group):
+        return []
+    return np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])

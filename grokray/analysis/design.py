@@ -1,0 +1,182 @@
+"""From the columns of trials.parquet to covariates: one unit of each is something to reason about.
+
+Weight decay and base count in doublings, dropout and training fraction in tenths. Of the rest whatever varies takes
+part: a number in doublings if it is positive and spans more than a factor of ten, else by the largest power of ten
+within its range; a text by indicators against its most frequent value. Zero has no logarithm, so it is an indicator of
+its own, against the geometric mean of the others; and so is a number that some trials do not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from grokray.analysis.trial_columns import numbers, table_of, texts
+from grokray.records.schema import CONFIG_FIELDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUESTIONS = ("weight_decay", "dropout", "training_fraction", "base", "task_type")
+DOUBLINGS, TENTHS = ("weight_decay", "base"), ("dropout", "training_fraction")
+# Chance, where data lie, and how long and how closely a trial is watched: no causes of grokking.
+NO_CAUSES = (
+    *("init_seed", "split_seed", "order_seed", "data_dir", "arc_data_hash", "measure", "num_steps"),
+    *("eval_interval", "eval_train_rows", "threshold", "sustain", "continue_training"),
+)
+CAUSES = (*QUESTIONS, *(name for name in CONFIG_FIELDS if name not in (*QUESTIONS, *NO_CAUSES)))
+_WIDE = 10.0  # a factor
+_MOST_LEVELS = 20
+_SAME = 1e-7  # of a column's length, left over when the columns before it have explained it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """`matrix` (n, p) without a column of ones. `names` and `labels` (p) say what a column and one unit of it is.
+
+    `indicator` (p) says which columns are 0 or 1. `left_out` says of other columns why they are not there.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    indicator: tuple[bool, ...]
+    matrix: np.ndarray
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, **columns: np.ndarray) -> Design:
+        """Of columns by name, as they are."""
+        arrays = [np.asarray(values, np.float64) for values in columns.values()]
+        return cls(
+            names=tuple(columns),
+            labels=tuple(columns),
+            indicator=tuple(bool(np.isin(values, (0, 1)).all()) for values in arrays),
+            matrix=np.stack(arrays, axis=1),
+        )
+
+    def select(self, rows: np.ndarray) -> Design:
+        return Design(**{**self.__dict__, "matrix": self.matrix[rows]})
+
+    def keep(self, columns: list[int], left_out: Mapping[str, str]) -> Design:
+        """With these columns only; `left_out` adds to what is said of the others."""
+        return Design(
+            names=tuple(self.names[column] for column in columns),
+            labels=tuple(self.labels[column] for column in columns),
+            indicator=tuple(self.indicator[column] for column in columns),
+            matrix=self.matrix[:, columns],
+            left_out={**self.left_out, **left_out},
+        )
+
+    def independent(self) -> Design:
+        """Without columns that are constant, or follow from those before them."""
+        rows = len(self.matrix)
+        kept, left_out = [], {}
+        basis = np.ones((rows, 1)) / np.sqrt(max(rows, 1))
+        for number, name in enumerate(self.names):
+            column = self.matrix[:, number]
+            length = float(np.linalg.norm(column))
+            centred = column - column.mean() if rows else column
+            if np.linalg.norm(centred) <= _SAME * max(length, 1e-300):
+                left_out[name] = "it does not vary"
+                continue
+            rest = centred
+            for _ in range(2):  # once more, for what rounding left
+                rest = rest - basis @ (basis.T @ rest)
+            if np.linalg.norm(rest) <= _SAME * np.linalg.norm(centred):
+                left_out[name] = f"it follows from {', '.join(self.names[column] for column in kept)}"
+                continue
+            basis = np.column_stack([basis, rest / np.linalg.norm(rest)])
+            kept.append(number)
+        return self.keep(kept, left_out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    name: str
+    label: str
+    values: np.ndarray
+    indicator: bool = False
+
+
+def design_of(trials: pa.Table | pd.DataFrame) -> Design:
+    """Of all parameters that vary among the trials, those that sweeps are about first. No column if nothing does.
+
+    Weight decay 0, 0.5, 1, 2 becomes two columns: `weight_decay`, its binary logarithm, in which 0 stands at the mean,
+    and `weight_decay = 0`, 1 for that trial alone.
+    """
+    table = table_of(trials)
+    columns: list[_Column] = []
+    absences: list[_Column] = []
+    left_out: dict[str, str] = {}
+    for name in CAUSES:
+        if name not in table.column_names:
+            continue
+        kind = table.schema.field(name).type
+        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            columns += _numeric(name, numbers(table, name))
+            absences += _absent(name, numbers(table, name))
+            continue
+        labels = np.array([_text(value) for value in texts(table, name)], dtype=object)
+        levels = len(set(labels.tolist()))
+        if levels > _MOST_LEVELS:
+            left_out[name] = f"it has {levels} values, but must have at most {_MOST_LEVELS}"
+        else:
+            columns += _levels(name, labels)
+    # Which trials have no base also follows from their task type, which is the better name for it.
+    columns += absences
+    return Design(
+        names=tuple(column.name for column in columns),
+        labels=tuple(column.label for column in columns),
+        indicator=tuple(column.indicator for column in columns),
+        matrix=np.stack([c.values for c in columns], axis=1) if columns else np.zeros((table.num_rows, 0)),
+        left_out=left_out,
+    ).independent()
+
+
+def _numeric(name: str, values: np.ndarray) -> Iterator[_Column]:
+    known = values[~np.isnan(values)]
+    if not len(known) or known.min() == known.max():
+        return
+    positive = known[known > 0]
+    wide = known.min() >= 0 and len(positive) and positive.max() > _WIDE * positive.min()
+    if name in DOUBLINGS or (wide and name not in TENTHS):
+        yield from _doublings(name, values, positive)
+        return
+    unit = 0.1 if name in TENTHS else 10.0 ** np.floor(np.log10(known.max() - known.min()) + 1e-9)
+    filled = np.where(np.isnan(values), known.mean(), values)
+    yield _Column(name=name, label=f"{name} + {unit:g}", values=filled / unit)
+
+
+def _doublings(name: str, values: np.ndarray, positive: np.ndarray) -> Iterator[_Column]:
+    middle = float(np.mean(np.log2(positive)))
+    has_logarithm = np.nan_to_num(values) > 0
+    logarithms = np.where(has_logarithm, np.log2(np.where(has_logarithm, values, 1.0)), middle)
+    yield _Column(name=name, label=f"a doubling of {name}", values=logarithms)
+    if (values == 0).any():
+        label = f"{name} 0 instead of {2**middle:.3g}"
+        yield _Column(name=f"{name} = 0", label=label, values=(values == 0).astype(np.float64), indicator=True)
+
+
+def _absent(name: str, values: np.ndarray) -> Iterator[_Column]:
+    absent = np.isnan(values)
+    if absent.any() and not absent.all():
+        yield _Column(name=f"no {name}", label=f"no {name}", values=absent.astype(np.float64), indicator=True)
+
+
+def _levels(name: str, labels: np.ndarray) -> Iterator[_Column]:
+    levels, counts = np.unique(labels.astype(str), return_counts=True)
+    usual = levels[int(np.argmax(counts))]
+    for level in levels:
+        if level != usual:
+            here = (labels == level).astype(np.float64)
+            yield _Column(
+                name=f"{name} = {level}", label=f"{name} {level} instead of {usual}", values=here, indicator=True
+            )
+
+
+def _text(value: object) -> str:
+    return "none" if value is None else ",".join(map(str, value)) if isinstance(value, list) else str(value)

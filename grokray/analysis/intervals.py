@@ -1,0 +1,117 @@
+"""Shares with Wilson's interval, and the bootstrap over clusters.
+
+Wilson, E. B. (1927). Probable inference, the law of succession, and statistical inference. JASA 22, 209-212. For
+weighted trials with the effective number of them, as in Korn, E. L., and Graubard, B. I. (1998). Confidence intervals
+for proportions with small expected number of positive counts estimated from survey data. Survey Methodology 24,
+193-201. Efron, B. (1979). Bootstrap methods: another look at the jackknife. Annals of Statistics 7, 1-26; of whole
+clusters: Davison, A. C., and Hinkley, D. V. (1997). Bootstrap Methods and Their Application, section 3.8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from grokray.analysis.clusters import cluster_codes, cluster_sums
+
+# Of the counts that a bootstrap holds at once; 64 MB.
+_CHUNK_NUMBERS = 8_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number with its interval. What could not be estimated is NaN, and `note` says why.
+
+    An end that the data do not bound is infinite or NaN, as the estimator says.
+    """
+
+    value: float
+    lower: float
+    upper: float
+    standard_error: float = float("nan")
+    note: str | None = None
+
+    @classmethod
+    def none(cls, note: str) -> Estimate:
+        return cls(value=float("nan"), lower=float("nan"), upper=float("nan"), note=note)
+
+
+def effective_size(weight: np.ndarray, cluster: np.ndarray | None = None) -> float:
+    """Of how many equally weighted trials, or clusters if given, the sum has the same relative variance (Kish 1965).
+
+    `weight` (n,), `cluster` (n,). [1, 1, 1, 1] → 4, [4, 0, 0, 0] → 1; 0 where no weight is above 0.
+    """
+    weight = np.asarray(weight, np.float64)
+    sums = weight if cluster is None else cluster_sums(weight, cluster_codes(cluster))
+    squares = float(np.sum(sums**2))
+    return float(np.sum(sums)) ** 2 / squares if squares > 0 else 0.0
+
+
+def wilson(share: float, size: float, level: float = 0.95, *, critical: float | None = None) -> tuple[float, float]:
+    """Wilson's interval for a share seen among so many trials; `size` may be an effective one, and no whole number.
+
+    None of 10 → (0, 0.278), all of 10 → (0.722, 1); of no trial (0, 1). `critical` takes the place of the normal
+    quantile where the size itself is uncertain.
+    """
+    if not size > 0:
+        return 0.0, 1.0
+    z2 = (float(norm.isf((1 - level) / 2)) if critical is None else critical) ** 2
+    middle = (share + z2 / (2 * size)) / (1 + z2 / size)
+    half = np.sqrt(z2 * (share * (1 - share) / size + z2 / (4 * size**2))) / (1 + z2 / size)
+    lower, upper = max(middle - half, 0.0), min(middle + half, 1.0)
+    # Exact ends, which rounding would miss.
+    return (0.0 if share <= 0 else float(lower)), (1.0 if share >= 1 else float(upper))
+
+
+def wilson_share(
+    success: np.ndarray, weight: np.ndarray | None = None, cluster: np.ndarray | None = None, level: float = 0.95
+) -> Estimate:
+    """The weighted share of the trials where `success` (n,) is True, with Wilson's interval.
+
+    The effective size is that which gives the share's robust variance, clusters taken whole, or Kish's where all or
+    none succeed. Unweighted and without clusters it is n.
+    """
+    success = np.asarray(success, np.float64)
+    weight = np.ones(len(success)) if weight is None else np.asarray(weight, np.float64)
+    total = float(weight.sum())
+    if total <= 0:
+        return Estimate.none("no trial counts")
+    share = float(weight @ success) / total
+    codes = np.arange(len(success)) if cluster is None else cluster_codes(cluster)
+    variance = float(np.sum(cluster_sums(weight * (success - share), codes) ** 2)) / total**2
+    size = effective_size(weight, codes)
+    if variance > 0:
+        size = share * (1 - share) / variance
+    lower, upper = wilson(share, size, level)
+    return Estimate(value=share, lower=lower, upper=upper, standard_error=float(np.sqrt(variance)))
+
+
+def cluster_bootstrap(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    cluster: np.ndarray,
+    *,
+    seed: int,
+    repetitions: int = 1_000,
+    level: float = 0.95,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile interval of a statistic under resampling of whole clusters.
+
+    `statistic` takes how often each trial was drawn, (repetitions, n), and returns (repetitions, …); it is called with
+    parts of the repetitions. Returns the lower and the upper end, (…) each, without what was NaN. A weighted share:
+    lambda drawn: (drawn * weight) @ success / (drawn @ weight).
+    """
+    codes = cluster_codes(cluster)
+    clusters = int(codes.max()) + 1
+    generator = np.random.default_rng(seed)
+    rows = max(1, _CHUNK_NUMBERS // len(codes))
+    found = []
+    for start in range(0, repetitions, rows):
+        size = min(rows, repetitions - start)
+        drawn = generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
+        found.append(np.asarray(statistic(drawn[:, codes])))
+    tail = (1 - level) / 2
+    lower, upper = np.nanquantile(np.concatenate(found), [tail, 1 - tail], axis=0)
+    return lower, upper

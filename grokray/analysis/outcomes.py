@@ -1,0 +1,161 @@
+"""What each trial says about grokking within its budget, and how much it counts.
+
+Three kinds of trials say nothing by themselves, and leaving them out in silence would bias every share:
+
+- *pruned* ones were stopped because they were behind. The trials that the scheduler wanted to stop but that were
+  audited, each with a known probability, stand for them: an audited trial counts 1 / its probability, a pruned one
+  not at all (inverse-probability weights: Horvitz and Thompson 1952, JASA 47).
+- *undecided* ones (failed, stopped by hand, still running) are left out, and counted. While a sweep runs, shares are
+  too high: trials that grok end first.
+- *diverged* ones never grok within the budget, so they count as not grokked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from grokray.errors import ConfigError, Problem
+from grokray.records.schema import CONFIG_FIELDS
+
+SEEDS = ("init_seed", "split_seed", "order_seed")
+# Fields that say how a trial is watched or where its data lies, and not what it is.
+NO_PARAMETERS = frozenset({*SEEDS, "eval_interval", "eval_train_rows", "measure", "data_dir", "arc_data_hash"})
+LOG_FACTOR = 20
+DECIDED = ("grokked", "budget", "diverged")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """Arrays of one entry a trial, in the table's order.
+
+    `grokked` (n,) bool: True where it grokked within its own num_steps. `weight` (n,) float64, 0 where the trial is
+    not used. `used` (n,) bool: weight above 0. `stands_for` (n,) bool: True where the trial is used, or another one
+    stands for it: all but the undecided. `configuration` (n,) int64: 0 … number of configurations − 1.
+    """
+
+    grokked: np.ndarray
+    weight: np.ndarray
+    stands_for: np.ndarray
+    configuration: np.ndarray
+    pruned: int
+    audited: int
+    undecided: int
+
+    @property
+    def used(self) -> np.ndarray:
+        return self.weight > 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of any share must know; nothing where all trials ran to their end."""
+        notes = []
+        if self.pruned and not self.audited:
+            notes.append(
+                f"{self.pruned} trials were pruned and none was audited: the rest are those that did well early, so "
+                "shares are too high and times too short"
+            )
+        if self.undecided:
+            notes.append(f"{self.undecided} trials are left out: they failed, were stopped, or still run")
+        return tuple(notes)
+
+    def once_each(self) -> np.ndarray:
+        """(n,) float64: `weight`, so divided that every configuration counts once, however many trials it has."""
+        counts = np.bincount(self.configuration, weights=self.stands_for)
+        return self.weight / np.maximum(counts, 1)[self.configuration]
+
+
+def outcomes(trials: pa.Table) -> Outcomes:
+    """Of TRIALS_SCHEMA, also of older tables, which know no audits."""
+    outcome = column(trials, "outcome")
+    grok_step, num_steps = column(trials, "grok_step"), column(trials, "num_steps")
+    grokked = grok_step <= num_steps  # False where it is NaN
+    audited, pruned = _audited(trials), outcome == "pruned"
+    decided = grokked | np.isin(outcome.astype(str), DECIDED)
+    weight = np.where(pruned | ~decided, 0.0, 1.0)
+    weight[audited] = np.where(decided[audited], 1 / _audit_probability(trials)[audited], 0.0)
+    return Outcomes(
+        grokked=grokked,
+        weight=weight,
+        stands_for=decided | pruned,
+        configuration=np.unique(column(trials, "configuration"), return_inverse=True)[1],
+        pruned=int((pruned & ~audited).sum()),
+        audited=int(audited.sum()),
+        undecided=int((~decided & ~pruned).sum()),
+    )
+
+
+def column(trials: pa.Table, name: str) -> np.ndarray:
+    """(n,): float64 with NaN for null where the column is of numbers or truth values, object with None otherwise."""
+    if name not in trials.column_names:
+        raise ConfigError([Problem(message=f"the trials have no column {name}", field=name)])
+    values = trials[name]
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        return pc.fill_null(values.cast(pa.float64()), float("nan")).to_numpy()
+    return np.array(values.to_pylist(), dtype=object)
+
+
+def codes(values: np.ndarray) -> tuple[np.ndarray, list]:
+    """(n,) any → (n,) int64 and the distinct values in order; null (NaN or None) is the last of them, None."""
+    missing = missing_in(values)
+    distinct, inverse = np.unique(
+        values[~missing].astype(str if values.dtype == object else float), return_inverse=True
+    )
+    coded = np.full(len(values), len(distinct), dtype=np.int64)
+    coded[~missing] = inverse
+    return coded, distinct.tolist() + ([None] if missing.any() else [])
+
+
+def missing_in(values: np.ndarray) -> np.ndarray:
+    """(n,) bool: True where the value is null."""
+    if values.dtype == object:
+        return np.fromiter((value is None for value in values), dtype=bool, count=len(values))
+    return np.isnan(values)
+
+
+def grouped(columns: list[np.ndarray], length: int) -> np.ndarray:
+    """(n,) int64: a number for each distinct combination of the columns' values, 0 … combinations − 1."""
+    group = np.zeros(length, dtype=np.int64)
+    for values in columns:
+        coded, distinct = codes(values)
+        group = np.unique(group * max(len(distinct), 1) + coded, return_inverse=True)[1]
+    return group
+
+
+def varying(trials: pa.Table) -> list[str]:
+    """The parameters with more than one value among the trials, in the table's order; seeds are none of them."""
+    names = [name for name in CONFIG_FIELDS if name in trials.column_names and name not in NO_PARAMETERS]
+    return [name for name in names if trials.num_rows and len(trials[name].unique()) > 1]
+
+
+def looks_logarithmic(values: np.ndarray) -> bool:
+    """Whether numbers (n,), without null, lie more evenly in the logarithm: positive, over a factor of LOG_FACTOR, and
+    with their mean nearer to the middle of the ends there."""
+    low, high = values.min(), values.max()
+    if low <= 0 or high < LOG_FACTOR * low:
+        return False
+    linear, log = (np.mean((x - x.min()) / np.ptp(x)) for x in (values, np.log(values)))
+    return bool(abs(log - 0.5) < abs(linear - 0.5))
+
+
+def _audited(trials: pa.Table) -> np.ndarray:
+    if "audited" not in trials.column_names:
+        return np.zeros(trials.num_rows, dtype=bool)
+    return column(trials, "audited") == 1
+
+
+def _audit_probability(trials: pa.Table) -> np.ndarray:
+    audited, probability = _audited(trials), np.ones(trials.num_rows)
+    if audited.any():
+        probability = column(trials, "audit_probability")
+        wrong = audited & ~((probability > 0) & (probability <= 1))
+        if wrong.any():
+            value = probability[wrong][0]
+            message = f"audit_probability is {value} of an audited trial, but must be in (0, 1]"
+            raise ConfigError([Problem(message=message, field="audit_probability")])
+    return np.where(audited, probability, 1.0)

@@ -1,0 +1,215 @@
+"""The search space as a measure: where trials lie in it, and points drawn evenly from it.
+
+"Evenly" is in the space's own measure: a parameter that the search space draws uniformly in its logarithm is uniform in
+its logarithm here, choices have their probabilities, and a parameter with `when` is there only under its condition. So
+random and Sobol sweeps are even by construction, and any sweep can be weighed against it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from scipy import stats
+from scipy.stats.qmc import Sobol
+
+from grokray.analysis.outcomes import column, grouped, looks_logarithmic, missing_in, varying
+
+# Numbers with more different values than this are taken as a range where no search space says what they are.
+MAX_CHOICES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One parameter that varies. Either `values` (with `probabilities`), or a range: `kind` `uniform`, `log`,
+    `normal` or `log_normal`, from `low` to `high`. `when` maps other parameters to the values that bring it about."""
+
+    name: str
+    values: tuple[Any, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    kind: str = "uniform"
+    low: float = -math.inf
+    high: float = math.inf
+    mu: float = 0.0
+    sigma: float = 1.0
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def to_unit(self, values: np.ndarray) -> np.ndarray:
+        """(n,) values of a column → (n,) float: the quantile in [0, 1] of a range, the number of a choice as it is
+        listed; NaN where the value is null or none of the choices."""
+        if self.values:
+            return self._numbers(values)
+        if self.kind in ("uniform", "log"):
+            inner, low, high = (np.log(x) if self.kind == "log" else x for x in (values, self.low, self.high))
+            return np.clip((inner - low) / (high - low), 0, 1)
+        low, high = self._normal(np.array([self.low, self.high]))
+        return np.clip((self._normal(values) - low) / (high - low), 0, 1)
+
+    def from_unit(self, units: np.ndarray) -> np.ndarray:
+        """The values of a range at quantiles (k,) in [0, 1]."""
+        if self.kind in ("uniform", "log"):
+            low, high = (np.log(x) if self.kind == "log" else x for x in (self.low, self.high))
+            inner = low + units * (high - low)
+            return np.exp(inner) if self.kind == "log" else inner
+        low, high = self._normal(np.array([self.low, self.high]))
+        inner = stats.norm.ppf(low + units * (high - low), self.mu, self.sigma)
+        return np.exp(inner) if self.kind == "log_normal" else inner
+
+    def _numbers(self, values: np.ndarray) -> np.ndarray:
+        number = np.full(len(values), np.nan)
+        for index, value in enumerate(self.values):
+            same = (
+                missing_in(values) if value is None else values == (value if isinstance(value, str) else float(value))
+            )
+            number[same] = index
+        return number
+
+    def _normal(self, values: np.ndarray) -> np.ndarray:
+        if self.kind == "log_normal":
+            values = np.log(np.maximum(values, 1e-300))
+        return stats.norm.cdf(values, self.mu, self.sigma)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """`axes`: parents before those whose condition names them. `method`: `grid`, `random`, `sobol`, `tpe`, or None
+    where it is not known. `notes`: what had to be guessed."""
+
+    axes: tuple[Axis, ...]
+    method: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def points(self, trials: pa.Table) -> np.ndarray:
+        """(n, axes) float: `Axis.to_unit` of every trial; NaN where the axis is not there for that trial."""
+        columns = [axis.to_unit(column(trials, axis.name)) for axis in self.axes]
+        return self._with_conditions(np.stack(columns, axis=1)) if columns else np.zeros((trials.num_rows, 0))
+
+    def even(self, count: int, seed: int = 0) -> np.ndarray:
+        """(count, axes) float: as `points`, of a scrambled Sobol sequence; `count` is a power of two."""
+        if not self.axes:
+            return np.zeros((count, 0))
+        units = Sobol(len(self.axes), scramble=True, rng=seed).random(count)
+        for number, axis in enumerate(self.axes):
+            if axis.values:
+                ends = np.cumsum(axis.probabilities)[:-1]
+                units[:, number] = np.searchsorted(ends, units[:, number], side="right")
+        return self._with_conditions(units)
+
+    def probabilities(self, points: np.ndarray) -> np.ndarray | None:
+        """(n,): how likely an even draw gives each of the points (n, axes); None where an axis is a range.
+
+        Of all configurations of a whole grid they sum to 1.
+        """
+        if not all(axis.values for axis in self.axes):
+            return None
+        chance = np.ones(len(points))
+        for axis, number in zip(self.axes, points.T, strict=True):
+            there = ~np.isnan(number)
+            chance[there] *= np.array(axis.probabilities)[number[there].astype(int)]
+        return chance
+
+    def _with_conditions(self, points: np.ndarray) -> np.ndarray:
+        place = {axis.name: number for number, axis in enumerate(self.axes)}
+        for number, axis in enumerate(self.axes):
+            for parent, allowed in axis.when.items():
+                if parent in place:
+                    listed = [index for index, value in enumerate(self.axes[place[parent]].values) if value in allowed]
+                    points[~np.isin(points[:, place[parent]], listed), number] = np.nan
+        return points
+
+
+def space_of_sweep(fingerprint: Mapping[str, str], trials: pa.Table) -> Space:
+    """As the sweep's folder has it (`SweepFolder.fingerprint`).
+
+    A parameter that has no column of its own (the original's names, such as max_bit_length_train), or other values
+    there (such as x+y_binary), is replaced by what varies among the trials instead, which `notes` says.
+    """
+    specs = {name: json.loads(fingerprint[f"parameters.{name}"]) for name in json.loads(fingerprint["parameters"])}
+    specs = {name: spec for name, spec in specs.items() if len(spec.get("values", ())) != 1 and "value" not in spec}
+    axes = [_axis(name, spec) for name, spec in specs.items() if name in trials.column_names]
+    axes = [axis for axis in axes if _is_of(axis, trials)]
+    known = {axis.name for axis in axes}
+    unknown = [name for name in specs if name not in known]
+    notes = ()
+    if unknown:
+        axes += [axis for axis in space_of_trials(trials).axes if axis.name not in known]
+        notes = (f"{', '.join(unknown)}: not so among the trials, so what varies there is taken instead",)
+    return Space(axes=_parents_first(axes), method=json.loads(fingerprint["method"]), notes=notes)
+
+
+def space_of_trials(trials: pa.Table) -> Space:
+    """Guessed from what varies: up to MAX_CHOICES different values are choices, equally likely; else a range from the
+    least to the greatest, in the logarithm where they lie more evenly there. A parameter that is null for some values
+    of another one is there under the condition of the rest."""
+    axes: list[Axis] = []
+    for name in varying(trials):
+        values = column(trials, name)
+        if any(_follows(values, column(trials, axis.name)) for axis in axes if axis.values):
+            continue  # it says nothing that another parameter does not say
+        axes.append(_guessed(name, values, trials, axes))
+    return Space(axes=tuple(axes), notes=("the search space is guessed from the values of the trials",))
+
+
+def _is_of(axis: Axis, trials: pa.Table) -> bool:
+    """Whether all values among the trials are of the axis: names of the original are translated before training."""
+    values = column(trials, axis.name)
+    return not axis.values or bool((missing_in(values) | ~np.isnan(axis.to_unit(values))).all())
+
+
+def _axis(name: str, spec: Mapping[str, Any]) -> Axis:
+    """From a parameter as YAML has it, with its distribution written out unless it has values."""
+    when = {parent: tuple(v) if isinstance(v, list) else (v,) for parent, v in spec.get("when", {}).items()}
+    if "values" in spec:
+        values = tuple(spec["values"])
+        equal = [1 / len(values)] * len(values)
+        return Axis(name=name, values=values, probabilities=tuple(spec.get("probabilities") or equal), when=when)
+    kind = spec["distribution"]
+    low, high = spec.get("min", -math.inf), spec.get("max", math.inf)
+    if kind.endswith("normal"):
+        mu, sigma = spec.get("mu", 0.0), spec.get("sigma", 1.0)
+        shape = "log_normal" if "log" in kind else "normal"
+        return Axis(name=name, kind=shape, low=low, high=high, mu=mu, sigma=sigma, when=when)
+    if kind.endswith("log_uniform"):  # its ends are exponents
+        low, high = math.exp(low), math.exp(high)
+    if kind == "int_uniform":  # each whole number has a stretch of its own
+        low, high = low - 0.5, high + 0.5
+    return Axis(name=name, kind="log" if "log" in kind else "uniform", low=low, high=high, when=when)
+
+
+def _guessed(name: str, values: np.ndarray, trials: pa.Table, axes: Sequence[Axis]) -> Axis:
+    missing = missing_in(values)
+    distinct = sorted(set(values[~missing].tolist()))
+    when, choices = {}, list(distinct)
+    if missing.any():
+        parent = next((axis for axis in axes if axis.values and _follows(missing, column(trials, axis.name))), None)
+        if parent is None:
+            choices.append(None)
+        else:
+            held = set(column(trials, parent.name)[~missing].tolist())
+            when = {parent.name: tuple(value for value in parent.values if value in held)}
+    if values.dtype == object or len(choices) <= MAX_CHOICES:
+        return Axis(name=name, values=tuple(choices), probabilities=(1 / len(choices),) * len(choices), when=when)
+    low, high = distinct[0], distinct[-1]
+    kind = "log" if looks_logarithmic(values[~missing]) else "uniform"
+    return Axis(name=name, kind=kind, low=low, high=high, when=when)
+
+
+def _follows(values: np.ndarray, other: np.ndarray) -> bool:
+    """Whether each value of `other` comes with one value of `values` only."""
+    values = values.astype(float) if values.dtype == bool else values
+    return grouped([other, values], len(values)).max(initial=0) == grouped([other], len(other)).max(initial=0)
+
+
+def _parents_first(axes: list[Axis]) -> tuple[Axis, ...]:
+    placed: dict[str, Axis] = {}
+    names = {axis.name for axis in axes}
+    while len(placed) < len(axes):  # the search space has no cycles
+        for axis in axes:
+            if axis.name not in placed and all(parent in placed or parent not in names for parent in axis.when):
+                placed[axis.name] = axis
+    return tuple(placed.values())

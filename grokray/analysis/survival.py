@@ -1,0 +1,227 @@
+"""Kaplan-Meier: the share that has not grokked yet, with what can be read off it.
+
+Times are the upper ends of intervals, which delays every event by up to one interval between measurements;
+`grokray.analysis.turnbull` does without. Kaplan, E. L., and Meier, P. (1958). JASA 53, 457-481; variance: Greenwood
+(1926), which for weights and clusters is the infinitesimal jackknife, equal to it where there are none: Efron, B.
+(1981). Censored data and the bootstrap. JASA 76, 312-319. Bands on the scale of log(-log S): Borgan, O., and Liestol,
+K. (1990). Scandinavian Journal of Statistics 17, 35-41. Median: Brookmeyer, R., and Crowley, J. (1982). Biometrics 38,
+29-41. Restricted mean: Irwin, J. O. (1949). Journal of Hygiene 47, 188-189.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from grokray.analysis.clusters import cluster_codes, cluster_sums
+from grokray.analysis.intervals import Estimate, effective_size, wilson
+from grokray.analysis.times import Times
+
+# Weights are sums of floats: less than this share of the trials at risk is none.
+_NONE = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurvivalCurve:
+    """A right-continuous step function: 1 before time[0], survival[j] from time[j] to before time[j + 1]; (m,) each.
+
+    `time`: the distinct steps of events; `at_risk`, `events`: sums of weights; `log_variance`: of log survival, NaN
+    where survival is 0; `lower`, `upper`: pointwise. Nothing is known beyond `last_time`, unless survival is 0.
+    """
+
+    time: np.ndarray
+    at_risk: np.ndarray
+    events: np.ndarray
+    survival: np.ndarray
+    log_variance: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    last_time: float
+    level: float
+
+    def at(self, steps: np.ndarray | float) -> np.ndarray:
+        """Survival at these steps; NaN where it is not known."""
+        steps = np.asarray(steps, np.float64)
+        values = np.append(1.0, self.survival)[np.searchsorted(self.time, steps, side="right")]
+        return np.where((steps > self.last_time) & (values > 0), np.nan, values)
+
+
+def kaplan_meier(times: Times, level: float = 0.95) -> SurvivalCurve:
+    """Of the trials with a weight. With none of them, or no event, the curve has no steps."""
+    parts = _Parts(times.counted())
+    survival = np.exp(parts.log_survival)
+    variance = parts.log_variance()
+    lower, upper = _bands(survival, variance, parts.critical(level))
+    return SurvivalCurve(
+        time=parts.time,
+        at_risk=parts.at_risk,
+        events=parts.events,
+        survival=survival,
+        log_variance=variance,
+        lower=lower,
+        upper=upper,
+        last_time=parts.last_time,
+        level=level,
+    )
+
+
+def median_time(curve: SurvivalCurve) -> Estimate:
+    """The first step by which half have grokked, with the steps at which the bands cross one half.
+
+    NaN, or an upper end of infinity, where the curve, or its band, does not come down to one half.
+    """
+
+    def first(values: np.ndarray) -> float:
+        below = np.flatnonzero(values <= 0.5 * (1 + _NONE))
+        return float(curve.time[below[0]]) if len(below) else np.inf
+
+    value, lower, upper = first(curve.survival), first(curve.lower), first(curve.upper)
+    if np.isinf(value):
+        return Estimate(value=np.nan, lower=lower, upper=np.inf, note="less than half have grokked")
+    return Estimate(value=value, lower=lower, upper=upper)
+
+
+def share_by(times: Times, horizon: float, level: float = 0.95) -> Estimate:
+    """The share that has grokked by `horizon` steps: 1 - S, with Wilson's interval.
+
+    Its size is that of a plain sample with the same variance; where all have grokked, or none, Kish's size of those
+    that were at risk.
+    """
+    counted = times.counted()
+    parts = _Parts(counted)
+    if not len(counted):
+        return Estimate.none("no trial counts")
+    last = int(np.searchsorted(parts.time, horizon, side="right")) - 1
+    survival = float(np.exp(parts.log_survival[last])) if last >= 0 else 1.0
+    if horizon > parts.last_time and survival > 0:
+        return Estimate.none(_beyond(horizon, parts.last_time))
+    share = 1 - survival
+    if 0 < survival < 1:
+        variance = survival**2 * float(parts.log_variance()[last])
+        size = share * survival / variance
+    else:
+        variance = 0.0
+        there = counted.seen_until >= (horizon if survival == 1 else 0)
+        size = effective_size(counted.weight[there], counted.cluster[there])
+    lower, upper = wilson(share, size, critical=parts.critical(level))
+    return Estimate(value=share, lower=lower, upper=upper, standard_error=float(np.sqrt(variance)))
+
+
+def restricted_mean(times: Times, horizon: float, level: float = 0.95) -> Estimate:
+    """Steps without grokking, up to `horizon`, on average: the area below the curve."""
+    parts = _Parts(times.counted())
+    survival = np.exp(parts.log_survival)
+    if horizon > parts.last_time and not (len(survival) and survival[-1] == 0):
+        return Estimate.none(_beyond(horizon, parts.last_time))
+    edges = np.concatenate([[0.0], np.minimum(parts.time, horizon), [horizon]])
+    areas = np.diff(edges) * np.append(1.0, survival)
+    error = float(np.sqrt(parts.area_variance(areas)))
+    critical = parts.critical(level)
+    value = float(areas.sum())
+    return Estimate(
+        value=value,
+        lower=max(value - critical * error, 0.0),
+        upper=min(value + critical * error, horizon),
+        standard_error=error,
+    )
+
+
+class _Parts:
+    """What the estimators share. n trials, m distinct event times, G clusters.
+
+    The derivative of log S(t) by the weight of trial i, times its weight, is weight[i] * A(min(t, T[i])), less
+    weight[i] / (n - d) at its own event once t has passed that; A is the sum of d / n / (n - d). Its squares, summed,
+    are Greenwood's formula.
+    """
+
+    def __init__(self, times: Times) -> None:
+        self.times = times
+        self.seen, event, weight = times.seen_until, times.observed, times.weight
+        self.last_time = float(self.seen.max()) if len(times) else 0.0
+        self.time = np.unique(self.seen[event])
+        place = np.searchsorted(self.time, self.seen[event])
+        self.events = np.bincount(place, weights=weight[event], minlength=len(self.time))
+        order = np.argsort(self.seen, kind="stable")
+        total = np.append(np.cumsum(weight[order][::-1])[::-1], 0.0)
+        self.at_risk = total[np.searchsorted(self.seen[order], self.time)]
+        left = self.at_risk - self.events
+        # Only at the last event time can none be left; the infinite terms there are asked for by nobody.
+        self.left = np.where(left <= _NONE * self.at_risk, 0.0, left)
+        with np.errstate(divide="ignore"):
+            self.log_survival = np.cumsum(np.log(self.left / self.at_risk))
+        safe = np.where(self.left > 0, self.left, np.inf)
+        self.increments = self.events / self.at_risk / safe
+        self.sums = np.append(0.0, np.cumsum(self.increments))  # A, from before the first event time
+        passed = np.searchsorted(self.time, self.seen, side="right")
+        own = np.zeros(len(times))
+        own[event] = 1.0 / safe[place]
+        self.fixed = weight * (self.sums[passed] - own)  # (n,): the derivative once T[i] has passed
+        self.codes = cluster_codes(times.cluster)
+        self.clusters = int(self.codes.max()) + 1 if len(times) else 0
+
+    @property
+    def correction(self) -> float:
+        return 1.0 if self.times.is_plain else self.clusters / max(self.clusters - 1, 1)
+
+    def critical(self, level: float) -> float:
+        """The normal quantile; for a robust variance Student's, with a degree of freedom less than effective
+        clusters."""
+        tail = (1 - level) / 2
+        if self.times.is_plain:
+            return float(norm.isf(tail))
+        return float(student.isf(tail, max(effective_size(self.times.weight, self.times.cluster) - 1, 1)))
+
+    def log_variance(self) -> np.ndarray:
+        """(m,): the sum over clusters of the squared derivative A(t) W + B, where W is the weight that is still at risk
+        and B the derivative of those that are not. Sums of W², WB and B² change as trials leave."""
+        order = np.lexsort((self.seen, self.codes))
+        weight, fixed, codes = self.times.weight[order], self.fixed[order], self.codes[order]
+        starts = np.flatnonzero(np.diff(codes, prepend=-1))
+        here = np.searchsorted(self.time, self.seen[order])  # the event time from which it has left
+        totals = cluster_sums(self.times.weight, self.codes)
+        still = totals[codes] - _running(weight, starts)  # W, after it left
+        gone = _running(fixed, starts)  # B, likewise
+
+        def change(after: np.ndarray, before: np.ndarray) -> np.ndarray:
+            return np.cumsum(np.bincount(here, weights=after - before, minlength=len(self.time) + 1)[:-1])
+
+        was_still, was_gone = still + weight, gone - fixed
+        squares = float(np.sum(totals**2)) + change(still**2, was_still**2)
+        mixed, done = change(still * gone, was_still * was_gone), change(gone**2, was_gone**2)
+        sums = self.sums[1:]
+        variance = self.correction * np.maximum(sums**2 * squares + 2 * sums * mixed + done, 0.0)
+        return np.where(self.left > 0, variance, np.nan)
+
+    def area_variance(self, areas: np.ndarray) -> float:
+        """Of the area below the curve; `areas` (m + 1,) from before the first event time, cut at the horizon."""
+        beyond = np.append(np.cumsum(areas[::-1])[::-1], 0.0)  # (m + 2,): from each step of the curve on
+        until = np.append(0.0, np.cumsum(areas * self.sums))  # (m + 2,): of S times A
+        passed = np.searchsorted(self.time, self.seen, side="right")
+        # Trial i: the integral of S A up to its time, and of S times its fixed derivative from there on. Its time may
+        # lie inside a step of the curve, but A does not change there, so the step's start serves as well.
+        each = self.times.weight * until[passed] + self.fixed * beyond[passed]
+        return self.correction * float(np.sum(cluster_sums(each, self.codes) ** 2))
+
+
+def _running(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Cumulative sums that begin anew at each of `starts`."""
+    sums = np.cumsum(values)
+    before = sums[starts] - values[starts]
+    return sums - np.repeat(before, np.diff(np.append(starts, len(values))))
+
+
+def _bands(survival: np.ndarray, variance: np.ndarray, critical: float) -> tuple[np.ndarray, np.ndarray]:
+    """(m,) each. Where all have grokked the band reaches from 0 to where its upper end was before."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.exp(critical * np.sqrt(variance) / np.abs(np.log(survival)))
+        lower, upper = survival**spread, survival ** (1 / spread)
+    if len(survival) and survival[-1] == 0:
+        lower[-1], upper[-1] = 0.0, upper[-2] if len(survival) > 1 else 1.0
+    return lower, upper
+
+
+def _beyond(horizon: float, last: float) -> str:
+    return f"the horizon is {horizon:,.0f} steps, but no trial was watched beyond {last:,.0f}"

@@ -1,0 +1,127 @@
+"""Times to grok, as every estimator takes them: an interval, a weight and a cluster for each trial.
+
+Steps are optimiser updates. A trial that grokked did so in (lower, upper]: the last measurement before, and the first
+of those that were sustained. Of a trial that did not grok, only a lower end is known, and upper is infinite:
+
+- `budget`, `failed`, `stopped`, `running`: the last measurement, `duration_steps`. Nothing about it hints at what
+  would have come, except for `budget`, where nothing was to come.
+- `diverged`: `num_steps`, not the step where it diverged. A trial whose loss is infinite does not grok in what is left
+  of its budget; to censor it early would count it like those that still might.
+- `pruned`: weight 0, since it was stopped because it was behind. Its like that were audited stand for it, see
+  `grokray.analysis.weights`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grokray.analysis.trial_columns import numbers, table_of, texts
+from grokray.analysis.weights import inverse_probability_weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """n trials. Raises ValueError for what is no interval or no weight.
+
+    `lower`, `upper` (n,) in steps, 0 <= lower < upper; `upper` is infinite where the trial was not seen to grok.
+    `weight` (n,): how many trials it stands for, 0 or more. `cluster` (n,) whole numbers: trials with the same one,
+    such as seeds of one configuration, may be alike; all different by default.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    weight: np.ndarray
+    cluster: np.ndarray
+
+    @classmethod
+    def of(
+        cls, lower: ArrayLike, upper: ArrayLike, weight: ArrayLike | None = None, cluster: ArrayLike | None = None
+    ) -> Times:
+        """Of anything that numpy reads. Times.of([0, 100], [100, np.inf]): one grokked, one did not by step 100."""
+        lower = np.asarray(lower, np.float64)
+        return cls(
+            lower=lower,
+            upper=np.asarray(upper, np.float64),
+            weight=np.ones(len(lower)) if weight is None else np.asarray(weight, np.float64),
+            cluster=np.arange(len(lower)) if cluster is None else np.asarray(cluster),
+        )
+
+    @classmethod
+    def right_censored(
+        cls, time: ArrayLike, event: ArrayLike, weight: ArrayLike | None = None, cluster: ArrayLike | None = None
+    ) -> Times:
+        """Of exact times; `event` (n,) is True where the time is that of an event, False where it is censored."""
+        time, event = np.asarray(time, np.float64), np.asarray(event, bool)
+        # The largest number below: an interval that holds nothing but the time.
+        return cls.of(np.where(event, np.nextafter(time, 0), time), np.where(event, time, np.inf), weight, cluster)
+
+    def __post_init__(self) -> None:
+        shapes = {name: getattr(self, name).shape for name in ("lower", "upper", "weight", "cluster")}
+        if len(set(shapes.values())) > 1 or self.lower.ndim != 1:
+            raise ValueError(f"shapes are {shapes}, but must be the same (n,)")
+        if bad := np.flatnonzero(~((self.lower >= 0) & (self.lower < self.upper) & np.isfinite(self.lower))).tolist():
+            at = bad[0]
+            raise ValueError(
+                f"trial {at} lies in ({self.lower[at]}, {self.upper[at]}], but must have 0 <= lower < upper"
+            )
+        if bad := np.flatnonzero(~((self.weight >= 0) & np.isfinite(self.weight))).tolist():
+            raise ValueError(
+                f"the weight of trial {bad[0]} is {self.weight[bad[0]]}, but must be 0 or more, and finite"
+            )
+
+    def __len__(self) -> int:
+        return len(self.lower)
+
+    @property
+    def observed(self) -> np.ndarray:
+        """(n,): True where the trial was seen to grok."""
+        return np.isfinite(self.upper)
+
+    @property
+    def seen_until(self) -> np.ndarray:
+        """(n,): the right-censored view; the upper end of an observed interval, or else where observation ended."""
+        return np.where(self.observed, self.upper, self.lower)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether every trial counts once and alone, so that the textbook's variances hold."""
+        return bool(np.all(self.weight == 1)) and len(np.unique(self.cluster)) == len(self)
+
+    def select(self, mask: np.ndarray) -> Times:
+        """Those where `mask` (n,) is True."""
+        return Times(**{name: getattr(self, name)[mask] for name in ("lower", "upper", "weight", "cluster")})
+
+    def counted(self) -> Times:
+        """Those with a weight above 0."""
+        return self if np.all(self.weight > 0) else self.select(self.weight > 0)
+
+    def unweighted(self) -> Times:
+        """Every trial with weight 1, pruned ones too: what one gets by ignoring that pruning is informative."""
+        return Times(lower=self.lower, upper=self.upper, weight=np.ones(len(self)), cluster=self.cluster)
+
+
+def times_of(trials: pa.Table | pd.DataFrame) -> Times:
+    """Times of the rows of trials.parquet, in their order; (n,) each. ConfigError if a column is missing.
+
+    Clusters are configurations.
+    """
+    table = table_of(trials)
+    duration, grok_step = numbers(table, "duration_steps"), numbers(table, "grok_step")
+    observed = ~np.isnan(grok_step)
+    diverged = texts(table, "censor_reason") == "diverged"
+    censored_at = np.where(diverged, np.fmax(numbers(table, "num_steps"), duration), duration)
+    return Times(
+        lower=np.where(observed, np.nan_to_num(numbers(table, "grok_step_lower")), censored_at),
+        upper=np.where(observed, grok_step, np.inf),
+        weight=inverse_probability_weights(table),
+        cluster=numbers(table, "configuration").astype(np.int64),
+    )

@@ -1,0 +1,177 @@
+"""How much of the spread comes from the hyper-parameters and how much from chance, and from which chance.
+
+Variance components of a random-effects model with the factors configuration (a point of the space of hyper-parameters)
+and seeds, by the method of moments: half the mean squared difference of two trials that differ in exactly the factors D
+estimates the sum of all components that D touches (Koch 1967, Technometrics 9; of a balanced one-way design that is the
+analysis of variance). With C the configuration and S all seeds:
+
+    both differ: total variance · only S: what a run with other seeds changes · total − only S: hyper-parameters
+    total − only C: seeds, the same for every configuration (an easy split) · what is left: their interaction
+
+What can be told apart is what the sweep varied apart. `seeds: [0, 1, 2]` sets all three seeds at once, so the sum of
+what they do is known, and no part of it. Nothing is assumed to be normal; intervals are bootstraps by configuration, in
+which two copies of one configuration count as one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
+from grokray.analysis.pair_moments import CONFIGURATION, Factors, PairMoments
+from grokray.analysis.shares import LEVEL, Estimate, percentiles, resampled
+
+REPLICATES = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """`total`: the variance of one trial of a random configuration. `hyperparameters` and `seeds` are variances, and
+    their `_share` of the total; moments can be below 0 by chance, and are not cut. `by_seed`: for each seed that varied
+    apart, the variance that it changes by itself, interactions included, so they may add up to more than `seeds`.
+    None is what this design cannot tell, which `notes` explain."""
+
+    of: str
+    total: Estimate
+    hyperparameters: Estimate
+    seeds: Estimate
+    hyperparameters_share: Estimate
+    seeds_share: Estimate
+    common_to_configurations: Estimate | None
+    interaction: Estimate | None
+    by_seed: dict[str, Estimate]
+    trials: int
+    configurations: int
+    notes: tuple[str, ...]
+
+
+def variance_of_grokking(
+    trials: pa.Table, *, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0
+) -> Split | str:
+    """The split of grokked within the budget, as 1 and 0. A Split, or a text that says why there is none."""
+    found = outcomes(trials)
+    return _split("grokked", trials, found, found.grokked * 1.0, found.once_each(), (), level, replicates, seed)
+
+
+def variance_of_step(
+    trials: pa.Table, *, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0
+) -> Split | str:
+    """The split of the logarithm (base e) of grok_step, among trials that grokked. A Split, or a text as above."""
+    found = outcomes(trials)
+    keep = found.used & found.grokked
+    step = np.log(np.maximum(np.where(keep, column(trials, "grok_step"), 1.0), 1.0))
+    left = int((found.used & ~found.grokked).sum())
+    notes = (f"of trials that grokked; {left} that did not are left out, and they are the slowest",) if left else ()
+    counts = np.bincount(found.configuration, weights=found.weight * keep)
+    weight = np.where(keep, found.weight, 0) / np.maximum(counts, 1e-300)[found.configuration]
+    return _split("log grok_step", trials, found, step, weight, notes, level, replicates, seed)
+
+
+def _split(
+    of: str,
+    trials: pa.Table,
+    found: Outcomes,
+    values: np.ndarray,
+    weight: np.ndarray,
+    notes: tuple[str, ...],
+    level: float,
+    replicates: int,
+    seed: int,
+) -> Split | str:
+    """`weight` (n,): 0 of trials that have no value; of one configuration they sum to about 1."""
+    keep = weight > 0
+    seeds, remarks = _seeds(trials.filter(pa.array(keep)))
+    design = PairMoments({CONFIGURATION: found.configuration[keep], **seeds}, values[keep], weight[keep])
+    if design.configurations < 2:
+        return f"{of}: {design.configurations} configurations with a value, but two are needed"
+    if not seeds:
+        return f"{of}: each configuration has one trial, so chance cannot be told from hyper-parameters"
+    point = _components(design.by_factors(), seeds)
+    if point is None:
+        return f"{of}: no configuration has two trials with a value, so chance cannot be told from hyper-parameters"
+    rng = np.random.default_rng(seed)
+    drawn = [_components(design.by_factors(r), seeds) or {} for r in resampled(design.configurations, replicates, rng)]
+    estimates = {}
+    for name, value in point.items():
+        lower, upper = percentiles(np.array([one.get(name, np.nan) for one in drawn]), level)
+        estimates[name] = Estimate(value=value, lower=lower, upper=upper, method=_METHOD)
+    by_seed = {name: estimates.pop(f"seed {name}") for name in seeds if f"seed {name}" in estimates}
+    return Split(
+        of=of,
+        **{name: estimates.get(name) for name in _NAMES},  # pyright: ignore[reportArgumentType]
+        by_seed=by_seed if len(seeds) > 1 else {},
+        trials=int(keep.sum()),
+        configurations=design.configurations,
+        notes=(*notes, *remarks, *_missing(estimates, seeds, by_seed), *found.notes),
+    )
+
+
+_METHOD = "moments, bootstrap by configuration"
+_NAMES = (
+    *("total", "hyperparameters", "seeds", "hyperparameters_share", "seeds_share"),
+    *("common_to_configurations", "interaction"),
+)
+
+
+def _components(moments: dict[Factors, float], seeds: dict[str, np.ndarray]) -> dict[str, float] | None:
+    """From half mean squared differences to components; None without two trials of one configuration."""
+    every, alone = frozenset(seeds), [frozenset([name]) for name in seeds]
+    within, total = moments.get(every), moments.get(every | {CONFIGURATION})
+    other = moments.get(frozenset([CONFIGURATION]))
+    if within is None and all(one in moments for one in alone):
+        within, total = _one_at_a_time(moments, alone)
+    if within is None or total is None:
+        return None
+    found = {"total": total, "hyperparameters": total - within, "seeds": within}
+    if other is not None and every in moments:
+        found |= {"common_to_configurations": total - other, "interaction": within - (total - other)}
+    found |= {f"{name}_share": found[name] / total if total > 0 else np.nan for name in ("hyperparameters", "seeds")}
+    return found | {f"seed {name}": moments[one] for name, one in zip(seeds, alone, strict=True) if one in moments}
+
+
+def _one_at_a_time(moments: dict[Factors, float], alone: list[Factors]) -> tuple[float, float | None]:
+    """Within and total where no two trials differ in all seeds: as if seeds did not interact with each other."""
+    within, configuration = sum(moments[one] for one in alone), frozenset([CONFIGURATION])
+    if configuration not in moments or any(one | configuration not in moments for one in alone):
+        return within, None
+    other = moments[configuration]
+    interactions = sum(other + moments[one] - moments[one | configuration] for one in alone)
+    return within, other - interactions + within
+
+
+def _seeds(trials: pa.Table) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The seeds that vary, those that always vary together as one, and what that hides."""
+    columns = {name: grouped([column(trials, name)], trials.num_rows) for name in SEEDS}
+    varied = {name: levels for name, levels in columns.items() if levels.max(initial=0) > 0}
+    together: dict[bytes, list[str]] = {}
+    for name, levels in varied.items():
+        first = np.unique(levels, return_index=True, return_inverse=True)
+        together.setdefault(np.argsort(np.argsort(first[1]))[first[2]].tobytes(), []).append(name)
+    joined = {" + ".join(names): varied[names[0]] for names in together.values()}
+    remarks = [
+        f"{', '.join(names)} always change together: what each of them does cannot be told"
+        for names in together.values()
+        if len(names) > 1
+    ]
+    fixed = [name for name in SEEDS if name not in varied]
+    if fixed:
+        remarks.append(f"{', '.join(fixed)} never change: what they would do is not in the variance of seeds")
+    return joined, tuple(remarks)
+
+
+def _missing(estimates: dict[str, Estimate], seeds: dict[str, np.ndarray], by_seed: dict[str, Estimate]) -> list[str]:
+    notes = []
+    if len(seeds) > 1 and "interaction" not in estimates and by_seed.keys() == seeds.keys():
+        notes.append("where no two trials differ in all seeds, seeds are taken not to interact with each other")
+    elif "interaction" not in estimates:
+        notes.append(
+            "no two configurations share a seed, or all share all of them: what seeds do to every configuration alike "
+            "cannot be told from what they do to each"
+        )
+    for name in seeds:
+        if len(seeds) > 1 and name not in by_seed:
+            notes.append(f"no two trials differ in {name} alone: what it does by itself cannot be told")
+    return notes

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import optimize
+
+from grokray.analysis.critical import critical_fraction, critical_fractions, fieller
+from grokray.analysis.regression import expit, linear, logistic
+from tests.analysis.tables import grokking, trials_of
+
+
+def simulated(rng, configurations: int, seeds: int = 1, slope: float = 15.0, middle: float = 0.5):
+    """Fractions, outcomes and clusters; configurations differ from each other beyond their fraction."""
+    fraction = rng.uniform(0.2, 0.8, configurations)
+    odds = slope * (fraction - middle) + (rng.normal(size=configurations) if seeds > 1 else 0)
+    grokked = rng.random((configurations, seeds)) < expit(odds)[:, None]
+    return np.repeat(fraction, seeds), grokked.ravel(), np.repeat(np.arange(configurations), seeds)
+
+
+def ones(values) -> np.ndarray:
+    return np.ones(len(values))
+
+
+def test_logistic_gives_the_published_fit():
+    # Hosmer and Lemeshow, Applied Logistic Regression, table 1.3: 100 ages and coronary disease; −5.309 + 0.1109 age.
+    table = """20 0 23 0 24 0 25 0 25 1 26 0 26 0 28 0 28 0 29 0 30 0 30 0 30 0 30 0 30 0 30 1 32 0 32 0 33 0 33 0 34 0
+    34 0 34 1 34 0 34 0 35 0 35 0 36 0 36 1 36 0 37 0 37 1 37 0 38 0 38 0 39 0 39 1 40 0 40 1 41 0 41 0 42 0 42 0 42 0
+    42 1 43 0 43 0 43 1 44 0 44 0 44 1 44 1 45 0 45 1 46 0 46 1 47 0 47 0 47 1 48 0 48 1 48 1 49 0 49 0 49 1 50 0 50 1
+    51 0 52 0 52 1 53 1 53 1 54 1 55 0 55 1 55 1 56 1 56 1 56 1 57 0 57 0 57 1 57 1 57 1 57 1 58 0 58 1 58 1 59 1 59 1
+    60 0 60 1 61 1 62 1 62 1 63 1 64 0 64 1 65 1 69 1"""
+    age, disease = np.array(table.split(), dtype=float).reshape(-1, 2).T
+    assert len(age) == 100
+    fit = logistic(np.stack([ones(age), age], axis=1), disease == 1, ones(age), np.arange(100))
+    assert fit.converged
+    assert fit.coefficients == pytest.approx([-5.309, 0.1109], abs=5e-4)
+    # Standard errors there are the model's, 1.134 and 0.0241; the sandwich's are near them where the model holds.
+    assert np.sqrt(np.diag(fit.covariance)) == pytest.approx([1.134, 0.0241], rel=0.1)
+
+
+def test_logistic_against_a_general_optimizer_and_copies_as_one_cluster():
+    rng = np.random.default_rng(0)
+    fraction, grokked, _ = simulated(rng, 300)
+    weight = rng.uniform(0.5, 4, 300)
+    design = np.stack([ones(fraction), fraction, fraction**2], axis=1)
+
+    def loss(beta):
+        return np.sum(weight * np.logaddexp(0, np.where(grokked, -1, 1) * (design @ beta)))
+
+    fit = logistic(design, grokked, weight, np.arange(300))
+    slow = optimize.minimize(loss, np.zeros(3), method="Nelder-Mead", options={"maxiter": 20_000, "fatol": 1e-12})
+    assert fit.coefficients == pytest.approx(slow.x, rel=1e-3)
+    thrice = [np.repeat(values, 3, axis=0) for values in (design, grokked, weight, np.arange(300))]
+    assert logistic(*thrice).covariance == pytest.approx(fit.covariance, rel=1e-6)
+
+
+def test_logistic_says_when_coefficients_run_away():
+    x = np.linspace(-1, 1, 40)
+    assert not logistic(np.stack([ones(x), x], axis=1), x > 0, ones(x), np.arange(40)).converged
+
+
+def test_linear_is_least_squares():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=500)
+    y = 2 + 3 * x + rng.normal(size=500)
+    fit = linear(np.stack([ones(x), x], axis=1), y, ones(x), np.arange(500))
+    assert fit.coefficients[::-1] == pytest.approx(np.polyfit(x, y, 1))
+    assert np.sqrt(np.diag(fit.covariance)) == pytest.approx([1 / np.sqrt(500)] * 2, rel=0.15)
+
+
+def test_fieller_is_the_set_of_ratios_that_agree_with_the_data():
+    covariance, quantile = np.array([[0.04, 0.01], [0.01, 0.09]]), 1.96
+    found = fieller(1.0, 2.0, covariance, quantile)
+    assert found is not None
+    ratio = np.linspace(-1, 3, 400_001)
+    spread = covariance[0, 0] - 2 * ratio * covariance[0, 1] + ratio**2 * covariance[1, 1]
+    agrees = ratio[(1 - 2 * ratio) ** 2 <= quantile**2 * spread]
+    assert found == pytest.approx((agrees.min(), agrees.max()), abs=2e-5)
+    assert fieller(1.0, 0.5, covariance, quantile) is None
+
+
+@pytest.mark.parametrize(("configurations", "seeds"), [(40, 1), (60, 3)])
+def test_the_interval_covers_the_truth(configurations, seeds):
+    rng, covered, fitted = np.random.default_rng(0), 0, 0
+    for _ in range(200):
+        fraction, grokked, cluster = simulated(rng, configurations, seeds)
+        weight = rng.choice([1.0, 3.0], size=len(fraction)) if seeds > 1 else ones(fraction)
+        found = critical_fraction(fraction, grokked, weight, cluster)
+        fitted += found.method == "fieller"
+        covered += found.method == "fieller" and found.lower <= 0.5 <= found.upper
+    assert fitted > 190
+    assert 0.91 < covered / fitted < 0.99
+
+
+def test_groups_have_fractions_of_their_own():
+    rng = np.random.default_rng(0)
+    one, two = simulated(rng, 200, 2, middle=0.35), simulated(rng, 200, 2, middle=0.6)
+    trials = trials_of(
+        800,
+        task_type=["classification"] * 400 + ["sequence"] * 400,
+        training_fraction=np.concatenate([one[0], two[0]]),
+        grok_step=grokking(np.concatenate([one[1], two[1]])),
+        configuration=np.concatenate([one[2], 200 + two[2]]),
+    )
+    found = critical_fractions(trials)
+    assert [one.group for one in found] == [{"task_type": "classification"}, {"task_type": "sequence"}]
+    assert [one.fraction for one in found] == pytest.approx([0.35, 0.6], abs=0.04)
+    assert all(one.lower < middle < one.upper for one, middle in zip(found, (0.35, 0.6), strict=True))
+    assert all((one.method, one.reason, one.trials, one.configurations) == ("fieller", "", 400, 200) for one in found)
+
+
+def test_audits_mend_what_pruning_bends():
+    rng = np.random.default_rng(3)
+    fraction, grokked, cluster = simulated(rng, 6000)
+    wanted = rng.random(6000) < np.where(grokked, 0.4, 0.9)
+    audited = wanted & (rng.random(6000) < 0.2)
+    outcome = np.where(wanted & ~audited, "pruned", np.where(grokked, "grokked", "budget"))
+    columns = {
+        "training_fraction": fraction,
+        "grok_step": grokking(grokked & (outcome == "grokked")),
+        "outcome": outcome.tolist(),
+        "configuration": cluster,
+    }
+    mended = critical_fractions(
+        trials_of(6000, **columns, audited=audited, audit_probability=np.where(wanted, 0.2, np.nan))
+    )
+    assert mended[0].lower < 0.5 < mended[0].upper
+    assert critical_fractions(trials_of(6000, **columns))[0].upper < 0.45  # what leaving them out would say
+
+
+def test_separation_gives_the_gap_and_says_so():
+    fraction = np.linspace(0.1, 0.9, 17)
+    found = critical_fraction(fraction, fraction > 0.42, ones(fraction), np.arange(17))
+    assert (found.method, found.lower, found.upper) == ("separation", pytest.approx(0.4), pytest.approx(0.45))
+    assert "no level of confidence" in found.reason
+    tied = np.repeat([0.3, 0.4, 0.5], 5)
+    found = critical_fraction(tied, np.arange(15) >= 7, ones(tied), np.arange(15))
+    assert (found.fraction, found.lower, found.upper) == (0.4, 0.3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "grokked", "reason"),
+    [
+        (np.linspace(0.2, 0.8, 9), np.arange(9) > 4, "too few: 9 trials of 9 configurations, but 10 of 5 are needed"),
+        (np.linspace(0.2, 0.8, 20), np.ones(20) > 0, "all grokked: it lies below 0.2, the smallest fraction"),
+        (np.linspace(0.2, 0.8, 20), np.ones(20) < 0, "none grokked: it lies above 0.8, the largest fraction"),
+        (np.full(20, 0.5), np.arange(20) > 9, "training_fraction is always 0.5"),
+        (np.linspace(0.2, 0.8, 20), np.arange(20) < 10, "does not rise with the fraction"),
+    ],
+)
+def test_what_cannot_be_estimated_has_its_reason(fraction, grokked, reason):
+    grokked = np.asarray(grokked)
+    if "rise" in reason:  # not separated, or it would be taken for the other order
+        grokked = grokked.copy()
+        grokked[[2, 15]] = [False, True]
+    found = critical_fraction(fraction, grokked, ones(fraction), np.arange(len(fraction)))
+    assert found.method == "none"
+    assert np.isnan(found.fraction)
+    assert reason in found.reason
+
+
+def test_an_interval_without_bounds_and_an_extrapolation_say_so():
+    rng = np.random.default_rng(0)
+    fraction = rng.uniform(0.2, 0.8, 60)
+    hardly = critical_fraction(fraction, rng.random(60) < 0.5 + 0.1 * (fraction - 0.5), ones(fraction), np.arange(60))
+    assert hardly.method == "none" or (hardly.lower, hardly.upper) == (0, 1)
+    assert "rise" in hardly.reason
+    fraction = rng.uniform(0.5, 0.9, 400)
+    beyond = critical_fraction(fraction, rng.random(400) < expit(6 * (fraction - 0.4)), ones(fraction), np.arange(400))
+    assert beyond.reason.startswith("extrapolated: fractions go from 0.5")
+    assert beyond.lower < 0.4 < beyond.upper

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from grokray.analysis.neighbours import Neighbours
+from grokray.analysis.robustness import by_configuration, robustness
+from grokray.analysis.space import Axis, Space
+from tests.analysis.tables import grokking, trials_of
+
+DECAY = Axis(name="weight_decay", kind="log", low=0.01, high=1)
+FRACTION = Axis(name="training_fraction", low=0.2, high=0.8)
+TASK = Axis(name="task_type", values=("classification", "sequence"), probabilities=(0.5, 0.5))
+
+
+def chance(decay, fraction):
+    """Log-odds linear in the space's own coordinates; one half on average by symmetry."""
+    u, v = (np.log(decay) - np.log(0.01)) / np.log(100), (fraction - 0.2) / 0.6
+    return 1 / (1 + np.exp(-8 * (u + v - 1)))
+
+
+def sweep(rng, configurations: int, seeds: int = 3, u=None, v=None):
+    u, v = (rng.random(configurations) if x is None else x for x in (u, v))
+    decay, fraction = 0.01 * 100**u, 0.2 + 0.6 * v
+    happened = rng.random((configurations, seeds)) < chance(decay, fraction)[:, None]
+    return {
+        "weight_decay": np.repeat(decay, seeds),
+        "training_fraction": np.repeat(fraction, seeds),
+        "configuration": np.repeat(np.arange(configurations), seeds),
+        "init_seed": np.tile(np.arange(seeds), configurations),
+        "grok_step": grokking(happened.ravel()),
+    }
+
+
+def test_an_even_sweep_gives_the_share_of_the_space_and_covers_it():
+    rng, covered = np.random.default_rng(0), 0
+    space = Space(axes=(DECAY, FRACTION), method="random")
+    for _ in range(100):
+        found = robustness(trials_of(180, **sweep(rng, 60)), space, replicates=200)
+        covered += found.share.lower <= 0.5 <= found.share.upper
+    assert 87 <= covered <= 99
+    assert (found.trials, found.configurations, found.adaptive, found.notes) == (180, 60, False, ())
+    assert found.effective == pytest.approx(60)
+    assert found.over_seeds is not None
+    assert found.over_seeds.upper - found.over_seeds.lower > 0.9 * (found.share.upper - found.share.lower)
+
+
+def test_profiles_follow_the_truth_along_each_parameter():
+    found = robustness(
+        trials_of(3000, **sweep(np.random.default_rng(0), 1000)), Space(axes=(DECAY, FRACTION), method="sobol")
+    )
+    decay, fraction = found.profiles
+    assert (decay.name, fraction.name) == ("weight_decay", "training_fraction")
+    assert decay.labels[0] == "0.01 to 0.0178"
+    v = np.linspace(0, 1, 200)
+    for number in range(8):
+        u = np.linspace(number, number + 1, 20)[:, None] / 8
+        truth = chance(0.01 * 100**u, 0.2 + 0.6 * v).mean()
+        assert decay.share[number] == pytest.approx(truth, abs=0.08)
+        assert decay.lower[number] < decay.share[number] < decay.upper[number]
+    assert decay.configurations.sum() == 1000
+
+
+def test_each_configuration_counts_once():
+    trials = trials_of(5, configuration=[0, 0, 0, 0, 1], dropout=[0.1] * 4 + [0.2], grok_step=[9, 9, 9, 9, None])
+    assert robustness(trials).share.value == 0.5
+
+
+def test_where_good_places_are_crowded_the_model_mends_the_share():
+    rng = np.random.default_rng(1)
+    # As an adaptive search has it: most configurations are where grokking is likely.
+    u, v = np.r_[rng.beta(5, 1, 500), rng.random(100)], np.r_[rng.beta(5, 1, 500), rng.random(100)]
+    trials = trials_of(1800, **sweep(rng, 600, 3, u, v))
+    plain = robustness(trials, Space(axes=(DECAY, FRACTION), method="random"))
+    assert plain.share.lower > 0.7
+    found = robustness(trials, Space(axes=(DECAY, FRACTION), method="tpe"))
+    assert found.adaptive
+    assert "nearest configurations" in found.notes[0]
+    assert found.share.value == pytest.approx(0.5, abs=0.05)
+    assert found.share.lower < 0.5 < found.share.upper
+    assert found.effective < 600
+    assert found.profiles[0].share[0] < 0.25
+    assert found.over_seeds is not None
+
+
+def test_a_model_over_conditions_and_choices():
+    rng = np.random.default_rng(0)
+    base = Axis(name="base", values=(2, 10), probabilities=(0.5, 0.5), when={"task_type": ("sequence",)})
+    kind = rng.choice(3, 300, p=[0.1, 0.2, 0.7])  # classification, base 2, base 10: not as an even draw has it
+    trials = trials_of(
+        300,
+        task_type=np.where(kind == 0, "classification", "sequence").tolist(),
+        base=[[None, 2, 10][k] for k in kind],
+        grok_step=grokking(kind != 1),
+    )
+    found = robustness(trials, Space(axes=(TASK, base), method="tpe"))
+    assert found.share.value == pytest.approx(0.75, abs=0.02)
+    assert found.profiles[1].labels == ["2", "10"]
+    assert found.profiles[1].share == pytest.approx([0, 1])
+
+
+def test_the_model_against_a_plain_loop():
+    rng = np.random.default_rng(2)
+    space, points = Space(axes=(DECAY, FRACTION)), rng.random((80, 2))
+    mass, hits = rng.uniform(0.5, 4, 80), np.zeros(80)
+    hits[:40] = mass[:40]
+    model = Neighbours(space, points, mass, hits)
+    drawn = np.bincount(rng.integers(80, size=80), minlength=80)
+    fast = model.shares(drawn)
+    for place in range(0, len(model.even), 97):
+        order = np.argsort(((points - model.even[place]) ** 2).sum(axis=1))
+        copies = np.repeat(order, drawn[order])
+        last = copies[model.k - 1]  # all copies of the last one are in
+        chosen = copies[: np.flatnonzero(copies == last)[-1] + 1]
+        assert fast[place] == pytest.approx(hits[chosen].sum() / mass[chosen].sum())
+
+
+def grid(task: list[str], base: list, grok_step: list):
+    return trials_of(len(task), task_type=task, base=base, grok_step=grok_step)
+
+
+def test_a_whole_grid_is_weighed_by_the_space_and_one_cut_short_is_not_even():
+    base = Axis(name="base", values=(2, 10, 64), probabilities=(1 / 3,) * 3, when={"task_type": ("sequence",)})
+    space = Space(axes=(TASK, base), method="grid")
+    task, bases = ["classification"] + ["sequence"] * 3, [None, 2, 10, 64]
+    whole = robustness(grid(task, bases, [100, None, None, 100]), space)
+    assert not whole.adaptive
+    assert whole.share.value == pytest.approx(0.5 + 0.5 / 3)
+    assert robustness(grid(task[:3], bases[:3], [100, None, None]), space).adaptive
+
+
+def test_without_audits_the_share_has_a_floor():
+    trials = trials_of(4, outcome=["grokked", "budget", "pruned", "pruned"], grok_step=[100, None, None, None])
+    found = robustness(trials)
+    assert (found.share.value, found.at_least) == (0.5, 0.25)
+    assert any("none was audited" in note for note in found.notes)
+
+
+def test_nothing_known_is_no_number():
+    for method in ("random", "tpe"):
+        found = robustness(trials_of(3, outcome="failed"), Space(axes=(DECAY,), method=method))
+        assert np.isnan(found.share.value)
+        assert found.configurations == 0
+
+
+def test_the_chance_of_each_configuration_over_its_seeds():
+    trials = trials_of(
+        7,
+        configuration=[4, 4, 4, 8, 8, 8, 9],
+        grok_step=[1, 1, 1, 1, None, None, None],
+        outcome=["grokked"] * 4 + ["budget"] * 2 + ["failed"],
+    )
+    found = by_configuration(trials)
+    assert found.configuration.tolist() == [4, 8, 9]
+    assert found.shares.share[:2].tolist() == pytest.approx([1, 1 / 3])
+    assert found.shares.trials.tolist() == [3, 3, 0]
+    assert found.shares.lower[0] == pytest.approx(0.4385, abs=1e-3)  # Wilson, 3 of 3
+    assert found.agreement() == {"all": 1, "some": 1, "none": 0}

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from grokray.analysis.space import Axis, Space, space_of_sweep, space_of_trials
+from tests.analysis.tables import trials_of
+
+TASK = Axis(name="task_type", values=("classification", "sequence"), probabilities=(0.5, 0.5))
+BASE = Axis(name="base", values=(2, 10), probabilities=(0.5, 0.5), when={"task_type": ("sequence",)})
+DECAY = Axis(name="weight_decay", kind="log", low=0.01, high=1)
+
+
+def fingerprint(method: str = "random", **parameters) -> dict[str, str]:
+    specs = {f"parameters.{name}": json.dumps(spec) for name, spec in parameters.items()}
+    return {"method": json.dumps(method), "parameters": json.dumps(list(parameters)), **specs}
+
+
+def test_trials_lie_at_their_quantiles_and_absent_parameters_nowhere():
+    trials = trials_of(
+        3,
+        task_type=["classification", "sequence", "sequence"],
+        base=[None, 10, 2],
+        weight_decay=[0.01, 0.1, 1.0],
+    )
+    points = Space(axes=(TASK, BASE, DECAY)).points(trials)
+    assert points[:, 0].tolist() == [0, 1, 1]
+    assert np.isnan(points[0, 1])
+    assert points[1:, 1].tolist() == [1, 0]
+    assert points[:, 2] == pytest.approx([0, 0.5, 1])
+
+
+def test_even_points_are_of_the_spaces_measure():
+    even = Space(axes=(TASK, BASE, DECAY)).even(1024)
+    sequence = even[:, 0] == 1
+    assert sequence.mean() == pytest.approx(0.5, abs=0.01)
+    assert np.isnan(even[~sequence, 1]).all()
+    assert np.mean(even[sequence, 1]) == pytest.approx(0.5, abs=0.02)
+    assert stats.kstest(even[:, 2], "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "quantile"),
+    [
+        ({"distribution": "uniform", "min": 0.2, "max": 0.8}, 0.35, 0.25),
+        ({"distribution": "log_uniform_values", "min": 0.01, "max": 100}, 1, 0.5),
+        ({"distribution": "log_uniform", "min": -2, "max": 2}, math.e, 0.75),
+        ({"distribution": "int_uniform", "min": 1, "max": 4}, 2, 0.375),
+        ({"distribution": "normal", "mu": 1, "sigma": 2}, 3, stats.norm.cdf(1)),
+        ({"distribution": "normal", "mu": 0, "sigma": 1, "min": 0}, 1, 2 * (stats.norm.cdf(1) - 0.5)),
+        ({"distribution": "log_normal", "mu": 0, "sigma": 1}, 1, 0.5),
+    ],
+)
+def test_each_distribution_has_its_quantiles(spec, value, quantile):
+    trials = trials_of(2, weight_decay=[value, value])
+    (axis,) = space_of_sweep(fingerprint(weight_decay=spec), trials).axes
+    assert axis.to_unit(np.array([float(value)]))[0] == pytest.approx(quantile)
+    assert axis.from_unit(np.array([quantile]))[0] == pytest.approx(value)
+
+
+def test_the_space_of_a_sweep_leaves_out_what_is_fixed_and_puts_parents_first():
+    trials = trials_of(2, task_type=["classification", "sequence"], base=[None, 2])
+    found = space_of_sweep(
+        fingerprint(
+            "tpe",
+            base={"values": [2, 10], "when": {"task_type": "sequence"}},
+            modulus={"value": 97},
+            task_type={"values": ["classification", "sequence"], "probabilities": [0.25, 0.75]},
+        ),
+        trials,
+    )
+    assert found.method == "tpe"
+    assert [axis.name for axis in found.axes] == ["task_type", "base"]
+    assert found.axes[0].probabilities == (0.25, 0.75)
+    assert found.axes[1].when == {"task_type": ("sequence",)}
+    assert found.notes == ()
+
+
+def test_a_sweeps_own_fingerprint_is_understood(tmp_path):
+    from grokray.sweep.load import load_sweep
+
+    config = load_sweep("search_spaces/robust.yaml")
+    trials = trials_of(2, task_type=["classification", "sequence"], base=[None, 64])
+    space = space_of_sweep(config.fingerprint(), trials)
+    assert [axis.name for axis in space.axes] == ["task_type", "base", "weight_decay", "dropout", "training_fraction"]
+    assert (space.axes[2].kind, space.axes[2].low, space.axes[2].high) == ("log", 0.01, 3)
+
+
+def test_names_of_the_original_are_replaced_by_what_varies():
+    trials = trials_of(3, modulus=[97, 101, 97], operation=["x+y", "x+y", "x-y"], dropout=[0, 0.1, 0.2])
+    found = space_of_sweep(
+        fingerprint(
+            prime={"values": [97, 101]},
+            operation={"values": ["x+y_binary", "x-y"]},
+            dropout={"distribution": "uniform", "min": 0, "max": 0.5},
+        ),
+        trials,
+    )
+    assert {axis.name for axis in found.axes} == {"modulus", "operation", "dropout"}
+    assert found.notes == ("prime, operation: not so among the trials, so what varies there is taken instead",)
+
+
+def test_a_guessed_space_has_conditions_and_leaves_out_what_follows():
+    rng = np.random.default_rng(0)
+    sequence = rng.random(60) < 0.5
+    trials = trials_of(
+        60,
+        task_type=np.where(sequence, "sequence", "classification").tolist(),
+        base=[int(rng.choice([2, 10])) if yes else None for yes in sequence],
+        fixed_sequence_length=sequence,
+        weight_decay=np.exp(rng.uniform(-5, 1, 60)),
+        dropout=rng.uniform(0, 0.4, 60),
+    )
+    axes = {axis.name: axis for axis in space_of_trials(trials).axes}
+    assert list(axes) == ["task_type", "base", "dropout", "weight_decay"]
+    assert axes["base"].when == {"task_type": ("sequence",)}
+    assert (axes["weight_decay"].kind, axes["dropout"].kind) == ("log", "uniform")
+
+
+def test_probabilities_of_a_whole_grid_sum_to_one():
+    space = Space(axes=(TASK, BASE), method="grid")
+    points = space.points(trials_of(3, task_type=["classification", "sequence", "sequence"], base=[None, 2, 10]))
+    chance = space.probabilities(points)
+    assert chance is not None
+    assert chance.tolist() == [0.5, 0.25, 0.25]
+    assert Space(axes=(TASK, DECAY)).probabilities(points[:, :2]) is None

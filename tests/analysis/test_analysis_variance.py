@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from grokray.analysis.pair_moments import PairMoments
+from grokray.analysis.variance import Split, variance_of_grokking, variance_of_step
+from tests.analysis.tables import grokking, trials_of
+
+
+def table(configurations: int, seeds: int, **columns):
+    defaults = {"configuration": np.repeat(np.arange(configurations), seeds)}
+    together = np.tile(np.arange(seeds), configurations)
+    defaults |= {name: together for name in ("init_seed", "split_seed", "order_seed")}
+    return trials_of(configurations * seeds, num_steps=2**31 - 1, **{**defaults, **columns})
+
+
+def steps(logs) -> list[int]:
+    """The more digits, the less does rounding to whole steps matter."""
+    return np.round(np.exp(np.ravel(logs) + 12)).astype(int).tolist()
+
+
+def test_balanced_designs_give_the_analysis_of_variance():
+    # Snedecor and Cochran, Statistical Methods, table 13.3.1: calcium in 4 turnip leaves, 4 determinations each.
+    leaves = np.array(
+        [[3.28, 3.09, 3.03, 3.03], [3.52, 3.48, 3.38, 3.38], [2.88, 2.80, 2.81, 2.76], [3.34, 3.38, 3.23, 3.26]]
+    )
+    own = {name: np.arange(16) for name in ("init_seed", "split_seed", "order_seed")}
+    found = variance_of_step(table(4, 4, grok_step=steps(leaves), **own))
+    assert isinstance(found, Split)
+    assert found.seeds.value == pytest.approx(0.0066, abs=5e-5)
+    assert found.hyperparameters.value == pytest.approx(0.0724, abs=5e-5)
+    assert found.total.value == pytest.approx(0.0790, abs=1e-4)
+    assert found.interaction is None
+    assert any("cannot be told from what they do to each" in note for note in found.notes)
+
+
+def test_crossed_seeds_give_the_two_way_analysis_of_variance():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(12, 1)) + rng.normal(size=(1, 5)) + rng.normal(size=(12, 5))
+    found = variance_of_step(table(12, 5, grok_step=steps(values)))
+    assert isinstance(found, Split)
+    rows, columns, grand = values.mean(axis=1, keepdims=True), values.mean(axis=0, keepdims=True), values.mean()
+    residual = ((values - rows - columns + grand) ** 2).sum() / (11 * 4)
+    between_rows, between_columns = 5 * ((rows - grand) ** 2).sum() / 11, 12 * ((columns - grand) ** 2).sum() / 4
+    assert found.interaction is not None
+    assert found.common_to_configurations is not None
+    assert found.interaction.value == pytest.approx(residual, rel=1e-3)
+    assert found.hyperparameters.value == pytest.approx((between_rows - residual) / 5, rel=1e-3)
+    assert found.common_to_configurations.value == pytest.approx((between_columns - residual) / 12, rel=1e-3, abs=1e-4)
+    assert found.by_seed == {}
+    assert found.notes[0] == (
+        "init_seed, split_seed, order_seed always change together: what each of them does cannot be told"
+    )
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_moments_of_pairs_against_all_pairs(resample):
+    rng = np.random.default_rng(1)
+    factors = {
+        "configuration": rng.integers(0, 8, 60),
+        "a": rng.integers(0, 3, 60),
+        "b": rng.integers(0, 4, 60),
+    }
+    values, weight = rng.normal(size=60) + 100, rng.uniform(0.5, 2, 60)
+    design = PairMoments(factors, values, weight)
+    drawn = np.bincount(rng.integers(8, size=8), minlength=8) if resample else np.ones(8)
+    found = design.by_factors(drawn)
+    sums: dict[frozenset, np.ndarray] = {}
+    for i, j in combinations(range(60), 2):
+        differ = frozenset(name for name, levels in factors.items() if levels[i] != levels[j])
+        one, two = drawn[factors["configuration"][[i, j]]]
+        times = one * two if "configuration" in differ else one  # two copies of a configuration are no pair
+        product = weight[i] * weight[j] * times
+        sums[differ] = sums.get(differ, np.zeros(2)) + product * np.array([1, (values[i] - values[j]) ** 2 / 2])
+    expected = {part: total / pairs for part, (pairs, total) in sums.items() if part and pairs > 0}
+    assert found.keys() == expected.keys()
+    assert len(found) == 7
+    for part, value in expected.items():
+        assert found[part] == pytest.approx(value), part
+
+
+def test_seeds_that_vary_apart_are_told_apart():
+    rng, configurations = np.random.default_rng(0), 400
+    init, split, order = (np.tile(levels.ravel(), configurations) for levels in np.indices((2, 2, 2)))
+    configuration = np.repeat(np.arange(configurations), 8)
+    effects = {"init": 0.3, "split": 0.8, "order": 0.1}
+    log = rng.normal(size=configurations)[configuration]
+    for name, levels in (("init", init), ("split", split), ("order", order)):
+        log = log + effects[name] * rng.normal(size=(configurations, 2))[configuration, levels]
+    trials = table(configurations, 8, grok_step=steps(log), init_seed=init, split_seed=split, order_seed=order)
+    found = variance_of_step(trials)
+    assert isinstance(found, Split)
+    assert {name: one.value for name, one in found.by_seed.items()} == pytest.approx(
+        {"init_seed": 0.09, "split_seed": 0.64, "order_seed": 0.01}, rel=0.15
+    )
+    assert found.seeds.value == pytest.approx(0.74, rel=0.15)
+    assert found.hyperparameters.lower < 1 < found.hyperparameters.upper
+    assert found.by_seed["split_seed"].lower < 0.64 < found.by_seed["split_seed"].upper
+
+
+def test_one_seed_at_a_time_is_added_up_and_says_so():
+    rng, configurations = np.random.default_rng(0), 600
+    init, split, order = (np.tile(levels, configurations) for levels in ([0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]))
+    configuration = np.repeat(np.arange(configurations), 4)
+    log = rng.normal(size=configurations)[configuration]
+    for levels in (init, split, order):
+        log = log + 0.5 * rng.normal(size=(configurations, 2))[configuration, levels]
+    found = variance_of_step(
+        table(configurations, 4, grok_step=steps(log), init_seed=init, split_seed=split, order_seed=order)
+    )
+    assert isinstance(found, Split)
+    assert found.seeds.value == pytest.approx(0.75, rel=0.15)
+    assert found.hyperparameters.value == pytest.approx(1, rel=0.2)
+    assert any("taken not to interact" in note for note in found.notes)
+
+
+def test_grokking_over_three_seeds_covers_the_truth():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(60):
+        chance = rng.beta(0.5, 0.5, 80)  # between: 1/8; within: 1/8
+        happened = rng.random((80, 3)) < chance[:, None]
+        found = variance_of_grokking(table(80, 3, grok_step=grokking(happened.ravel())))
+        assert isinstance(found, Split)
+        covered += found.hyperparameters_share.lower <= 0.5 <= found.hyperparameters_share.upper
+        assert found.hyperparameters_share.value + found.seeds_share.value == pytest.approx(1)
+    assert covered >= 52  # 57 expected, standard deviation 1.7
+
+
+def test_audits_mend_the_split():
+    rng, configurations = np.random.default_rng(0), 6000
+    chance = rng.beta(0.5, 0.5, configurations)
+    happened = (rng.random((configurations, 3)) < chance[:, None]).ravel()
+    wanted = ~happened & (rng.random(3 * configurations) < 0.8)
+    audited = wanted & (rng.random(3 * configurations) < 0.25)
+    columns = {"outcome": np.where(wanted & ~audited, "pruned", np.where(happened, "grokked", "budget")).tolist()}
+    columns |= {"grok_step": grokking(happened), "audited": audited}
+    found = variance_of_grokking(
+        table(configurations, 3, **columns, audit_probability=np.where(wanted, 0.25, np.nan)), replicates=20
+    )
+    assert isinstance(found, Split)
+    assert found.seeds.value == pytest.approx(1 / 8, rel=0.06)
+    assert found.hyperparameters.value == pytest.approx(1 / 8, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("trials", "reason"),
+    [
+        (table(1, 3, grok_step=[1, 2, 3]), "1 configurations with a value, but two are needed"),
+        (table(3, 1, grok_step=[1, 2, 3]), "each configuration has one trial"),
+        (table(2, 2, grok_step=[1, None, 3, None], init_seed=[0, 1, 2, 3]), "no configuration has two trials with"),
+    ],
+)
+def test_what_cannot_be_split_has_its_reason(trials, reason):
+    found = variance_of_step(trials)
+    assert isinstance(found, str)
+    assert reason in found

@@ -1,0 +1,44 @@
+"""The summary's trials are ordered by what the sweep aims at."""
+
+from __future__ import annotations
+
+import pytest
+
+from grokray.records.state import SweepState
+from grokray.sweep.progress import progress_of
+from grokray.sweep.sections import Metric
+from grokray.trial import TrialConfig
+
+# Name → steps of its events, its last exact match and loss on held-out pairs.
+TRIALS = {
+    "early": ({"memorization_step": 100, "grok_step": 500}, 1.0, 0.3),
+    "late": ({"memorization_step": 700, "grok_step": 800}, 1.0, 0.1),
+    "near": ({"memorization_step": 200}, 0.9, 0.2),
+    "far": ({}, 0.1, 5.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("metric", "order"),
+    [
+        (Metric(), "early late near far"),
+        (Metric(goal="maximize"), "late early near far"),
+        (Metric(name="robustness"), "early late near far"),
+        (Metric(name="memorization_step"), "early near late far"),
+        (Metric(name="grok_delay"), "late early near far"),
+        (Metric(name="heldout_loss"), "late near early far"),
+        (Metric(name="heldout_exact_match"), "early late near far"),
+    ],
+)
+def test_the_best_are_so_by_the_metric(metric, order):
+    state = SweepState()
+    names = {}
+    for index, (name, (events, exact, loss)) in enumerate(reversed(TRIALS.items())):
+        config = TrialConfig(init_seed=index)
+        names[config.id] = name
+        fields = {"index": index, "configuration": index, "config": config.model_dump()}
+        state.apply({"t": 1.0, "event": "trial", "trial_id": config.id, **fields})
+        metrics = {"heldout_exact_match": exact, "heldout_loss": loss}
+        more = {"attempt": 0, "step": 900, "metrics": metrics, "events": events}
+        state.apply({"t": 2.0, "event": "measurement", "trial_id": config.id, **more})
+    assert [names[t.trial_id] for t in progress_of(state, 4, metric=metric).best] == order.split()
