@@ -23,7 +23,7 @@ def critical_fraction(trials: pa.Table, by: str | None = None, level: float = 0.
     found = critical_fractions(trials, None if by is None else (by,), level)
     rows = [
         {
-            **{name: _text(value) for name, value in one.group.items()},
+            **{name: value_text(value) for name, value in one.group.items()},
             "fraction": one.fraction,
             "fraction_lower": one.lower,
             "fraction_upper": one.upper,
@@ -47,5 +47,5 @@ def critical_fraction(trials: pa.Table, by: str | None = None, level: float = 0.
     )
 
 
-def _text(value: object) -> str:
+def value_text(value: object) -> str:
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -37,7 +37,7 @@ def groups_by(trials: pa.Table, name: str, argument: str = "by") -> Groups:
         labels, group = list(bins.labels), bins.bin.copy()
         if None in distinct:
             group[np.isnan(values)] = len(labels)
-            labels.append("none")
+            labels.append(f"no {name}")
         return Groups(name=name, labels=labels, group=group)
     if len(distinct) > MAX_GROUPS:
         message = (
@@ -45,7 +45,7 @@ def groups_by(trials: pa.Table, name: str, argument: str = "by") -> Groups:
         )
         raise ConfigError([Problem(message=message, field=argument)])
     boolean = pa.types.is_boolean(trials.schema.field(name).type)
-    return Groups(name=name, labels=[_label(value, boolean) for value in distinct], group=coded)
+    return Groups(name=name, labels=[_label(name, value, boolean) for value in distinct], group=coded)
 
 
 def main_parameters(trials: pa.Table) -> list[str]:
@@ -55,9 +55,9 @@ def main_parameters(trials: pa.Table) -> list[str]:
     return [name for name in CAUSES if name in there]
 
 
-def _label(value: str | float | None, boolean: bool) -> str:
+def _label(name: str, value: str | float | None, boolean: bool) -> str:
     if value is None:
-        return "none"
+        return f"no {name}"
     if boolean:
         return "true" if value else "false"
     return value if isinstance(value, str) else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"

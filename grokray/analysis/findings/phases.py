@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from grokray.analysis.diagram import Diagram, cut, diagram
 from grokray.analysis.findings.finding import Finding, missing
 from grokray.analysis.outcomes import outcomes
 from grokray.analysis.phases import PHASES, Events, cut_short, events_of_curves
@@ -13,6 +17,7 @@ from grokray.analysis.shares import shares
 from grokray.analysis.sweeps import Sweeps
 
 NAME, TITLE = "phases", "Phases"
+TRIALS_IN_A_CELL, BINS = 8, (3, 8)  # on average; the fewest and most bins along a parameter
 
 
 def phases(sweeps: Sweeps, level: float = 0.95, **thresholds: float) -> Finding:
@@ -47,6 +52,21 @@ def phases(sweeps: Sweeps, level: float = 0.95, **thresholds: float) -> Finding:
     return Finding(
         name=NAME, title=TITLE, tables={"phases": pd.DataFrame(rows)}, notes=(*notes, *found.notes), level=level
     )
+
+
+def diagram_of(trials: pa.Table, x: str, y: str, level: float = 0.95) -> Diagram:
+    """A phase diagram with as many bins as the trials fill, whose `counts` are weighted as its shares are: pruned
+    trials are in the phase where they were stopped, which says nothing of where they would have ended."""
+    found = outcomes(trials)
+    weight = found.weight if found.used.any() else np.ones(trials.num_rows)
+    bins = int(np.clip(np.sqrt((weight > 0).sum() / TRIALS_IN_A_CELL), *BINS))
+    made = diagram(trials, *(cut(trials, name, bins) for name in (x, y)), level=level)
+    phase = phases_of(trials)
+    number = np.array([PHASES.index(name) if name in PHASES else -1 for name in phase.tolist()])
+    known = (made.x.bin >= 0) & (made.y.bin >= 0) & (number >= 0)
+    cell = (made.y.bin * len(made.x) + made.x.bin) * len(PHASES) + number
+    counts = np.bincount(cell[known], weights=weight[known], minlength=made.counts.size)
+    return replace(made, counts=counts.reshape(made.counts.shape))
 
 
 def events_again(sweeps: Sweeps, **thresholds: float) -> Events:
