@@ -142,7 +142,9 @@ def _stops(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(n,) each: where the scheduler wanted to stop a trial, or infinity; whether it ran on."""
     stop_step, audited = np.full(len(step), np.inf), np.zeros(len(step), bool)
-    for rung in RUNGS if setting.audit is not None else ():
+    if setting.audit is None:
+        return stop_step, audited
+    for rung in RUNGS:
         there = np.isinf(stop_step)
         metric = np.where(grok_step <= rung, 0.0, np.log(step) + generator.normal(0, 0.7, len(step)))
         worst = there & (metric > np.quantile(metric[there], 1 / REDUCTION)) & (grok_step > rung)

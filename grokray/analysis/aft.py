@@ -28,6 +28,7 @@ from grokray.analysis.newton import maximise
 from grokray.analysis.times import Times
 
 _FLAT = 1e-7  # of the largest curvature; the likelihood has no maximum there
+LONE = "only one configuration tells it, so nothing says how far chance moves it"
 _NARROW = 1e-4  # of a logarithm of time: a step in 10,000
 NO_MAXIMUM = "the likelihood has no maximum: too few trials grokked, or their times follow from the covariates exactly"
 
@@ -85,16 +86,18 @@ def fit_aft(times: Times, design: Design, family: FamilyName = "lognormal", leve
     if not converged or curvature[0] <= _FLAT * curvature[-1]:
         return _failed(part, family, counted, NO_MAXIMUM)
     inverse = np.linalg.inv(-hessian)
-    robust = not part.times.is_plain
+    robust, alone = not part.times.is_plain, np.zeros(len(place), bool)
     if robust:
-        inverse = likelihood.jackknife(place, -hessian, cluster_codes(part.times.cluster))
+        inverse, alone = likelihood.jackknife(place, -hessian, cluster_codes(part.times.cluster))
     parameters, jacobian = likelihood.in_steps(place)
     covariance = jacobian @ inverse @ jacobian.T
     size = effective_size(part.times.weight)
-    found = _effects(part, parameters, covariance, robust=robust, level=level)
+    # The last one is the scale, in which all are measured.
+    told = ~(alone[1:-1] | alone[-1] | part.lone)
+    found = _effects(part, parameters, covariance, told, robust=robust, level=level)
     return AftFit(
         family=family,
-        effects=part.effects(found),
+        effects=part.effects(found, LONE),
         names=part.design.names,
         parameters=parameters,
         covariance=covariance,
@@ -145,16 +148,18 @@ class _Likelihood:
             hessian += (left * (self.weight * values)[:, None]).T @ right
         return float(self.weight @ at.value), self._each(at).T @ self.weight, hessian
 
-    def jackknife(self, place: np.ndarray, total: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """The covariance of `place`; `total` is less the Hessian there, `codes` (n,) the clusters."""
+    def jackknife(self, place: np.ndarray, total: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The covariance of `place`, and what rests on one cluster, as `clusters.jackknife` has it; `total` is less the
+        Hessian there, `codes` (n,) the clusters."""
         at = self._derivatives(place)
         products = list(self._products(at))
 
         def information(rows: np.ndarray) -> np.ndarray:
-            return -sum(
+            parts = [
                 (left[rows] * (self.weight * values)[rows, None])[:, :, None] * right[rows, None, :]
                 for left, right, values in products
-            )
+            ]
+            return -np.sum(parts, axis=0)
 
         return jackknife(self._each(at) * self.weight[:, None], information, total, codes)
 
@@ -203,7 +208,13 @@ def _log_ends(times: Times) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _effects(
-    part: Estimable, parameters: np.ndarray, covariance: np.ndarray, *, robust: bool, level: float
+    part: Estimable,
+    parameters: np.ndarray,
+    covariance: np.ndarray,
+    told: np.ndarray,
+    *,
+    robust: bool,
+    level: float,
 ) -> dict[str, Effect]:
     degrees = np.inf
     if robust:
@@ -212,6 +223,7 @@ def _effects(
     return {
         name: effect_of(name, part.labels[name], parameters[at], errors[at], level=level, degrees=degrees)
         for at, name in enumerate(part.design.names, start=1)
+        if told[at - 1]
     }
 
 

@@ -14,7 +14,9 @@ from collections.abc import Callable
 import numpy as np
 
 # Matrices of trials that the jackknife holds at once.
-_CHUNK = 20_000
+_CHUNK = 4_000
+# Of the information in a direction; with less than this left, it came from one cluster.
+_LONE = 1e-6
 
 
 def cluster_codes(cluster: np.ndarray) -> np.ndarray:
@@ -42,8 +44,9 @@ def jackknife(
     information: Callable[[np.ndarray], np.ndarray],
     total: np.ndarray,
     codes: np.ndarray,
-) -> np.ndarray:
-    """Covariance (p, p) of an estimate by leaving out each of the G clusters.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Covariance (p, p) of an estimate by leaving out each of the G clusters, and which parameters (p,) bool rest on
+    one of them alone: without that cluster nothing tells them, so their variance means nothing.
 
     `scores` (n, p) are weighted and sum to 0; `information` takes places of trials (r,) and returns each one's part
     (r, p, p) in `total` (p, p), which is less the Hessian of the log likelihood.
@@ -51,8 +54,8 @@ def jackknife(
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
     ends = np.append(starts[1:], len(order))
-    sums = cluster_sums(scores, codes)
-    moves = []
+    sums, inverse = cluster_sums(scores, codes), np.linalg.inv(total)
+    moves, alone = [], np.zeros(len(total), bool)
     clusters = len(starts)
     at = 0
     while at < clusters:
@@ -60,7 +63,25 @@ def jackknife(
         upto = max(int(np.searchsorted(ends, starts[at] + _CHUNK, side="right")), at + 1)
         rows = order[starts[at] : ends[upto - 1]]
         parts = np.add.reduceat(information(rows), starts[at:upto] - starts[at], axis=0)
-        moves.append(np.linalg.solve(total - parts, sums[at:upto, :, None])[..., 0])
+        left = total - parts
+        # The share of all information that the cluster has, summed over p directions; 1 in one of them takes 1 in all.
+        for heavy in np.flatnonzero(np.einsum("ij,cji->c", inverse, parts) > 0.99):
+            left[heavy], rests = _without_lone_directions(left[heavy], total)
+            alone |= rests
+        moves.append(np.linalg.solve(left, sums[at:upto, :, None])[..., 0])
         at = upto
     moved = np.concatenate(moves)
-    return moved.T @ moved * ((clusters - 1) / clusters)
+    return moved.T @ moved * ((clusters - 1) / clusters), alone
+
+
+def _without_lone_directions(left: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The information (p, p) that is left without a cluster, with all of it put back where none is; and which
+    parameters (p,) such directions move."""
+    root = np.linalg.cholesky(total)
+    shares, vectors = np.linalg.eigh(np.linalg.solve(root, np.linalg.solve(root, left).T))
+    none = shares < _LONE
+    directions = np.linalg.solve(root.T, vectors[:, none])
+    scale = np.sqrt(np.diag(total))[:, None]
+    moved = np.abs(directions * scale).max(axis=1, initial=0.0) > 1e-6
+    whole = (vectors * np.where(none, 1.0, shares)) @ vectors.T
+    return root @ whole @ root.T, moved

@@ -14,7 +14,8 @@ from typing import Literal
 
 import numpy as np
 
-from grokray.analysis.clusters import cluster_codes, meat
+from grokray.analysis.aft import LONE
+from grokray.analysis.clusters import cluster_codes, jackknife
 from grokray.analysis.design import Design
 from grokray.analysis.effects import Effect, effect_of
 from grokray.analysis.estimable import Estimable, estimable
@@ -53,19 +54,23 @@ def fit_cox(times: Times, design: Design, ties: Ties = "efron", level: float = 0
     failure = part.impossible or ("no column varies" if not part.design.names else None)
     size = len(part.design.names)
     place, covariance, value = np.full(size, np.nan), np.full((size, size), np.nan), float("nan")
+    effects: dict[str, Effect] = {}
     if not failure:
         likelihood = _PartialLikelihood(part.times, part.design.matrix, ties)
-        place, converged = maximise(likelihood, np.zeros(size))
-        value, _, hessian = likelihood(place)
+        found, converged = maximise(likelihood, np.zeros(size))
+        value, _, hessian = likelihood(found)
         curvature = np.linalg.eigvalsh(-hessian)
         failure = None if converged and curvature[0] > _FLAT * curvature[-1] else NO_MAXIMUM
         if not failure:
-            covariance = _covariance(part.times, likelihood, place, hessian)
-            place = place / likelihood.by
+            covariance, alone = np.linalg.inv(-hessian), np.zeros(size, bool)
+            if not part.times.is_plain:
+                covariance, alone = likelihood.jackknife(found, -hessian, part.times.cluster)
+            place, covariance = found / likelihood.by, covariance / np.outer(likelihood.by, likelihood.by)
+            effects = _effects(part, place, covariance, alone, level)
     return CoxFit(
-        effects=part.effects({} if failure else _effects(part, place, covariance, level), failure or ""),
+        effects=part.effects(effects, failure or LONE),
         names=part.design.names,
-        parameters=np.full(size, np.nan) if failure else place,
+        parameters=place,
         covariance=covariance,
         log_likelihood=float("nan") if failure else value,
         trials=len(part.times),
@@ -77,14 +82,9 @@ def fit_cox(times: Times, design: Design, ties: Ties = "efron", level: float = 0
     )
 
 
-def _covariance(times: Times, likelihood: _PartialLikelihood, place: np.ndarray, hessian: np.ndarray) -> np.ndarray:
-    inverse = np.linalg.inv(-hessian)
-    if not times.is_plain:
-        inverse = inverse @ meat(likelihood.scores(place), cluster_codes(times.cluster)) @ inverse
-    return inverse / np.outer(likelihood.by, likelihood.by)
-
-
-def _effects(part: Estimable, place: np.ndarray, covariance: np.ndarray, level: float) -> dict[str, Effect]:
+def _effects(
+    part: Estimable, place: np.ndarray, covariance: np.ndarray, alone: np.ndarray, level: float
+) -> dict[str, Effect]:
     degrees = np.inf
     if not part.times.is_plain:
         degrees = max(effective_size(part.times.weight, part.times.cluster) - len(place), 1.0)
@@ -92,6 +92,7 @@ def _effects(part: Estimable, place: np.ndarray, covariance: np.ndarray, level: 
     return {
         name: effect_of(name, part.labels[name], place[at], errors[at], level=level, degrees=degrees)
         for at, name in enumerate(part.design.names)
+        if not (alone[at] or part.lone[at])
     }
 
 
@@ -123,48 +124,79 @@ class _PartialLikelihood:
 
     def __call__(self, place: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         linear = self.x @ place
-        # A constant in all risks cancels; without it they would overflow.
-        risk = self.weight * np.exp(linear - linear.max())
-        denominator, means = self._terms(risk)
+        risk, denominator, means = self._at(place)
         rate = self.mean_weight / denominator
         value = float(self.weight[self.events] @ linear[self.events])
         value -= float(self.mean_weight @ (np.log(denominator) + linear.max()))
-        share = risk * self._exposure(rate)
+        share = risk * self._exposure(rate[:, None])[:, 0]
         gradient = self.x[self.events].T @ self.weight[self.events] - self.x.T @ share
         hessian = (means * self.mean_weight[:, None]).T @ means - (self.x * share[:, None]).T @ self.x
         return value, gradient, hessian
 
+    def jackknife(self, place: np.ndarray, total: np.ndarray, cluster: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The covariance of `place`, and what rests on one cluster, as `clusters.jackknife` has it; `total` is less the
+        Hessian there, `cluster` (n,) as the trials were given."""
+        risk, denominator, means = self._at(place)
+        rate, columns = self.mean_weight / denominator, self.x.shape[1]
+        squares = (means[:, :, None] * means[:, None, :]).reshape(-1, columns**2)
+        sums = self._summed(rate[:, None] * np.column_stack([np.ones(len(means)), means, squares]))
+
+        def information(rows: np.ndarray) -> np.ndarray:
+            """Each one's part in the variance of the columns over the risk sets."""
+            exposure, x = self._exposed(*sums, rows), self.x[rows]
+            drift = exposure[:, 1 : columns + 1]
+            mixed = x[:, :, None] * drift[:, None, :]
+            parts = (x * exposure[:, :1])[:, :, None] * x[:, None, :] - mixed - mixed.transpose(0, 2, 1)
+            parts += exposure[:, columns + 1 :].reshape(-1, columns, columns)
+            return risk[rows, None, None] * parts
+
+        return jackknife(self._scores(risk, denominator, means), information, total, cluster_codes(cluster[self.order]))
+
     def scores(self, place: np.ndarray) -> np.ndarray:
-        """(n, p), in the order that the trials were given: each one's part in the gradient, were its weight changed,
-        times its weight."""
-        linear = self.x @ place
-        risk = self.weight * np.exp(linear - linear.max())
-        denominator, means = self._terms(risk)
-        rate = self.mean_weight / denominator
-        drift = np.stack([self._exposure(rate * mean) for mean in means.T], axis=1)
-        scores = risk[:, None] * (drift - self.x * self._exposure(rate)[:, None])
+        """(n, p), in order of time: each one's part in the gradient, were its weight changed, times its weight."""
+        return self._scores(*self._at(place))
+
+    def _scores(self, risk: np.ndarray, denominator: np.ndarray, means: np.ndarray) -> np.ndarray:
+        rate = (self.mean_weight / denominator)[:, None]
+        exposure = self._exposure(np.column_stack([rate, rate * means]))
+        scores = risk[:, None] * (exposure[:, 1:] - self.x * exposure[:, :1])
         # Tied events share their terms evenly.
         shared = np.stack([np.bincount(self.tie, mean) for mean in means.T], axis=1) / np.bincount(self.tie)[:, None]
         own = self.x[self.events] - shared[self.tie]
         scores[self.events] += own * self.weight[self.events][:, None]
-        unsorted = np.empty_like(scores)
-        unsorted[self.order] = scores
-        return unsorted
+        return scores
+
+    def _at(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(n,) risks, and what `_terms` makes of them."""
+        linear = self.x @ place
+        # A constant factor in all risks cancels; without it they would overflow.
+        risk = self.weight * np.exp(linear - linear.max())
+        return risk, *self._terms(risk)
 
     def _terms(self, risk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(d,) sums of risks of each term, and (d, p) the means of the columns in it."""
-        return_sum, return_x = self._term_sums(risk[:, None]), self._term_sums(risk[:, None] * self.x)
-        return return_sum[:, 0], return_x / return_sum
+        sums = self._term_sums(risk[:, None] * np.column_stack([np.ones(len(risk)), self.x]))
+        return sums[:, 0], sums[:, 1:] / sums[:, :1]
 
     def _term_sums(self, values: np.ndarray) -> np.ndarray:
         total = np.cumsum(values, axis=0)[self.risk_end - 1]
         tied = np.stack([np.bincount(self.tie, column) for column in values[self.events].T], axis=1)
         return total[self.term_time] - self.gone[:, None] * tied[self.term_time]
 
-    def _exposure(self, rate: np.ndarray) -> np.ndarray:
-        """(d,) → (n,): the sum over the terms that a trial is at risk in; at its own event the part that is not
-        gone."""
-        per_time = np.bincount(self.term_time, rate, minlength=self.times)
-        exposure = np.append(0.0, np.cumsum(per_time))[self.passed]
-        exposure[self.events] -= np.bincount(self.tie, rate * self.gone)[self.tie]
+    def _exposure(self, rates: np.ndarray) -> np.ndarray:
+        """(d, k) → (n, k): sums over the terms that a trial is at risk in; at its own event the part not gone."""
+        return self._exposed(*self._summed(rates), slice(None))
+
+    def _summed(self, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(m + 1, k) cumulative sums over time, and (m, k) what is gone before an event of that time leaves."""
+        per_time, gone = (
+            np.stack([np.bincount(self.tie, column, minlength=self.times) for column in values.T], axis=1)
+            for values in (rates, rates * self.gone[:, None])
+        )
+        return np.concatenate([np.zeros((1, rates.shape[1])), np.cumsum(per_time, axis=0)]), gone
+
+    def _exposed(self, cumulative: np.ndarray, gone: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
+        exposure = cumulative[self.passed[rows]]
+        event = self.event[rows]
+        exposure[event] -= gone[self.passed[rows][event] - 1]
         return exposure

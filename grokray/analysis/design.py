@@ -169,8 +169,8 @@ def _absent(name: str, values: np.ndarray) -> Iterator[_Column]:
 
 def _levels(name: str, labels: np.ndarray) -> Iterator[_Column]:
     levels, counts = np.unique(labels.astype(str), return_counts=True)
-    usual = levels[int(np.argmax(counts))]
-    for level in levels:
+    usual = str(levels[np.argmax(counts)]) if len(levels) else None
+    for level in levels.tolist():
         if level != usual:
             here = (labels == level).astype(np.float64)
             yield _Column(

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import linprog
 
+from grokray.analysis.clusters import cluster_codes, jackknife
 from grokray.analysis.design import Design
 from grokray.analysis.effects import Effect, not_estimable
 from grokray.analysis.times import Times
@@ -38,6 +40,20 @@ class Estimable:
     rows: np.ndarray
     labels: Mapping[str, str]
     reasons: Mapping[str, str]
+
+    @cached_property
+    def lone(self) -> np.ndarray:
+        """(p,) bool: columns that do not vary, or follow from others, without some one cluster. All False where every
+        trial counts once and alone, since then the model itself says what chance does."""
+        if self.times.is_plain:
+            return np.zeros(len(self.design.names), bool)
+        scaled = _scaled(self.design.matrix)
+
+        def squares(rows: np.ndarray) -> np.ndarray:
+            return scaled[rows, :, None] * scaled[rows, None, :]
+
+        codes = cluster_codes(self.times.cluster)
+        return jackknife(np.zeros_like(scaled), squares, scaled.T @ scaled, codes)[1][1:]
 
     @property
     def impossible(self) -> str | None:
@@ -77,8 +93,7 @@ def _informative(times: Times, matrix: np.ndarray) -> np.ndarray:
     everyone = np.arange(len(times))
     if not matrix.shape[1]:
         return everyone
-    scaled = (matrix - matrix.mean(axis=0)) / np.maximum(matrix.std(axis=0), 1e-300)
-    scaled = np.column_stack([np.ones(len(times)), scaled])
+    scaled = _scaled(matrix)
     fixed = times.observed & (times.lower > 0)
     free = _null_space(scaled[fixed])
     if not free.shape[1]:
@@ -88,6 +103,12 @@ def _informative(times: Times, matrix: np.ndarray) -> np.ndarray:
     direction = _recession(np.unique(np.round(later, 10), axis=0))
     gain = later @ direction
     return np.flatnonzero(gain <= _ZERO * max(float(np.abs(later).max()), 1.0))
+
+
+def _scaled(matrix: np.ndarray) -> np.ndarray:
+    """(n, p) → (n, p + 1): ones, and the columns with mean 0 and standard deviation 1."""
+    scaled = (matrix - matrix.mean(axis=0)) / np.maximum(matrix.std(axis=0), 1e-300)
+    return np.column_stack([np.ones(len(matrix)), scaled])
 
 
 def _null_space(rows: np.ndarray) -> np.ndarray:

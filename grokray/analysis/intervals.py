@@ -74,19 +74,29 @@ def wilson_share(
     The effective size is that which gives the share's robust variance, clusters taken whole, or Kish's where all or
     none succeed. Unweighted and without clusters it is n.
     """
+    share, variance, size = share_and_size(success, weight, cluster)
+    if not size > 0:
+        return Estimate.none("no trial counts")
+    lower, upper = wilson(share, size, level)
+    return Estimate(value=share, lower=lower, upper=upper, standard_error=float(np.sqrt(variance)))
+
+
+def share_and_size(
+    success: np.ndarray, weight: np.ndarray | None = None, cluster: np.ndarray | None = None
+) -> tuple[float, float, float]:
+    """What `wilson_share` is made of: share, its robust variance, effective size; the size is 0 if no trial counts."""
     success = np.asarray(success, np.float64)
     weight = np.ones(len(success)) if weight is None else np.asarray(weight, np.float64)
     total = float(weight.sum())
     if total <= 0:
-        return Estimate.none("no trial counts")
+        return float("nan"), float("nan"), 0.0
     share = float(weight @ success) / total
     codes = np.arange(len(success)) if cluster is None else cluster_codes(cluster)
     variance = float(np.sum(cluster_sums(weight * (success - share), codes) ** 2)) / total**2
-    size = effective_size(weight, codes)
-    if variance > 0:
-        size = share * (1 - share) / variance
-    lower, upper = wilson(share, size, level)
-    return Estimate(value=share, lower=lower, upper=upper, standard_error=float(np.sqrt(variance)))
+    # Rounding leaves a little variance where all or none succeed.
+    if 0 < share < 1 and variance > 1e-15:
+        return share, variance, share * (1 - share) / variance
+    return share, 0.0, effective_size(weight, codes)
 
 
 def cluster_bootstrap(

@@ -5,8 +5,8 @@ Three kinds of trials say nothing by themselves, and leaving them out in silence
 - *pruned* ones were stopped because they were behind. The trials that the scheduler wanted to stop but that were
   audited, each with a known probability, stand for them: an audited trial counts 1 / its probability, a pruned one
   not at all (inverse-probability weights: Horvitz and Thompson 1952, JASA 47).
-- *undecided* ones (failed, stopped by hand, still running) are left out, and counted. While a sweep runs, shares are
-  too high: trials that grok end first.
+- *undecided* ones (failed, stopped by hand, unfinished) are left out, and counted. While a sweep runs, shares are too
+  high: trials that grok end first.
 - *diverged* ones never grok within the budget, so they count as not grokked.
 """
 
@@ -33,17 +33,21 @@ class Outcomes:
     """Arrays of one entry a trial, in the table's order.
 
     `grokked` (n,) bool: True where it grokked within its own num_steps. `weight` (n,) float64, 0 where the trial is
-    not used. `used` (n,) bool: weight above 0. `stands_for` (n,) bool: True where the trial is used, or another one
-    stands for it: all but the undecided. `configuration` (n,) int64: 0 … number of configurations − 1.
+    not used. `used` (n,) bool: weight above 0. `survival_weight` (n,): the same, but the undecided count 1, as times
+    are censored where they stand. `stands_for` (n,) bool: True where the trial is used, or another one stands for it:
+    all but the undecided. `configuration` (n,) int64: 0 … number of configurations − 1. `unfinished` are among the
+    `undecided`.
     """
 
     grokked: np.ndarray
     weight: np.ndarray
     stands_for: np.ndarray
+    survival_weight: np.ndarray
     configuration: np.ndarray
     pruned: int
     audited: int
     undecided: int
+    unfinished: int
 
     @property
     def used(self) -> np.ndarray:
@@ -58,8 +62,13 @@ class Outcomes:
                 f"{self.pruned} trials were pruned and none was audited: the rest are those that did well early, so "
                 "shares are too high and times too short"
             )
-        if self.undecided:
-            notes.append(f"{self.undecided} trials are left out: they failed, were stopped, or still run")
+        if self.unfinished:
+            notes.append(
+                f"{self.unfinished} trials have not ended and are left out: those that grok end first, so shares are "
+                "too high until the sweep is done"
+            )
+        if self.undecided > self.unfinished:
+            notes.append(f"{self.undecided - self.unfinished} trials are left out: they failed, or were stopped")
         return tuple(notes)
 
     def once_each(self) -> np.ndarray:
@@ -75,16 +84,17 @@ def outcomes(trials: pa.Table) -> Outcomes:
     grokked = grok_step <= num_steps  # False where it is NaN
     audited, pruned = _audited(trials), outcome == "pruned"
     decided = grokked | np.isin(outcome.astype(str), DECIDED)
-    weight = np.where(pruned | ~decided, 0.0, 1.0)
-    weight[audited] = np.where(decided[audited], 1 / _audit_probability(trials)[audited], 0.0)
+    survival_weight = np.where(pruned, 0.0, np.where(audited, 1 / _audit_probability(trials), 1.0))
     return Outcomes(
         grokked=grokked,
-        weight=weight,
+        weight=np.where(decided, survival_weight, 0.0),
+        survival_weight=survival_weight,
         stands_for=decided | pruned,
         configuration=np.unique(column(trials, "configuration"), return_inverse=True)[1],
         pruned=int((pruned & ~audited).sum()),
         audited=int(audited.sum()),
         undecided=int((~decided & ~pruned).sum()),
+        unfinished=int((~decided & missing_in(outcome)).sum()),
     )
 
 

@@ -19,31 +19,15 @@ import numpy as np
 import pyarrow as pa
 
 from grokray.analysis.neighbours import Neighbours
-from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
-from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, percentiles, resampled, shares
-from grokray.analysis.space import Axis, Space, space_of_trials
+from grokray.analysis.outcomes import outcomes
+from grokray.analysis.profiles import Profile, Sample, profile_of_mean, profile_of_model
+from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, percentiles, resampled, shares, wilson
+from grokray.analysis.space import Space, space_of_trials
 
-PROFILE_BINS = 8
 _MODEL_REPLICATES = 200
-# More different seeds than this are not shared by the configurations: each has its own.
-_MAX_SEEDS = 100
+_FEW = 10
 _MEAN = "weighted mean, bootstrap by configuration"
 _MODEL = "nearest neighbours, bootstrap by configuration"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Profile:
-    """The share grokked along one parameter, everything else averaged over. Arrays are of the bins; NaN if empty.
-
-    `configurations` (bins,) were trained there: a model speaks of bins that nothing was trained in, too.
-    """
-
-    name: str
-    labels: list[str]
-    share: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    configurations: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +75,7 @@ def robustness(
 ) -> Robustness:
     """Of TRIALS_SCHEMA. `space` defaults to what the values of the trials suggest, taken to be sampled evenly."""
     space = space_of_trials(trials) if space is None else space
-    sample = _Sample.of(trials, space)
+    sample = Sample.of(trials, space)
     rng = np.random.default_rng(seed)
     build = _by_model if sample.adaptive else _by_mean
     share, over_seeds, effective, profiles, notes = build(sample, replicates, level, rng)
@@ -120,45 +104,10 @@ def by_configuration(trials: pa.Table, level: float = LEVEL) -> ByConfiguration:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Sample:
-    """`points` (n, axes), `mass` (n,): what each trial counts for, `seed` (n,): a number for each set of seeds."""
-
-    space: Space
-    found: Outcomes
-    points: np.ndarray
-    mass: np.ndarray
-    seed: np.ndarray
-    adaptive: bool
-
-    @classmethod
-    def of(cls, trials: pa.Table, space: Space) -> _Sample:
-        found, points = outcomes(trials), space.points(trials)
-        volume = _volume(space, points, found.configuration)
-        mass = found.once_each() * (1 if volume is None else volume)
-        seed = grouped([column(trials, name) for name in SEEDS], trials.num_rows)
-        return cls(space=space, found=found, points=points, mass=mass, seed=seed, adaptive=volume is None)
-
-    @property
-    def hits(self) -> np.ndarray:
-        return self.mass * self.found.grokked
-
-    def per_configuration(self, values: np.ndarray) -> np.ndarray:
-        return np.bincount(self.found.configuration, weights=values)
-
-    def seeds_drawn(self, values: np.ndarray) -> np.ndarray | None:
-        """(configurations, seeds): sums of `values` (n,); None where the seeds are too few, or not shared."""
-        rows, seeds = int(self.found.configuration.max(initial=-1)) + 1, int(self.seed.max(initial=-1)) + 1
-        if not 1 < seeds <= _MAX_SEEDS or rows * seeds > 2 * len(values):
-            return None
-        flat = np.bincount(self.found.configuration * seeds + self.seed, weights=values, minlength=rows * seeds)
-        return flat.reshape(rows, seeds)
-
-
 Built = tuple[Estimate, Estimate | None, float, list[Profile], tuple[str, ...]]
 
 
-def _by_mean(sample: _Sample, replicates: int, level: float, rng: np.random.Generator) -> Built:
+def _by_mean(sample: Sample, replicates: int, level: float, rng: np.random.Generator) -> Built:
     mass, hits = sample.per_configuration(sample.mass), sample.per_configuration(sample.hits)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = float(hits.sum() / mass.sum())
@@ -171,17 +120,17 @@ def _by_mean(sample: _Sample, replicates: int, level: float, rng: np.random.Gene
             )
             over = np.array([(r @ both[1] @ s) / (r @ both[0] @ s) for r, s in twice])
         effective = float(mass.sum() ** 2 / (mass**2).sum())
-    profiles = [_profile_of_mean(sample, number, level) for number in range(len(sample.space.axes))]
+    profiles = [profile_of_mean(sample, number, level) for number in range(len(sample.space.axes))]
     return (
-        _estimate(value, drawn, level, _MEAN),
-        _estimate(value, over, level, _MEAN + " and seed"),
+        _estimate(value, drawn, effective, level, _MEAN),
+        _estimate(value, over, effective, level, _MEAN + " and seed"),
         effective,
         profiles,
         (),
     )
 
 
-def _by_model(sample: _Sample, replicates: int, level: float, rng: np.random.Generator) -> Built:
+def _by_model(sample: Sample, replicates: int, level: float, rng: np.random.Generator) -> Built:
     mass, hits = sample.per_configuration(sample.mass), sample.per_configuration(sample.hits)
     known = mass > 0
     first = np.unique(sample.found.configuration, return_index=True)[1]
@@ -197,76 +146,38 @@ def _by_model(sample: _Sample, replicates: int, level: float, rng: np.random.Gen
         twice = zip(resampled(len(at_mass), replicates, rng), resampled(at_mass.shape[1], replicates, rng), strict=True)
         over = np.array([np.nanmean(model.shares(r, at_mass @ s, at_hits @ s)) for r, s in twice])
     value = float(model.shares().mean())
-    profiles = [_profile_of_model(sample, model, number, drawn, level) for number in range(len(sample.space.axes))]
+    profiles = [profile_of_model(sample, model, number, drawn, level) for number in range(len(sample.space.axes))]
     note = (
         f"the trials do not lie evenly in the space: shares are of a model, the mean of the {model.k} nearest "
         f"configurations at {len(model.even)} evenly drawn points; its own error is not in the intervals"
     )
-    share = _estimate(value, np.nanmean(drawn, axis=1), level, _MODEL)
-    return share, _estimate(value, over, level, _MODEL + " and seed"), model.effective, profiles, (note,)
-
-
-def _profile_of_mean(sample: _Sample, number: int, level: float) -> Profile:
-    axis = sample.space.axes[number]
-    labels, cell = _binned(axis, sample.points[:, number])
-    found = shares(sample.found.grokked, sample.mass, sample.found.configuration, cell, len(labels), level)
-    return Profile(
-        name=axis.name,
-        labels=labels,
-        share=found.share,
-        lower=found.lower,
-        upper=found.upper,
-        configurations=found.clusters,
+    share = _estimate(value, np.nanmean(drawn, axis=1), model.effective, level, _MODEL)
+    return (
+        share,
+        _estimate(value, over, model.effective, level, _MODEL + " and seed"),
+        model.effective,
+        profiles,
+        (note,),
     )
 
 
-def _profile_of_model(sample: _Sample, model: Neighbours, number: int, drawn: np.ndarray, level: float) -> Profile:
-    axis = sample.space.axes[number]
-    labels, cell = _binned(axis, model.even[:, number])
-    at = sample.found.used
-    trained = shares(at, at * 1.0, sample.found.configuration, _binned(axis, sample.points[:, number])[1], len(labels))
-    share, lower, upper = (np.full(len(labels), np.nan) for _ in range(3))
-    values = model.shares()
-    for index in np.unique(cell[cell >= 0]):
-        share[index] = values[cell == index].mean()
-        lower[index], upper[index] = percentiles(np.nanmean(drawn[:, cell == index], axis=1), level)
-    return Profile(
-        name=axis.name, labels=labels, share=share, lower=lower, upper=upper, configurations=trained.clusters
-    )
+def _estimate(value: float, drawn: np.ndarray | None, effective: float, level: float, method: str) -> Any:
+    """An Estimate; None where nothing was drawn.
 
-
-def _binned(axis: Axis, units: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Labels, and the bin of each (n,), −1 where the axis is not there. Bins of a range are equally likely."""
-    if axis.values:
-        return ["none" if v is None else str(v) for v in axis.values], np.where(np.isnan(units), -1, units).astype(int)
-    edges = axis.from_unit(np.linspace(0, 1, PROFILE_BINS + 1))
-    labels = [f"{low:.3g} to {high:.3g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
-    cell = np.minimum(np.nan_to_num(units, nan=-1) * PROFILE_BINS, PROFILE_BINS - 1)
-    return labels, np.where(np.isnan(units), -1, cell).astype(int)
-
-
-def _estimate(value: float, drawn: np.ndarray | None, level: float, method: str) -> Any:
-    """An Estimate; None where nothing was drawn."""
+    Resamples of few configurations, or of such as all agree, know nothing of what was not seen: there the interval is
+    Wilson's of as many trials as there are effective configurations.
+    """
     if drawn is None:
         return None
     lower, upper = percentiles(drawn, level)
+    if effective < _FEW or value in (0, 1):
+        lower, upper = (float(bound[0]) for bound in wilson(np.array([value]), np.array([effective]), level))
+        method = f"{method.split(',')[0]}, Wilson by configuration"
     return Estimate(value=value, lower=lower, upper=upper, method=method)
 
 
-def _at_least(sample: _Sample) -> float:
+def _at_least(sample: Sample) -> float:
     """The share with every pruned trial counted as not grokked."""
     counts = sample.per_configuration(sample.found.stands_for)
     held = counts > 0
     return float((sample.per_configuration(sample.found.used * sample.found.grokked)[held] / counts[held]).mean())
-
-
-def _volume(space: Space, points: np.ndarray, configuration: np.ndarray) -> np.ndarray | None:
-    """(n,): how much of the space each trial's configuration stands for, up to a factor; None where that is not known
-    because it was chosen by what others did, or the grid is not whole."""
-    if space.method == "tpe":
-        return None
-    if space.method != "grid":
-        return np.ones(len(points))
-    chance = space.probabilities(points)
-    first = np.unique(configuration, return_index=True)[1]
-    return chance if chance is not None and np.isclose(chance[first].sum(), 1) else None

@@ -114,6 +114,13 @@ def percentiles(replicates: np.ndarray, level: float = LEVEL) -> tuple[float, fl
     return float(low), float(high)
 
 
+def spread(replicates: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """As `percentiles`, but two NaN where all resamples agree on a finite value: what has no spread in the sample has
+    some beyond it, and nothing here tells how much."""
+    lower, upper = percentiles(replicates, level)
+    return (float("nan"), float("nan")) if lower == upper and np.isfinite(lower) else (lower, upper)
+
+
 def _few(trials: np.ndarray, clusters: np.ndarray, level: float) -> np.ndarray:
     """By how much fewer clusters than trials cut the effective number: quantiles of t, squared."""
     q = (1 + level) / 2

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
 from grokray.analysis.pair_moments import CONFIGURATION, Factors, PairMoments
-from grokray.analysis.shares import LEVEL, Estimate, percentiles, resampled
+from grokray.analysis.shares import LEVEL, Estimate, resampled, spread
 
 REPLICATES = 200
 
@@ -96,7 +96,7 @@ def _split(
     drawn = [_components(design.by_factors(r), seeds) or {} for r in resampled(design.configurations, replicates, rng)]
     estimates = {}
     for name, value in point.items():
-        lower, upper = percentiles(np.array([one.get(name, np.nan) for one in drawn]), level)
+        lower, upper = spread(np.array([one.get(name, np.nan) for one in drawn]), level)
         estimates[name] = Estimate(value=value, lower=lower, upper=upper, method=_METHOD)
     by_seed = {name: estimates.pop(f"seed {name}") for name in seeds if f"seed {name}" in estimates}
     return Split(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grokray.analysis.intervals import Estimate, wilson_share
+from grokray.analysis.intervals import Estimate, share_and_size, wilson, wilson_share
 from grokray.analysis.trial_columns import flags, numbers, table_of, texts
 from grokray.errors import ConfigError, Problem
 
@@ -64,10 +64,8 @@ def scheduler_audit(trials: pa.Table | pd.DataFrame, level: float = 0.95) -> Sch
     unwanted, audited, probability = _audit(table)
     outcome, grokked = texts(table, "outcome"), ~np.isnan(numbers(table, "grok_step"))
     finished = audited & (grokked | np.isin(outcome, ("grokked", "budget", "diverged")))
-    rate = Estimate.none("no audited trial has ended")
-    if finished.any():
-        cluster = numbers(table, "configuration")[finished]
-        rate = wilson_share(grokked[finished], 1.0 / probability[finished], cluster, level)
+    sample = (grokked[finished], 1.0 / probability[finished], numbers(table, "configuration")[finished])
+    rate = wilson_share(*sample, level) if finished.any() else Estimate.none("no audited trial has ended")
     pruned = int((unwanted & ~audited).sum())
     seen = int((grokked & (audited | ~unwanted)).sum())
     return SchedulerAudit(
@@ -78,7 +76,7 @@ def scheduler_audit(trials: pa.Table | pd.DataFrame, level: float = 0.95) -> Sch
         finished=int(finished.sum()),
         grokked_later=int((finished & grokked).sum()),
         false_stop_rate=rate,
-        grokkers_killed=_killed(rate, pruned, seen),
+        grokkers_killed=_killed(*share_and_size(*sample), pruned=pruned, seen=seen, level=level),
         warning=_warning(pruned, int(audited.sum())),
     )
 
@@ -98,20 +96,24 @@ def _audit(table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return unwanted, audited, probability
 
 
-def _killed(rate: Estimate, pruned: int, seen: int) -> Estimate:
-    """Of those pruned, as many would have grokked as the audited ones say; the grokkers that were seen are known."""
+def _killed(rate: float, _: float, size: float, *, pruned: int, seen: int, level: float) -> Estimate:
+    """Of those pruned, as many would have grokked as the audited ones say; the grokkers that were seen are known.
+
+    `rate` is known from `size` audited trials, and how many of those pruned would have grokked varies about it too: as
+    when the next so many draws are foretold from the last.
+    """
     if not pruned:
         return Estimate(value=0.0, lower=0.0, upper=0.0, note="no trial was pruned")
-    if np.isnan(rate.value):
-        return Estimate.none(rate.note or "")
+    if not size > 0:
+        return Estimate.none("no audited trial has ended")
 
     def share(stops: float) -> float:
-        lost = pruned * stops
-        return lost / (lost + seen) if lost + seen > 0 else float("nan")
+        return pruned * stops / (pruned * stops + seen)
 
-    if np.isnan(share(rate.value)):
+    lower, upper = wilson(rate, 1 / (1 / size + 1 / pruned), level)
+    if not seen:  # and so no audited one either: all that would have grokked were killed, if there were any
         return Estimate(value=float("nan"), lower=0.0, upper=1.0, note="no trial grokked")
-    return Estimate(value=share(rate.value), lower=share(rate.lower) if seen else 0.0, upper=share(rate.upper))
+    return Estimate(value=share(rate), lower=share(lower), upper=share(upper))
 
 
 def _warning(pruned: int, audited: int) -> str | None:

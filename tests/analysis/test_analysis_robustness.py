@@ -136,6 +136,19 @@ def test_without_audits_the_share_has_a_floor():
     assert any("none was audited" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("method", ["random", "tpe"])
+def test_where_all_agree_or_few_are_known_the_interval_is_not_a_point(method):
+    space = Space(axes=(DECAY,), method=method)
+    found = robustness(
+        trials_of(36, configuration=np.repeat(range(12), 3), weight_decay=0.1, grok_step=[9] * 36), space
+    )
+    assert (found.share.value, found.share.upper) == (1, 1)
+    assert found.share.lower < 0.85
+    assert found.share.method.endswith("Wilson by configuration")
+    few = robustness(trials_of(3, weight_decay=[0.1, 0.2, 0.3], grok_step=[9, None, 9]), space)
+    assert few.share.lower < 0.25
+
+
 def test_nothing_known_is_no_number():
     for method in ("random", "tpe"):
         found = robustness(trials_of(3, outcome="failed"), Space(axes=(DECAY,), method=method))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from grokray.analysis.outcomes import codes, grouped, outcomes, varying
-from grokray.analysis.shares import percentiles, resampled, shares, wilson
+from grokray.analysis.shares import percentiles, resampled, shares, spread, wilson
 from grokray.errors import ConfigError
 from tests.analysis.tables import grokking, trials_of
 
@@ -88,6 +88,12 @@ def test_resampled_clusters_and_percentiles():
     assert np.isnan(percentiles(np.r_[1.0, np.full(9, np.nan)])).all()
 
 
+def test_resamples_that_all_agree_have_no_interval():
+    assert np.isnan(spread(np.ones(100))).all()
+    assert spread(np.full(100, np.inf)) == (np.inf, np.inf)
+    assert spread(np.arange(100.0)) == percentiles(np.arange(100.0))
+
+
 def test_audited_trials_stand_for_the_pruned_ones():
     trials = trials_of(
         5,
@@ -122,10 +128,12 @@ def test_audits_make_the_share_right_again():
 
 
 def test_older_tables_know_no_audits_and_say_what_pruning_did():
-    found = outcomes(trials_of(3, outcome=["budget", "pruned", "failed"]))
-    assert found.weight.tolist() == [1, 0, 0]
+    found = outcomes(trials_of(4, outcome=["budget", "pruned", "failed", None]))
+    assert found.weight.tolist() == [1, 0, 0, 0]
+    assert found.survival_weight.tolist() == [1, 0, 1, 1]
     assert "1 trials were pruned and none was audited" in found.notes[0]
-    assert found.notes[1].startswith("1 trials are left out")
+    assert found.notes[1].startswith("1 trials have not ended and are left out: those that grok end first")
+    assert found.notes[2] == "1 trials are left out: they failed, or were stopped"
 
 
 def test_grokking_beyond_the_budget_is_none():

@@ -1,0 +1,75 @@
+"""One level against another where no trials are matched: differences adjusted by regression on all other parameters.
+
+The share is standardised (g-computation): a logistic curve is fitted to all trials, and each is predicted as if it had
+the one level, and as if it had the other; the difference is the mean over trials, its error by the delta method from
+the sandwich covariance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from scipy import stats
+
+from grokray.analysis.outcomes import codes, column, outcomes
+from grokray.analysis.regression import Fit, expit, linear, logistic
+from grokray.analysis.shares import Estimate
+from grokray.analysis.space import space_of_trials
+
+
+def adjusted_difference(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], level: float) -> Estimate | None:
+    """Of the shares grokked; `is_b` (n,) bool: True for the trials whose share comes first. None where one has none."""
+    found, use = outcomes(trials), outcomes(trials).used
+    if not _both(is_b[use]):
+        return None
+    design = _design(trials, others, is_b)[use]
+    weight = found.once_each()[use] / found.once_each()[use].mean()
+    fit = logistic(design, found.grokked[use], weight, found.configuration[use])
+    with_b, with_a = design.copy(), design.copy()
+    with_b[:, 1], with_a[:, 1] = 1, 0
+    chance_b, chance_a = expit(with_b @ fit.coefficients), expit(with_a @ fit.coefficients)
+    value = np.average(chance_b - chance_a, weights=weight)
+    slopes = with_b * (chance_b * (1 - chance_b))[:, None] - with_a * (chance_a * (1 - chance_a))[:, None]
+    gradient = np.average(slopes, axis=0, weights=weight)
+    half = _quantile(fit, level) * np.sqrt(gradient @ fit.covariance @ gradient)
+    method = "adjusted by logistic regression" + ("" if fit.converged else ", which did not converge")
+    return Estimate(value=float(value), lower=float(value - half), upper=float(value + half), method=method)
+
+
+def adjusted_ratio(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], level: float) -> Estimate | None:
+    """Of the grok steps of b to those of a, geometric means, among trials that grokked; None where one has none."""
+    found = outcomes(trials)
+    use = found.used & found.grokked
+    if not _both(is_b[use]):
+        return None
+    step = np.log(np.maximum(column(trials, "grok_step")[use], 1))
+    fit = linear(_design(trials, others, is_b)[use], step, found.weight[use], found.configuration[use])
+    value, half = fit.coefficients[1], _quantile(fit, level) * np.sqrt(fit.covariance[1, 1])
+    bounds = {"lower": float(np.exp(value - half)), "upper": float(np.exp(value + half))}
+    return Estimate(value=float(np.exp(value)), **bounds, method="adjusted by linear regression of the logarithm")
+
+
+def _design(trials: pa.Table, others: Sequence[str], is_b: np.ndarray) -> np.ndarray:
+    """(n, p): ones, the level, then of each other parameter its quantile and the square of it, or one column a choice
+    but the first."""
+    columns = [np.ones(trials.num_rows), is_b * 1.0]
+    axes = {axis.name: axis for axis in space_of_trials(trials).axes}
+    for name in others:
+        values = column(trials, name)
+        if name in axes and not axes[name].values:
+            unit = np.nan_to_num(axes[name].to_unit(values), nan=0.5)
+            columns += [unit, unit**2]
+        else:
+            coded, distinct = codes(values)
+            columns += [(coded == index) * 1.0 for index in range(1, len(distinct))]
+    return np.stack(columns, axis=1)
+
+
+def _both(is_b: np.ndarray) -> bool:
+    return bool(is_b.any() and not is_b.all())
+
+
+def _quantile(fit: Fit, level: float) -> float:
+    return float(stats.t.ppf((1 + level) / 2, max(fit.clusters - len(fit.coefficients), 1)))

@@ -1,0 +1,202 @@
+"""One level of a parameter against another on the same pairs: classification against sequence, base against base.
+
+The split depends on its seed alone, so trials of two representations train on the same pairs. Where the sweep has, for
+a trial of the one, a trial of the other that agrees in everything else and in its seeds, they are *matched*, as in a
+grid. Elsewhere the difference is *adjusted* by regression on all other parameters, which is as good as the regression.
+
+Trials that did not grok are not left out: a trial that grokked was earlier than one that had not when it was censored
+later than that, and `median_ratio` takes a trial that did not grok within its budget as infinitely slow, so it is a
+number while fewer than half of the matches are such. `ratio` alone is of matches in which both grokked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from grokray.analysis.adjusted import adjusted_difference, adjusted_ratio
+from grokray.analysis.outcomes import SEEDS, column, grouped, outcomes, varying
+from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, resampled, spread
+
+# What makes up how a task is written; levels of `representations` differ in these together.
+REPRESENTATION = ("task_type", "base", "digit_order", "fixed_sequence_length")
+MIN_PAIRS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """`b` against `a`: positive `difference` and ratios below 1 speak for b.
+
+    `pairs` of matched trials. `difference` of the shares grokked within the budget; `ratio` of grok steps, geometric
+    mean where both grokked; `median_ratio` as above, maybe infinite or 0; `earlier`: the share of matches in which b
+    grokked first, a tie counting half, among those where it is known. None where it cannot be had; `method`: `matched`
+    or `adjusted`.
+    """
+
+    a: str
+    b: str
+    method: str
+    difference: Estimate | None
+    ratio: Estimate | None
+    median_ratio: Estimate | None
+    earlier: Estimate | None
+    pairs: int
+    notes: tuple[str, ...]
+
+
+def representations(trials: pa.Table) -> np.ndarray:
+    """(n,) object: how each trial's task is written, in as few words as tell them apart: `classification`, `base 10`,
+    `base 10 least_first`, `base 10 fixed`."""
+    kind, base = column(trials, "task_type"), column(trials, "base")
+    order, fixed = column(trials, "digit_order"), column(trials, "fixed_sequence_length") == 1
+    sequence = kind == "sequence"
+    several_orders = len(set(order[sequence].tolist())) > 1
+    several_widths = len(set(fixed[sequence].tolist())) > 1
+    words = np.array(kind, dtype=object)
+    for row in np.flatnonzero(sequence):
+        parts = [f"base {base[row]:.0f}", str(order[row]) if several_orders else ""]
+        words[row] = " ".join([part for part in parts if part] + ["fixed"] * bool(several_widths and fixed[row]))
+    return words
+
+
+def compare_all(trials: pa.Table, **options) -> list[Comparison]:
+    """Every representation against the first one: classification where there is any, else the smallest base."""
+    level = representations(trials)
+    number = column(trials, "base")
+    names = sorted(
+        set(level), key=lambda name: (name != "classification", np.nanmin(number[level == name], initial=1e9))
+    )
+    return [compare(trials, level, names[0], other, REPRESENTATION, **options) for other in names[1:]]
+
+
+def compare(
+    trials: pa.Table,
+    level: np.ndarray,
+    a: str,
+    b: str,
+    own: Sequence[str],
+    *,
+    confidence: float = LEVEL,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Comparison:
+    """`level` (n,) object: which level each trial has, such as `representations` gives; `own`: the columns that the
+    level is made of, which need not agree. Intervals are bootstraps by pair of configurations.
+    """
+    found = outcomes(trials)
+    used = (level == a) | (level == b)
+    trials, is_b = trials.filter(pa.array(used)), level[used] == b
+    others = [name for name in varying(trials) if name not in own]
+    first, second = _matched(trials, is_b, [*others, *SEEDS], found.weight[used])
+    if len(first) < MIN_PAIRS:
+        options = (is_b, others, confidence)
+        note = f"{len(first)} pairs agree in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
+        return Comparison(
+            a=a,
+            b=b,
+            method="adjusted",
+            difference=adjusted_difference(trials, *options),
+            ratio=adjusted_ratio(trials, *options),
+            median_ratio=None,
+            earlier=None,
+            pairs=len(first),
+            notes=(note, "the ratio is of trials that grokked alone", *found.notes),
+        )
+    pairs = _Pairs.of(trials, first, second, others)
+    estimates = _estimates(pairs, confidence, replicates, np.random.default_rng(seed))
+    return Comparison(a=a, b=b, method="matched", **estimates, pairs=len(first), notes=found.notes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pairs:
+    """Arrays of one entry a pair; `log_ratio` of grok steps, ±infinite where one alone grokked, NaN where neither did.
+    `sign`: +1 where b is known to have been earlier, −1 where a was, 0 for a tie, NaN where it is not known."""
+
+    weight: np.ndarray
+    cluster: np.ndarray
+    difference: np.ndarray
+    log_ratio: np.ndarray
+    sign: np.ndarray
+
+    @classmethod
+    def of(cls, trials: pa.Table, first: np.ndarray, second: np.ndarray, others: Sequence[str]) -> _Pairs:
+        found = outcomes(trials)
+        step = np.where(found.grokked, column(trials, "grok_step"), np.inf)
+        # A trial that did not grok was seen not to until its end; one that diverged will not within the budget.
+        diverged = column(trials, "outcome") == "diverged"
+        seen = np.where(diverged, column(trials, "num_steps"), column(trials, "duration_steps"))
+        with np.errstate(invalid="ignore"):  # ∞ − ∞ is what is not known: NaN
+            log_ratio = np.log(step[second]) - np.log(step[first])
+        known = {True: step[first] <= seen[second], False: step[second] <= seen[first]}
+        sign = -np.sign(log_ratio)
+        sign[(log_ratio == np.inf) & ~known[True]] = np.nan
+        sign[(log_ratio == -np.inf) & ~known[False]] = np.nan
+        cluster = grouped([column(trials, name)[first] for name in others], len(first))
+        # Two audits are made independently, so the chance that both are is the product.
+        weight = found.weight[first] * found.weight[second]
+        size = np.bincount(cluster)[cluster]
+        return cls(
+            weight=weight / size,
+            cluster=cluster,
+            difference=found.grokked[second] * 1.0 - found.grokked[first],
+            log_ratio=log_ratio,
+            sign=sign,
+        )
+
+
+def _matched(
+    trials: pa.Table, is_b: np.ndarray, names: Sequence[str], weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a and of b, pairwise: trials that agree in all `names`; each trial is in one pair at most."""
+    group = grouped([column(trials, name) for name in names], trials.num_rows)
+    rows = [np.flatnonzero((is_b == side) & (weight > 0)) for side in (False, True)]
+    firsts = [side[np.unique(group[side], return_index=True)[1]] for side in rows]
+    common, at_a, at_b = np.intersect1d(group[firsts[0]], group[firsts[1]], return_indices=True)
+    return firsts[0][at_a], firsts[1][at_b]
+
+
+def _estimates(pairs: _Pairs, level: float, replicates: int, rng: np.random.Generator) -> dict[str, Estimate | None]:
+    both = np.isfinite(pairs.log_ratio)
+    either = ~np.isnan(pairs.log_ratio)
+    known = ~np.isnan(pairs.sign)
+    order = np.argsort(np.where(either, pairs.log_ratio, 0), kind="stable")
+    order = order[either[order]]
+
+    def values(weight: np.ndarray) -> np.ndarray:
+        mean = _mean(pairs.log_ratio, weight * both)
+        return np.array(
+            [
+                _mean(pairs.difference, weight),
+                np.exp(mean),
+                np.exp(_median(pairs.log_ratio[order], weight[order])),
+                0.5 + _mean(pairs.sign, weight * known) / 2,
+            ]
+        )
+
+    point = values(pairs.weight)
+    clusters = int(pairs.cluster.max()) + 1
+    drawn = np.array([values(pairs.weight * r[pairs.cluster]) for r in resampled(clusters, replicates, rng)])
+    names = ("difference", "ratio", "median_ratio", "earlier")
+    found: dict[str, Estimate | None] = {}
+    for name, value, column_ in zip(names, point, drawn.T, strict=True):
+        lower, upper = spread(column_, level)
+        method = "matched, bootstrap by configuration"
+        found[name] = None if np.isnan(value) else Estimate(value=float(value), lower=lower, upper=upper, method=method)
+    return found
+
+
+def _mean(values: np.ndarray, weight: np.ndarray) -> float:
+    """NaN where no weight is left; values without weight may be anything."""
+    total = weight.sum()
+    return float(np.sum(np.where(weight > 0, values, 0) * weight) / total) if total > 0 else float("nan")
+
+
+def _median(values: np.ndarray, weight: np.ndarray) -> float:
+    """Of sorted values (n,), some infinite; NaN where no weight is left."""
+    reached = np.cumsum(weight)
+    if not len(reached) or reached[-1] <= 0:
+        return float("nan")
+    return float(values[np.searchsorted(reached, reached[-1] / 2)])

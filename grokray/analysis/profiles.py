@@ -1,0 +1,118 @@
+"""What the trials say about each point of the space, and the share grokked along one parameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from grokray.analysis.neighbours import Neighbours
+from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
+from grokray.analysis.shares import percentiles, shares
+from grokray.analysis.space import Axis, Space
+
+PROFILE_BINS = 8
+# More different seeds than this are not shared by the configurations: each has its own.
+_MAX_SEEDS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """The share grokked along one parameter, everything else averaged over. Arrays are of the bins; NaN if empty.
+
+    `configurations` (bins,) were trained there: a model speaks of bins that nothing was trained in, too.
+    """
+
+    name: str
+    labels: list[str]
+    share: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    configurations: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """`points` (n, axes), `mass` (n,): what each trial counts for, `seed` (n,): a number for each set of seeds."""
+
+    space: Space
+    found: Outcomes
+    points: np.ndarray
+    mass: np.ndarray
+    seed: np.ndarray
+    adaptive: bool
+
+    @classmethod
+    def of(cls, trials: pa.Table, space: Space) -> Sample:
+        found, points = outcomes(trials), space.points(trials)
+        volume = _volume(space, points, found.configuration)
+        mass = found.once_each() * (1 if volume is None else volume)
+        seed = grouped([column(trials, name) for name in SEEDS], trials.num_rows)
+        return cls(space=space, found=found, points=points, mass=mass, seed=seed, adaptive=volume is None)
+
+    @property
+    def hits(self) -> np.ndarray:
+        return self.mass * self.found.grokked
+
+    def per_configuration(self, values: np.ndarray) -> np.ndarray:
+        return np.bincount(self.found.configuration, weights=values)
+
+    def seeds_drawn(self, values: np.ndarray) -> np.ndarray | None:
+        """(configurations, seeds): sums of `values` (n,); None where the seeds are too few, or not shared."""
+        rows, seeds = int(self.found.configuration.max(initial=-1)) + 1, int(self.seed.max(initial=-1)) + 1
+        if not 1 < seeds <= _MAX_SEEDS or rows * seeds > 2 * len(values):
+            return None
+        flat = np.bincount(self.found.configuration * seeds + self.seed, weights=values, minlength=rows * seeds)
+        return flat.reshape(rows, seeds)
+
+
+def profile_of_mean(sample: Sample, number: int, level: float) -> Profile:
+    axis = sample.space.axes[number]
+    labels, cell = _binned(axis, sample.points[:, number])
+    found = shares(sample.found.grokked, sample.mass, sample.found.configuration, cell, len(labels), level)
+    return Profile(
+        name=axis.name,
+        labels=labels,
+        share=found.share,
+        lower=found.lower,
+        upper=found.upper,
+        configurations=found.clusters,
+    )
+
+
+def profile_of_model(sample: Sample, model: Neighbours, number: int, drawn: np.ndarray, level: float) -> Profile:
+    axis = sample.space.axes[number]
+    labels, cell = _binned(axis, model.even[:, number])
+    at = sample.found.used
+    trained = shares(at, at * 1.0, sample.found.configuration, _binned(axis, sample.points[:, number])[1], len(labels))
+    share, lower, upper = (np.full(len(labels), np.nan) for _ in range(3))
+    values = model.shares()
+    for index in np.unique(cell[cell >= 0]):
+        share[index] = values[cell == index].mean()
+        lower[index], upper[index] = percentiles(np.nanmean(drawn[:, cell == index], axis=1), level)
+    return Profile(
+        name=axis.name, labels=labels, share=share, lower=lower, upper=upper, configurations=trained.clusters
+    )
+
+
+def _binned(axis: Axis, units: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Labels, and the bin of each (n,), −1 where the axis is not there. Bins of a range are equally likely."""
+    if axis.values:
+        return ["none" if v is None else str(v) for v in axis.values], np.where(np.isnan(units), -1, units).astype(int)
+    edges = axis.from_unit(np.linspace(0, 1, PROFILE_BINS + 1))
+    labels = [f"{low:.3g} to {high:.3g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    cell = np.minimum(np.nan_to_num(units, nan=-1) * PROFILE_BINS, PROFILE_BINS - 1)
+    return labels, np.where(np.isnan(units), -1, cell).astype(int)
+
+
+def _volume(space: Space, points: np.ndarray, configuration: np.ndarray) -> np.ndarray | None:
+    """(n,): how much of the space each trial's configuration stands for, up to a factor; None where that is not known
+    because it was chosen by what others did, or the grid is not whole."""
+    if space.method == "tpe":
+        return None
+    if space.method != "grid":
+        return np.ones(len(points))
+    chance = space.probabilities(points)
+    first = np.unique(configuration, return_index=True)[1]
+    return chance if chance is not None and np.isclose(chance[first].sum(), 1) else None

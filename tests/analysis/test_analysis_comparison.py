@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from grokray.analysis.comparison import compare, compare_all, representations
+from tests.analysis.tables import grokking, trials_of
+
+
+def grid(rng, configurations: int = 60, seeds: int = 3, easier: float = 0.0, factor: float = 1.0, budget: int = 20_000):
+    """Classification and base 10 at equal places and seeds; base 10 takes `factor` times as long, but is `easier`."""
+    place = np.repeat(rng.normal(size=configurations), seeds)
+    log = np.log(2000) + 0.5 * np.abs(place) + 0.1 * rng.normal(size=(2, len(place)))
+    log[1] += np.log(factor)
+    draw = rng.random(len(place))
+    happened = np.stack([draw < 0.5, draw < 0.5 + easier])  # the same luck
+    step = np.where(happened & (np.exp(log) <= budget), np.round(np.exp(log)), np.nan)
+    both = 2 * len(place)
+    return trials_of(
+        both,
+        task_type=["classification"] * len(place) + ["sequence"] * len(place),
+        base=[None] * len(place) + [10] * len(place),
+        digit_order=[None] * len(place) + ["most_first"] * len(place),
+        weight_decay=np.tile(np.exp(place), 2),
+        configuration=np.r_[
+            np.repeat(np.arange(configurations), seeds), configurations + np.repeat(np.arange(configurations), seeds)
+        ],
+        init_seed=np.tile(np.arange(seeds), 2 * configurations),
+        grok_step=step.ravel(),
+        num_steps=budget,
+    )
+
+
+def test_matched_trials_show_small_differences():
+    (found,) = compare_all(grid(np.random.default_rng(0), easier=0.1, factor=1.5))
+    assert (found.a, found.b, found.method, found.pairs) == ("classification", "base 10", "matched", 180)
+    assert found.difference.lower < 0.1 < found.difference.upper
+    assert found.difference.upper - found.difference.lower < 0.15  # unmatched it would be 0.2
+    assert found.ratio.value == pytest.approx(1.5, rel=0.05)
+    assert found.ratio.lower < 1.5 < found.ratio.upper
+
+
+def test_the_interval_of_the_difference_covers_the_truth():
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(60):
+        (found,) = compare_all(grid(rng, easier=0.2), replicates=200)
+        covered += found.difference.lower <= 0.2 <= found.difference.upper
+    assert covered >= 52
+
+
+def test_a_trial_that_never_groks_is_slower_than_all():
+    trials = trials_of(
+        24,
+        base=[2] * 12 + [10] * 12,
+        init_seed=[*range(12)] * 2,
+        grok_step=[100] * 12 + [None] * 8 + [50, 50, 100, 200],
+        dropout=[i / 100 for i in range(12)] * 2,
+    )
+    found = compare(trials, np.array(["two"] * 12 + ["ten"] * 12, dtype=object), "two", "ten", ["base"])
+    assert found.median_ratio.value == np.inf
+    assert found.ratio.value == pytest.approx((0.5 * 0.5 * 1 * 2) ** 0.25)
+    assert found.earlier.value == pytest.approx((2 + 0.5) / 12)
+    assert found.difference.value == pytest.approx(-8 / 12)
+
+
+def test_what_was_censored_before_the_other_grokked_says_nothing_of_who_was_first():
+    trials = trials_of(
+        40,
+        base=[2] * 20 + [10] * 20,
+        dropout=[i / 100 for i in range(20)] * 2,
+        grok_step=[900] * 20 + [None] * 20,
+        duration_steps=[900] * 20 + [500] * 10 + [1000] * 10,
+        num_steps=1000,
+        outcome=["grokked"] * 20 + ["budget"] * 10 + ["diverged"] * 10,
+    )
+    found = compare(trials, np.array(["two"] * 20 + ["ten"] * 20, dtype=object), "two", "ten", ["base"])
+    assert found.earlier.value == 0
+    assert found.pairs == 20
+    undecided = trials.set_column(
+        trials.column_names.index("outcome"), "outcome", [["grokked"] * 20 + ["budget"] * 20]
+    ).set_column(trials.column_names.index("duration_steps"), "duration_steps", [[900] * 20 + [500] * 20])
+    unknown = compare(undecided, np.array(["two"] * 20 + ["ten"] * 20, dtype=object), "two", "ten", ["base"])
+    assert unknown.earlier is None
+    assert unknown.difference.value == -1
+
+
+def test_unmatched_trials_are_adjusted():
+    rng = np.random.default_rng(0)
+    fraction, ten = rng.uniform(0.2, 0.8, 3000), rng.random(3000) < 0.5
+    fraction[ten] = 0.2 + (fraction[ten] - 0.2) * 0.7  # base 10 was tried with less data
+    odds = 10 * (fraction - 0.5) + ten
+    happened = rng.random(3000) < 1 / (1 + np.exp(-odds))
+    log = np.log(5000) - 3 * fraction + np.log(0.8) * ten + 0.2 * rng.normal(size=3000)
+    trials = trials_of(
+        3000,
+        task_type="sequence",
+        base=np.where(ten, 10, 2),
+        training_fraction=fraction,
+        grok_step=[int(s) if yes else None for s, yes in zip(np.exp(log), happened, strict=True)],
+    )
+    (found,) = compare_all(trials)
+    assert (found.a, found.b, found.method) == ("base 2", "base 10", "adjusted")
+    truth = np.mean(1 / (1 + np.exp(-10 * (fraction - 0.5) - 1)) - 1 / (1 + np.exp(-10 * (fraction - 0.5))))
+    assert found.difference.lower < truth < found.difference.upper
+    assert found.difference.lower > 0 > happened[ten].mean() - happened[~ten].mean()  # which adjusting turns around
+    assert found.ratio.value == pytest.approx(0.8, rel=0.05)
+    assert found.ratio.lower < 0.8 < found.ratio.upper
+
+
+def test_audited_pairs_stand_for_pruned_ones():
+    rng = np.random.default_rng(0)
+    configurations = 4000
+    happened = rng.random((2, configurations)) < np.array([[0.3], [0.6]])
+    wanted = ~happened & (rng.random((2, configurations)) < 0.8)
+    audited = wanted & (rng.random((2, configurations)) < 0.3)
+    trials = trials_of(
+        2 * configurations,
+        base=[2] * configurations + [10] * configurations,
+        dropout=np.tile(np.arange(configurations) / 10_000, 2),
+        grok_step=grokking(happened.ravel()),
+        outcome=np.where(wanted & ~audited, "pruned", np.where(happened, "grokked", "budget")).ravel().tolist(),
+        audited=audited.ravel(),
+        audit_probability=np.where(wanted, 0.3, np.nan).ravel(),
+    )
+    level = np.array(["two"] * configurations + ["ten"] * configurations, dtype=object)
+    found = compare(trials, level, "two", "ten", ["base"], replicates=100)
+    assert found.difference.value == pytest.approx(0.3, abs=0.05)
+
+
+def test_representations_are_named_as_briefly_as_tells_them_apart():
+    trials = trials_of(
+        3,
+        task_type=["classification", "sequence", "sequence"],
+        base=[None, 10, 2],
+        digit_order=[None, "most_first", "least_first"],
+        fixed_sequence_length=[False, True, True],
+    )
+    assert representations(trials).tolist() == ["classification", "base 10 most_first", "base 2 least_first"]
+    assert representations(trials.slice(1, 1)).tolist() == ["base 10"]

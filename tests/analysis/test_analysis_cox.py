@@ -1,0 +1,140 @@
+"""Cox's model against statsmodels, another implementation with weights, published values, and differences."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from grokray.analysis.aft import LONE
+from grokray.analysis.clusters import cluster_codes, meat
+from grokray.analysis.cox import _PartialLikelihood, fit_cox
+from grokray.analysis.design import Design
+from grokray.analysis.effects import find
+from grokray.analysis.times import Times
+
+sys.path.insert(0, str(Path(__file__).parent))
+from survival_data import BOTH, IS_PLACEBO, formula_trials, random_trials
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_the_same_as_statsmodels(ties):
+    from statsmodels.duration.hazard_regression import PHReg
+
+    times, design = formula_trials()
+    times = Times.of(times.lower, times.upper)
+    other = PHReg(times.seen_until, design.matrix, status=times.observed, ties=ties).fit()
+    fit = fit_cox(times, design, ties)
+    assert fit.parameters == pytest.approx(other.params, abs=1e-6)
+    assert np.sqrt(np.diag(fit.covariance)) == pytest.approx(other.bse, rel=1e-5)
+    assert fit.log_likelihood == pytest.approx(other.llf)
+
+
+def without_ties() -> tuple[Times, Design]:
+    times, design = formula_trials()
+    seen = times.seen_until + np.arange(60) / 100
+    return Times.right_censored(seen, times.observed, times.weight, times.cluster), design
+
+
+def test_weighted_the_same_as_another_implementation():
+    """lifelines 0.30.3 on without_ties(), with the covariance of Lin and Wei:
+    CoxPHFitter().fit(frame, "T", "E", weights_col="w", robust=True, fit_options={"precision": 1e-12}), and
+    cluster_col="c"."""
+    times, design = without_ties()
+    likelihood = _PartialLikelihood(times, design.matrix, "efron")
+    fit = fit_cox(times, design)
+    assert fit.parameters == pytest.approx([-1.359635951233566, 0.6868875242043684], abs=1e-6)
+    place = fit.parameters * likelihood.by
+    inverse = np.linalg.inv(-likelihood(place)[2])
+    for cluster, clusters, errors in (
+        (np.arange(60), 60, [0.2405221864658899, 0.3082427350103708]),
+        (times.cluster, 20, [0.2163370709688255, 0.266075021933259]),
+    ):
+        middle = meat(likelihood.scores(place), cluster_codes(cluster[likelihood.order]))
+        found = np.sqrt(np.diag(inverse @ middle @ inverse) * (clusters - 1) / clusters) / likelihood.by
+        assert found == pytest.approx(errors, rel=1e-5)
+        ours = fit_cox(Times.of(times.lower, times.upper, times.weight, cluster), design)
+        # Leaving out each cluster gives a little more.
+        assert 1.02 < find(ours.effects, "x").standard_error / errors[0] < 1.25
+
+
+def test_the_robust_covariance_leaves_out_each_cluster():
+    times, design = formula_trials()
+    fit, codes = fit_cox(times, design), cluster_codes(times.cluster)
+    refits = np.array([fit_cox(times.select(codes != c), design.select(codes != c)).parameters for c in range(20)])
+    exact = np.sqrt(19 / 20 * np.sum((refits - refits.mean(axis=0)) ** 2, axis=0))
+    assert np.sqrt(np.diag(fit.covariance)) == pytest.approx(exact, rel=0.15)
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_parts_of_trials_are_those_of_their_weights(ties):
+    generator = np.random.default_rng(4)
+    times, matrix = random_trials(generator), generator.normal(size=(40, 2))
+    likelihood, place, size = _PartialLikelihood(times, matrix, ties), np.array([0.4, -0.3]), 1e-5
+    scores = likelihood.scores(place)
+    for at in range(0, 40, 7):
+        gradients = []
+        for sign in (1, -1):
+            weight = times.weight.copy()
+            weight[likelihood.order[at]] *= 1 + sign * size
+            changed = Times(lower=times.lower, upper=times.upper, weight=weight, cluster=times.cluster)
+            gradients.append(_PartialLikelihood(changed, matrix, ties)(place)[1])
+        assert scores[at] == pytest.approx((gradients[0] - gradients[1]) / (2 * size), rel=1e-4, abs=1e-6)
+
+
+def test_what_one_configuration_tells_has_no_interval():
+    times, design = formula_trials()
+    fit = fit_cox(times, Design.of(x=design.matrix[:, 0], lone=times.cluster == 7))
+    assert find(fit.effects, "lone").reason == LONE
+    assert find(fit.effects, "x").reason is None
+
+
+def test_the_published_hazard_ratio_of_remission():
+    """1.572 by Efron and 1.509 by Breslow, as R's coxph prints."""
+    design = Design.of(placebo=IS_PLACEBO)
+    assert fit_cox(BOTH, design).parameters[0] == pytest.approx(1.5721, abs=5e-5)
+    assert fit_cox(BOTH, design, "breslow").parameters[0] == pytest.approx(1.5092, abs=5e-5)
+    effect = find(fit_cox(BOTH, design).effects, "placebo")
+    assert (effect.ratio, effect.standard_error) == pytest.approx((4.817, 0.4124), rel=1e-4)
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_derivatives_are_those_of_the_value(ties):
+    generator = np.random.default_rng(3)
+    times = random_trials(generator)
+    likelihood = _PartialLikelihood(times, generator.normal(size=(40, 3)), ties)
+    place, size = generator.normal(size=3), 1e-5
+    _, gradient, hessian = likelihood(place)
+    for at in range(3):
+        step = size * np.eye(3)[at]
+        (up, up_gradient, _), (down, down_gradient, _) = likelihood(place + step), likelihood(place - step)
+        assert gradient[at] == pytest.approx((up - down) / (2 * size), rel=1e-5, abs=1e-6)
+        assert hessian[at] == pytest.approx((up_gradient - down_gradient) / (2 * size), rel=1e-5, abs=1e-6)
+    assert likelihood.scores(place).sum(axis=0) == pytest.approx(gradient)
+
+
+def test_a_level_without_events_is_said():
+    times, design = formula_trials()
+    zero = np.arange(60) % 5 == 0
+    times = Times.of(times.lower, np.where(zero, np.inf, times.upper))
+    fit = fit_cox(times, Design.of(x=design.matrix[:, 0], zero=zero))
+    assert find(fit.effects, "zero").reason == "none of the 12 trials with it grokked"
+    assert find(fit.effects, "x").reason is None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_small_and_odd_sweeps_never_raise(seed):
+    generator = np.random.default_rng(seed)
+    size = int(generator.integers(1, 12))
+    times = random_trials(generator, size + 2)
+    design = Design.of(a=generator.integers(0, 3, size + 2), b=generator.normal(size=size + 2))
+    fit = fit_cox(times, design)
+    for effect in fit.effects:
+        assert effect.reason or np.isfinite(effect.log_ratio)
+
+
+def test_nothing_varies():
+    times, _ = formula_trials()
+    assert fit_cox(times, Design.of(x=np.ones(60))).failure == "no column varies"

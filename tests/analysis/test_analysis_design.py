@@ -1,0 +1,92 @@
+"""Covariates out of trials.parquet: units, zeros, absences, what is left out and why."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from grokray.analysis.design import CAUSES, Design, design_of
+from grokray.records.schema import CONFIG_FIELDS, TRIALS_SCHEMA
+
+
+def column(design: Design, name: str) -> np.ndarray:
+    return design.matrix[:, design.names.index(name)]
+
+
+def test_units():
+    trials = pa.table(
+        {
+            "weight_decay": [0.5, 1.0, 2.0, 1.0, 0.5],
+            "dropout": [0.0, 0.1, 0.1, 0.3, 0.2],
+            "training_fraction": [0.3, 0.5, 0.4, 0.5, 0.7],
+            "learning_rate": [1e-4, 1e-2, 1e-3, 1e-3, 1e-2],
+            "num_layers": [1, 2, 4, 1, 1],
+            "norm": ["pre", "pre", "post", "pre", "post"],
+            "modulus": [97] * 5,
+        }
+    )
+    design = design_of(trials)
+    assert dict(zip(design.names, design.labels, strict=True)) == {
+        "weight_decay": "a doubling of weight_decay",
+        "dropout": "dropout + 0.1",
+        "training_fraction": "training_fraction + 0.1",
+        "num_layers": "num_layers + 1",
+    }
+    assert column(design, "weight_decay").tolist() == [-1, 0, 1, 0, -1]
+    assert column(design, "dropout") == pytest.approx([0, 1, 1, 3, 2])
+    # Five trials and an intercept leave room for four columns.
+    assert set(design.left_out) == {"learning_rate", "norm = post"}
+
+
+def test_texts_against_the_most_frequent_and_wide_numbers_in_doublings():
+    design = design_of(pa.table({"norm": ["pre", "pre", "post", "input"], "learning_rate": [1e-4, 1e-2, 1e-3, 1e-2]}))
+    assert design.labels == ("norm input instead of pre", "norm post instead of pre", "a doubling of learning_rate")
+    assert design.indicator == (True, True, False)
+    assert column(design, "norm = post").tolist() == [0, 0, 1, 0]
+
+
+def test_no_weight_decay_is_apart():
+    design = design_of(pa.table({"weight_decay": [0.0, 0.25, 4.0, 0.0, 1.0]}))
+    assert design.labels == ("a doubling of weight_decay", "weight_decay 0 instead of 1")
+    assert column(design, "weight_decay").tolist() == [0, -2, 2, 0, 0]
+    assert column(design, "weight_decay = 0").tolist() == [1, 0, 0, 1, 0]
+
+
+def test_no_weight_decay_or_one_value():
+    design = design_of(pa.table({"weight_decay": [0.0, 2.0, 0.0]}))
+    assert design.names == ("weight_decay = 0",)
+    assert design.left_out == {"weight_decay": "it does not vary"}
+
+
+def test_trials_without_a_base():
+    bases = pa.array([None, None, 2, 8, 32], pa.int64())
+    kinds = ["classification"] * 2 + ["sequence"] * 3
+    design = design_of(pa.table({"base": bases, "task_type": kinds}))
+    assert column(design, "base").tolist() == [3, 3, 1, 3, 5]
+    assert column(design, "task_type = classification").tolist() == [1, 1, 0, 0, 0]
+    assert design.left_out == {"no base": "it follows from base, task_type = classification"}
+
+
+def test_seeds_and_budgets_are_no_causes():
+    assert not {"init_seed", "split_seed", "order_seed", "num_steps", "eval_interval"} & {*CAUSES}
+    assert {*CAUSES} <= {*CONFIG_FIELDS}
+
+
+def test_too_many_levels_and_flags():
+    table = pa.table({"operation": [f"expr:x + {k}" for k in range(30)], "fixed_sequence_length": [True, False] * 15})
+    design = design_of(table)
+    assert design.left_out == {"operation": "it has 30 values, but must have at most 20"}
+    assert design.labels == ("fixed_sequence_length True instead of False",)
+
+
+def test_the_records_own_empty_table():
+    design = design_of(TRIALS_SCHEMA.empty_table())
+    assert design.matrix.shape == (0, 0)
+
+
+def test_what_follows_from_others_is_left_out():
+    x, y = np.array([1.0, 2, 3, 5]), np.array([0.0, 1, 0, 1])
+    design = Design.of(x=x, one=np.ones(4), sum=2 * x - y + 7, y=y).independent()
+    assert design.names == ("x", "sum")
+    assert design.left_out == {"one": "it does not vary", "y": "it follows from x, sum"}

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from grokray.analysis.importance import MAX_CONFIGURATIONS, _median, _values, importance
+from grokray.analysis.outcomes import outcomes
+from grokray.analysis.space import Axis, Space
+from tests.analysis.tables import trials_of
+
+FRACTION = Axis(name="training_fraction", low=0.2, high=0.8)
+DECAY = Axis(name="weight_decay", kind="log", low=0.01, high=1)
+DROPOUT = Axis(name="dropout", low=0.0, high=0.4)
+TASK = Axis(name="task_type", values=("classification", "sequence"), probabilities=(0.5, 0.5))
+BASE = Axis(name="base", values=(2, 10), probabilities=(0.5, 0.5), when={"task_type": ("sequence",)})
+
+
+def sweep(rng, configurations: int = 400, **columns):
+    """The step hangs on the fraction most, on the decay a little, and on the dropout not at all."""
+    u, v, w = rng.random((3, configurations))
+    step = 1000 * np.exp(-3 * u - 0.7 * v + 0.05 * rng.normal(size=configurations))
+    fields = {"training_fraction": 0.2 + 0.6 * u, "weight_decay": 0.01 * 100**v, "dropout": 0.4 * w}
+    return trials_of(configurations, **{**fields, "grok_step": step.astype(int).tolist(), **columns})
+
+
+def test_both_estimators_find_what_matters():
+    found = importance(sweep(np.random.default_rng(0)), Space(axes=(DROPOUT, DECAY, FRACTION)), replicates=4)
+    assert list(found.fanova) == ["training_fraction", "weight_decay", "dropout"]
+    # Squares of the slopes: 9 against 0.49, if it were additive and nothing else.
+    assert found.fanova["training_fraction"].value == pytest.approx(9 / 9.49, abs=0.06)
+    assert found.fanova["weight_decay"].value == pytest.approx(0.49 / 9.49, abs=0.04)
+    assert found.ped_anova["training_fraction"].value > 0.7
+    assert found.ped_anova["dropout"].value < 0.15
+    for estimates in (found.fanova, found.ped_anova):
+        assert sum(one.value for one in estimates.values()) == pytest.approx(1)
+        assert all(one.lower <= one.upper for one in estimates.values())
+    assert (found.configurations, found.notes) == (400, ())
+
+
+def test_it_is_a_function_of_its_seed():
+    trials, space = sweep(np.random.default_rng(0), 60), Space(axes=(DECAY, FRACTION))
+    assert importance(trials, space, replicates=2, seed=3) == importance(trials, space, replicates=2, seed=3)
+
+
+def test_conditions_choices_and_grokked_or_not():
+    rng = np.random.default_rng(0)
+    sequence, ten = rng.random(400) < 0.5, rng.random(400) < 0.5
+    grokked = sequence & ten | ~sequence & (rng.random(400) < 0.1)
+    trials = sweep(
+        rng,
+        task_type=np.where(sequence, "sequence", "classification").tolist(),
+        base=[None if not s else 10 if t else 2 for s, t in zip(sequence, ten, strict=True)],
+        grok_step=[500 if yes else None for yes in grokked],
+    )
+    found = importance(trials, Space(axes=(TASK, BASE, DROPOUT)), "grokked", replicates=2)
+    assert next(iter(found.fanova)) == "base"
+    assert found.fanova["dropout"].value < 0.15
+    assert max(found.ped_anova, key=lambda name: found.ped_anova[name].value) in ("base", "task_type")
+    assert found.notes == ("base: filled in where absent, so part of it is its parent's importance",)
+
+
+def test_values_are_those_of_the_search():
+    from grokray.sweep.objective import value_of_trial
+    from grokray.sweep.sections import Metric
+
+    trials = trials_of(
+        4,
+        grok_step=[800, None, None, None],
+        outcome=["grokked", "budget", "diverged", "pruned"],
+        final_heldout_loss=[0.1, 1.0, 7.0, None],
+        num_steps=2000,
+    )
+    values, chance = _values(trials, outcomes(trials), "grok_step")
+    metric = Metric(name="grok_step", goal="minimize")
+    for row, value in zip(trials.to_pylist(), values, strict=True):
+        expected = value_of_trial(
+            metric,
+            num_steps=2000,
+            metrics={"heldout_loss": row["final_heldout_loss"]},
+            events={"grok_step": row["grok_step"]},
+            ran=row["outcome"] != "diverged",
+            stopped=row["outcome"] == "pruned",
+        )
+        assert np.exp(value) == pytest.approx(expected)
+    assert chance.tolist() == [1, 1, 1, 1]
+
+
+def test_medians_of_groups_against_plain_ones():
+    rng = np.random.default_rng(0)
+    group = np.sort(rng.integers(0, 40, 300))
+    group = np.unique(group, return_inverse=True)[1]
+    values, copies = rng.normal(size=300), rng.integers(1, 4, 300)
+    found = _median(values, copies.astype(float), group)
+    for number in range(group.max() + 1):
+        inside = group == number
+        assert found[number] == pytest.approx(np.median(np.repeat(values[inside], copies[inside])))
+    assert np.isnan(_median(np.array([1.0, 2.0]), np.array([1.0, 0.0]), np.array([0, 1]))[1])
+
+
+def test_audited_configurations_are_drawn_more_often():
+    trials = trials_of(
+        4,
+        outcome=["budget", "budget", "pruned", "failed"],
+        audited=[False, True, False, False],
+        audit_probability=[None, 0.25, 0.25, None],
+    )
+    assert _values(trials, outcomes(trials), "grok_step")[1].tolist() == [1, 4, 0, 0]
+
+
+def test_many_configurations_are_sampled_and_it_says_so():
+    trials = sweep(np.random.default_rng(0), MAX_CONFIGURATIONS + 1)
+    found = importance(trials, Space(axes=(FRACTION, DROPOUT)), replicates=0)
+    assert found.notes == (f"of 2001 configurations {MAX_CONFIGURATIONS} were drawn at random",)
+    assert found.fanova["training_fraction"].value > 0.8
+
+
+@pytest.mark.parametrize(
+    ("trials", "axes", "reason"),
+    [
+        (sweep(np.random.default_rng(0), 19), (FRACTION, DECAY), "19 configurations are too few: 20 are needed"),
+        (sweep(np.random.default_rng(0), 30), (FRACTION,), "1 parameters vary"),
+        (
+            sweep(np.random.default_rng(0), 30, grok_step=[9] * 30),
+            (FRACTION, DECAY),
+            "all configurations are worth the",
+        ),
+    ],
+)
+def test_what_cannot_be_said_has_its_reason(trials, axes, reason):
+    found = importance(trials, Space(axes=axes))
+    assert found.fanova == found.ped_anova == {}
+    assert found.notes[0].startswith(reason)
+
+
+def test_the_rest_of_the_analysis_does_not_import_optuna():
+    names = "phases, diagram, critical, robustness, variance, comparison, delay, importance"
+    code = f"import sys; from grokray.analysis import {names}; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "grokray.analysis.importance" in loaded
+    assert not {"optuna", "torch", "ray"} & {*loaded}

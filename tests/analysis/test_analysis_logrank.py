@@ -1,0 +1,110 @@
+"""The log-rank test against the published value, Cox's score test, and its definition."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from grokray.analysis.logrank import holm, log_rank, pairwise
+from grokray.analysis.times import Times
+
+sys.path.insert(0, str(Path(__file__).parent))
+from survival_data import BOTH, IS_PLACEBO, random_trials
+
+
+def test_the_published_value():
+    """16.79, with 19.3 and 10.7 expected, as R's survdiff prints."""
+    test = log_rank(BOTH, IS_PLACEBO)
+    assert test.statistic == pytest.approx(16.793, abs=5e-4)
+    assert test.observed.tolist() == [9, 21]
+    assert test.expected == pytest.approx([19.25, 10.75], abs=5e-3)
+    assert (test.degrees, test.robust) == (1, False)
+    assert test.p_value == pytest.approx(4.17e-5, rel=1e-2)
+
+
+def by_loops(times: Times, group: np.ndarray) -> float:
+    """Three or more groups: observed less expected, and the hypergeometric covariance, time by time."""
+    names = np.unique(group)
+    difference, covariance = np.zeros(len(names)), np.zeros((len(names), len(names)))
+    for time in np.unique(times.seen_until[times.observed]):
+        at_risk = np.array([((group == name) & (times.seen_until >= time)).sum() for name in names])
+        died = times.observed & (times.seen_until == time)
+        deaths = np.array([((group == name) & died).sum() for name in names])
+        n, d = at_risk.sum(), deaths.sum()
+        difference += deaths - at_risk * d / n
+        if n > 1:
+            spread = d * (n - d) / (n - 1)
+            covariance += spread * (np.diag(at_risk / n) - np.outer(at_risk, at_risk) / n**2)
+    return float(difference[1:] @ np.linalg.solve(covariance[1:, 1:], difference[1:]))
+
+
+@pytest.mark.parametrize("groups", [2, 3, 5])
+def test_as_by_definition(groups):
+    generator = np.random.default_rng(groups)
+    trials = random_trials(generator, 80)
+    trials = Times.of(trials.lower, trials.upper)
+    group = generator.integers(0, groups, 80)
+    test = log_rank(trials, group)
+    assert test.statistic == pytest.approx(by_loops(trials, group))
+    assert test.degrees == groups - 1
+
+
+def influence(times: Times, group: np.ndarray) -> np.ndarray:
+    """(n,): each trial's part in observed less expected of group 1, one term after the other."""
+    parts = np.zeros(len(times))
+    for i in range(len(times)):
+        for time in np.unique(times.seen_until[times.observed]):
+            if time > times.seen_until[i]:
+                continue
+            at_risk = times.seen_until >= time
+            total = times.weight[at_risk].sum()
+            share = times.weight[at_risk & (group == 1)].sum() / total
+            died = times.observed & (times.seen_until == time)
+            parts[i] += (died[i] - times.weight[died].sum() / total) * ((group[i] == 1) - share) * times.weight[i]
+    return parts
+
+
+def test_weighted_with_a_robust_variance():
+    generator = np.random.default_rng(5)
+    times, group = random_trials(generator), generator.integers(0, 2, 40)
+    parts = influence(times, group)
+    sums = np.array([parts[times.cluster == cluster].sum() for cluster in np.unique(times.cluster)])
+    variance = np.sum(sums**2) * len(sums) / (len(sums) - 1)
+    test = log_rank(times, group)
+    assert test.robust
+    assert test.observed[1] - test.expected[1] == pytest.approx(parts.sum())
+    assert test.statistic == pytest.approx(parts.sum() ** 2 / variance)
+
+
+def test_copies_in_clusters_prove_nothing_more():
+    # Equal weights other than 1 ask for the robust variance, and cancel.
+    alone = log_rank(Times.of(BOTH.lower, BOTH.upper, np.full(42, 2.0)), IS_PLACEBO)
+    lower, upper, group = (np.tile(values, 3) for values in (BOTH.lower, BOTH.upper, IS_PLACEBO))
+    copied = log_rank(Times.of(lower, upper, cluster=np.tile(np.arange(42), 3)), group)
+    assert copied.statistic == pytest.approx(alone.statistic)
+    assert log_rank(Times.of(lower, upper), group).statistic > 2.5 * log_rank(BOTH, IS_PLACEBO).statistic
+
+
+def test_holm():
+    assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm(np.array([0.6, np.nan, 0.7])) == pytest.approx([1, np.nan, 1], nan_ok=True)
+
+
+def test_pairs_are_compared_alone():
+    group = np.where(IS_PLACEBO == 1, "placebo", np.where(np.arange(42) % 2, "odd", "even"))
+    pairs = pairwise(BOTH, group)
+    assert [(pair.first, pair.second) for pair in pairs] == [("even", "odd"), ("even", "placebo"), ("odd", "placebo")]
+    mask = group != "odd"
+    assert pairs[1].test.statistic == log_rank(BOTH.select(mask), group[mask]).statistic
+    assert all(pair.adjusted >= pair.test.p_value for pair in pairs)
+
+
+def test_what_cannot_be_compared_says_so():
+    nothing = Times.right_censored([5, 6], [False, False])
+    assert log_rank(nothing, np.array([0, 1])).note is not None
+    assert log_rank(BOTH, np.zeros(42)).note == "there is one group only"
+    assert np.isnan(log_rank(nothing, np.array([0, 1])).p_value)
+    assert log_rank(Times.of([], []), np.array([])).note == "no trial counts"

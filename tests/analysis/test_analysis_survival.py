@@ -1,0 +1,129 @@
+"""Kaplan-Meier against published tables and against its definition, written as loops."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from grokray.analysis.clusters import cluster_codes
+from grokray.analysis.intervals import wilson
+from grokray.analysis.survival import kaplan_meier, median_time, restricted_mean, share_by
+from grokray.analysis.times import Times
+
+sys.path.insert(0, str(Path(__file__).parent))
+from survival_data import PLACEBO, TREATED, random_trials
+
+
+def test_the_published_table_of_the_treated():
+    """Klein, J. P., and Moeschberger, M. L. (2003). Survival Analysis, table 4.1B: estimates and Greenwood's errors."""
+    curve = kaplan_meier(TREATED)
+    assert curve.time.tolist() == [6, 7, 10, 13, 16, 22, 23]
+    assert curve.at_risk.tolist() == [21, 17, 15, 12, 11, 7, 6]
+    assert curve.survival == pytest.approx([0.857, 0.807, 0.753, 0.690, 0.627, 0.538, 0.448], abs=5e-4)
+    errors = curve.survival * np.sqrt(curve.log_variance)
+    assert errors == pytest.approx([0.0764, 0.0869, 0.0963, 0.1068, 0.1141, 0.1282, 0.1346], abs=5e-5)
+
+
+def test_published_medians():
+    """23 and 8 weeks; the intervals are those that R's survfit prints with conf.type="log-log"."""
+    treated, placebo = median_time(kaplan_meier(TREATED)), median_time(kaplan_meier(PLACEBO))
+    assert (treated.value, treated.lower, treated.upper) == (23, 13, np.inf)
+    assert (placebo.value, placebo.lower, placebo.upper) == (8, 4, 11)
+
+
+def test_without_censoring_shares_and_means_are_plain():
+    by_8 = share_by(PLACEBO, 8)
+    assert by_8.value == pytest.approx(13 / 21)
+    assert (by_8.lower, by_8.upper) == pytest.approx(wilson(13 / 21, 21))
+    mean = restricted_mean(PLACEBO, 23)
+    seen = PLACEBO.seen_until
+    assert mean.value == pytest.approx(seen.mean())
+    assert mean.standard_error == pytest.approx(seen.std() / np.sqrt(21))
+
+
+def weighted_curve(times: Times, weight: np.ndarray, steps: float) -> float:
+    """The product limit by its definition."""
+    survival = 1.0
+    for time in np.unique(times.seen_until[times.observed]):
+        if time <= steps:
+            at_risk = weight[times.seen_until >= time].sum()
+            survival *= 1 - weight[(times.seen_until == time) & times.observed].sum() / at_risk
+    return survival
+
+
+def area(times: Times, weight: np.ndarray, horizon: float) -> float:
+    edges = np.unique(np.append(times.seen_until[times.seen_until < horizon], [0, horizon]))
+    return sum(weighted_curve(times, weight, a) * (b - a) for a, b in zip(edges, edges[1:], strict=False))
+
+
+def jackknifed(times: Times, statistic) -> float:
+    """The infinitesimal jackknife, by differences: change a cluster's weights a little, and see."""
+    codes, size = cluster_codes(times.cluster), 1e-5
+    moves = []
+    for code in range(codes.max() + 1):
+        up, down = (times.weight * np.where(codes == code, 1 + sign * size, 1) for sign in (1, -1))
+        moves.append((statistic(times, up) - statistic(times, down)) / (2 * size))
+    clusters = len(moves)
+    return float(np.sum(np.square(moves))) * clusters / (clusters - 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weighted_and_clustered_as_by_definition(seed):
+    times = random_trials(np.random.default_rng(seed))
+    curve = kaplan_meier(times)
+    for time, survival, variance in zip(curve.time, curve.survival, curve.log_variance, strict=True):
+        assert survival == pytest.approx(weighted_curve(times, times.weight, time), abs=1e-12)
+        if survival > 1e-9:
+            expected = jackknifed(times, lambda t, w, at=time: np.log(weighted_curve(t, w, at)))
+            assert variance == pytest.approx(expected, rel=1e-5)
+    horizon = 0.5 + curve.time[-2]
+    mean = restricted_mean(times, horizon)
+    assert mean.value == pytest.approx(area(times, times.weight, horizon))
+    assert mean.standard_error**2 == pytest.approx(jackknifed(times, lambda t, w: area(t, w, horizon)), rel=1e-5)
+
+
+def test_a_weight_of_two_is_two_trials_but_not_in_the_variance():
+    doubled = Times.right_censored([1, 2, 3, 4], [True, True, False, True], weight=[2, 1, 1, 2])
+    copied = Times.right_censored([1, 1, 2, 3, 4, 4], [True, True, True, False, True, True])
+    assert kaplan_meier(doubled).survival == pytest.approx(kaplan_meier(copied).survival)
+    assert share_by(doubled, 2).standard_error > share_by(copied, 2).standard_error
+
+
+def test_none_and_all_have_intervals():
+    none = share_by(Times.right_censored([10] * 12, [False] * 12), 10)
+    assert (none.value, none.lower) == (0, 0)
+    assert none.upper == pytest.approx(wilson(0, 12)[1])
+    all_of_them = share_by(Times.right_censored([10] * 12, [True] * 12), 10)
+    assert (all_of_them.value, all_of_them.upper) == (1, 1)
+    assert all_of_them.lower == pytest.approx(wilson(1, 12)[0])
+    curve = kaplan_meier(Times.right_censored([10] * 12, [True] * 12))
+    assert (curve.survival[0], curve.lower[0], curve.upper[0]) == (0, 0, 1)
+
+
+def test_beyond_what_was_watched_nothing_is_said():
+    times = Times.right_censored([5, 10], [True, False])
+    assert np.isnan(share_by(times, 11).value)
+    assert share_by(times, 11).note == "the horizon is 11 steps, but no trial was watched beyond 10"
+    assert np.isnan(restricted_mean(times, 11).value)
+    assert kaplan_meier(times).at(np.array([4.0, 5.0, 10.0, 11.0]))[:3].tolist() == [1, 0.5, 0.5]
+    assert np.isnan(kaplan_meier(times).at(11.0))
+    # Where all have grokked, it is.
+    assert share_by(Times.right_censored([5, 10], [True, True]), 99).value == 1
+
+
+def test_without_trials_or_events_no_error():
+    nobody = Times.of([], [])
+    assert share_by(nobody, 10).note == "no trial counts"
+    assert len(kaplan_meier(nobody).time) == 0
+    half = median_time(kaplan_meier(Times.right_censored([5, 6], [False, False])))
+    assert half.note == "less than half have grokked"
+    assert (half.lower, half.upper) == (np.inf, np.inf)
+
+
+def test_pruned_trials_do_not_count():
+    times = Times.right_censored([5, 10, 3], [True, False, False], weight=[1, 1, 0])
+    assert share_by(times, 10).value == 0.5
+    assert kaplan_meier(times).at_risk.tolist() == [2]
