@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grokray.analysis.findings.audit import audit
+from grokray.analysis.findings.comparison import comparison, delay
 from grokray.analysis.findings.critical import critical_fraction
 from grokray.analysis.findings.effects import effects
 from grokray.analysis.findings.finding import Finding
+from grokray.analysis.findings.importance import importance
 from grokray.analysis.findings.overview import overview
 from grokray.analysis.findings.phases import phases
 from grokray.analysis.findings.quality import quality
 from grokray.analysis.findings.robustness import robustness
 from grokray.analysis.findings.survival import survival
+from grokray.analysis.findings.tasks import tasks
 from grokray.analysis.findings.variance import variance
 from grokray.analysis.sweeps import Sweeps, load_sweeps
 from grokray.errors import ConfigError, Problem
@@ -98,6 +101,22 @@ class Analysis:
             return critical_fraction(self.sweeps.trials, by, self.level)
         return self._keep("critical", lambda: critical_fraction(self.sweeps.trials, level=self.level))
 
+    def importance(self) -> Finding:
+        """Which parameters matter, by fANOVA and by PED-ANOVA."""
+        return self._keep("importance", lambda: importance(self.sweeps, self.level, self.seed))
+
+    def comparison(self) -> Finding:
+        """Classification against sequence and base against base, on the same pairs where the sweep has them."""
+        return self._keep("comparison", lambda: comparison(self.sweeps.trials, self.level, self.seed))
+
+    def delay(self) -> Finding:
+        """Steps from memorization to grokking, and the share of grokked trials that fell back."""
+        return self._keep("delay", lambda: delay(self.sweeps.trials, self.level, self.seed))
+
+    def tasks(self) -> Finding:
+        """Of trials of several operations: how often and when each of them is grokked."""
+        return self._keep("tasks", lambda: tasks(self.sweeps, self.level))
+
     def variance(self) -> Finding:
         """How much of the spread comes from hyper-parameters, and how much from seeds."""
         return self._keep("variance", lambda: variance(self.sweeps.trials, self.level, seed=self.seed))
@@ -121,8 +140,8 @@ class Analysis:
 
 
 FINDINGS = (
-    *("overview", "robustness", "phases", "survival", "effects", "critical_fraction"),
-    *("variance", "audit", "quality"),
+    *("overview", "robustness", "phases", "survival", "delay", "effects", "critical_fraction", "importance"),
+    *("comparison", "tasks", "variance", "audit", "quality"),
 )
 
 

@@ -21,7 +21,7 @@ from grokray.analysis.outcomes import NO_PARAMETERS
 from grokray.analysis.space import Space, space_of_sweep, space_of_trials
 from grokray.analysis.trial_curve import bring_up_to_date
 from grokray.errors import ConfigError, Problem
-from grokray.records.collect import curve_columns, curve_parts, read_curves, read_trials
+from grokray.records.collect import curve_columns, curve_parts, read_curves, read_tasks, read_trials
 from grokray.records.folder import SweepFolder
 from grokray.records.schema import CONFIG_FIELDS, TRIALS_SCHEMA
 from grokray.trial import TrialConfig
@@ -79,6 +79,14 @@ class Sweeps:
                 if len(self.folders) > 1:
                     part = self._numbered(part.filter(pc.field("trial_id").isin(sorted(own))), folder)
                 yield part
+
+    def tasks(self) -> pa.Table:
+        """A row for each task of each trial of several, TASKS_SCHEMA; each trial's own once."""
+        parts = [
+            read_tasks(folder).filter(pc.field("trial_id").isin(sorted(own)))
+            for folder, own in zip(self.folders, self._owned(), strict=True)
+        ]
+        return pa.concat_tables(parts, promote_options="default")
 
     def _owned(self) -> list[set[str]]:
         """The ids that each folder stands for."""

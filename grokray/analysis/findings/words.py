@@ -12,16 +12,21 @@ import pandas as pd
 NOTHING = "–"
 # Column → how it is written; what is not here goes by its type.
 KINDS = {
-    **dict.fromkeys(
-        ("share", "share_of_stops", "difference", "earlier", "importance", "fanova", "ped_anova"), "percent"
-    ),
+    **dict.fromkeys(("share", "share_of_stops", "earlier", "fanova", "ped_anova"), "percent"),
     **dict.fromkeys(("all_seeds", "weighted_share", "variance_share"), "percent"),
     **dict.fromkeys(("median", "mean_steps", "steps", "horizon", "delay", "grok_step", "median_within"), "steps"),
     **dict.fromkeys(("ratio", "time_ratio", "hazard_ratio", "median_ratio"), "ratio"),
+    "difference": "points",
     **dict.fromkeys(("p_value", "adjusted_p"), "p"),
     **dict.fromkeys(("trials", "configurations", "grokked", "pairs", "seeds", "effective"), "count"),
 }
-HEADINGS = {"p_value": "p", "adjusted_p": "p (Holm)", "ped_anova": "PED-ANOVA", "fanova": "fANOVA"}
+HEADINGS = {
+    "difference": "difference in points",
+    "p_value": "p",
+    "adjusted_p": "p (Holm)",
+    "ped_anova": "PED-ANOVA",
+    "fanova": "fANOVA",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,8 @@ def number(value: Any, kind: str, *, is_end: bool = False) -> str:
         return "∞" if value > 0 else "−∞"
     if kind == "percent":
         return f"{_percent(value)} %"
+    if kind == "points":
+        return f"{100 * value:+.1f}".replace("-", "−")
     if kind in ("steps", "count"):
         return f"{value:,.0f}".replace("-", "−")
     if kind == "p":

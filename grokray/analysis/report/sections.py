@@ -9,6 +9,7 @@ import pandas as pd
 from grokray.analysis.analysis import Analysis
 from grokray.analysis.figures.curves import draw_curve
 from grokray.analysis.figures.forest import Row, draw_forest, height_of
+from grokray.analysis.figures.importance import draw_importance
 from grokray.analysis.figures.phases import draw_phases
 from grokray.analysis.figures.profile import draw_profile
 from grokray.analysis.figures.survival import draw_survival
@@ -129,6 +130,50 @@ def critical(a: Analysis) -> Section:
     return section_of(finding, about, pictures, {"critical_fraction": "Critical training fraction"})
 
 
+def importance(a: Analysis) -> Section:
+    finding, pictures = a.importance(), Pictures("importance")
+    if finding.missing is None:
+        table = finding.table
+        caption = f"Importance for the step of grokking by two estimators, that of all parameters being 1: {_n(a)}."
+        height = 0.8 + 0.42 * len(table)
+        pictures.add(lambda axes: draw_importance(axes, table), caption, height)
+    about = (
+        "fANOVA splits the variance over the whole space; PED-ANOVA asks in what the best tenth differs from all. They "
+        "answer different questions, and may disagree."
+    )
+    return section_of(finding, about, pictures, {"importance": "Importance"})
+
+
+def comparison(a: Analysis) -> Section:
+    finding, pictures = a.comparison(), Pictures("comparison")
+    if finding.missing is None:
+        rows = rows_of(finding.table, "comparison", "difference", "")
+        caption = (
+            f"Difference in the share grokked: {_n(a)}, {_level(a)} intervals. To the right of 0, the first groks more."
+        )
+        pictures.add(
+            lambda axes: draw_forest(axes, rows, none=0, name="difference in the share grokked", series=2),
+            caption,
+            height_of(len(rows)),
+        )
+    about = (
+        "Trials that agree in all other parameters and in their seeds, so train on the same pairs, are compared pair by "
+        "pair; where there are too few of these, by regression on all other parameters. A median ratio of 0.5 means "
+        "in half as many steps."
+    )
+    return section_of(finding, about, pictures, {"comparison": "Each against the first"})
+
+
+def delay(a: Analysis) -> Section:
+    about = "Trials that memorized and had not grokked when they ended are censored there (Kaplan-Meier)."
+    captions = {"delay": "Steps from memorization to grokking", "ungrokking": "Ungrokking"}
+    return section_of(a.delay(), about, captions=captions)
+
+
+def tasks(a: Analysis) -> Section:
+    return section_of(a.tasks(), "", captions={"tasks": "Each task by itself"})
+
+
 def variance(a: Analysis) -> Section:
     about = (
         "The variance of grokked yes or no, and of the logarithm of the grok step, split by the method of moments over "
@@ -158,7 +203,8 @@ def gallery(a: Analysis) -> Section:
 
 
 SECTIONS: tuple[Callable[[Analysis], Section], ...] = (
-    *(overview, robustness, phases, survival, effects, critical, variance, audit, gallery),
+    *(overview, robustness, phases, survival, delay, effects, critical, importance, comparison, tasks, variance, audit),
+    gallery,
     quality,
 )
 
