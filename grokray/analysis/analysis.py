@@ -28,7 +28,10 @@ from grokray.analysis.sweeps import Sweeps, load_sweeps
 from grokray.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 class Analysis:
@@ -128,6 +131,45 @@ class Analysis:
     def quality(self) -> Finding:
         """What speaks against trusting the numbers."""
         return self._keep("quality", lambda: quality(self.sweeps.trials))
+
+    def plot_survival(self, by: str | None = None, ax: Axes | None = None) -> Axes:
+        """The share grokked by a step; one line for each group of a column."""
+        return self._plots.survival(self, by, ax)
+
+    def plot_phases(self, x: str | None = None, y: str | None = None, ax: Axes | None = None) -> Axes:
+        """A phase diagram over two columns, by default the first two parameters that vary."""
+        return self._plots.phases(self, x, y, ax)
+
+    def plot_profile(self, parameter: str, ax: Axes | None = None) -> Axes:
+        """The share grokked along one parameter of the search space."""
+        return self._plots.profile(self, parameter, ax)
+
+    def plot_effects(self, *, hazard: bool = False, ax: Axes | None = None) -> Axes:
+        """Time ratios, or the hazard ratios of Cox's model."""
+        return self._plots.effects(self, hazard, ax)
+
+    def plot_critical(self, by: str | None = None, ax: Axes | None = None) -> Axes:
+        """Critical training fractions by group."""
+        return self._plots.critical(self, by, ax)
+
+    def plot_importance(self, ax: Axes | None = None) -> Axes:
+        """fANOVA and PED-ANOVA beside each other."""
+        return self._plots.importance(self, ax)
+
+    def plot_comparison(self, ax: Axes | None = None) -> Axes:
+        """Differences in the share grokked between ways to write the task."""
+        return self._plots.comparison(self, ax)
+
+    def plot_curves(self, trial_id: str, ax: Axes | None = None) -> Axes:
+        """Accuracy of one trial, by its id or the start of it."""
+        return self._plots.curve(self, trial_id, ax)
+
+    @property
+    def _plots(self) -> ModuleType:
+        # Tables alone need no matplotlib.
+        from grokray.analysis import plots
+
+        return plots
 
     def findings(self) -> list[Finding]:
         """All of them, in the order of the report."""

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+def height_of_importance(rows: int) -> float:
+    """Inches."""
+    return 0.8 + 0.42 * max(rows, 1)
+
+
 def draw_importance(axes: Axes, table: pd.DataFrame) -> Axes:
     """`table` has `parameter`, `fanova` and `ped_anova`, shares of 1."""
     place = np.arange(len(table))

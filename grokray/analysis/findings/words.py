@@ -58,6 +58,8 @@ def cell(name: str, row: Mapping[Any, Any]) -> str:
     text = number(row[name], kind)
     if f"{name}_lower" not in row or text == NOTHING and _is_nothing(row[f"{name}_lower"]):
         return text
+    if row[name] == row[f"{name}_lower"] == math.inf:  # nothing reaches so far
+        return text
     lower, upper = (number(row[f"{name}_{end}"], kind, is_end=True) for end in ("lower", "upper"))
     if kind == "percent" and lower.endswith(" %") and upper.endswith(" %"):
         lower = lower.removesuffix(" %")
