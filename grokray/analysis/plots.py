@@ -104,7 +104,7 @@ def comparison(a: Analysis, ax: Axes | None) -> Axes:
         ax,
         height_of(len(rows)),
         finding,
-        lambda axes: draw_forest(axes, rows, none=0, name="difference in the share grokked", series=2),
+        lambda axes: draw_forest(axes, rows, none=0, percent=True, name="difference in the share grokked", series=2),
     )
 
 

@@ -143,13 +143,13 @@ def unknown_column(argument: str, name: str, known: Sequence[str], holder: str) 
 
 def _whole(trials: pa.Table) -> pa.Table:
     """With every column of TRIALS_SCHEMA, those that an older version did not write filled in."""
-    columns = {}
-    for field in TRIALS_SCHEMA:
-        if field.name in trials.column_names:
-            columns[field.name] = trials[field.name].cast(field.type)
-        else:
-            columns[field.name] = pa.repeat(pa.scalar(_DEFAULTS.get(field.name), field.type), trials.num_rows)
-    return pa.table(columns)
+    columns = [
+        trials[field.name].cast(field.type)
+        if field.name in trials.column_names
+        else pa.repeat(pa.scalar(_DEFAULTS.get(field.name), field.type), trials.num_rows)
+        for field in TRIALS_SCHEMA
+    ]
+    return pa.table(columns, schema=TRIALS_SCHEMA)
 
 
 def _names(shown: Sequence[str]) -> tuple[str, ...]:

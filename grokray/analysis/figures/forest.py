@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grokray.analysis.figures.style import LINES, MUTED, PAPER
+from grokray.analysis.figures.style import LINES, MUTED, PAPER, percent_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,14 @@ def height_of(rows: int) -> float:
 
 
 def draw_forest(
-    axes: Axes, rows: Sequence[Row], *, none: float | None = None, log: bool = False, name: str = "", series: int = 0
+    axes: Axes,
+    rows: Sequence[Row],
+    *,
+    none: float | None = None,
+    log: bool = False,
+    percent: bool = False,
+    name: str = "",
+    series: int = 0,
 ) -> Axes:
     """`none` is the number that means no effect, drawn as a line. Labels stand above their intervals."""
     colour, mark = LINES[series % len(LINES)][0], MARKS[series % len(MARKS)]
@@ -63,6 +70,8 @@ def draw_forest(
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     axes.set_xlabel(name)
+    if percent:
+        percent_axis(axes.xaxis)
     if log:
         _ratio_ticks(axes, low, high)
     return axes

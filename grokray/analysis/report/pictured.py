@@ -147,9 +147,12 @@ def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 def _typical(one: Typical) -> str:
     value = f"{one.value:,.0f}" if one.value >= 2 else f"{one.value:.2f}"
     row = one.curve.row
+    settings = [
+        f"{name.replace('_', ' ')} {row[name]:.3g}" for name in ("weight_decay", "dropout", "training_fraction")
+    ]
     return (
-        f"{one.phase.capitalize()}: trial {row['trial_id']}, the median {one.by} ({value}) of {one.among:,}. "
-        f"Weight decay {row['weight_decay']:.3g}, dropout {row['dropout']:.3g}, training fraction {row['training_fraction']:.3g}."
+        f"{one.phase.capitalize()}: trial {row['trial_id']}, the median {one.by} ({value}) of {one.among:,}; "
+        f"{', '.join(settings)}."
     )
 
 
