@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
 from grokray.analysis.importance import importance as importance_of
+from grokray.analysis.outcomes import varying
 from grokray.analysis.sweeps import Sweeps
 
 NAME, TITLE = "importance", "Importance of parameters"
@@ -13,7 +16,10 @@ NAME, TITLE = "importance", "Importance of parameters"
 
 def importance(sweeps: Sweeps, level: float = 0.95, seed: int = 0) -> Finding:
     """For the step of grokking, in which trials that did not grok rank last."""
-    found = importance_of(sweeps.trials, sweeps.space(), level=level, seed=seed)
+    space, there = sweeps.space(), varying(sweeps.trials)
+    # What has one value so far can move nothing, and the forest must have something to split.
+    space = replace(space, axes=tuple(axis for axis in space.axes if axis.name in there))
+    found = importance_of(sweeps.trials, space, level=level, seed=seed)
     if not found.fanova:
         return missing(NAME, TITLE, found.notes[0] if found.notes else "nothing can be said", found.notes[1:])
     rows = [

@@ -36,12 +36,12 @@ def overview(sweeps: Sweeps) -> Finding:
                 "unfinished": int(here.sum()) - sum(counts.values()),
             }
         )
-    return Finding(
-        name=NAME,
-        title=TITLE,
-        tables={"sweeps": pd.DataFrame(rows).fillna(0), "parameters": _parameters(sweeps)},
-        notes=sweeps.notes,
-    )
+    parameters = _parameters(sweeps)
+    tables = {"sweeps": pd.DataFrame(rows).fillna(0)}
+    if len(parameters):
+        tables["parameters"] = parameters
+    notes = sweeps.notes if len(parameters) else (*sweeps.notes, "no parameter varies among the trials")
+    return Finding(name=NAME, title=TITLE, tables=tables, notes=notes)
 
 
 def _parameters(sweeps: Sweeps) -> pd.DataFrame:
