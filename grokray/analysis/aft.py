@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from grokray.analysis.aft_families import FAMILIES, Derivatives, Family, FamilyName
-from grokray.analysis.clusters import cluster_codes, jackknife
+from grokray.analysis.clusters import jackknife
 from grokray.analysis.design import Design
 from grokray.analysis.effects import Effect, effect_of
 from grokray.analysis.estimable import Estimable, estimable
@@ -88,7 +88,7 @@ def fit_aft(times: Times, design: Design, family: FamilyName = "lognormal", leve
     inverse = np.linalg.inv(-hessian)
     robust, alone = not part.times.is_plain, np.zeros(len(place), bool)
     if robust:
-        inverse, alone = likelihood.jackknife(place, -hessian, cluster_codes(part.times.cluster))
+        inverse, alone = likelihood.jackknife(place, -hessian, part.times.codes)
     parameters, jacobian = likelihood.in_steps(place)
     covariance = jacobian @ inverse @ jacobian.T
     size = effective_size(part.times.weight)
@@ -218,7 +218,7 @@ def _effects(
 ) -> dict[str, Effect]:
     degrees = np.inf
     if robust:
-        degrees = max(effective_size(part.times.weight, part.times.cluster) - len(parameters), 1.0)
+        degrees = max(effective_size(part.times.weight, part.times.codes) - len(parameters), 1.0)
     errors = np.sqrt(np.diag(covariance))
     return {
         name: effect_of(name, part.labels[name], parameters[at], errors[at], level=level, degrees=degrees)

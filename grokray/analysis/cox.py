@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from grokray.analysis.aft import LONE
-from grokray.analysis.clusters import cluster_codes, jackknife
+from grokray.analysis.clusters import jackknife
 from grokray.analysis.design import Design
 from grokray.analysis.effects import Effect, effect_of
 from grokray.analysis.estimable import Estimable, estimable
@@ -64,7 +64,7 @@ def fit_cox(times: Times, design: Design, ties: Ties = "efron", level: float = 0
         if not failure:
             covariance, alone = np.linalg.inv(-hessian), np.zeros(size, bool)
             if not part.times.is_plain:
-                covariance, alone = likelihood.jackknife(found, -hessian, part.times.cluster)
+                covariance, alone = likelihood.jackknife(found, -hessian, part.times.codes)
             place, covariance = found / likelihood.by, covariance / np.outer(likelihood.by, likelihood.by)
             effects = _effects(part, place, covariance, alone, level)
     return CoxFit(
@@ -87,7 +87,7 @@ def _effects(
 ) -> dict[str, Effect]:
     degrees = np.inf
     if not part.times.is_plain:
-        degrees = max(effective_size(part.times.weight, part.times.cluster) - len(place), 1.0)
+        degrees = max(effective_size(part.times.weight, part.times.codes) - len(place), 1.0)
     errors = np.sqrt(np.diag(covariance))
     return {
         name: effect_of(name, part.labels[name], place[at], errors[at], level=level, degrees=degrees)
@@ -133,9 +133,9 @@ class _PartialLikelihood:
         hessian = (means * self.mean_weight[:, None]).T @ means - (self.x * share[:, None]).T @ self.x
         return value, gradient, hessian
 
-    def jackknife(self, place: np.ndarray, total: np.ndarray, cluster: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def jackknife(self, place: np.ndarray, total: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The covariance of `place`, and what rests on one cluster, as `clusters.jackknife` has it; `total` is less the
-        Hessian there, `cluster` (n,) as the trials were given."""
+        Hessian there, `codes` (n,) the clusters, as the trials were given."""
         risk, denominator, means = self._at(place)
         rate, columns = self.mean_weight / denominator, self.x.shape[1]
         squares = (means[:, :, None] * means[:, None, :]).reshape(-1, columns**2)
@@ -150,7 +150,7 @@ class _PartialLikelihood:
             parts += exposure[:, columns + 1 :].reshape(-1, columns, columns)
             return risk[rows, None, None] * parts
 
-        return jackknife(self._scores(risk, denominator, means), information, total, cluster_codes(cluster[self.order]))
+        return jackknife(self._scores(risk, denominator, means), information, total, codes[self.order])
 
     def scores(self, place: np.ndarray) -> np.ndarray:
         """(n, p), in order of time: each one's part in the gradient, were its weight changed, times its weight."""

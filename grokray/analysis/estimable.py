@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import linprog
 
-from grokray.analysis.clusters import cluster_codes, jackknife
+from grokray.analysis.clusters import jackknife
 from grokray.analysis.design import Design
 from grokray.analysis.effects import Effect, not_estimable
 from grokray.analysis.times import Times
@@ -52,7 +52,7 @@ class Estimable:
         def squares(rows: np.ndarray) -> np.ndarray:
             return scaled[rows, :, None] * scaled[rows, None, :]
 
-        codes = cluster_codes(self.times.cluster)
+        codes = self.times.codes
         return jackknife(np.zeros_like(scaled), squares, scaled.T @ scaled, codes)[1][1:]
 
     @property

@@ -92,7 +92,9 @@ def share_and_size(
         return float("nan"), float("nan"), 0.0
     share = float(weight @ success) / total
     codes = np.arange(len(success)) if cluster is None else cluster_codes(cluster)
-    variance = float(np.sum(cluster_sums(weight * (success - share), codes) ** 2)) / total**2
+    parts = weight * (success - share) / total
+    # That clusters are more alike than chance would have them is no knowledge, so the larger variance counts.
+    variance = float(max(np.sum(cluster_sums(parts, codes) ** 2), np.sum(parts**2)))
     # Rounding leaves a little variance where all or none succeed.
     if 0 < share < 1 and variance > 1e-15:
         return share, variance, share * (1 - share) / variance

@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import chi2
 
-from grokray.analysis.clusters import cluster_codes, meat
+from grokray.analysis.clusters import meat
 from grokray.analysis.times import Times
 
 
@@ -135,4 +135,4 @@ class _Parts:
         own = np.eye(self.groups)[self.codes]  # (n, k)
         scores = before.T[self.place] - own * hazards[self.place][:, None]
         scores[event] += own[event] - self.share.T[self.place[event] - 1]
-        return meat(scores * self.times.weight[:, None], cluster_codes(self.times.cluster))
+        return meat(scores * self.times.weight[:, None], self.times.codes)

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from grokray.analysis.clusters import cluster_codes, cluster_sums
+from grokray.analysis.clusters import cluster_sums
 from grokray.analysis.intervals import Estimate, effective_size, wilson
 from grokray.analysis.times import Times
 
@@ -105,7 +105,7 @@ def share_by(times: Times, horizon: float, level: float = 0.95) -> Estimate:
     else:
         variance = 0.0
         there = counted.seen_until >= (horizon if survival == 1 else 0)
-        size = effective_size(counted.weight[there], counted.cluster[there])
+        size = effective_size(counted.weight[there], counted.codes[there])
     lower, upper = wilson(share, size, critical=parts.critical(level))
     return Estimate(value=share, lower=lower, upper=upper, standard_error=float(np.sqrt(variance)))
 
@@ -159,12 +159,12 @@ class _Parts:
         own = np.zeros(len(times))
         own[event] = 1.0 / safe[place]
         self.fixed = weight * (self.sums[passed] - own)  # (n,): the derivative once T[i] has passed
-        self.codes = cluster_codes(times.cluster)
-        self.clusters = int(self.codes.max()) + 1 if len(times) else 0
+        # By clusters, and as if there were none: the larger variance counts, since that clusters are more alike than
+        # chance would have them, such as two in which one of two seeds grokked, is no knowledge.
+        self.groupings = [np.arange(len(times))] if times.is_plain else [times.codes, np.arange(len(times))]
 
-    @property
-    def correction(self) -> float:
-        return 1.0 if self.times.is_plain else self.clusters / max(self.clusters - 1, 1)
+    def correction(self, clusters: int) -> float:
+        return 1.0 if self.times.is_plain else clusters / max(clusters - 1, 1)
 
     def critical(self, level: float) -> float:
         """The normal quantile; for a robust variance Student's, with a degree of freedom less than effective
@@ -172,16 +172,21 @@ class _Parts:
         tail = (1 - level) / 2
         if self.times.is_plain:
             return float(norm.isf(tail))
-        return float(student.isf(tail, max(effective_size(self.times.weight, self.times.cluster) - 1, 1)))
+        return float(student.isf(tail, max(effective_size(self.times.weight, self.times.codes) - 1, 1)))
 
     def log_variance(self) -> np.ndarray:
+        """(m,)."""
+        variance = np.max([self._log_variance(codes) for codes in self.groupings], axis=0)
+        return np.where(self.left > 0, variance, np.nan)
+
+    def _log_variance(self, labels: np.ndarray) -> np.ndarray:
         """(m,): the sum over clusters of the squared derivative A(t) W + B, where W is the weight that is still at risk
         and B the derivative of those that are not. Sums of W², WB and B² change as trials leave."""
-        order = np.lexsort((self.seen, self.codes))
-        weight, fixed, codes = self.times.weight[order], self.fixed[order], self.codes[order]
+        order = np.lexsort((self.seen, labels))
+        weight, fixed, codes = self.times.weight[order], self.fixed[order], labels[order]
         starts = np.flatnonzero(np.diff(codes, prepend=-1))
         here = np.searchsorted(self.time, self.seen[order])  # the event time from which it has left
-        totals = cluster_sums(self.times.weight, self.codes)
+        totals = cluster_sums(self.times.weight, labels)
         still = totals[codes] - _running(weight, starts)  # W, after it left
         gone = _running(fixed, starts)  # B, likewise
 
@@ -192,8 +197,7 @@ class _Parts:
         squares = float(np.sum(totals**2)) + change(still**2, was_still**2)
         mixed, done = change(still * gone, was_still * was_gone), change(gone**2, was_gone**2)
         sums = self.sums[1:]
-        variance = self.correction * np.maximum(sums**2 * squares + 2 * sums * mixed + done, 0.0)
-        return np.where(self.left > 0, variance, np.nan)
+        return self.correction(len(totals)) * np.maximum(sums**2 * squares + 2 * sums * mixed + done, 0.0)
 
     def area_variance(self, areas: np.ndarray) -> float:
         """Of the area below the curve; `areas` (m + 1,) from before the first event time, cut at the horizon."""
@@ -203,7 +207,8 @@ class _Parts:
         # Trial i: the integral of S A up to its time, and of S times its fixed derivative from there on. Its time may
         # lie inside a step of the curve, but A does not change there, so the step's start serves as well.
         each = self.times.weight * until[passed] + self.fixed * beyond[passed]
-        return self.correction * float(np.sum(cluster_sums(each, self.codes) ** 2))
+        grouped = [cluster_sums(each, codes) for codes in self.groupings]
+        return max(self.correction(len(sums)) * float(np.sum(sums**2)) for sums in grouped)
 
 
 def _running(values: np.ndarray, starts: np.ndarray) -> np.ndarray:

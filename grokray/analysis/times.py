@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grokray.analysis.clusters import cluster_codes
 from grokray.analysis.trial_columns import numbers, table_of, texts
 from grokray.analysis.weights import inverse_probability_weights
 
@@ -92,9 +93,16 @@ class Times:
         return np.where(self.observed, self.upper, self.lower)
 
     @cached_property
+    def codes(self) -> np.ndarray:
+        """(n,) whole numbers from 0, equal within a cluster. If all belong to one, each trial has its own: there is no
+        other to tell by how clusters differ, and what is estimated is about that one alone."""
+        codes = cluster_codes(self.cluster)
+        return codes if codes.any() else np.arange(len(self))
+
+    @cached_property
     def is_plain(self) -> bool:
         """Whether every trial counts once and alone, so that the textbook's variances hold."""
-        return bool(np.all(self.weight == 1)) and len(np.unique(self.cluster)) == len(self)
+        return bool(np.all(self.weight == 1)) and int(self.codes.max(initial=-1)) + 1 == len(self)
 
     def select(self, mask: np.ndarray) -> Times:
         """Those where `mask` (n,) is True."""
@@ -103,10 +111,6 @@ class Times:
     def counted(self) -> Times:
         """Those with a weight above 0."""
         return self if np.all(self.weight > 0) else self.select(self.weight > 0)
-
-    def unweighted(self) -> Times:
-        """Every trial with weight 1, pruned ones too: what one gets by ignoring that pruning is informative."""
-        return Times(lower=self.lower, upper=self.upper, weight=np.ones(len(self)), cluster=self.cluster)
 
 
 def times_of(trials: pa.Table | pd.DataFrame) -> Times:

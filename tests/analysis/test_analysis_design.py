@@ -6,8 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from grokray.analysis.aft import best_aft
+from grokray.analysis.cox import fit_cox
 from grokray.analysis.design import CAUSES, Design, design_of
+from grokray.analysis.effects import find
+from grokray.analysis.times import times_of
 from grokray.records.schema import CONFIG_FIELDS, TRIALS_SCHEMA
+from grokray.trial import TrialConfig
 
 
 def column(design: Design, name: str) -> np.ndarray:
@@ -90,3 +95,43 @@ def test_what_follows_from_others_is_left_out():
     design = Design.of(x=x, one=np.ones(4), sum=2 * x - y + 7, y=y).independent()
     assert design.names == ("x", "sum")
     assert design.left_out == {"one": "it does not vary", "y": "it follows from x, sum"}
+
+
+@pytest.mark.parametrize("kind", ["arrow", "pandas"])
+def test_a_sweep_over_everything_with_the_records_own_columns(kind):
+    generator = np.random.default_rng(0)
+    rows = []
+    for number in range(300):
+        base = [None, 2, 10, 64][number % 4]
+        config = TrialConfig(
+            task_type="classification" if base is None else "sequence",
+            base=base,
+            digit_order=None if base is None else "most_first",
+            fixed_sequence_length=base is not None,
+            weight_decay=0.0 if number % 10 == 0 else 10 ** generator.uniform(-2, 0.5),
+            dropout=generator.uniform(0, 0.4),
+            training_fraction=generator.uniform(0.2, 0.8),
+            init_seed=number,
+        )
+        grokked = number % 10 != 0 and generator.random() < config.training_fraction
+        grok_step = int(generator.integers(1, 200)) * 100 if grokked else None
+        rows.append(
+            {name: None for name in TRIALS_SCHEMA.names}
+            | config.model_dump()
+            | {"trial_id": config.id, "trial_index": number, "configuration": number // 3, "state": "ended"}
+            | {"outcome": "grokked" if grokked else "budget", "censor_reason": None if grokked else "budget"}
+            | {"grok_step": grok_step, "grok_step_lower": grok_step and grok_step - 100}
+            | {"duration_steps": grok_step or 20_000, "event_observed": grokked, "steps_trained": 20_000}
+        )
+    trials = pa.Table.from_pylist(rows, schema=TRIALS_SCHEMA)
+    given = trials if kind == "arrow" else trials.to_pandas()
+    design, times = design_of(given), times_of(given)
+    assert design.names == (
+        *("weight_decay", "weight_decay = 0", "dropout", "training_fraction", "base", "task_type = classification"),
+    )
+    assert {*design.left_out} == {"digit_order = none", "fixed_sequence_length = False", "no base"}
+    for fit in (*best_aft(times, design), fit_cox(times, design)):
+        assert find(fit.effects, "weight_decay = 0").reason == "none of the 30 trials with it grokked"
+        assert [effect.name for effect in fit.effects if effect.reason] == ["weight_decay = 0"]
+        assert (fit.trials, fit.certain) == (270, 30)
+    assert find(best_aft(times, design)[0].effects, "training_fraction").upper < 1

@@ -60,8 +60,13 @@ def area(times: Times, weight: np.ndarray, horizon: float) -> float:
 
 
 def jackknifed(times: Times, statistic) -> float:
-    """The infinitesimal jackknife, by differences: change a cluster's weights a little, and see."""
-    codes, size = cluster_codes(times.cluster), 1e-5
+    """The infinitesimal jackknife by clusters, or by trials if that gives more."""
+    return max(_jackknifed(times, statistic, codes) for codes in (cluster_codes(times.cluster), np.arange(len(times))))
+
+
+def _jackknifed(times: Times, statistic, codes: np.ndarray) -> float:
+    """By differences: change a cluster's weights a little, and see."""
+    size = 1e-5
     moves = []
     for code in range(codes.max() + 1):
         up, down = (times.weight * np.where(codes == code, 1 + sign * size, 1) for sign in (1, -1))
@@ -112,6 +117,23 @@ def test_beyond_what_was_watched_nothing_is_said():
     assert np.isnan(kaplan_meier(times).at(11.0))
     # Where all have grokked, it is.
     assert share_by(Times.right_censored([5, 10], [True, True]), 99).value == 1
+
+
+def test_one_configuration_has_its_seeds_to_tell():
+    seeds = Times.right_censored([5, 6, 7, 10], [True, True, True, False], cluster=[3, 3, 3, 3])
+    alone = Times.right_censored([5, 6, 7, 10], [True, True, True, False])
+    assert share_by(seeds, 10) == share_by(alone, 10)
+    assert median_time(kaplan_meier(seeds)) == median_time(kaplan_meier(alone))
+
+
+def test_two_configurations_alike_by_chance_are_no_certainty():
+    pairs = Times.right_censored([5, 10, 5, 10], [True, False, True, False], cluster=[0, 0, 1, 1])
+    lower, upper = wilson(0.5, 3)
+    share = share_by(pairs, 10)
+    assert share.value == 0.5
+    assert share.lower < lower
+    assert share.upper > upper
+    assert restricted_mean(pairs, 10).standard_error > 1
 
 
 def test_without_trials_or_events_no_error():
