@@ -2,7 +2,10 @@
 
 Used where trials do not lie evenly: TPE looks closer where grokking comes early, so a plain mean over its trials would
 be the share among *its* trials and not of the space. Nearest-neighbour regression assumes nothing but that near
-configurations behave alike; its error at the rims of what was sampled is in no interval.
+configurations behave alike. Where hardly anything was tried, the nearest lie on the side that the search liked, so the
+share comes out too high: in a simulation with a fifth of the configurations drawn evenly and the rest crowded where
+grokking is likely, 0.57 (of 100 configurations) and 0.53 (of 400) for 0.5, where a plain mean says 0.87. That error is
+in no interval, which held the truth in 44 % of those runs. To measure robustness, sweep with random or sobol.
 """
 
 from __future__ import annotations
