@@ -46,7 +46,7 @@ def show_dry_run(console: Console, config: SweepConfig) -> None:
     if isinstance(config.scheduler, Rungs):
         rungs = ", ".join(f"{rung:,}" for rung in found.rungs) or "none below num_steps"
         console.print(Text(f"rungs: {rungs}; {config.scheduler.rule()}"))
-        console.print(Text(f"audit: {config.scheduler.audit_fraction:.0%} of those run on all the same"))
+        console.print(Text(f"audit: {config.scheduler.audit_fraction:.0%} of those to be stopped run on all the same"))
     console.print(Text("nothing was run"))
 
 

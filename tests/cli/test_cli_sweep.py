@@ -176,6 +176,29 @@ def test_the_preview_finds_every_shape_of_a_grid():
     assert {s.slot_bytes for s in found.shapes} == {3 * 4 * s.shape.layout.row_size for s in found.shapes}
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "said"),
+    [
+        ("asha, grace_period: 900", ["rungs: 900; at each the best 1 in 3 goes on", "audit: 10% of those"]),
+        (
+            "grok_asha, grace_period: 600, stop_share: 0.25, audit_fraction: 0.5",
+            [
+                "rungs: 600, 1,200; from step 600 on those",
+                "the lowest 25% in heldout_loss_slope",
+                "audit: 50% of those",
+            ],
+        ),
+    ],
+)
+def test_dry_run_says_what_happens_at_rungs(scheduler, said, tmp_path, capsys):
+    path = tmp_path / "c.yaml"
+    text = CONDITIONAL.format(method="grid", limit="")
+    path.write_text(text[: text.index("scheduler:")] + f"scheduler: {{type: {scheduler}}}\n")
+    assert main(["sweep", str(path), "--dry-run"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert all(words in out for words in said)
+
+
 def test_the_preview_s_rungs_are_those_of_tune():
     from grokray.sweep.schedulers.asha import Asha as Scheduler
     from grokray.sweep.sections import Asha

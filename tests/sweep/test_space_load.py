@@ -142,7 +142,7 @@ def test_robust_is_the_search_that_it_says() -> None:
     config = load_sweep(SHIPPED / "robust.yaml")
     assert (config.method, config.num_trials, config.seeds) == ("tpe", 2000, (0, 1, 2))
     assert config.parameters["base"].when == {"task_type": ("sequence",)}
-    assert (config.scheduler.type, config.resources.gpu) == ("asha", 0.02)
+    assert (config.scheduler.type, config.resources.gpu) == ("grok_asha", 0.02)
 
 
 def test_quickstart_has_enough_trials() -> None:
