@@ -77,13 +77,13 @@ class Sweeps:
             keys = ["trial_id", "trial_index", "step"] if len(self.folders) > 1 else ["trial_index", "step"]
             for part in curve_parts(folder, [*keys, *columns]):
                 if len(self.folders) > 1:
-                    part = self._numbered(part.filter(pc.field("trial_id").isin(sorted(own))), folder)
+                    part = self._numbered(part.filter(_of(own)), folder)
                 yield part
 
     def tasks(self) -> pa.Table:
         """A row for each task of each trial of several, TASKS_SCHEMA; each trial's own once."""
         parts = [
-            read_tasks(folder).filter(pc.field("trial_id").isin(sorted(own)))
+            read_tasks(folder).filter(_of(own))
             for folder, own in zip(self.folders, self._owned(), strict=True)
         ]
         return pa.concat_tables(parts, promote_options="default")
@@ -139,6 +139,10 @@ def unknown_column(argument: str, name: str, known: Sequence[str], holder: str) 
 
     message = f"{argument} is {name}, but {holder} no such column{nearest(name, known)}"
     return ConfigError([Problem(message=message, field=argument)])
+
+
+def _of(trial_ids: set[str]) -> pc.Expression:
+    return pc.field("trial_id").isin(pa.array(sorted(trial_ids), pa.string()))
 
 
 def _whole(trials: pa.Table) -> pa.Table:
