@@ -82,10 +82,7 @@ class Sweeps:
 
     def tasks(self) -> pa.Table:
         """A row for each task of each trial of several, TASKS_SCHEMA; each trial's own once."""
-        parts = [
-            read_tasks(folder).filter(_of(own))
-            for folder, own in zip(self.folders, self._owned(), strict=True)
-        ]
+        parts = [read_tasks(folder).filter(_of(own)) for folder, own in zip(self.folders, self._owned(), strict=True)]
         return pa.concat_tables(parts, promote_options="default")
 
     def _owned(self) -> list[set[str]]:

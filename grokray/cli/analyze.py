@@ -90,6 +90,10 @@ def show(console: Console, finding: Finding) -> None:
         console.print(Text(text), soft_wrap=not console.is_terminal)
     for table in finding.tables.values():
         texts = shown(table)
+        if len(texts.headings) == 1:  # sentences, which no table shall cut
+            for (line,) in texts.rows:
+                console.print(Text(f"- {line}"), soft_wrap=not console.is_terminal)
+            continue
         columns = [
             Column(
                 name=n, cells=[row[at] for row in texts.rows], optional=at >= texts.essential, number=texts.numeric[at]

@@ -79,13 +79,20 @@ def draw_forest(
 
 def _limits(rows: Sequence[Row], none: float | None, log: bool) -> tuple[float, float]:
     """Wide enough for all values and for most intervals: a boundless one ends at the rim."""
+    if log:  # a ratio of 0 has no place here
+        rows = [row for row in rows if row.lower > 0]
     values = np.array([row.value for row in rows if np.isfinite(row.value)] + ([] if none is None else [none]))
     ends = np.array([end for row in rows for end in (row.lower, row.upper) if np.isfinite(end)])
     if log:
         values, ends = np.log(values[values > 0]), np.log(ends[ends > 0])
     if not len(values):
         return (0.5, 2.0) if log else (0.0, 1.0)
-    reach = max(2.5 * np.ptp(values), 0.5 if log else 1e-3)
+    widths = [np.log(r.upper / r.lower) if log else r.upper - r.lower for r in rows if 0 < r.upper - r.lower < np.inf]
+    reach = max(
+        2.5 * np.ptp(values),
+        1.2 * float(np.quantile(widths, 0.25, method="lower")) if widths else 0.0,
+        0.5 if log else 1e-3,
+    )
     inner = ends[(ends >= values.min() - reach) & (ends <= values.max() + reach)]
     low, high = min(values.min(), *inner, values.max()), max(values.max(), *inner, values.min())
     margin = 0.06 * max(high - low, 0.2 if log else 1e-3)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
+from grokray.analysis.findings.words import count
 from grokray.analysis.robustness import Robustness, by_configuration
 from grokray.analysis.robustness import robustness as robustness_of
 from grokray.analysis.sweeps import Sweeps
@@ -42,7 +43,7 @@ def robustness(sweeps: Sweeps, level: float = 0.95, replicates: int = 500, seed:
 def headline(found: Robustness, level: float) -> str:
     """Grokking happens within the budget in 43.1 % of the search space (95 % interval 38.0 to 48.9 %; …)."""
     share, lower, upper = (100 * value for value in (found.share.value, found.share.lower, found.share.upper))
-    counted = f"{found.trials:,} trials of {found.configurations:,} configurations"
+    counted = f"{count(found.trials, 'trial')} of {count(found.configurations, 'configuration')}"
     text = f"Grokking happens within the budget in {share:.1f} % of the search space"
     if np.isnan(lower):
         return f"{text} (no interval; {counted})."

@@ -20,7 +20,8 @@ def variance(trials: pa.Table, level: float = 0.95, replicates: int = 200, seed:
     found = [split for split in splits if isinstance(split, Split)]
     reasons = [split for split in splits if isinstance(split, str)]
     if not found:
-        return missing(NAME, TITLE, "; ".join(unique(reasons)))
+        # Mostly the same one for both: of each, what comes after its name.
+        return missing(NAME, TITLE, "; ".join(unique([reason.split(": ", 1)[-1] for reason in reasons])))
     return Finding(
         name=NAME,
         title=TITLE,

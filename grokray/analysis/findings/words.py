@@ -58,7 +58,7 @@ def cell(name: str, row: Mapping[Any, Any]) -> str:
     text = number(row[name], kind)
     if f"{name}_lower" not in row or text == NOTHING and _is_nothing(row[f"{name}_lower"]):
         return text
-    if row[name] == row[f"{name}_lower"] == math.inf:  # nothing reaches so far
+    if row[f"{name}_lower"] == math.inf:  # nothing reaches so far
         return text
     lower, upper = (number(row[f"{name}_{end}"], kind, is_end=True) for end in ("lower", "upper"))
     if kind == "percent" and lower.endswith(" %") and upper.endswith(" %"):
@@ -86,6 +86,11 @@ def number(value: Any, kind: str, *, is_end: bool = False) -> str:
     if kind == "ratio":
         return f"{value:.2f}" if 0.095 <= value < 100 else f"{value:.2g}"
     return f"{value:,.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:.3g}".replace("-", "−")
+
+
+def count(number: int, noun: str) -> str:
+    """`1,234 trials`, `1 trial`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def percent(share: float) -> str:
