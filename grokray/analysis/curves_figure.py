@@ -34,9 +34,11 @@ TASK_LOOKS = [  # colour, mark
     for colour, mark in zip(("#CC79A7", "#56B4E9", "#B87B00", "#000000"), marks, strict=True)
 ]
 CROWD = "#8C8C8C"  # of tasks that are too many to be told apart
+FULL_WIDTH = 8  # inches
 MARKS = 8  # on each task's line
 NAME_WIDTH = 0.18  # of a region's name, as a share of the panel
 MEMORIZED, GROKKED = "#E9E9E9", "#CFE3D6"
+EDGE, LABEL = "#777777", "#333333"  # of regions, and their names
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -52,11 +54,11 @@ def draw(curve: TrialCurve) -> Figure:
     from matplotlib.figure import Figure
 
     with _style():
-        figure = Figure(figsize=(8, 6), layout="constrained")
+        figure = Figure(figsize=(FULL_WIDTH, 6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True)
         figure.suptitle(f"{task_of(curve.row, curve.tasks)}\n", x=0.01, ha="left", fontsize=12, fontweight="bold")
         figure.text(0.01, 0.955, settings_of(curve.row), ha="left", va="top", fontsize=9, color="#444444")
-        _draw_accuracy(upper, curve)
+        draw_accuracy(upper, curve)
         _draw_loss(lower, curve)
         if curve.tasks:
             _name_tasks(figure, upper, curve)
@@ -118,7 +120,7 @@ def settings_of(row: Mapping[str, Any]) -> str:
     return " · ".join(filter(None, parts))
 
 
-def _draw_accuracy(axes: Axes, curve: TrialCurve) -> None:
+def draw_accuracy(axes: Axes, curve: TrialCurve) -> None:
     axes.set_ylabel("exact match")
     axes.set_ylim(-0.04, 1.1)
     axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
@@ -134,18 +136,18 @@ def _draw_loss(axes: Axes, curve: TrialCurve) -> None:
     _shade(axes, curve, names=False)
     _draw_tasks(axes, curve.steps, {name: task.loss for name, task in curve.tasks.items()})
     _draw_lines(axes, curve.steps, curve.loss)
-    _plain_ticks(axes.yaxis, axes.get_ylim())
+    plain_ticks(axes.yaxis, axes.get_ylim())
 
 
 def _shade(axes: Axes, curve: TrialCurve, *, names: bool) -> None:
     axes.set_xscale("log")
     first, last = curve.steps[0], curve.steps[-1]
     axes.set_xlim(*((first, last) if last > 1.2 * first else (first / 1.2, last * 1.2)))
-    _plain_ticks(axes.xaxis, axes.get_xlim())
+    plain_ticks(axes.xaxis, axes.get_xlim())
     spans = regions(curve.row, last)
     for start, end, name in spans:
         axes.axvspan(start, end, color={"memorized": MEMORIZED, "grokked": GROKKED}[name], linewidth=0, zorder=0)
-        axes.axvline(start, color="#777777", linewidth=0.8, zorder=1)
+        axes.axvline(start, color=EDGE, linewidth=0.8, zorder=1)
     if names:
         _name_regions(axes, spans)
 
@@ -153,11 +155,13 @@ def _shade(axes: Axes, curve: TrialCurve, *, names: bool) -> None:
 def _name_regions(axes: Axes, spans: Sequence[tuple[int, int, str]]) -> None:
     """Above the panel; the first name stands to the left of its line where there is no room to the right."""
     places = [min(max(_log_share(axes.get_xlim(), start), 0.0), 1.0) for start, *_ in spans]
-    crowded = len(places) == 2 and places[1] - places[0] < NAME_WIDTH
+    figure: Any = axes.get_figure(root=True)
+    width = NAME_WIDTH * FULL_WIDTH / figure.get_figwidth()
+    crowded = len(places) == 2 and places[1] - places[0] < width
     for number, ((start, _, name), place) in enumerate(zip(spans, places, strict=True)):
-        at_the_edge = len(places) == 1 and place > 1 - NAME_WIDTH
-        side = "right" if at_the_edge or (crowded and number == 0 and place > NAME_WIDTH) else "left"
-        axes.text(place, 1.02, f"{name} by {start:,}", transform=axes.transAxes, ha=side, fontsize=9, color="#333333")
+        at_the_edge = len(places) == 1 and place > 1 - width
+        side = "right" if at_the_edge or (crowded and number == 0 and place > width) else "left"
+        axes.text(place, 1.02, f"{name} by {start:,}", transform=axes.transAxes, ha=side, fontsize=9, color=LABEL)
 
 
 def _draw_lines(axes: Axes, steps: Sequence[int], values: Mapping[str, Sequence[float | None]]) -> None:
@@ -257,7 +261,7 @@ def _log_share(limits: tuple[float, float], value: float) -> float:
     return math.log(value / limits[0]) / math.log(limits[1] / limits[0])
 
 
-def _plain_ticks(axis: Axis, limits: tuple[float, float]) -> None:
+def plain_ticks(axis: Axis, limits: tuple[float, float]) -> None:
     """1, 2, 5, 10, 20, …, or powers of ten alone if these are many; written out: 2,000 and 0.01."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from grokray.errors import ConfigError, Problem
@@ -50,13 +51,17 @@ def trial_curve(folder: SweepFolder, trial: str | None = None, *, best: bool = F
     table = read_curves(folder, [row["trial_id"]])
     if not table.num_rows:
         raise _refused(f"trial {row['trial_id']} has no measurement yet")
-    steps = table["step"].to_pylist()
+    curve = curve_of(row, table)
+    return replace(curve, tasks=_tasks(folder, row["trial_id"], curve.steps))
+
+
+def curve_of(row: dict[str, Any], table: pa.Table) -> TrialCurve:
+    """Of a trial's row and its measurements, one at least, CURVES_SCHEMA by step; without its single tasks."""
     return TrialCurve(
         row=row,
-        steps=steps,
+        steps=table["step"].to_pylist(),
         loss=_columns(table, "loss"),
         accuracy=_columns(table, "exact_match"),
-        tasks=_tasks(folder, row["trial_id"], steps),
     )
 
 

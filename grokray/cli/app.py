@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import typer
 
 import grokray
-from grokray.cli import collect, decode, eval, plot, schema, status, sweep
+from grokray.cli import analyze, collect, decode, eval, plot, report, schema, status, sweep
 
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
     # The original writes --dim_model, other programs --dim-model: both are understood everywhere.
     "token_normalize_func": lambda name: name.replace("-", "_"),
 }
-COMMANDS = ("sweep", "train", "data", "decode", "eval", "plot", "status", "collect", "schema")
+COMMANDS = ("sweep", "train", "data", "decode", "eval", "analyze", "report", "plot", "status", "collect", "schema")
 TRAIN_HELP = "Train one trial, without Ray. Options are named as in the original."
 DATA_HELP = "Write a task's rows as Parquet and JSON files. Options are those of train."
 
@@ -42,6 +42,8 @@ def make_command(words: list[str]) -> tuple[Any, list[str]]:
     if words[:1] == ["decode"]:
         words = decode.question_last(words)
     app.command("eval")(eval.evaluate)
+    app.command()(analyze.analyze)
+    app.command()(report.report)
     app.command()(plot.plot)
     app.command()(status.status)
     app.command()(collect.collect)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -60,10 +61,7 @@ def collect(folder: SweepFolder, state: SweepState | None = None, *, part_rows: 
     with hold(folder.store, f"{CURVES}/.lock", what="the manifest"):
         state = folder.state() if state is None else state
         reader = JournalReader(folder.store)
-        curves = [
-            _write_table(folder, f"{CURVES}/part-{number:05d}-{{}}.parquet", table)
-            for number, table in enumerate(curve_tables(reader.chunks(), state, part_rows))
-        ]
+        curves = _write_curves(folder, curve_tables(reader.chunks(), state, part_rows))
         trials = _write_table(folder, TRIALS, trials_table(state))
         tasks = _write_tasks(folder, state, part_rows)
         _write_manifest(folder, [trials, *curves, *tasks], damaged_lines=reader.damaged)
@@ -77,15 +75,26 @@ def collect(folder: SweepFolder, state: SweepState | None = None, *, part_rows: 
     )
 
 
+def write_tables(folder: SweepFolder, trials: pa.Table, curves: Iterable[pa.Table]) -> None:
+    """Tables of one's own, TRIALS_SCHEMA and CURVES_SCHEMA by trial_index and step, in place of a journal's: for
+    trials that grokray did not run. A part of the curves holds all measurements of its trials."""
+    with hold(folder.store, f"{CURVES}/.lock", what="the manifest"):
+        files = [_write_table(folder, TRIALS, trials), *_write_curves(folder, curves)]
+        _write_manifest(folder, files, damaged_lines=0)
+        _remove_stale(folder, keep={file.name for file in files})
+
+
 def read_trials(folder: SweepFolder) -> pa.Table:
     """The trials as last collected, TRIALS_SCHEMA. FolderError if nothing was collected, or a file is damaged."""
     return _read(folder, TRIALS, TRIALS_SCHEMA)
 
 
-def read_curves(folder: SweepFolder, trial_ids: list[str] | None = None) -> pa.Table:
+def read_curves(
+    folder: SweepFolder, trial_ids: list[str] | None = None, columns: Sequence[str] | None = None
+) -> pa.Table:
     """The curves as last collected, of all trials or of some, by trial_index and step.
 
-    CURVES_SCHEMA, with a column for each other metric that appeared. Errors as `read_trials`.
+    CURVES_SCHEMA, with a column for each other metric that appeared, or these columns only. Errors as `read_trials`.
     """
     chosen = None
     if trial_ids is not None:
@@ -94,7 +103,23 @@ def read_curves(folder: SweepFolder, trial_ids: list[str] | None = None) -> pa.T
         indices = trials.filter(pc.field("trial_id").isin(ids))["trial_index"].combine_chunks()
         # The index too: the files are sorted by it, so most of them need not be read.
         chosen = pc.field("trial_index").isin(indices) & pc.field("trial_id").isin(ids)
-    return _read(folder, f"{CURVES}/", CURVES_SCHEMA, chosen)
+    return _read(folder, f"{CURVES}/", CURVES_SCHEMA, chosen, columns)
+
+
+def curve_parts(folder: SweepFolder, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """These columns of the curves, file by file, so that memory holds one: about a million rows, whole trials each."""
+    for file in read_manifest(folder)["files"]:
+        if file["name"].startswith(f"{CURVES}/"):
+            table = _read(folder, file["name"], CURVES_SCHEMA, columns=columns)
+            if table.num_rows != file["rows"]:
+                raise FolderError(f"the tables of {folder.store} were made anew while they were read", hint="try again")
+            yield table
+
+
+def curve_columns(folder: SweepFolder) -> list[str]:
+    """The names of the curves' columns."""
+    names = [file["name"] for file in read_manifest(folder)["files"] if file["name"].startswith(f"{CURVES}/")]
+    return _dataset(folder, names).schema.names if names else CURVES_SCHEMA.names
 
 
 def read_tasks(folder: SweepFolder) -> pa.Table:
@@ -121,13 +146,21 @@ def read_manifest(folder: SweepFolder) -> dict:
     return manifest
 
 
-def _read(folder: SweepFolder, prefix: str, schema: pa.Schema, chosen: pc.Expression | None = None) -> pa.Table:
+def _read(
+    folder: SweepFolder,
+    prefix: str,
+    schema: pa.Schema,
+    chosen: pc.Expression | None = None,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    named = None if columns is None else list(columns)
     for attempt in range(_READ_ATTEMPTS):
         names = [file["name"] for file in read_manifest(folder)["files"] if file["name"].startswith(prefix)]
         if not names:
-            return schema.empty_table()
+            return schema.empty_table() if named is None else schema.empty_table().select(named)
         try:
-            return _dataset(folder, names).to_table(filter=chosen).replace_schema_metadata(schema.metadata)
+            table = _dataset(folder, names).to_table(columns=named, filter=chosen)
+            return table.replace_schema_metadata(schema.metadata)
         except FileNotFoundError as error:
             # A collect may have replaced the files since the manifest was read.
             if attempt == _READ_ATTEMPTS - 1:
@@ -144,6 +177,12 @@ def _dataset(folder: SweepFolder, names: list[str]) -> ds.Dataset:
     parquet = ds.ParquetFileFormat(default_fragment_scan_options=checked)
     paths = [folder.store.path(name) for name in names]
     return ds.dataset(paths, filesystem=folder.store.filesystem, format=parquet)
+
+
+def _write_curves(folder: SweepFolder, tables: Iterable[pa.Table]) -> list[_File]:
+    return [
+        _write_table(folder, f"{CURVES}/part-{number:05d}-{{}}.parquet", table) for number, table in enumerate(tables)
+    ]
 
 
 def _write_table(folder: SweepFolder, name: str, table: pa.Table) -> _File:

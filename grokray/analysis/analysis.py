@@ -1,0 +1,195 @@
+"""The public analysis of one or several sweeps: `grokray.load("results/robust")`.
+
+Each method answers one question as a Finding: tables as pandas frames, a sentence, and what to mind. What censoring,
+pruning and audits do to each estimate is in docs/analysis.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grokray.analysis.findings.audit import audit
+from grokray.analysis.findings.comparison import comparison, delay
+from grokray.analysis.findings.critical import critical_fraction
+from grokray.analysis.findings.effects import effects
+from grokray.analysis.findings.finding import Finding
+from grokray.analysis.findings.importance import importance
+from grokray.analysis.findings.overview import overview
+from grokray.analysis.findings.phases import phases
+from grokray.analysis.findings.quality import quality
+from grokray.analysis.findings.robustness import robustness
+from grokray.analysis.findings.survival import survival
+from grokray.analysis.findings.tasks import tasks
+from grokray.analysis.findings.variance import variance
+from grokray.analysis.sweeps import Sweeps, load_sweeps
+from grokray.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+class Analysis:
+    """Of all trials of the sweeps. `level` is that of all intervals; `seed` that of all bootstraps.
+
+    What has been computed without arguments is kept. ConfigError for a column that does not exist.
+    """
+
+    def __init__(self, sweeps: Sweeps, *, level: float = 0.95, seed: int = 0) -> None:
+        if not 0 < level < 1:
+            raise ConfigError([Problem(message=f"level is {level}, but must be in (0, 1)", field="level")])
+        self.sweeps, self.level, self.seed = sweeps, level, seed
+        self._kept: dict[str, Finding] = {}
+
+    def __repr__(self) -> str:
+        return f"<Analysis of {self.sweeps.name}: {self.sweeps.trials.num_rows:,} trials>"
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """A row for each trial, as in trials.parquet, and `sweep`, the folder's name."""
+        return self.sweeps.trials.drop_columns(["folder_number"] if len(self.sweeps.folders) > 1 else []).to_pandas()
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """A row for each measurement of every trial: 20 million of them take 2 GB. See `curves_of` for a part."""
+        return self.curves_of()
+
+    def curves_of(self, trial_ids: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Measurements of some trials, and some columns beside `trial_id`, `trial_index` and `step`."""
+        return self.sweeps.curves(trial_ids, columns).to_pandas()
+
+    def overview(self) -> Finding:
+        """What was run: outcomes of each sweep, and the parameters that varied."""
+        return self._keep("overview", lambda: overview(self.sweeps))
+
+    def robustness(self) -> Finding:
+        """The share of the search space in which a trial groks within its budget, and along each parameter."""
+        return self._keep("robustness", lambda: robustness(self.sweeps, self.level, seed=self.seed))
+
+    def phases(self, **thresholds: float) -> Finding:
+        """The share of trials in each phase.
+
+        By default of the trials' own column; `threshold`, `sustain`, `phase_accuracy` and `phase_gap_steps` have
+        events and phases read off the curves anew.
+        """
+        known = ("threshold", "sustain", "phase_accuracy", "phase_gap_steps", "ungrok_accuracy")
+        if unknown := [name for name in thresholds if name not in known]:
+            from grokray.tasks.wording import nearest
+
+            message = f"{unknown[0]} is no threshold{nearest(unknown[0], known)}"
+            raise ConfigError([Problem(message=message, field=unknown[0])])
+        if thresholds:
+            return phases(self.sweeps, self.level, **thresholds)
+        return self._keep("phases", lambda: phases(self.sweeps, self.level))
+
+    def survival(self, by: str | None = None) -> Finding:
+        """The share grokked by a step (Kaplan-Meier), its median and restricted mean, overall and by a column; by
+        each parameter that varies if none is named. Groups are compared by log-rank tests."""
+        if by is not None:
+            return survival(self.sweeps.trials, by, self.level)
+        return self._keep("survival", lambda: survival(self.sweeps.trials, level=self.level))
+
+    def effects(self) -> Finding:
+        """What each parameter does to the time to grok: time ratios, and hazard ratios as a second view."""
+        return self._keep("effects", lambda: effects(self.sweeps.trials, self.level))
+
+    def critical_fraction(self, by: str | None = None) -> Finding:
+        """The training fraction above which trials grok more often than not, in each group of a column."""
+        if by is not None:
+            return critical_fraction(self.sweeps.trials, by, self.level)
+        return self._keep("critical", lambda: critical_fraction(self.sweeps.trials, level=self.level))
+
+    def importance(self) -> Finding:
+        """Which parameters matter, by fANOVA and by PED-ANOVA."""
+        return self._keep("importance", lambda: importance(self.sweeps, self.level, self.seed))
+
+    def comparison(self) -> Finding:
+        """Classification against sequence and base against base, on the same pairs where the sweep has them."""
+        return self._keep("comparison", lambda: comparison(self.sweeps.trials, self.level, self.seed))
+
+    def delay(self) -> Finding:
+        """Steps from memorization to grokking, and the share of grokked trials that fell back."""
+        return self._keep("delay", lambda: delay(self.sweeps.trials, self.level, self.seed))
+
+    def tasks(self) -> Finding:
+        """Of trials of several operations: how often and when each of them is grokked."""
+        return self._keep("tasks", lambda: tasks(self.sweeps, self.level))
+
+    def variance(self) -> Finding:
+        """How much of the spread comes from hyper-parameters, and how much from seeds."""
+        return self._keep("variance", lambda: variance(self.sweeps.trials, self.level, seed=self.seed))
+
+    def audit(self) -> Finding:
+        """How often the scheduler stopped a trial that would have grokked."""
+        return self._keep("audit", lambda: audit(self.sweeps.trials, self.level))
+
+    def quality(self) -> Finding:
+        """What speaks against trusting the numbers."""
+        return self._keep("quality", lambda: quality(self.sweeps.trials))
+
+    def plot_survival(self, by: str | None = None, ax: Axes | None = None) -> Axes:
+        """The share grokked by a step; one line for each group of a column."""
+        return self._plots.survival(self, by, ax)
+
+    def plot_phases(self, x: str | None = None, y: str | None = None, ax: Axes | None = None) -> Axes:
+        """A phase diagram over two columns, by default the first two parameters that vary."""
+        return self._plots.phases(self, x, y, ax)
+
+    def plot_profile(self, parameter: str, ax: Axes | None = None) -> Axes:
+        """The share grokked along one parameter of the search space."""
+        return self._plots.profile(self, parameter, ax)
+
+    def plot_effects(self, *, hazard: bool = False, ax: Axes | None = None) -> Axes:
+        """Time ratios, or the hazard ratios of Cox's model."""
+        return self._plots.effects(self, hazard, ax)
+
+    def plot_critical(self, by: str | None = None, ax: Axes | None = None) -> Axes:
+        """Critical training fractions by group."""
+        return self._plots.critical(self, by, ax)
+
+    def plot_importance(self, ax: Axes | None = None) -> Axes:
+        """fANOVA and PED-ANOVA beside each other."""
+        return self._plots.importance(self, ax)
+
+    def plot_comparison(self, ax: Axes | None = None) -> Axes:
+        """Differences in the share grokked between ways to write the task."""
+        return self._plots.comparison(self, ax)
+
+    def plot_curves(self, trial_id: str, ax: Axes | None = None) -> Axes:
+        """Accuracy of one trial, by its id or the start of it."""
+        return self._plots.curve(self, trial_id, ax)
+
+    @property
+    def _plots(self) -> ModuleType:
+        # Tables alone need no matplotlib.
+        from grokray.analysis import plots
+
+        return plots
+
+    def findings(self) -> list[Finding]:
+        """All of them, in the order of the report."""
+        return [getattr(self, name)() for name in FINDINGS]
+
+    def _keep(self, name: str, compute: Callable[[], Finding]) -> Finding:
+        if name not in self._kept:
+            self._kept[name] = compute()
+        return self._kept[name]
+
+
+FINDINGS = (
+    *("overview", "robustness", "phases", "survival", "delay", "effects", "critical_fraction", "importance"),
+    *("comparison", "tasks", "variance", "audit", "quality"),
+)
+
+
+def load(path: str | Path | Sequence[str | Path], *, level: float = 0.95, seed: int = 0) -> Analysis:
+    """The analysis of a sweep's folder, or of several as one. FolderError for what is no sweep's folder.
+
+    The folder's tables are brought up to date with its journal first, so a sweep may be running.
+    """
+    return Analysis(load_sweeps(path), level=level, seed=seed)

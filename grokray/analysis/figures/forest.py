@@ -1,0 +1,112 @@
+"""Numbers with their intervals, one below the other: effects, critical fractions, differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grokray.analysis.figures.style import LINES, MUTED, PAPER, percent_axis
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MARKS = "oDs^v"
+_ROOM = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none"}  # lines end before a label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line. Ends that are infinite are drawn as arrows; a NaN `value` stands for `why` there is no number."""
+
+    label: str
+    value: float
+    lower: float
+    upper: float
+    why: str = ""
+
+
+def height_of(rows: int) -> float:
+    """Inches."""
+    return 0.75 + 0.36 * max(rows, 1)
+
+
+def draw_forest(
+    axes: Axes,
+    rows: Sequence[Row],
+    *,
+    none: float | None = None,
+    log: bool = False,
+    percent: bool = False,
+    name: str = "",
+    series: int = 0,
+) -> Axes:
+    """`none` is the number that means no effect, drawn as a line. Labels stand above their intervals."""
+    colour, mark = LINES[series % len(LINES)][0], MARKS[series % len(MARKS)]
+    low, high = _limits(rows, none, log)
+    if log:
+        axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.set_ylim(len(rows) - 0.45, -0.75)
+    if none is not None:
+        axes.axvline(none, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
+    for at, row in enumerate(rows):
+        axes.text(0.0, at - 0.3, row.label, transform=axes.get_yaxis_transform(), va="center", fontsize=8, bbox=_ROOM)
+        if np.isnan(row.value):
+            axes.text(
+                0.02, at + 0.08, row.why, transform=axes.get_yaxis_transform(), fontsize=7, color=MUTED, va="center"
+            )
+            continue
+        ends = np.clip([np.nan_to_num(row.lower, nan=low), np.nan_to_num(row.upper, nan=high)], low, high)
+        axes.plot(ends, [at + 0.08] * 2, color=colour, linewidth=1.6, solid_capstyle="butt", zorder=2)
+        for end, bound, arrow in ((ends[0], row.lower, "<"), (ends[1], row.upper, ">")):
+            if not low <= bound <= high:
+                axes.plot([end], [at + 0.08], marker=arrow, markersize=5, color=colour, clip_on=False)
+        axes.plot([np.clip(row.value, low, high)], [at + 0.08], marker=mark, markersize=5.5, color=colour, zorder=3)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.set_xlabel(name)
+    if percent:
+        percent_axis(axes.xaxis)
+    if log:
+        _ratio_ticks(axes, low, high)
+    return axes
+
+
+def _limits(rows: Sequence[Row], none: float | None, log: bool) -> tuple[float, float]:
+    """Wide enough for all values and for most intervals: a boundless one ends at the rim."""
+    if log:  # a ratio of 0 has no place here
+        rows = [row for row in rows if row.lower > 0]
+    values = np.array([row.value for row in rows if np.isfinite(row.value)] + ([] if none is None else [none]))
+    ends = np.array([end for row in rows for end in (row.lower, row.upper) if np.isfinite(end)])
+    if log:
+        values, ends = np.log(values[values > 0]), np.log(ends[ends > 0])
+    if not len(values):
+        return (0.5, 2.0) if log else (0.0, 1.0)
+    widths = [np.log(r.upper / r.lower) if log else r.upper - r.lower for r in rows if 0 < r.upper - r.lower < np.inf]
+    reach = max(
+        2.5 * np.ptp(values),
+        1.2 * float(np.quantile(widths, 0.25, method="lower")) if widths else 0.0,
+        0.5 if log else 1e-3,
+    )
+    inner = ends[(ends >= values.min() - reach) & (ends <= values.max() + reach)]
+    low, high = min(values.min(), *inner, values.max()), max(values.max(), *inner, values.min())
+    margin = 0.06 * max(high - low, 0.2 if log else 1e-3)
+    low, high = low - margin, high + margin
+    return (float(np.exp(low)), float(np.exp(high))) if log else (float(low), float(high))
+
+
+def _ratio_ticks(axes: Axes, low: float, high: float) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    steps = (1, 2, 5) if high / low < 300 else (1,)
+    places = [step * 10.0**power for power in range(-6, 7) for step in steps]
+    if high / low < 4:
+        places += [0.25, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 1.2, 1.5, 2.5, 3, 4]
+    axes.xaxis.set_major_locator(FixedLocator(sorted(place for place in places if low <= place <= high)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

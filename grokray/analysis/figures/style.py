@@ -1,0 +1,114 @@
+"""What all figures share: Okabe and Ito's colours, which colour-blind people can tell apart, and a second sign beside
+each, so that nothing is told by colour alone.
+
+Every colour has a name: the report turns it into a CSS variable, which has another value on a dark page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, MUTED, GRID, PAPER = "#1d2126", "#5b6370", "#d9dce1", "#fefefe"
+PALETTE = {
+    "ink": INK,
+    "muted": MUTED,
+    "grid": GRID,
+    "paper": PAPER,
+    "blue": "#0072B2",
+    "vermilion": "#D55E00",
+    "green": "#009E73",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "purple": "#CC79A7",
+    "grey": "#9AA0A8",
+}
+DASHES = ((0, ()), (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 3)), (0, (8, 2, 1, 2, 1, 2)))
+LINES = [  # colour, dashes
+    (PALETTE[name], dashes)
+    for name, dashes in zip(("blue", "vermilion", "green", "purple", "orange", "sky"), DASHES, strict=True)
+]
+# Phase → colour, two letters, hatch.
+PHASE_LOOKS = {
+    "confusion": (PALETTE["grey"], "cf", "---"),
+    "memorization": (PALETTE["orange"], "me", "////"),
+    "comprehension": (PALETTE["sky"], "co", "\\\\\\\\"),
+    "grokking": (PALETTE["green"], "gr", ""),
+    "diverged": (PALETTE["purple"], "di", "xxxx"),
+}
+ON_COLOUR = "#000001"  # text upon a phase's colour: black on a dark page, too
+STYLE: dict[Any, Any] = {
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.edgecolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "hatch.linewidth": 0.5,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "svg.hashsalt": "grokray",  # the same figure is the same file
+    "svg.fonttype": "none",
+}
+WIDTH = 4.8  # inches: as wide as a phone's screen shows without making texts small
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def new_axes(height: float = 3.0, width: float = WIDTH) -> Axes:
+    """Axes in a figure of pyplot's, so that notebooks show it."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def log_steps(axes: Axes, first: float, last: float, name: str = "training steps") -> None:
+    """A logarithmic axis of steps, written out: 2,000."""
+    from grokray.analysis.curves_figure import plain_ticks
+
+    first = max(first, 1.0)
+    axes.set_xscale("log")
+    axes.set_xlim(first, max(last, 1.2 * first))
+    plain_ticks(axes.xaxis, axes.get_xlim())
+    axes.set_xlabel(name)
+
+
+def percent_axis(axis: Any) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+
+
+def nothing_to_draw(axes: Axes, reason: str) -> Axes:
+    """In place of a figure: why there is none."""
+    import textwrap
+
+    axes.set_axis_off()
+    text = "\n".join(textwrap.wrap(reason, 60))
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=MUTED)
+    return axes

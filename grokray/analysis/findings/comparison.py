@@ -1,0 +1,105 @@
+"""Classification against sequence and base against base; how long trials take from memorization to grokking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from grokray.analysis.comparison import Comparison, compare_all, representations
+from grokray.analysis.delay import Delays, Ungrokking, delays, ungrokking
+from grokray.analysis.findings.finding import Finding, interval, missing, nothing_in, unique
+
+NAME, TITLE = "comparison", "Classification, sequence and bases"
+DELAY_NAME, DELAY_TITLE = "delay", "From memorization to grokking"
+
+
+def comparison(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
+    """Every representation of the task against the first one."""
+    if len(set(representations(trials).tolist())) < 2:
+        return missing(NAME, TITLE, "all trials write their task in the same way")
+    found = compare_all(trials, confidence=level, seed=seed)
+    rows = [
+        {
+            "comparison": f"{one.b} against {one.a}",
+            **interval("difference", one.difference),
+            **interval("median_ratio", one.median_ratio),
+            **interval("ratio", one.ratio),
+            **interval("earlier", one.earlier),
+            "method": one.method,
+            "pairs": one.pairs,
+        }
+        for one in found
+    ]
+    table = pd.DataFrame(rows)
+    if nothing_in(table, "difference", "ratio"):
+        return missing(NAME, TITLE, "no two representations can be compared yet", _notes(found))
+    return Finding(
+        name=NAME,
+        title=TITLE,
+        tables={"comparison": _without_empty(table)},
+        summary=_summary(found),
+        notes=_notes(found),
+        level=level,
+        estimates=found,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delay:
+    delays: Delays
+    ungrokking: Ungrokking
+
+
+def delay(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
+    """Quantiles of the steps from memorization to grokking, and the share that fell back afterwards."""
+    found, fell = delays(trials, level=level, seed=seed), ungrokking(trials, level)
+    if not found.grokked:
+        return missing(DELAY_NAME, DELAY_TITLE, "no trial grokked after it had memorized")
+    rows = [
+        {"quantile": f"{100 * quantile:g} % have grokked", **interval("delay", estimate)}
+        for quantile, estimate in found.quantiles.items()
+    ]
+    tables = {"delay": pd.DataFrame(rows)}
+    if fell.trained_on:
+        one = fell.shares
+        share = {"share": one.share[0], "share_lower": one.lower[0], "share_upper": one.upper[0]}
+        tables["ungrokking"] = pd.DataFrame([{"of": "grokked trials that fell below 0.9 again", **share}])
+    counts = (
+        f"{found.grokked:,} trials grokked after they had memorized, {found.censored:,} have memorized only, "
+        f"{found.never_memorized:,} neither"
+    )
+    negative = f"{found.negative:,} grokked before they had memorized" if found.negative else None
+    apart = None if fell.trained_on else "trials end when they have grokked, so none can be seen to lose it again"
+    return Finding(
+        name=DELAY_NAME,
+        title=DELAY_TITLE,
+        tables=tables,
+        notes=unique([counts, negative, apart, *found.notes]),
+        level=level,
+        estimates=Delay(delays=found, ungrokking=fell),
+    )
+
+
+def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
+    empty = [name for name in ("median_ratio", "ratio", "earlier") if nothing_in(table, name)]
+    return table.drop(columns=[name + end for name in empty for end in ("", "_lower", "_upper")])
+
+
+def _notes(found: list[Comparison]) -> tuple[str, ...]:
+    return unique([note for one in found for note in one.notes])
+
+
+def _summary(found: list[Comparison]) -> str:
+    """The largest difference that can be told from none."""
+    certain = [one for one in found if one.difference and (one.difference.lower > 0 or one.difference.upper < 0)]
+    if not certain:
+        return "No difference in the share grokked can be told from none."
+    top = max(certain, key=lambda one: abs(one.difference.value) if one.difference else 0.0)
+    d = top.difference
+    value, low, high = (100 * x for x in (d.value, d.lower, d.upper)) if d else (np.nan,) * 3
+    more = "more" if value > 0 else "less"
+    low, high = sorted((abs(low), abs(high)))
+    return f"{top.b} groks {more} often than {top.a}, by {abs(value):.1f} points ({low:.1f} to {high:.1f})."

@@ -1,0 +1,98 @@
+"""What each parameter does to the time to grok: accelerated failure time, and Cox's model as a second view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from grokray.analysis.aft import AftFit, best_aft
+from grokray.analysis.cox import CoxFit, fit_cox
+from grokray.analysis.design import Design, design_of
+from grokray.analysis.effects import Effect
+from grokray.analysis.findings.finding import Finding, missing, unique, without_silence
+from grokray.analysis.times import times_of
+from grokray.analysis.weights import scheduler_audit
+
+NAME, TITLE = "effects", "Effects of parameters"
+FAMILY_NAMES = {"lognormal": "log-normal", "weibull": "Weibull"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effects:
+    """`aft` is the better by AIC of the two families, `other` the other one."""
+
+    aft: AftFit
+    other: AftFit
+    cox: CoxFit
+    design: Design
+
+
+def effects(trials: pa.Table, level: float = 0.95) -> Finding:
+    design, times = design_of(trials), times_of(trials)
+    if not design.names:
+        return missing(NAME, TITLE, "no parameter varies among the trials", _left_out(design))
+    fit, other = best_aft(times, design, level)
+    if fit.failure:
+        return missing(NAME, TITLE, fit.failure, _left_out(design))
+    cox = fit_cox(times, design, level=level)
+    tables = {
+        "time_ratios": _table(fit.effects, "time_ratio"),
+        "hazard_ratios": _table(cox.effects, "hazard_ratio"),
+    }
+    model = f"time ratios: {FAMILY_NAMES[fit.family]} accelerated failure time"
+    model += f", {fit.trials:,} trials of which {fit.events:,} grokked"
+    if not other.failure:
+        model += f"; its AIC is {other.aic - fit.aic:.1f} below that of the {FAMILY_NAMES[other.family]} one"
+    return Finding(
+        name=NAME,
+        title=TITLE,
+        tables={name: table for name, table in tables.items() if len(table)},
+        summary=_summary(fit.effects),
+        notes=unique(
+            [
+                model,
+                f"{fit.certain:,} trials say only that an effect cannot be told" if fit.certain else None,
+                f"hazard ratios: {cox.failure}" if cox.failure else None,
+                *_left_out(fit),
+                scheduler_audit(trials).warning,
+            ]
+        ),
+        level=level,
+        estimates=Effects(aft=fit, other=other, cox=cox, design=design),
+    )
+
+
+def _table(found: Sequence[Effect], ratio: str) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "effect_of": effect.label,
+            ratio: effect.ratio,
+            f"{ratio}_lower": effect.lower,
+            f"{ratio}_upper": effect.upper,
+            "p_value": effect.p_value,
+            "reason": effect.reason or "",
+        }
+        for effect in found
+    )
+    return without_silence(table, "reason")
+
+
+def _summary(found: Sequence[Effect]) -> str:
+    """The largest effect that can be told from none."""
+    certain = [e for e in found if e.reason is None and (e.lower > 1 or e.upper < 1)]
+    if not certain:
+        return "No effect can be told from none."
+    top = max(certain, key=lambda effect: abs(effect.log_ratio / effect.standard_error))
+    verb = "lengthens" if top.ratio > 1 else "shortens"
+    return (
+        f"The surest effect: {top.label} {verb} the time to grok to {top.ratio:.2f} times what it was "
+        f"({top.lower:.2f} to {top.upper:.2f})."
+    )
+
+
+def _left_out(of: Any) -> tuple[str, ...]:
+    return tuple(f"{name} is left out: {why}" for name, why in of.left_out.items())

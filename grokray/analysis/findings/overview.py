@@ -1,0 +1,83 @@
+"""What was run: sweeps, outcomes, and the parameters that varied."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from grokray.analysis.findings.finding import Finding
+from grokray.analysis.outcomes import column, varying
+from grokray.analysis.sweeps import Sweeps
+from grokray.records.folder import SweepFolder
+
+NAME, TITLE = "overview", "What was run"
+OUTCOMES = ("grokked", "budget", "pruned", "diverged", "failed", "stopped")
+MOST_VALUES = 8
+
+
+def overview(sweeps: Sweeps) -> Finding:
+    trials = sweeps.trials
+    outcome = column(trials, "outcome")
+    sweep = column(trials, "sweep")
+    rows = []
+    for name, folder in zip(sweeps.names, sweeps.folders, strict=True):
+        here = sweep == name
+        counts = {o: int((here & (outcome == o)).sum()) for o in OUTCOMES}
+        rows.append(
+            {
+                "sweep": name,
+                "method": _line(folder, "method"),
+                "scheduler": _line(folder, "scheduler.type"),
+                "trials": int(here.sum()),
+                "configurations": len(set(column(trials, "configuration")[here].tolist())),
+                **{o: number for o, number in counts.items() if number or o in ("grokked", "budget")},
+                "unfinished": int(here.sum()) - sum(counts.values()),
+            }
+        )
+    parameters = _parameters(sweeps)
+    tables = {"sweeps": pd.DataFrame(rows).fillna(0)}
+    if len(parameters):
+        tables["parameters"] = parameters
+    notes = sweeps.notes if len(parameters) else (*sweeps.notes, "no parameter varies among the trials")
+    return Finding(name=NAME, title=TITLE, tables=tables, notes=notes)
+
+
+def _parameters(sweeps: Sweeps) -> pd.DataFrame:
+    """What varied, as the search space says it or, where there are several, as the trials have it."""
+    rows = []
+    for name in varying(sweeps.trials):
+        values = sweeps.trials[name]
+        spec = sweeps.folders[0].fingerprint.get(f"parameters.{name}") if len(sweeps.folders) == 1 else None
+        rows.append({"parameter": name, "space": _spec(json.loads(spec)) if spec else "", "seen": _seen(values)})
+    return pd.DataFrame(rows, columns=["parameter", "space", "seen"])
+
+
+def _spec(spec: dict[str, Any]) -> str:
+    """{"distribution": "uniform", "min": 0, "max": 1} → uniform, 0 to 1."""
+    when = ", ".join(
+        f"{k} is {' or '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in spec.get("when", {}).items()
+    )
+    when = f" if {when}" if when else ""
+    if "values" in spec:
+        return f"one of {', '.join(map(str, spec['values']))}{when}"
+    if "value" in spec:
+        return f"{spec['value']}{when}"
+    shape = str(spec.get("distribution", "")).replace("_values", "").replace("_", " ")
+    ends = f", {spec['min']:g} to {spec['max']:g}" if {"min", "max"} <= spec.keys() else ""
+    return f"{shape}{ends}{when}"
+
+
+def _seen(values: Any) -> str:
+    known = sorted(
+        {value for value in values.unique().to_pylist() if value is not None and not isinstance(value, list)}
+    )
+    if len(known) > MOST_VALUES and not isinstance(known[0], str):
+        return f"{known[0]:.3g} to {known[-1]:.3g}"
+    shown = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in known[:MOST_VALUES]]
+    return ", ".join(shown) + (f" and {len(known) - MOST_VALUES:,} more" if len(known) > MOST_VALUES else "")
+
+
+def _line(folder: SweepFolder, name: str) -> str:
+    return str(json.loads(folder.fingerprint.get(name, '"?"')))

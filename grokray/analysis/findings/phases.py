@@ -1,0 +1,81 @@
+"""In which phase trials end, and what share of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from grokray.analysis.diagram import Diagram, cut, diagram
+from grokray.analysis.findings.finding import Finding, missing
+from grokray.analysis.outcomes import outcomes
+from grokray.analysis.phases import PHASES, Events, cut_short, events_of_curves
+from grokray.analysis.phases import phases as phases_of
+from grokray.analysis.shares import shares
+from grokray.analysis.sweeps import Sweeps
+
+NAME, TITLE = "phases", "Phases"
+TRIALS_IN_A_CELL, BINS = 8, (3, 8)  # on average; the fewest and most bins along a parameter
+
+
+def phases(sweeps: Sweeps, level: float = 0.95, **thresholds: float) -> Finding:
+    """By the trials' own column, or with `thresholds` (threshold, sustain, phase_accuracy, phase_gap_steps) from their
+    curves."""
+    trials, notes = sweeps.trials, ()
+    found = outcomes(trials)
+    events = events_again(sweeps, **thresholds) if thresholds else None
+    phase = phases_of(trials, events)
+    if not any(phase):
+        return missing(NAME, TITLE, "no trial was measured yet")
+    if events is not None and (short := int(cut_short(trials, events).sum())):
+        notes = (f"{short:,} trials ended when they had grokked by their own threshold, before they had by this one",)
+    rows = []
+    for name in PHASES:
+        here = phase == name
+        one = shares(here, found.weight, found.configuration, np.zeros(len(here), dtype=np.int64), 1, level)
+        rows.append(
+            {
+                "phase": name,
+                "trials": int(here.sum()),
+                "share": one.share[0],
+                "share_lower": one.lower[0],
+                "share_upper": one.upper[0],
+            }
+        )
+    unmeasured = sum(value is None for value in phase)
+    if unmeasured:
+        notes = (*notes, f"{unmeasured:,} trials were not measured yet")
+    if found.pruned:
+        notes = (*notes, f"{found.pruned:,} pruned trials have the phase in which they were stopped; no share has them")
+    return Finding(
+        name=NAME, title=TITLE, tables={"phases": pd.DataFrame(rows)}, notes=(*notes, *found.notes), level=level
+    )
+
+
+def diagram_of(trials: pa.Table, x: str, y: str, level: float = 0.95) -> Diagram:
+    """A phase diagram with as many bins as the trials fill, whose `counts` are weighted as its shares are: pruned
+    trials are in the phase where they were stopped, which says nothing of where they would have ended."""
+    found = outcomes(trials)
+    weight = found.weight if found.used.any() else np.ones(trials.num_rows)
+    bins = int(np.clip(np.sqrt((weight > 0).sum() / TRIALS_IN_A_CELL), *BINS))
+    made = diagram(trials, *(cut(trials, name, bins) for name in (x, y)), level=level)
+    phase = phases_of(trials)
+    number = np.array([PHASES.index(name) if name in PHASES else -1 for name in phase.tolist()])
+    known = (made.x.bin >= 0) & (made.y.bin >= 0) & (number >= 0)
+    cell = (made.y.bin * len(made.x) + made.x.bin) * len(PHASES) + number
+    counts = np.bincount(cell[known], weights=weight[known], minlength=made.counts.size)
+    return replace(made, counts=counts.reshape(made.counts.shape))
+
+
+def events_again(sweeps: Sweeps, **thresholds: float) -> Events:
+    """Events of all trials by other thresholds, from their curves, a part at a time."""
+    parts = []
+    for table in sweeps.curve_parts(("train_exact_match", "heldout_exact_match")):
+        index, step = (table[name].to_numpy() for name in ("trial_index", "step"))
+        train, heldout = (table[f"{part}_exact_match"].to_numpy() for part in ("train", "heldout"))
+        parts.append(events_of_curves(index, step, train, heldout, **thresholds))  # pyright: ignore[reportArgumentType]
+    names = Events.__dataclass_fields__
+    order = np.argsort(np.concatenate([part.trial_index for part in parts]), kind="stable")
+    return Events(**{name: np.concatenate([getattr(part, name) for part in parts])[order] for name in names})

@@ -1,0 +1,144 @@
+"""When trials grok: Kaplan and Meier's share grokked by a step, overall and by parameters, and log-rank tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from grokray.analysis.findings.finding import Finding, interval, missing, unique, without_silence
+from grokray.analysis.findings.groups import Groups, groups_by, main_parameters
+from grokray.analysis.logrank import holm, log_rank, pairwise
+from grokray.analysis.outcomes import column
+from grokray.analysis.survival import SurvivalCurve, kaplan_meier, median_time, restricted_mean, share_by
+from grokray.analysis.times import Times, times_of
+from grokray.analysis.turnbull import turnbull
+from grokray.analysis.weights import scheduler_audit
+
+NAME, TITLE = "survival", "Time to grok"
+MOST_PAIRS = 8  # groups that are compared pair by pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survival:
+    """`overall` and each group's curve of not having grokked, to step `horizon`."""
+
+    horizon: float
+    overall: SurvivalCurve
+    groups: dict[str, dict[str, SurvivalCurve]]
+
+
+def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Finding:
+    """Overall and by one column, or by each parameter that varies."""
+    chosen = [groups_by(trials, name) for name in ([by] if by else main_parameters(trials))]
+    times = times_of(trials)
+    counted = times.counted()
+    if not len(counted) or counted.seen_until.max() <= 0:
+        return missing(NAME, TITLE, "no trial was measured yet")
+    horizon = horizon_of(trials, counted)
+    tables = {"overall": pd.DataFrame([_row({}, times, horizon, level)])}
+    rows = [
+        _row({"parameter": groups.name, "value": label}, times.select(mask), horizon, level)
+        for groups in chosen
+        for label, mask in _members(groups)
+    ]
+    if rows:
+        tables["groups"] = pd.DataFrame(rows)
+        tables["tests"] = _tests(times, chosen)
+    if by and 2 < len(chosen[0].labels) <= MOST_PAIRS:
+        tables["pairs"] = _pairs(times, chosen[0])
+    curves = {g.name: {label: kaplan_meier(times.select(m), level) for label, m in _members(g)} for g in chosen}
+    return Finding(
+        name=NAME,
+        title=TITLE,
+        tables=tables,
+        summary=_summary(tables["overall"].iloc[0], horizon),
+        notes=unique([scheduler_audit(trials).warning, _diverged(trials)]),
+        level=level,
+        estimates=Survival(horizon=horizon, overall=kaplan_meier(times, level), groups=curves),
+    )
+
+
+def horizon_of(trials: pa.Table, times: Times) -> float:
+    """The smallest budget, up to which every trial may be watched; less where none was watched for so long yet."""
+    return float(min(np.nanmin(column(trials, "num_steps")), times.seen_until.max()))
+
+
+def _members(groups: Groups) -> list[tuple[str, np.ndarray]]:
+    members = [(label, groups.group == number) for number, label in enumerate(groups.labels)]
+    return [(label, mask) for label, mask in members if mask.any()]
+
+
+def _row(keys: dict[str, str], times: Times, horizon: float, level: float) -> dict:
+    counted = times.counted()
+    reached = min(horizon, counted.seen_until.max()) if len(counted) else horizon
+    return {
+        **keys,
+        **interval("share", share_by(times, reached, level)),
+        **interval("median", median_time(kaplan_meier(times, level))),
+        "trials": len(times),
+        "grokked": int(times.observed.sum()),
+        "horizon": reached,
+        "median_within": _median_within(counted),
+        **interval("mean_steps", restricted_mean(times, reached, level)),
+    }
+
+
+def _median_within(times: Times) -> str:
+    """Turnbull's interval that holds the median."""
+    if not len(times):
+        return ""
+    left, right = turnbull(times).median
+    return "" if np.isinf(right) else f"({left:,.0f}, {right:,.0f}]"
+
+
+def _tests(times: Times, chosen: list[Groups]) -> pd.DataFrame:
+    rows = []
+    for groups in chosen:
+        mask = groups.group >= 0
+        test = log_rank(times.select(mask), groups.group[mask])
+        rows.append(
+            {
+                "parameter": groups.name,
+                "statistic": test.statistic,
+                "degrees": test.degrees,
+                "p_value": test.p_value,
+                "note": test.note or "",
+            }
+        )
+    table = pd.DataFrame(rows)
+    table.insert(4, "adjusted_p", holm(table["p_value"].to_numpy(float)))
+    return without_silence(table, "note")
+
+
+def _pairs(times: Times, groups: Groups) -> pd.DataFrame:
+    mask = groups.group >= 0
+    return pd.DataFrame(
+        {
+            "first": groups.labels[pair.first],  # pyright: ignore[reportArgumentType, reportCallIssue]
+            "second": groups.labels[pair.second],  # pyright: ignore[reportArgumentType, reportCallIssue]
+            "statistic": pair.test.statistic,
+            "p_value": pair.test.p_value,
+            "adjusted_p": pair.adjusted,
+        }
+        for pair in pairwise(times.select(mask), groups.group[mask])
+    )
+
+
+def _summary(row: pd.Series, horizon: float) -> str:
+    share, lower, upper = (100 * row[name] for name in ("share", "share_lower", "share_upper"))
+    if np.isnan(share):
+        return ""
+    text = f"{share:.1f} % of trials grok within {horizon:,.0f} steps ({lower:.1f} to {upper:.1f} %)"
+    if np.isnan(row["median"]):
+        return f"{text}; fewer than half do, so there is no median."
+    return f"{text}; half have by step {row['median']:,.0f}."
+
+
+def _diverged(trials: pa.Table) -> str | None:
+    diverged = int((column(trials, "outcome") == "diverged").sum())
+    if not diverged:
+        return None
+    return f"{diverged:,} diverged: they count as not grokked to the end of their budget, not to where they diverged"

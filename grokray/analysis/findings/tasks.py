@@ -1,0 +1,44 @@
+"""Of trials of several operations at once: how often, and when, each of them is grokked."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pyarrow.compute as pc
+
+from grokray.analysis.findings.finding import Finding, interval, missing
+from grokray.analysis.survival import kaplan_meier, median_time, share_by
+from grokray.analysis.sweeps import Sweeps
+from grokray.analysis.times import times_of
+
+NAME, TITLE = "tasks", "Single tasks of trials of several"
+# What each task of a trial has from its trial.
+_SHARED = ("trial_id", "configuration", "num_steps", "outcome", "stop_step", "audited", "audit_probability")
+
+
+def tasks(sweeps: Sweeps, level: float = 0.95) -> Finding:
+    rows = sweeps.tasks()
+    if not rows.num_rows:
+        return missing(NAME, TITLE, "no trial has several operations")
+    joined = rows.join(sweeps.trials.select(list(_SHARED)), keys="trial_id")
+    found = []
+    for task in sorted(rows["task"].unique().to_pylist()):
+        one = joined.filter(pc.field("task") == task)
+        times = times_of(one)
+        counted = times.counted()
+        reached = float(counted.seen_until.max()) if len(counted) else 0.0
+        found.append(
+            {
+                "task": task,
+                **interval("share", share_by(times, reached, level)),
+                **interval("median", median_time(kaplan_meier(times, level))),
+                "trials": len(times),
+                "grokked": int(times.observed.sum()),
+            }
+        )
+    return Finding(
+        name=NAME,
+        title=TITLE,
+        tables={"tasks": pd.DataFrame(found)},
+        notes=("a trial counts as grokked when all of its tasks have, sustained; here each task counts by itself",),
+        level=level,
+    )

@@ -1,0 +1,53 @@
+"""How much of the spread comes from hyper-parameters, and how much from seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from grokray.analysis.findings.finding import Finding, interval, missing, unique
+from grokray.analysis.variance import Split, variance_of_grokking, variance_of_step
+
+NAME, TITLE = "variance", "Hyper-parameters or chance"
+
+
+def variance(trials: pa.Table, level: float = 0.95, replicates: int = 200, seed: int = 0) -> Finding:
+    splits = [
+        one(trials, level=level, replicates=replicates, seed=seed) for one in (variance_of_grokking, variance_of_step)
+    ]
+    found = [split for split in splits if isinstance(split, Split)]
+    reasons = [split for split in splits if isinstance(split, str)]
+    if not found:
+        # Mostly the same one for both: of each, what comes after its name.
+        return missing(NAME, TITLE, "; ".join(unique([reason.split(": ", 1)[-1] for reason in reasons])))
+    return Finding(
+        name=NAME,
+        title=TITLE,
+        tables={"variance": pd.DataFrame([row for split in found for row in _rows(split)])},
+        notes=unique([*(note for split in found for note in split.notes), *reasons]),
+        level=level,
+        estimates=found,
+    )
+
+
+def _rows(split: Split) -> list[dict[str, Any]]:
+    rows = [
+        ("hyper-parameters", split.hyperparameters, split.hyperparameters_share),
+        ("seeds", split.seeds, split.seeds_share),
+        ("of seeds: common to all configurations", split.common_to_configurations, None),
+        ("of seeds: other in each configuration", split.interaction, None),
+        *((f"{name} by itself", estimate, None) for name, estimate in split.by_seed.items()),
+    ]
+    return [
+        {
+            "of": split.of,
+            "source": source,
+            **interval("variance_share", share),
+            **interval("variance", estimate),
+            "trials": split.trials,
+        }
+        for source, estimate, share in rows
+        if estimate is not None
+    ]

@@ -1,0 +1,110 @@
+"""How the numbers of tables are written, in the terminal and in the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+NOTHING = "–"
+# Column → how it is written; what is not here goes by its type.
+KINDS = {
+    **dict.fromkeys(("share", "share_of_stops", "earlier", "fanova", "ped_anova"), "percent"),
+    **dict.fromkeys(("all_seeds", "weighted_share", "variance_share"), "percent"),
+    **dict.fromkeys(("median", "mean_steps", "steps", "horizon", "delay", "grok_step", "median_within"), "steps"),
+    **dict.fromkeys(("ratio", "time_ratio", "hazard_ratio", "median_ratio"), "ratio"),
+    "difference": "points",
+    **dict.fromkeys(("p_value", "adjusted_p"), "p"),
+    **dict.fromkeys(("trials", "configurations", "grokked", "pairs", "seeds", "effective"), "count"),
+}
+HEADINGS = {
+    "difference": "difference in points",
+    "p_value": "p",
+    "adjusted_p": "p (Holm)",
+    "ped_anova": "PED-ANOVA",
+    "fanova": "fANOVA",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A table as texts. `numeric` says of each column whether it is of numbers; `essential` of the columns, from the
+    left, are needed to understand anything: what a row is, and its first number with an interval."""
+
+    headings: list[str]
+    numeric: list[bool]
+    rows: list[list[str]]
+    essential: int
+
+
+def shown(table: pd.DataFrame) -> Shown:
+    """`x`, `x_lower` and `x_upper` become one column: 43 % (38 to 49 %)."""
+    with_interval = [str(name) for name in table.columns if f"{name}_lower" in table]
+    ends = {f"{name}_{end}" for name in with_interval for end in ("lower", "upper")}
+    names = [str(name) for name in table.columns if name not in ends]
+    return Shown(
+        headings=[HEADINGS.get(name, name.replace("_", " ")) for name in names],
+        numeric=[pd.api.types.is_numeric_dtype(table[name]) for name in names],
+        rows=[[cell(name, row) for name in names] for row in table.to_dict("records")],
+        essential=1 + names.index(with_interval[0]) if with_interval else 2,
+    )
+
+
+def cell(name: str, row: Mapping[Any, Any]) -> str:
+    kind = KINDS.get(name, "")
+    text = number(row[name], kind)
+    if f"{name}_lower" not in row or text == NOTHING and _is_nothing(row[f"{name}_lower"]):
+        return text
+    if row[f"{name}_lower"] == math.inf:  # nothing reaches so far
+        return text
+    lower, upper = (number(row[f"{name}_{end}"], kind, is_end=True) for end in ("lower", "upper"))
+    if kind == "percent" and lower.endswith(" %") and upper.endswith(" %"):
+        lower = lower.removesuffix(" %")
+    return f"{text} ({lower} to {upper})"
+
+
+def number(value: Any, kind: str, *, is_end: bool = False) -> str:
+    """0.4567 as percent → 45.7 %, 1234.5 as steps → 1,234; what is not bounded is ∞."""
+    if _is_nothing(value):
+        return "?" if is_end else NOTHING
+    if isinstance(value, str | bool):
+        return str(value)
+    value = float(value)
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if kind == "percent":
+        return f"{_percent(value)} %"
+    if kind == "points":
+        return f"{100 * value:+.1f}".replace("-", "−")
+    if kind in ("steps", "count"):
+        return f"{value:,.0f}".replace("-", "−")
+    if kind == "p":
+        return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    if kind == "ratio":
+        return f"{value:.2f}" if 0.095 <= value < 100 else f"{value:.2g}"
+    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:.3g}".replace("-", "−")
+
+
+def count(number: int, noun: str) -> str:
+    """`1,234 trials`, `1 trial`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def percent(share: float) -> str:
+    """0.4567 → `45.7 %`. Only all of it is 100 %, only none of it 0 %."""
+    return f"{_percent(share)} %"
+
+
+def _percent(share: float) -> str:
+    shown = 100 * share
+    if 0 < abs(share) < 1:
+        shown = math.copysign(min(max(abs(shown), 0.1), 99.9), shown)
+    text = f"{shown:.1f}".removesuffix(".0") if share in (0, 1) else f"{shown:.1f}"
+    return text.replace("-", "−")
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

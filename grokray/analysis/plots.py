@@ -1,0 +1,162 @@
+"""What `Analysis.plot_…` draw: a finding's figure in the axes that are given, or in new ones.
+
+A finding that is missing leaves its reason in the axes, so that a figure of several parts still stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from grokray.analysis.figures.curves import draw_curve
+from grokray.analysis.figures.forest import Row, draw_forest, height_of
+from grokray.analysis.figures.importance import draw_importance, height_of_importance
+from grokray.analysis.figures.phases import draw_phases
+from grokray.analysis.figures.profile import draw_profile
+from grokray.analysis.figures.style import new_axes, nothing_to_draw, styled
+from grokray.analysis.figures.survival import draw_survival
+from grokray.analysis.findings.critical import value_text
+from grokray.analysis.findings.finding import Finding
+from grokray.analysis.findings.groups import main_parameters
+from grokray.analysis.findings.phases import diagram_of
+from grokray.analysis.sweeps import unknown_column
+from grokray.analysis.trial_curve import choose, curve_of
+from grokray.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from grokray.analysis.analysis import Analysis
+
+PHASES_HEIGHT, CURVE_HEIGHT, HEIGHT = 3.9, 2.4, 2.7  # inches
+
+
+def survival(a: Analysis, by: str | None, ax: Axes | None) -> Axes:
+    kept = a.survival()
+    # The groups of the main parameters are there already.
+    finding = kept if kept.missing is not None or by in (None, *kept.estimates.groups) else a.survival(by)
+    if finding.missing is not None:
+        return _drawn(ax, HEIGHT, finding, lambda axes: axes)
+    found = finding.estimates
+    curves = found.groups[by] if by else {"all": found.overall}
+    return _drawn(ax, HEIGHT, finding, lambda axes: draw_survival(axes, curves, found.horizon, by or ""))
+
+
+def phases(a: Analysis, x: str | None, y: str | None, ax: Axes | None) -> Axes:
+    """The first two parameters that vary, where none are named."""
+    trials = a.sweeps.trials
+    for argument, name in (("x", x), ("y", y)):
+        if name is not None and name not in trials.column_names:
+            raise unknown_column(argument, name, trials.column_names, "the trials have")
+    others = [name for name in main_parameters(trials) if name not in (x, y)]
+    if len(others) < (x is None) + (y is None):
+        raise ConfigError([Problem(message="fewer than two parameters vary: name two columns, x and y", field="x")])
+    x = x or others.pop(0)
+    y = y or others.pop(0)
+    found = diagram_of(trials, x, y, a.level)
+    return _drawn(ax, PHASES_HEIGHT, a.phases(), lambda axes: draw_phases(axes, found))
+
+
+def effects(a: Analysis, hazard: bool, ax: Axes | None) -> Axes:
+    name, ratio, what = effect_names(hazard)
+    finding = a.effects()
+    rows = rows_of(finding.tables.get(name, pd.DataFrame()), "effect_of", ratio, "reason")
+    return _drawn(
+        ax,
+        height_of(len(rows)),
+        finding,
+        lambda axes: draw_forest(axes, rows, none=1, log=True, name=f"× {what}", series=int(hazard)),
+    )
+
+
+def effect_names(hazard: bool) -> tuple[str, str, str]:
+    """Of the table, its column, and what is multiplied."""
+    return (
+        ("hazard_ratios", "hazard_ratio", "hazard of grokking")
+        if hazard
+        else ("time_ratios", "time_ratio", "time to grok")
+    )
+
+
+def critical(a: Analysis, by: str | None, ax: Axes | None) -> Axes:
+    finding = a.critical_fraction(by)
+    rows = critical_rows(finding)
+    return _drawn(
+        ax,
+        height_of(len(rows)),
+        finding,
+        lambda axes: draw_forest(axes, rows, name="critical training fraction", series=2),
+    )
+
+
+def importance(a: Analysis, ax: Axes | None) -> Axes:
+    finding = a.importance()
+    table = finding.table
+    return _drawn(ax, height_of_importance(len(table)), finding, lambda axes: draw_importance(axes, table))
+
+
+def comparison(a: Analysis, ax: Axes | None) -> Axes:
+    finding = a.comparison()
+    rows = rows_of(finding.table, "comparison", "difference", "")
+    return _drawn(
+        ax,
+        height_of(len(rows)),
+        finding,
+        lambda axes: draw_forest(axes, rows, none=0, percent=True, name="difference in the share grokked", series=2),
+    )
+
+
+def profile(a: Analysis, parameter: str, ax: Axes | None) -> Axes:
+    finding = a.robustness()
+    table = finding.tables.get("profiles", pd.DataFrame(columns=["parameter"]))
+    names = table["parameter"].unique().tolist()
+    if finding.missing is None and parameter not in names:
+        raise unknown_column("parameter", parameter, names, "the search space has")
+    part = table.loc[table["parameter"] == parameter]
+    return _drawn(ax, HEIGHT, finding, lambda axes: draw_profile(axes, part, parameter))
+
+
+def curve(a: Analysis, trial_id: str, ax: Axes | None) -> Axes:
+    """ConfigError where no trial, or several, begin so; or it was not measured."""
+    ids = a.sweeps.trials.select(["trial_id"]).to_pylist()
+    whole = choose(ids, trial_id, best=False, where=a.sweeps.name)["trial_id"]
+    place = a.sweeps.trials["trial_id"].index(whole).as_py()
+    measured = a.sweeps.curves([whole])
+    if not measured.num_rows:
+        raise ConfigError([Problem(message=f"trial {whole} has no measurement yet", field="trial_id")])
+    found = curve_of(a.sweeps.trials.slice(place, 1).to_pylist()[0], measured)
+    return _drawn(ax, CURVE_HEIGHT, None, lambda axes: draw_curve(axes, found))
+
+
+def rows_of(table: pd.DataFrame, label: str, value: str, why: str) -> list[Row]:
+    return [
+        Row(
+            label=str(row[label]),
+            value=row[value],
+            lower=row[f"{value}_lower"],
+            upper=row[f"{value}_upper"],
+            why=str(row.get(why, "") or ""),
+        )
+        for row in table.to_dict("records")
+    ]
+
+
+def critical_rows(finding: Finding) -> list[Row]:
+    return [
+        Row(label=_group(one.group), value=one.fraction, lower=one.lower, upper=one.upper, why=one.reason)
+        for one in finding.estimates or ()
+    ]
+
+
+def _group(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value_text(v)}" for name, v in values.items() if v is not None) or "all trials"
+
+
+def _drawn(ax: Axes | None, height: float, finding: Finding | None, draw: Callable[[Axes], Axes]) -> Axes:
+    with styled():
+        axes = new_axes(height) if ax is None else ax
+        if finding is not None and finding.missing is not None:
+            return nothing_to_draw(axes, f"{finding.title}: {finding.missing}")
+        return draw(axes)

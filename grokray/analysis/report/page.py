@@ -1,0 +1,81 @@
+"""The page: the headline, its sections, and how to cite and repeat what it reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grokray
+from grokray.analysis.analysis import Analysis
+from grokray.analysis.outcomes import column
+from grokray.analysis.report.sections import sections
+from grokray.errors import FolderError
+from grokray.records.folder import SweepFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """How one sweep came about: its folder's name, its file, the commands that ran, and what they ran with."""
+
+    name: str
+    yaml: str
+    commands: tuple[str, ...]
+    versions: str
+
+
+def render(analysis: Analysis) -> str:
+    """One HTML document that loads nothing."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("grokray.analysis.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # A number and its % stay on one line.
+    environment.filters["tight"] = lambda text: str(text).replace(" %", "\u00a0%")
+    trials = analysis.sweeps.trials
+    made = sections(analysis)
+    headline = next((s.summary or s.missing for s in made if s.id == "robustness"), "")
+    return environment.get_template("report.html.j2").render(
+        title=f"{analysis.sweeps.name}: how robust is grokking?",
+        name=analysis.sweeps.name,
+        headline=headline,
+        warnings=[
+            text for (text,) in (row for s in made if s.id == "quality" for t in s.tables for row in t.texts.rows)
+        ],
+        sections=made,
+        origins=[
+            _origin(folder, trials, name)
+            for folder, name in zip(analysis.sweeps.folders, analysis.sweeps.names, strict=True)
+        ],
+        version=grokray.__version__,
+        level=f"{100 * analysis.level:g}",
+        trials=trials.num_rows,
+    )
+
+
+def write_report(analysis: Analysis, path: Path) -> None:
+    """FolderError if it cannot be written."""
+    text = render(analysis)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FolderError(f"cannot write {error.filename or path}: {error.strerror or error}") from None
+
+
+def _origin(folder: SweepFolder, trials: Any, name: str) -> Origin:
+    visits = folder.meta.get("commands") or [
+        {"command": folder.meta.get("command"), "versions": folder.meta.get("versions")}
+    ]
+    versions: dict[str, set[str]] = {}
+    for package in ("grokray", "torch", "ray"):
+        here = column(trials, f"{package}_version")[column(trials, "sweep") == name]
+        versions[package] = {str(value) for value in set(here.tolist()) if value is not None}
+    shown = [f"{package} {' and '.join(sorted(found))}" for package, found in versions.items() if found]
+    commands = dict.fromkeys(str(visit["command"]) for visit in visits if visit.get("command"))
+    return Origin(name=name, yaml=folder.sweep_yaml, commands=tuple(commands), versions=", ".join(shown) or "unknown")

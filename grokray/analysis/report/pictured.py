@@ -1,0 +1,164 @@
+"""The report's sections with figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grokray.analysis import plots
+from grokray.analysis.analysis import Analysis
+from grokray.analysis.figures.curves import draw_curve
+from grokray.analysis.figures.forest import height_of
+from grokray.analysis.figures.importance import height_of_importance
+from grokray.analysis.findings.finding import Finding
+from grokray.analysis.findings.groups import main_parameters
+from grokray.analysis.findings.typical import Typical, typical_trials
+from grokray.analysis.outcomes import outcomes
+from grokray.analysis.report.section import Pictures, Section, section_of
+
+MOST_PROFILES, MOST_GROUPED, MOST_DIAGRAMS = 8, 5, 3
+
+
+def robustness(a: Analysis) -> Section:
+    finding, pictures = a.robustness(), Pictures("robustness")
+    if finding.missing is None:
+        names = finding.tables["profiles"]["parameter"].unique().tolist() if "profiles" in finding.tables else []
+        for name in names[:MOST_PROFILES]:
+            caption = f"Share grokked along {name}, all else averaged over: {_n(a)}, {_level(a)} intervals."
+            pictures.add(lambda axes, n=name: plots.profile(a, n, axes), caption, 2.3)
+    about = (
+        "The share of the search space, in its own measure, in which a trial groks within its budget. Each "
+        "configuration counts once; intervals draw configurations."
+    )
+    captions = {
+        "share": "The share of the search space",
+        "seeds": "Configurations of two or more seeds by how many of them grokked",
+        "profiles": "Along each parameter",
+    }
+    return section_of(finding, about, pictures, captions, folded=("profiles",))
+
+
+def phases(a: Analysis) -> Section:
+    finding, pictures = a.phases(), Pictures("phases")
+    if finding.missing is None:
+        used = f"{int(outcomes(a.sweeps.trials).used.sum()):,} trials that came to their end"
+        for x, y in _pairs(main_parameters(a.sweeps.trials))[:MOST_DIAGRAMS]:
+            caption = (
+                f"Phase diagram over {x} and {y}: colour, hatch and letters are the commonest phase of each cell, the "
+                f"number is the share grokked; a dot is a cell without trials. {_n(a)}, shares of {used}."
+            )
+            pictures.add(lambda axes, x=x, y=y: plots.phases(a, x, y, axes), caption, plots.PHASES_HEIGHT)
+    about = (
+        "Confusion: training pairs never learned. Memorization: training pairs only. Comprehension: held-out pairs "
+        "less than 1,000 steps after them. Grokking: 1,000 or more after them (Liu et al. 2022; exact match of 0.9)."
+    )
+    return section_of(finding, about, pictures, {"phases": "Trials by phase"})
+
+
+def survival(a: Analysis) -> Section:
+    finding, pictures = a.survival(), Pictures("survival")
+    if finding.missing is None:
+        caption = f"Share of trials that have grokked by a step (Kaplan-Meier): {_n(a)}, {_level(a)} band."
+        pictures.add(lambda axes: plots.survival(a, None, axes), caption, plots.HEIGHT)
+        for name in list(finding.estimates.groups)[:MOST_GROUPED]:
+            caption = f"Share of trials that have grokked by a step, by {name}: {_n(a)}, {_level(a)} bands."
+            pictures.add(lambda axes, n=name: plots.survival(a, n, axes), caption, plots.HEIGHT)
+    about = (
+        "Trials that had not grokked when they ended are censored there, those that diverged at the end of their "
+        "budget; pruned ones are stood for by audited ones, weighted by the inverse of their chance. Steps are those "
+        "of the measurement that saw the event; the median's interval by Turnbull's estimator stands beside it."
+    )
+    captions = {
+        "overall": "All trials",
+        "tests": "Do groups grok at different times? Log-rank tests",
+        "groups": "By parameter",
+    }
+    return section_of(finding, about, pictures, captions, folded=("groups",))
+
+
+def effects(a: Analysis) -> Section:
+    finding, pictures = a.effects(), Pictures("effects")
+    for hazard in (False, True):
+        name, _, what = plots.effect_names(hazard)
+        if (table := finding.tables.get(name)) is not None:
+            caption = f"Factors on the {what}, all other parameters held fixed: {_n(a)}, {_level(a)} intervals."
+            pictures.add(lambda axes, h=hazard: plots.effects(a, h, axes), caption, height_of(len(table)))
+    about = (
+        "A time ratio of 0.5 means in half as many steps (accelerated failure time, fitted to intervals). The hazard "
+        "ratio of Cox's model is a second view that assumes no distribution: 2 means twice as likely to grok in the "
+        "next step."
+    )
+    captions = {"time_ratios": "Time ratios", "hazard_ratios": "Hazard ratios (Cox), a second view"}
+    return section_of(finding, about, pictures, captions, folded=("hazard_ratios",))
+
+
+def critical(a: Analysis) -> Section:
+    finding, pictures = a.critical_fraction(), Pictures("critical")
+    if finding.missing is None:
+        caption = f"Training fraction at which half of the trials grok: {_n(a)}, {_level(a)} intervals (Fieller)."
+        pictures.add(lambda axes: plots.critical(a, None, axes), caption, height_of(len(finding.table)))
+    about = "Where a logistic curve of grokked within the budget over the training fraction crosses one half."
+    return section_of(finding, about, pictures, {"critical_fraction": "Critical training fraction"})
+
+
+def importance(a: Analysis) -> Section:
+    finding, pictures = a.importance(), Pictures("importance")
+    if finding.missing is None:
+        caption = f"Importance for the step of grokking by two estimators, shares of that of all parameters: {_n(a)}."
+        pictures.add(lambda axes: plots.importance(a, axes), caption, height_of_importance(len(finding.table)))
+    about = (
+        "fANOVA splits the variance over the whole space; PED-ANOVA asks in what the best tenth differs from all. They "
+        "answer different questions, and may disagree."
+    )
+    return section_of(finding, about, pictures, {"importance": "Importance"})
+
+
+def comparison(a: Analysis) -> Section:
+    finding, pictures = a.comparison(), Pictures("comparison")
+    if finding.missing is None:
+        caption = (
+            f"Difference in the share grokked: {_n(a)}, {_level(a)} intervals. Right of 0, the first groks more often."
+        )
+        pictures.add(lambda axes: plots.comparison(a, axes), caption, height_of(len(finding.table)))
+    about = (
+        "Trials that agree in all other parameters and in their seeds, so train on the same pairs, are compared pair "
+        "by pair; where there are too few of these, by regression on all other parameters. A median ratio of 0.5 means "
+        "in half as many steps."
+    )
+    return section_of(finding, about, pictures, {"comparison": "Each against the first"})
+
+
+def gallery(a: Analysis) -> Section:
+    pictures, found = Pictures("gallery"), typical_trials(a.sweeps)
+    for one in found:
+        pictures.add(lambda axes, c=one.curve: draw_curve(axes, c), _typical(one), plots.CURVE_HEIGHT)
+    about = (
+        "One trial of each phase, the medoid: of those that came to their end, the one with the median delay of "
+        "grokking; of phases without a delay, with the median of what its caption names. Exact match."
+    )
+    why = None if found else "no trial was measured yet"
+    return section_of(Finding(name="gallery", title="A typical trial of each phase", missing=why), about, pictures)
+
+
+def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Two parameters each, those that come first first: the first against the second, the third, …"""
+    return [(names[i], names[j]) for j in range(1, len(names)) for i in range(j)]
+
+
+def _typical(one: Typical) -> str:
+    value = f"{one.value:,.0f}" if one.value >= 2 else f"{one.value:.2f}"
+    row = one.curve.row
+    settings = [
+        f"{name.replace('_', ' ')} {row[name]:.3g}" for name in ("weight_decay", "dropout", "training_fraction")
+    ]
+    return (
+        f"{one.phase.capitalize()}: trial {row['trial_id']}, the median {one.by} ({value}) of {one.among:,}; "
+        f"{', '.join(settings)}."
+    )
+
+
+def _n(a: Analysis) -> str:
+    return f"{a.sweeps.trials.num_rows:,} trials"
+
+
+def _level(a: Analysis) -> str:
+    return f"{100 * a.level:g} %"

@@ -1,0 +1,207 @@
+"""One or several sweeps' tables as one: all trials in memory, curves read when they are asked for.
+
+Several folders may hold sweeps of one search space with other seeds, or of different ones. Their trials are numbered
+through, and configurations with equal parameters are one. A trial that two folders hold is counted once, as the folder
+has it where it went further.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from grokray.analysis.outcomes import NO_PARAMETERS
+from grokray.analysis.space import Space, space_of_sweep, space_of_trials
+from grokray.analysis.trial_curve import bring_up_to_date
+from grokray.errors import ConfigError, Problem
+from grokray.records.collect import curve_columns, curve_parts, read_curves, read_tasks, read_trials
+from grokray.records.folder import SweepFolder
+from grokray.records.schema import CONFIG_FIELDS, TRIALS_SCHEMA
+from grokray.trial import TrialConfig
+
+# What a column holds that an older table does not have. A field of the config had its default then.
+_DEFAULTS: dict[str, Any] = {name: info.get_default() for name, info in TrialConfig.model_fields.items()}
+_DEFAULTS |= {"audited": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweeps:
+    """`trials`: TRIALS_SCHEMA and `sweep`, the folder's name, one row a trial, by trial_index. `notes`: what a reader
+    should know of how they came together."""
+
+    folders: tuple[SweepFolder, ...]
+    names: tuple[str, ...]
+    trials: pa.Table
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return ", ".join(self.names)
+
+    def space(self) -> Space:
+        """The space that the trials were drawn from; of sweeps that differ in it what all of them span, adaptively."""
+        prints = [_space_lines(folder) for folder in self.folders]
+        if all(lines == prints[0] for lines in prints):
+            try:
+                return space_of_sweep(self.folders[0].fingerprint, self.trials)
+            except (KeyError, ValueError):  # a folder of a version that wrote other lines
+                return space_of_trials(self.trials)
+        # No even sample of anything: "tpe" has the share estimated by a model.
+        guessed = space_of_trials(self.trials)
+        note = "the sweeps have different search spaces; what their trials span together is taken as the space"
+        return dataclasses.replace(guessed, method="tpe", notes=(note,))
+
+    def curves(self, trial_ids: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Measurements of all trials or some, by trial_index and step. ConfigError for a column that none has."""
+        self._check(columns)
+        parts = []
+        for folder, own in zip(self.folders, self._owned(), strict=True):
+            wanted = own if trial_ids is None else own & set(trial_ids)
+            if not wanted:
+                continue
+            everything = trial_ids is None and len(self.folders) == 1
+            found = read_curves(folder, None if everything else sorted(wanted), _there(folder, columns))
+            parts.append(self._numbered(found, folder))
+        return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})
+
+    def curve_parts(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """`trial_index`, `step` and these columns of all curves, a part at a time, each of whole trials."""
+        for folder, own in zip(self.folders, self._owned(), strict=True):
+            keys = ["trial_id", "trial_index", "step"] if len(self.folders) > 1 else ["trial_index", "step"]
+            for part in curve_parts(folder, [*keys, *columns]):
+                if len(self.folders) > 1:
+                    part = self._numbered(part.filter(_of(own)), folder)
+                yield part
+
+    def tasks(self) -> pa.Table:
+        """A row for each task of each trial of several, TASKS_SCHEMA; each trial's own once."""
+        parts = [read_tasks(folder).filter(_of(own)) for folder, own in zip(self.folders, self._owned(), strict=True)]
+        return pa.concat_tables(parts, promote_options="default")
+
+    def _owned(self) -> list[set[str]]:
+        """The ids that each folder stands for."""
+        if len(self.folders) == 1:
+            return [set(self.trials["trial_id"].to_pylist())]
+        place = self.trials["folder_number"].to_numpy()
+        ids = np.array(self.trials["trial_id"].to_pylist(), dtype=object)
+        return [set(ids[place == number].tolist()) for number in range(len(self.folders))]
+
+    def _numbered(self, curves: pa.Table, folder: SweepFolder) -> pa.Table:
+        if len(self.folders) == 1 or "trial_id" not in curves.column_names:
+            return curves
+        index = dict(zip(self.trials["trial_id"].to_pylist(), self.trials["trial_index"].to_pylist(), strict=True))
+        numbers = pa.array([index[trial_id] for trial_id in curves["trial_id"].to_pylist()], pa.int64())
+        place = curves.schema.get_field_index("trial_index")
+        curves = curves.set_column(place, "trial_index", numbers) if place >= 0 else curves
+        return curves.sort_by([("trial_index", "ascending"), ("step", "ascending")])
+
+    def _check(self, columns: Sequence[str] | None) -> None:
+        known = {name for folder in self.folders for name in curve_columns(folder)}
+        if unknown := [name for name in columns or () if name not in known]:
+            raise unknown_column("columns", unknown[0], sorted(known), "the curves have")
+
+
+def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
+    """One folder or several, each brought up to date with its journal. FolderError for what is no sweep, ConfigError
+    where there is no trial, or one folder is named twice."""
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not given:
+        raise ConfigError([Problem(message="no folder is named, but one at least is needed")])
+    folders = [SweepFolder.open(path) for path in given]
+    shown = [str(folder.store) for folder in folders]
+    if twice := sorted({name for name in shown if shown.count(name) > 1}):
+        raise ConfigError([Problem(message=f"{twice[0]} is named twice")])
+    for folder in folders:
+        bring_up_to_date(folder)
+    tables = [_whole(read_trials(folder)) for folder in folders]
+    if not sum(table.num_rows for table in tables):
+        raise ConfigError([Problem(message=f"{', '.join(shown)}: no trial yet, so there is nothing to analyse")])
+    names = _names(shown)
+    if len(folders) == 1:
+        return Sweeps(folders=tuple(folders), names=names, trials=_named(tables[0], names[0]))
+    trials, notes = _together(tables, names)
+    return Sweeps(folders=tuple(folders), names=names, trials=trials, notes=notes)
+
+
+def unknown_column(argument: str, name: str, known: Sequence[str], holder: str) -> ConfigError:
+    """`by is wieght_decay, but the trials have no such column; the nearest is weight_decay`."""
+    from grokray.tasks.wording import nearest
+
+    message = f"{argument} is {name}, but {holder} no such column{nearest(name, known)}"
+    return ConfigError([Problem(message=message, field=argument)])
+
+
+def _of(trial_ids: set[str]) -> pc.Expression:
+    return pc.field("trial_id").isin(pa.array(sorted(trial_ids), pa.string()))
+
+
+def _whole(trials: pa.Table) -> pa.Table:
+    """With every column of TRIALS_SCHEMA, those that an older version did not write filled in."""
+    columns = [
+        trials[field.name].cast(field.type)
+        if field.name in trials.column_names
+        else pa.repeat(pa.scalar(_DEFAULTS.get(field.name), field.type), trials.num_rows)
+        for field in TRIALS_SCHEMA
+    ]
+    return pa.table(columns, schema=TRIALS_SCHEMA)
+
+
+def _names(shown: Sequence[str]) -> tuple[str, ...]:
+    """The folders' own names; whole paths where these are equal."""
+    names = [name.rstrip("/").rsplit("/", 1)[-1] for name in shown]
+    return tuple(names if len(set(names)) == len(names) else shown)
+
+
+def _named(trials: pa.Table, name: str) -> pa.Table:
+    return trials.append_column("sweep", pa.repeat(pa.scalar(name, pa.string()), trials.num_rows))
+
+
+def _together(tables: Sequence[pa.Table], names: Sequence[str]) -> tuple[pa.Table, tuple[str, ...]]:
+    parts = [
+        _named(table, name).append_column("folder_number", pa.repeat(pa.scalar(number, pa.int64()), table.num_rows))
+        for number, (table, name) in enumerate(zip(tables, names, strict=True))
+    ]
+    everything = pa.concat_tables(parts)
+    frame = everything.select(["trial_id", "state", "steps_trained"]).to_pandas()
+    frame["ended"] = frame["state"] == "ended"
+    kept = frame.sort_values(["ended", "steps_trained"], ascending=False, kind="stable").drop_duplicates("trial_id")
+    trials = everything.take(pa.array(np.sort(kept.index.to_numpy())))
+    doubled = everything.num_rows - trials.num_rows
+    notes = ()
+    if doubled:
+        notes = (f"{doubled:,} trials are in more than one folder, and count once",)
+    fields = {"trial_index": np.arange(trials.num_rows), "configuration": _configurations(trials)}
+    for name, numbers in fields.items():
+        trials = trials.set_column(trials.schema.get_field_index(name), name, pa.array(numbers, pa.int64()))
+    return trials, notes
+
+
+def _configurations(trials: pa.Table) -> np.ndarray:
+    """(n,): a number for each distinct set of parameters, seeds apart, by first appearance."""
+    names = [name for name in CONFIG_FIELDS if name not in NO_PARAMETERS and not _constant(trials[name])]
+    if not names:
+        return np.zeros(trials.num_rows, dtype=np.int64)
+    return trials.select(names).to_pandas().groupby(names, dropna=False, sort=False).ngroup().to_numpy()
+
+
+def _constant(values: pa.ChunkedArray) -> bool:
+    return len(values.unique()) < 2
+
+
+def _there(folder: SweepFolder, columns: Sequence[str] | None) -> list[str] | None:
+    """With the keys that put rows in their place, without what this folder's curves do not have."""
+    if columns is None:
+        return None
+    own = curve_columns(folder)
+    return [name for name in dict.fromkeys(("trial_id", "trial_index", "step", *columns)) if name in own]
+
+
+def _space_lines(folder: SweepFolder) -> dict[str, Any]:
+    return {k: v for k, v in folder.fingerprint.items() if k == "method" or k.split(".")[0] == "parameters"}

@@ -1,0 +1,142 @@
+"""Figures: what of a finding can be read off their axes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+import grokray
+from grokray.analysis.figures.forest import Row, draw_forest
+from grokray.analysis.figures.profile import draw_profile
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.fixture(scope="module")
+def analysis(sweep_path):
+    return grokray.load(sweep_path)
+
+
+@pytest.fixture
+def ax():
+    return Figure().subplots()
+
+
+def texts(ax) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def test_survival_is_drawn_as_the_share_grokked(analysis, ax):
+    assert analysis.plot_survival(ax=ax) is ax
+    (line,) = ax.lines
+    assert line.get_ydata()[0] == 0
+    share = analysis.survival().table["share"][0]
+    assert line.get_ydata()[-1] == pytest.approx(share)
+    assert (np.diff(line.get_ydata()) >= 0).all()
+    assert ax.get_xlim()[1] == 20_000
+
+
+def test_survival_by_a_column_names_its_groups(analysis, ax):
+    analysis.plot_survival(by="base", ax=ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["2", "10", "64", "no base"]
+    dashes = {(line.get_color(), str(line.get_linestyle()), line.get_path().vertices.shape) for line in ax.lines}
+    assert len(dashes) == 4
+
+
+def test_a_phase_diagram_says_phase_and_share_in_words(analysis, ax):
+    analysis.plot_phases("weight_decay", "dropout", ax=ax)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("weight_decay", "dropout")
+    cells = [text for text in texts(ax) if "%" in text]
+    assert len(cells) == len(ax.patches)
+    assert {text[:2] for text in cells} <= {"cf", "me", "co", "gr", "di"}
+    hatches = {patch.get_hatch() for patch in ax.patches}
+    assert len(hatches) == len({patch.get_facecolor() for patch in ax.patches})
+
+
+def test_effects_and_other_forests_name_each_row(analysis):
+    for plot, table, column in (
+        (analysis.plot_effects, analysis.effects().table, "effect_of"),
+        (analysis.plot_comparison, analysis.comparison().table, "comparison"),
+    ):
+        ax = Figure().subplots()
+        plot(ax=ax)
+        assert texts(ax) == table[column].tolist()
+    assert analysis.plot_effects(hazard=True, ax=Figure().subplots()).get_xscale() == "log"
+    labels = texts(analysis.plot_critical(ax=Figure().subplots()))
+    assert labels[0] == "task_type classification"
+    assert "task_type sequence, base 10" in labels
+
+
+def test_importance_has_two_bars_for_each_parameter(analysis, ax):
+    analysis.plot_importance(ax=ax)
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == analysis.importance().table["parameter"].tolist()
+    assert len(ax.patches) == 2 * len(names)
+    assert {patch.get_hatch() for patch in ax.patches} == {"", "////"}
+
+
+def test_one_trials_curve_and_one_parameters_profile(analysis, ax):
+    trial = analysis.trials.loc[analysis.trials["phase"] == "grokking", "trial_id"].iloc[0]
+    analysis.plot_curves(trial[:12], ax=ax)
+    assert {"training", "held-out"} <= set(texts(ax))
+    profile = analysis.plot_profile("dropout", ax=Figure().subplots())
+    assert profile.lines[0].get_ydata() == pytest.approx(
+        analysis.robustness().tables["profiles"].query("parameter == 'dropout'")["share"].to_numpy()
+    )
+
+
+def test_a_finding_that_is_missing_says_why_in_the_axes(analysis, tmp_path, ax):
+    from synthetic import make_sweep
+
+    make_sweep(tmp_path / "s", 9, curves=False)
+    grokray.load(tmp_path / "s").plot_importance(ax=ax)
+    (text,) = texts(ax)
+    assert "3 configurations are too few" in text.replace("\n", " ")
+
+
+def test_intervals_in_forests_are_seen_whole_and_endless_ones_are_arrows(ax):
+    rows = [
+        Row(label="one", value=0.65, lower=0.56, upper=0.82),
+        Row(label="endless", value=0.7, lower=0.5, upper=INF),
+        Row(label="none", value=NAN, lower=NAN, upper=NAN, why="nobody grokked"),
+    ]
+    draw_forest(ax, rows)
+    low, high = ax.get_xlim()
+    assert low < 0.5
+    assert 0.82 < high < 1.5
+    arrows = [line for line in ax.lines if line.get_marker() == ">"]
+    assert [line.get_xdata()[0] for line in arrows] == [high]
+    assert texts(ax) == ["one", "endless", "none", "nobody grokked"]
+
+
+def test_a_single_row_is_seen_with_its_interval(ax):
+    draw_forest(ax, [Row(label="all", value=0.648, lower=0.562, upper=0.82)])
+    assert ax.get_xlim()[0] < 0.562
+    assert ax.get_xlim()[1] > 0.82
+
+
+def test_one_boundless_ratio_does_not_squeeze_the_others(ax):
+    rows = [Row(label="sure", value=0.5, lower=0.4, upper=0.6), Row(label="not", value=1.1, lower=1e-9, upper=1e9)]
+    draw_forest(ax, rows, none=1, log=True)
+    assert 0.05 < ax.get_xlim()[0] < 0.4
+    assert 1.1 < ax.get_xlim()[1] < 20
+
+
+def test_an_empty_bin_is_a_gap(ax):
+    table = pd.DataFrame(
+        {"value": ["0 to 1", "1 to 2", "2 to 3"], "share": [0.1, NAN, 0.5], "share_lower": [0, NAN, 0.2]}
+    ).assign(share_upper=[0.2, NAN, 0.8])
+    draw_profile(ax, table, "dropout")
+    assert np.isnan(ax.lines[0].get_ydata()[1])
+    assert ax.get_xticklabels()[0].get_text() == "0"
+
+
+def test_pyplot_shows_a_figure_where_no_axes_are_given(analysis, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    import matplotlib.pyplot as plt
+
+    axes = analysis.plot_survival()
+    assert axes.figure.number in plt.get_fignums()
+    plt.close(axes.figure)

@@ -1,0 +1,265 @@
+"""Findings: against the truth of synthetic sweeps, and on sweeps that hold nothing to find."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from synthetic import make_sweep
+
+import grokray
+from grokray.analysis.analysis import FINDINGS
+from grokray.analysis.findings.groups import groups_by, main_parameters
+from grokray.analysis.findings.phases import diagram_of, events_again
+from grokray.analysis.findings.quality import quality
+from grokray.analysis.findings.typical import typical_trials
+from grokray.analysis.findings.words import number, shown
+from grokray.analysis.phases import PHASES
+from grokray.analysis.phases import events as events_of
+from grokray.analysis.report.page import render
+from grokray.records.collect import collect, read_curves, read_trials, write_tables
+from grokray.records.folder import SweepFolder
+from grokray.records.schema import CURVES_SCHEMA
+from grokray.trial import TrialConfig
+
+
+@pytest.fixture(scope="module")
+def analysis(sweep_path):
+    return grokray.load(sweep_path)
+
+
+def test_pruned_sweeps_with_audits_agree_with_the_truth(tmp_path):
+    """The same trials, run to their end and pruned: what the audit arm says holds the truth."""
+    for name in ("fifo", "grok_asha", "unaudited"):
+        make_sweep(tmp_path / name, 900, seed=11, scheduler=name, curves=False)
+    truth, audited, blind = (grokray.load(tmp_path / name) for name in ("fifo", "grok_asha", "unaudited"))
+    true_share = truth.survival().table["share"][0]
+    seen, unaware = audited.survival().table.iloc[0], blind.survival().table.iloc[0]
+    assert seen["share_lower"] < true_share < seen["share_upper"]
+    assert unaware["share_lower"] > true_share
+    rate = audited.audit().table.iloc[0]
+    stops = read_trials(truth.sweeps.folders[0])["event_observed"].to_numpy()
+    pruned = np.array(audited.trials["stop_step"].notna())
+    assert rate["share_lower"] < stops[pruned].mean() < rate["share_upper"]
+    assert any("none that the scheduler wanted to stop ran on" in note for note in blind.survival().notes)
+    assert "at least in" in blind.robustness().summary
+
+
+def test_effects_are_those_that_the_sweep_was_made_with(tmp_path):
+    make_sweep(tmp_path / "s", 1_500, seed=2, scheduler="fifo", curves=False)
+    table = grokray.load(tmp_path / "s").effects().table.set_index("effect_of")
+    for label, truth in (("a doubling of weight_decay", np.exp(-0.55)), ("training_fraction + 0.1", np.exp(-0.7))):
+        row = table.loc[label]
+        assert row["time_ratio"] == pytest.approx(truth, rel=0.15)
+        assert row["time_ratio_upper"] - row["time_ratio_lower"] < 0.2
+
+
+def test_survival_by_a_column_compares_its_groups(analysis):
+    found = analysis.survival(by="base")
+    assert found.tables["groups"]["value"].tolist() == ["2", "10", "64", "no base"]
+    assert len(found.tables["pairs"]) == 6
+    assert found.tables["groups"]["trials"].sum() == 300
+    quarters = analysis.survival(by="weight_decay").tables["groups"]
+    assert len(quarters) == 4
+    assert quarters["trials"].min() > 60
+    assert "pairs" in analysis.survival(by="weight_decay").tables
+
+
+def test_phases_can_be_read_off_the_curves_anew(analysis):
+    found = events_again(analysis.sweeps, threshold=0.99, sustain=3)
+    slow = events_of(read_curves(analysis.sweeps.folders[0]))
+    assert np.array_equal(found.grok_step, slow.grok_step, equal_nan=True)
+    easier = analysis.phases(phase_accuracy=0.3).table.set_index("phase")["trials"]
+    own = analysis.phases().table.set_index("phase")["trials"]
+    assert easier["confusion"] < own["confusion"]
+    assert own.sum() == 300
+
+
+def test_phase_diagrams_count_trials_as_their_shares_do(analysis):
+    found = diagram_of(analysis.sweeps.trials, "weight_decay", "training_fraction")
+    trials = analysis.trials
+    stopped = trials["stop_step"].notna()
+    weight = np.where(trials["audited"], 1 / trials["audit_probability"].fillna(1), np.where(stopped, 0, 1))
+    assert found.counts.sum() == pytest.approx(weight.sum())
+    assert found.counts.shape[:2] == (len(found.y), len(found.x))
+    full = found.used >= 5
+    grokking = np.isin(found.commonest, ("grokking", "comprehension"))
+    assert (found.share[full & grokking] > 0.2).all()
+
+
+def test_a_typical_trial_is_the_one_in_the_middle(analysis):
+    found = {one.phase: one for one in typical_trials(analysis.sweeps)}
+    assert set(found) >= {"memorization", "grokking"}
+    one = found["grokking"]
+    trials = analysis.trials
+    delays = trials[(trials["phase"] == "grokking") & (trials["grok_delay"].notna())]
+    kept = delays[delays["stop_step"].isna() | delays["audited"]]["grok_delay"]
+    assert one.among == len(kept)
+    assert abs((kept < one.value).sum() - (kept > one.value).sum()) <= (kept == one.value).sum()
+    assert one.curve.steps[-1] == one.curve.row["grok_step"] + 200
+
+
+def test_main_parameters_come_without_what_follows_from_them(analysis):
+    names = main_parameters(analysis.sweeps.trials)
+    assert names[:3] == ["weight_decay", "dropout", "training_fraction"]
+    assert "digit_order" not in names
+    assert groups_by(analysis.sweeps.trials, "audited").labels == ["false", "true"]
+
+
+def test_findings_are_texts_for_a_terminal_and_for_a_notebook(analysis):
+    found = analysis.robustness()
+    assert "Grokking happens within the budget in" in str(found)
+    assert found._repr_html_().count("<table") == len(found.tables)
+    assert analysis.trials.shape[0] == 300
+    assert set(analysis.curves_of(analysis.trials["trial_id"][:2], ["heldout_loss"])["trial_id"]) == set(
+        analysis.trials["trial_id"][:2]
+    )
+
+
+def test_numbers_as_texts():
+    assert number(0.4567, "percent") == "45.7 %"
+    assert [number(x, "percent") for x in (0.0, 1.0, 0.9999, 1e-9)] == ["0 %", "100 %", "99.9 %", "0.1 %"]
+    assert number(float("inf"), "steps") == "∞"
+    assert number(float("nan"), "steps") == "–"
+    assert number(-0.158, "points") == "−15.8"
+    table = shown(_frame(share=[0.5], share_lower=[0.25], share_upper=[float("nan")], trials=[1200]))
+    assert table.rows == [["50.0 % (25.0 % to ?)", "1,200"]]
+    assert (table.headings, table.essential) == (["share", "trials"], 1)
+
+
+def _frame(**columns):
+    import pandas as pd
+
+    return pd.DataFrame(columns)
+
+
+# What a sweep may hold too little of; each makes a folder of such trials.
+def _one_trial(table):
+    return table.slice(0, 1)
+
+
+def _none_grokked(table):
+    return table.filter(pa.compute.invert(table["event_observed"]))
+
+
+def _all_grokked(table):
+    return table.filter(table["event_observed"])
+
+
+def _waiting(table):
+    nulls = {name: pa.nulls(table.num_rows, table.schema.field(name).type) for name in ("outcome", "phase")}
+    for name in ("memorization_step", "memorization_step_lower", "grok_step", "grok_step_lower", "grok_delay"):
+        nulls[name] = pa.nulls(table.num_rows, pa.int64())
+    fixed = {"duration_steps": 0, "event_observed": False, "censor_reason": "running", "state": "waiting"}
+    fixed |= {"audited": False}
+    return _with(table, **nulls, stop_step=pa.nulls(table.num_rows, pa.int64()), **fixed)
+
+
+def _no_variation(table):
+    return _with(
+        table,
+        weight_decay=1.0,
+        dropout=0.0,
+        training_fraction=0.5,
+        task_type="classification",
+        base=None,
+        digit_order=None,
+    )
+
+
+def _with(table, **values):
+    for name, value in values.items():
+        kind = table.schema.field(name).type
+        column = value if isinstance(value, pa.Array) else pa.repeat(pa.scalar(value, kind), table.num_rows)
+        table = table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)
+    return table
+
+
+@pytest.mark.parametrize("only", [_one_trial, _none_grokked, _all_grokked, _waiting, _no_variation])
+@pytest.mark.parametrize("scheduler", ["grok_asha", "unaudited", "fifo"])
+def test_every_finding_computes_or_says_why_not(only, scheduler, tmp_path):
+    folder = make_sweep(tmp_path / "s", 60, scheduler=scheduler, curves=False)
+    write_tables(folder, only(read_trials(folder)), [CURVES_SCHEMA.empty_table()])
+    a = grokray.load(tmp_path / "s")
+    for name in FINDINGS:
+        found = getattr(a, name)()
+        assert bool(found.tables) != bool(found.missing), name
+        assert found.missing is None or "\n" not in found.missing
+    if only in (_one_trial, _none_grokked, _waiting):
+        assert a.quality().missing is None
+    if only is _waiting:
+        assert (a.robustness().missing, a.survival().missing) == (
+            "no trial has come to its end yet",
+            "no trial was measured yet",
+        )
+    page = render(a)
+    assert page.count("<section") == len(FINDINGS) + 2  # the gallery, and how to repeat it
+
+
+def test_a_folder_that_knows_no_search_space_and_trials_of_several_tasks(tmp_path):
+    folder = SweepFolder.create_or_open(
+        tmp_path / "m", "num_trials: 3\n", {"num_trials": 3}, {"command": "grokray sweep"}
+    )
+    with folder.writer("driver") as journal:
+        for index, fraction in enumerate((0.3, 0.5, 0.7, 0.8)):
+            config = TrialConfig(operation="x+y_mod", init_seed=index, training_fraction=fraction)
+            fields = {"index": index, "configuration": index, "seed": index, "config": config.model_dump()}
+            journal.write("trial", trial_id=config.id, **fields)
+            journal.write("start", trial_id=config.id, attempt=0, step=0)
+            done = fraction > 0.4
+            events = {"sum": {"grok_step": 200, "grok_step_lower": 100}} if done else {}
+            journal.write(
+                "measurement",
+                trial_id=config.id,
+                attempt=0,
+                step=300,
+                metrics={"train_exact_match": 1.0, "heldout_exact_match": 0.2},
+                events={"memorization_step": 100, "memorization_step_lower": 0, "train_phase_step": 100},
+                tasks={"sum": {"heldout_exact_match": 1.0 * done}, "product": {"heldout_exact_match": 0.2}},
+                task_events=events,
+            )
+            journal.write("finish", trial_id=config.id, attempt=0, step=300, outcome="budget")
+    collect(folder)
+    a = grokray.load(tmp_path / "m")
+    table = a.tasks().table.set_index("task")
+    assert (table.loc["sum", "grokked"], table.loc["product", "grokked"]) == (3, 0)
+    assert table.loc["sum", "share"] == 0.75
+    assert a.survival().table["grokked"].tolist() == [0]
+    for name in FINDINGS:
+        found = getattr(a, name)()
+        assert bool(found.tables) != bool(found.missing), name
+    assert "grokray sweep" in render(a)
+
+
+def test_arc_trials_are_analysed_like_others(tmp_path):
+    folder = make_sweep(tmp_path / "s", 60, scheduler="fifo", curves=False)
+    table = _with(
+        read_trials(folder),
+        operation="arc",
+        modulus=None,
+        task_type="sequence",
+        base=None,
+        digit_order=None,
+        arc_context=1,
+    )
+    write_tables(folder, table, [CURVES_SCHEMA.empty_table()])
+    a = grokray.load(tmp_path / "s")
+    for name in FINDINGS:
+        found = getattr(a, name)()
+        assert bool(found.tables) != bool(found.missing), name
+
+
+def test_quality_warns_of_what_speaks_against_the_numbers(tmp_path):
+    folder = make_sweep(tmp_path / "s", 90, scheduler="grok_asha", seeds=1, curves=False, running=20)
+    text = " ".join(quality(read_trials(folder)).table["warning"])
+    for part in ("have not ended", "with fewer than 3 seeds", "audited trials came to their end"):
+        assert part in text
+    coarse = _with(read_trials(folder), memorization_step=5_000, grok_step=5_000, grok_step_lower=3_000)
+    text = " ".join(quality(coarse).table["warning"])
+    assert "eval_interval is coarse" in text
+    assert "memorized in the same measurement" in text
+    assert quality(read_trials(make_sweep(tmp_path / "good", 900, curves=False))).missing is not None
+
+
+def test_all_phases_have_a_name_in_the_table(analysis):
+    assert analysis.phases().table["phase"].tolist() == list(PHASES)

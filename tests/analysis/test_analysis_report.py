@@ -1,0 +1,129 @@
+"""The report as a text: it needs nothing beside it, and nothing in it is left unsaid."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+import grokray
+from grokray.analysis.figures.style import PALETTE
+from grokray.analysis.report.page import render, write_report
+from grokray.analysis.report.svg import embedded
+from grokray.errors import FolderError
+
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+@pytest.fixture(scope="module")
+def page(sweep_path) -> str:
+    return render(grokray.load(sweep_path))
+
+
+class _Reader(HTMLParser):
+    """Tags in their order, ids, and whether all that is opened is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.figures: list[str] = []
+        self.captions = 0
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.ids += [values["id"]] if values.get("id") else []
+        self.addresses += [values[name] for name in ("href", "src", "xlink:href") if values.get(name)]
+        if tag == "svg":
+            self.figures.append(f"{values.get('role')}: {values.get('aria-label')}")
+        self.captions += tag == "figcaption"
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def read(page: str) -> _Reader:
+    reader = _Reader()
+    reader.feed(page)
+    return reader
+
+
+def test_it_is_well_formed_and_ids_are_its_own(page):
+    reader = read(page)
+    assert reader.open == []
+    assert len(set(reader.ids)) == len(reader.ids)
+    targets = {address[1:] for address in reader.addresses if address.startswith("#")}
+    assert targets <= set(reader.ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(reader.ids)
+
+
+def test_it_needs_nothing_beside_it(page):
+    assert {address for address in read(page).addresses if not address.startswith("#")} == {"data:,"}
+    assert not re.search(r"@import|@font-face|<script|url\((?!#)", page)
+
+
+def test_every_figure_is_described_and_has_a_caption_with_numbers(page):
+    reader = read(page)
+    assert len(reader.figures) >= 15
+    assert reader.captions == len(reader.figures)
+    assert all(re.fullmatch(r"img: .{30,}", text) for text in reader.figures)
+    assert all("trials" in text or " of " in text for text in reader.figures)
+
+
+def test_colours_follow_the_page(page):
+    variables = set(re.findall(r"var\(--([a-z]+)\)", page))
+    light, dark = (page.split("prefers-color-scheme: dark")[part] for part in (0, 1))
+    assert all(f"--{name}:" in light for name in variables)
+    assert {"paper", "ink", "muted", "grid", "blue"} <= variables
+    assert "--paper: #14171b" in dark
+    figures = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+    assert not [colour for colour in PALETTE.values() if colour.lower() in figures.lower()]
+
+
+def test_it_holds_what_repeats_it(page, sweep_path):
+    yaml = (sweep_path / "sweep.yaml").read_text()
+    assert "log_uniform_values" in yaml
+    assert yaml.splitlines()[3] in page
+    assert "grokray sweep robust.yaml" not in page
+    assert "grokray sweep synthetic.yaml" in page
+    assert "grokray 0.1.0, ray 2.60.0, torch 2.13.0" in page or "torch 2.13.0, ray 2.60.0" in page
+
+
+def test_the_headline_is_the_robustness_with_its_interval(page, sweep_path):
+    summary = grokray.load(sweep_path).robustness().summary
+    (headline,) = re.findall(r'<p class="headline">(.*?)</p>', page)
+    assert headline.replace("\u00a0", " ") == summary
+
+
+def test_names_are_escaped(tmp_path):
+    from synthetic import make_sweep
+
+    make_sweep(tmp_path / "a<b>&c", 30, curves=False)
+    page = render(grokray.load(tmp_path / "a<b>&c"))
+    assert "a<b>" not in page
+    assert "a&lt;b&gt;&amp;c" in page
+
+
+def test_the_same_sweep_gives_the_same_page(page, sweep_path):
+    assert render(grokray.load(sweep_path)) == page
+
+
+def test_a_place_that_cannot_be_written(tmp_path, sweep_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FolderError, match="cannot write"):
+        write_report(grokray.load(sweep_path), tmp_path / "file" / "report.html")
+
+
+def test_figures_of_a_page_do_not_share_ids():
+    text = '<?xml?><svg viewBox="0 0 9 9" width="9pt"><style>*{}</style><g id="p1"/><use href="#p1" x="1.23456"/></svg>'
+    opening = '<svg role="img" aria-label="it&quot;s" viewBox="0 0 9 9" class="figure">'
+    assert embedded(text, "a", 'it"s') == f'{opening}<g id="a-p1"/><use href="#a-p1" x="1.23"/></svg>'

@@ -1,0 +1,153 @@
+"""Folders as one analysis: what is renumbered, counted once, filled in, and refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from synthetic import make_sweep
+
+import grokray
+from grokray.analysis.sweeps import load_sweeps
+from grokray.errors import ConfigError, FolderError
+from grokray.records.collect import read_curves, read_trials, write_tables
+from grokray.records.schema import CURVES_SCHEMA
+
+
+def test_one_folder_is_what_its_tables_say(sweep_path):
+    found = load_sweeps(sweep_path)
+    (folder,) = found.folders
+    assert found.trials.drop_columns(["sweep"]).equals(read_trials(folder))
+    assert found.trials["sweep"].unique().to_pylist() == ["robust"]
+    assert found.curves().equals(read_curves(folder))
+    assert found.space().method == "random"
+
+
+def test_two_folders_are_numbered_through_and_keep_their_curves(sweep_path, tmp_path):
+    other = make_sweep(tmp_path / "more", 60, seed=5)
+    both = load_sweeps([sweep_path, tmp_path / "more"])
+    assert both.trials.num_rows == 360
+    assert both.trials["trial_index"].to_pylist() == list(range(360))
+    assert len(both.trials["configuration"].unique()) == 120
+    assert both.trials["sweep"].value_counts().to_pylist() == [
+        {"values": "robust", "counts": 300},
+        {"values": "more", "counts": 60},
+    ]
+    trial = both.trials["trial_id"][310].as_py()
+    assert trial == read_trials(other)["trial_id"][10].as_py()
+    one = both.curves([trial])
+    assert one["step"].equals(read_curves(other, [trial])["step"])
+    assert set(one["trial_index"].to_pylist()) == {310}
+    whole = pa.concat_tables(list(both.curve_parts(["heldout_exact_match"])))
+    assert len(whole["trial_index"].unique()) == 360
+
+
+def test_trials_that_two_folders_hold_count_once(tmp_path):
+    make_sweep(tmp_path / "a", 30, seed=3, running=9)
+    make_sweep(tmp_path / "b", 30, seed=3)
+    both = load_sweeps([tmp_path / "a", tmp_path / "b"])
+    assert both.trials.num_rows == 30
+    assert both.notes == ("30 trials are in more than one folder, and count once",)
+    # Of each the one that has ended stays.
+    assert both.trials["state"].unique().to_pylist() == ["ended"]
+    assert set(both.trials["sweep"].to_pylist()[-9:]) == {"b"}
+
+
+def test_equal_configurations_of_two_sweeps_are_one_cluster(tmp_path):
+    make_sweep(tmp_path / "a", 30, seed=3)
+    folder = make_sweep(tmp_path / "b", 30, seed=3)
+    trials = read_trials(folder)
+    for name in ("seed", "init_seed", "split_seed", "order_seed"):
+        moved = pa.compute.add(trials[name], 100)
+        trials = trials.set_column(trials.schema.get_field_index(name), name, moved)
+    ids = pa.array([f"other{number}" for number in range(30)])
+    trials = trials.set_column(trials.schema.get_field_index("trial_id"), "trial_id", ids)
+    write_tables(folder, trials, [CURVES_SCHEMA.empty_table()])
+    both = load_sweeps([tmp_path / "a", tmp_path / "b"])
+    assert both.trials.num_rows == 60
+    first, second = np.split(both.trials["configuration"].to_numpy(), 2)
+    assert (first == second).all()
+    assert len(set(first.tolist())) == 10
+
+
+def test_sweeps_of_different_spaces_are_no_even_sample(tmp_path):
+    make_sweep(tmp_path / "a", 60, seed=1)
+    make_sweep(tmp_path / "b", 60, seed=2, steps=10_000)
+    found = grokray.load([tmp_path / "a", tmp_path / "b"]).robustness()
+    assert found.estimates[0].adaptive
+    assert any("different search spaces" in note for note in found.notes)
+
+
+def test_tables_of_an_older_version_are_filled_in(tmp_path):
+    folder = make_sweep(tmp_path / "old", 60, scheduler="unaudited")
+    late = ["stop_step", "audited", "audit_probability", "measure", "compiled"]
+    write_tables(folder, read_trials(folder).drop_columns(late), [CURVES_SCHEMA.empty_table()])
+    found = load_sweeps(tmp_path / "old").trials
+    assert found["audited"].to_pylist() == [False] * 60
+    assert set(found["measure"].to_pylist()) == {""}
+    assert found["stop_step"].null_count == 60
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (
+            lambda a: a.survival(by="wieght_decay"),
+            "by is wieght_decay, but the trials have no such column; the nearest is",
+        ),
+        (lambda a: a.critical_fraction(by="bas"), "by is bas, but the trials have no such column; the nearest is base"),
+        (lambda a: a.survival(by="trial_id"), "which has 300 different texts, but at most 20 are groups"),
+        (lambda a: a.curves_of(columns=["heldout_los"]), "columns is heldout_los, but the curves have no such column"),
+        (lambda a: a.phases(threshhold=0.9), "threshhold is no threshold; the nearest is threshold"),
+        (lambda a: a.phases(threshold=1.5), "threshold is 1.5, but must be in (0, 1]"),
+        (
+            lambda a: a.plot_phases(x="droput"),
+            "x is droput, but the trials have no such column; the nearest is dropout",
+        ),
+        (lambda a: a.plot_profile("modulus"), "parameter is modulus, but the search space has no such column"),
+        (lambda a: a.plot_curves("zz"), "holds no trial whose id starts with zz"),
+    ],
+)
+def test_wrong_names_are_one_clear_error(ask, message, sweep_path):
+    with pytest.raises(ConfigError) as error:
+        ask(grokray.load(sweep_path))
+    assert message in str(error.value)
+
+
+def test_folders_that_cannot_be_analysed(tmp_path, sweep_path):
+    with pytest.raises(FolderError, match="is no sweep's folder"):
+        grokray.load(tmp_path)
+    with pytest.raises(ConfigError, match="is named twice"):
+        grokray.load([sweep_path, sweep_path])
+    with pytest.raises(ConfigError, match="no folder is named"):
+        grokray.load([])
+    with pytest.raises(ConfigError, match="level is 95, but must be in"):
+        grokray.load(sweep_path, level=95)
+    empty = make_sweep(tmp_path / "empty", 3)
+    write_tables(empty, read_trials(empty).slice(0, 0), [CURVES_SCHEMA.empty_table()])
+    with pytest.raises(ConfigError, match="no trial yet"):
+        grokray.load(tmp_path / "empty")
+
+
+def test_grokray_itself_loads_nothing_heavy():
+    code = (
+        "import sys, grokray; print(sorted({'pandas', 'numpy', 'pyarrow', 'matplotlib', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        _ = grokray.laod  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_the_analysis_loads_neither_torch_nor_ray(sweep_path):
+    code = f"""
+import sys, grokray
+a = grokray.load({str(sweep_path)!r})
+a.survival(), a.effects(), a.robustness()
+print(sorted({{"torch", "ray", "optuna", "matplotlib"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

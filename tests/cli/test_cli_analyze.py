@@ -1,0 +1,111 @@
+"""`grokray analyze` and `grokray report`: what they print and write, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from grokray.cli.main import main
+
+TITLES = ("What was run", "Robustness", "Time to grok", "Effects of parameters", "Quality of the data")
+
+
+def test_tables_are_printed_and_written(begun, capsys):
+    folder = begun()
+    assert main(["analyze", str(folder.store)]) == 0
+    printed = capsys.readouterr().out
+    assert all(title in printed for title in TITLES)
+    assert max(map(len, printed.splitlines()[:6])) <= 80
+    place = folder.store.local_path("analysis")
+    assert printed.splitlines()[-1].startswith(f"tables: {place} (")
+    table = pd.read_parquet(place / "phases.parquet")
+    assert table.equals(pd.read_csv(place / "phases.csv"))
+    assert table.set_index("phase").loc["memorization", "trials"] == 2
+    assert "2 of 4 trials have not ended" in printed
+
+
+def test_a_json_object_for_programs(begun, capsys, tmp_path):
+    words = ["analyze", str(begun().store), "--json", "--out", f"{tmp_path}/tables", "--level", "0.9"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["level"] == 0.9
+    assert found["survival"]["tables"]["overall"][0]["trials"] == 4
+    assert found["importance"]["missing"].startswith("1 configuration")
+    assert found["importance"]["tables"] == {}
+    assert found["effects"]["tables"]["time_ratios"][0]["time_ratio"] is None
+    assert (tmp_path / "tables" / "survival.csv").exists()
+
+
+def test_by_a_column(begun, capsys):
+    assert main(["analyze", str(begun().store), "--by", "weight_decay", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["value"] for row in found["survival"]["tables"]["groups"]] == ["0.1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "message"),
+    [
+        (
+            "analyze",
+            ["--by", "weight_deca"],
+            "by is weight_deca, but the trials have no such column; the nearest is weight_decay",
+        ),
+        ("analyze", ["--level", "95"], "level is 95.0, but must be in (0, 1)"),
+        ("report", ["--level", "0"], "level is 0.0, but must be in (0, 1)"),
+        ("analyze", ["{other}"], "there are several folders, so --out must say where results go"),
+        ("report", ["{folder}", "--out", "{tmp}/a.html"], "is named twice"),
+        ("report", ["--out", "{tmp}/file/report.html"], "cannot write {tmp}/file"),
+        ("analyze", ["--out", "{tmp}/file"], "cannot write {tmp}/file"),
+    ],
+)
+def test_what_is_refused(command, words, message, begun, capsys, tmp_path):
+    names = {"tmp": str(tmp_path), "folder": str(begun().store), "other": str(begun("other").store)}
+    (tmp_path / "file").write_text("")
+    assert main([command, names["folder"], *(word.format(**names) for word in words)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert message.format(**names) in err
+    assert not (tmp_path / "out" / "analysis").exists()
+
+
+def test_a_folder_that_is_no_sweep(tmp_path, capsys):
+    for command in ("analyze", "report"):
+        assert main([command, str(tmp_path)]) == 2
+        assert "is no sweep's folder" in capsys.readouterr().err
+
+
+def test_two_sweeps_as_one(begun, capsys, tmp_path):
+    paths = [str(begun().store), str(begun("other").store)]
+    assert main(["analyze", *paths, "--json", "--out", f"{tmp_path}/both"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["sweeps"] == ["out", "other"]
+    assert found["overview"]["notes"] == ["4 trials are in more than one folder, and count once"]
+
+
+def test_the_report_is_one_file(begun, capsys, tmp_path):
+    folder = begun()
+    assert main(["report", str(folder.store)]) == 0
+    assert capsys.readouterr().out == f"{folder.store.local_path('report.html')}\n"
+    assert main(["report", str(folder.store), "--out", f"{tmp_path}/deep/down.html"]) == 0
+    page = Path(capsys.readouterr().out.strip()).read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "How robust is grokking?" in page
+    assert page == folder.store.local_path("report.html").read_text(encoding="utf-8")
+
+
+def test_neither_loads_torch_or_ray(begun):
+    folder = begun()
+    code = f"""
+import sys
+from grokray.cli.main import main
+assert main(["analyze", {str(folder.store)!r}]) == 0
+assert main(["report", {str(folder.store)!r}]) == 0
+print(sorted({{"torch", "ray", "matplotlib.pyplot"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
