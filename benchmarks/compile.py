@@ -52,10 +52,9 @@ def main(seconds: float) -> None:
 
 
 def run_case(parameters: dict[str, Any], seconds: float) -> dict[str, float]:
-    cpu = torch.device("cpu")
     config = resolve({**parameters, "eval_interval": NEVER, "num_steps": NEVER})
     shape = shape_of(build_dataset(config))
-    tile = tile_width(shape, cpu)
+    tile = tile_width(shape)
     eager, compiled = (_contestant(mode, parameters, tile) for mode in ("off", "on"))
     harness.measure([eager, compiled], rounds=5, seconds=seconds)
     elements = shape.batch_size * shape.length * shape.dim_model * shape.num_layers

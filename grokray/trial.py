@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 TRIAL_VERSION = 1
 
 # What can be measured along the curve besides losses and accuracies; definitions: `grokray.engine.measures`.
-Measure = Literal["weight_norm", "gradient_norm", "update_norm", "logit_scale", "fourier_gini"]
+Measure = Literal["weight_norm", "gradient_norm", "update_norm", "logit_scale", "fourier_gini", "softmax_collapse"]
 MEASURES: tuple[str, ...] = get_args(Measure)
 
 
@@ -90,6 +90,7 @@ class TrialConfig(BaseModel):
     norm: Literal["pre", "post", "input"] = "pre"
     dropout: float = Field(default=0.0, ge=0, lt=1)
     dtype: Literal["float32", "float64"] = "float32"
+    precision: Literal["float32", "tf32", "bf16"] = Field(default="float32", description="Of matrix products.")
 
     # Training
     batch_size: int = Field(default=512, ge=1, le=1_048_576)
@@ -122,6 +123,12 @@ class TrialConfig(BaseModel):
     def _heads_divide_width(self) -> TrialConfig:
         if self.dim_model % self.num_heads:
             raise ValueError(f"num_heads is {self.num_heads}, but must divide dim_model, which is {self.dim_model}")
+        return self
+
+    @model_validator(mode="after")
+    def _double_is_double_throughout(self) -> TrialConfig:
+        if self.dtype == "float64" and self.precision != "float32":
+            raise ValueError(f"precision is {self.precision}, but must be float32 where dtype is float64")
         return self
 
     @property

@@ -23,12 +23,17 @@ FIELDS = {
     "norm": "norm",
     "batch_size": "batch",
     "dtype": "dtype",
+    "precision": "precision",
     "accumulation_steps": "accumulation",
     "optimizer": "optimizer",
     "loss": "loss",
     "gradient_filter": "filter",
+    "sharing": "shared",
 }
-IF_DIFFERENT = ("answers", "uniform", "dtype", "accumulation_steps", "optimizer", "loss", "gradient_filter")
+IF_DIFFERENT = (
+    *("answers", "uniform", "dtype", "precision", "accumulation_steps"),
+    *("optimizer", "loss", "gradient_filter", "sharing"),
+)
 
 
 def show_dry_run(console: Console, config: SweepConfig) -> None:

@@ -144,7 +144,7 @@ def _plain_trial(trial: TrialState) -> dict[str, Any]:
         "memorization_step": trial.events.get("memorization_step"),
         "grok_step": trial.events.get("grok_step"),
         "best_heldout_exact_match": trial.best.get("heldout_exact_match"),
-        "config": trial.config,
+        "config": dict(trial.config),
     }
 
 

@@ -22,7 +22,7 @@ SHAPING = (
     *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "num_layers", "dim_model", "num_heads"),
     *("list_length", "label_noise"),
     *("data_dir", "data", "arc_subset", "arc_tasks", "arc_max_cells", "arc_context", "arc_holdout"),
-    *("norm", "batch_size", "dtype", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
+    *("norm", "batch_size", "dtype", "precision", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
 )
 
 

@@ -23,10 +23,11 @@ from grokray.records.collect import collect
 from grokray.records.folder import SweepFolder
 from grokray.records.journal import JournalWriter
 from grokray.records.state import SweepState, TrialState
+from grokray.sweep.assignment import COMPILING, Assignment, Report
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.sections import DEFINING, Tracking
 from grokray.sweep.tracked import check_tracking, tracked
-from grokray.sweep.trainer import COMPILING, Assignment, Report, Trainer
+from grokray.sweep.trainer import Trainer
 from grokray.sweep.versions import versions
 from grokray.trial import TrialConfig
 

@@ -93,7 +93,7 @@ def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
         raise FolderError(
             f"trial {trial.trial_id} of {uri} has not been measured yet: there is nothing to compare with"
         )
-    config = TrialConfig.model_validate(trial.config)
+    config = TrialConfig.model_validate(dict(trial.config))
     if config.id != trial.trial_id:
         raise FolderError(f"trial {trial.trial_id} of {uri} is of another version: here its config means {config.id}")
     target = out or default_folder(config)

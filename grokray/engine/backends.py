@@ -13,9 +13,11 @@ import torch
 from grokray.engine.evaluation import RowSums
 from grokray.engine.graphs import build_of, graph_folder, load_kernels
 from grokray.engine.kernels import Kernels, inductor_kernels
+from grokray.engine.memory import FreeMemory, Room, cuda_free, slot_bytes
 from grokray.engine.shape import ShapeKey
-from grokray.engine.tiles import EAGER_ELEMENTS, cover, library_widths, tile_width
+from grokray.engine.tiles import EAGER_ELEMENTS, buckets, cover, library_widths, tile_width
 
+CPU = torch.device("cpu")
 Tiles = list[tuple[int, int]]  # (first slot, width)
 
 
@@ -31,57 +33,83 @@ class Backend(Protocol):
 
     def kernels(self, width: int, options: frozenset[str]) -> Kernels: ...
 
+    def needed(self, width: int, peak_bytes: int) -> None:
+        """A step of so many slots has been seen to need so much memory."""
+        ...
+
+    def exceeded(self, width: int) -> bool:
+        """A step of so many slots did not fit in memory: whether `tiles` are narrower from now on."""
+        ...
+
     def row_sums(self) -> tuple[RowSums, bool]:
         """For evaluations, and whether it takes one slot and `chunk_rows` rows only."""
         ...
 
 
+class OfOneSize:
+    """A backend whose tiles do not depend on memory."""
+
+    def needed(self, width: int, peak_bytes: int) -> None:
+        """It makes no difference."""
+
+    def exceeded(self, width: int) -> bool:
+        return False
+
+
 def backend_for(shape: ShapeKey, device: torch.device, *, compiled: bool) -> Backend:
-    if not compiled:
-        return Eager(shape, device)
-    return Libraries(shape) if device.type == "cpu" else Inductor(shape, device)
+    if device.type != "cpu":
+        return Buckets(shape, device, compiled=compiled, free=cuda_free(device))
+    return Libraries(shape) if compiled else Eager(shape)
 
 
-class Eager:
+class Eager(OfOneSize):
     """Any width will do, so the last tile is just as wide as need be."""
 
     building = False
 
-    def __init__(self, shape: ShapeKey, device: torch.device) -> None:
-        self.shape, self.device = shape, device
-        self.width = tile_width(shape, device, EAGER_ELEMENTS)
+    def __init__(self, shape: ShapeKey) -> None:
+        self.shape = shape
+        self.width = tile_width(shape, EAGER_ELEMENTS)
 
     def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
-        width = self.width or training
-        return [(first, min(width, training - first)) for first in range(0, training, width)]
+        return [(first, min(self.width, training - first)) for first in range(0, training, self.width)]
 
     def kernels(self, width: int, options: frozenset[str]) -> Kernels:
-        return _eager_kernels(self.shape, self.device, options)
+        return _eager_kernels(self.shape, CPU, options)
 
     def row_sums(self) -> tuple[RowSums, bool]:
-        return _eager_kernels(self.shape, self.device, frozenset()).row_sums, False
+        return _eager_kernels(self.shape, CPU, frozenset()).row_sums, False
 
 
-class Inductor:
-    """One graph for each power of two, which holds all slots."""
+class Buckets:
+    """Of a GPU: widths that are powers of two, as wide as memory allows, so that few different steps are recorded.
+    Compiled kernels are made anew for each width."""
 
     building = False
 
-    def __init__(self, shape: ShapeKey, device: torch.device) -> None:
+    def __init__(self, shape: ShapeKey, device: torch.device, *, compiled: bool, free: FreeMemory) -> None:
         self.shape, self.device = shape, device
+        self._kernels = inductor_kernels if compiled else _eager_kernels
+        self._room = Room(slot_bytes(shape), free)
 
     def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
-        return [(0, 1 << (training - 1).bit_length())]
+        return buckets(training, self._room.width)
 
     def kernels(self, width: int, options: frozenset[str]) -> Kernels:
-        return inductor_kernels(self.shape, self.device, options)
+        return self._kernels(self.shape, self.device, options)
+
+    def needed(self, width: int, peak_bytes: int) -> None:
+        self._room.needed(width, peak_bytes)
+
+    def exceeded(self, width: int) -> bool:
+        return self._room.exceeded(width)
 
     def row_sums(self) -> tuple[RowSums, bool]:
         """Not compiled: as many trials are due at once as happen to be, and each number would be a graph."""
         return _eager_kernels(self.shape, self.device, frozenset()).row_sums, False
 
 
-class Libraries:
+class Libraries(OfOneSize):
     """Libraries of two widths, one slot and a whole tile. The one that helps most is built first, the other beside the
     training. All slots of a stack use the same options, the most that any had."""
 
@@ -132,7 +160,7 @@ class Libraries:
 
     def _give_up(self, why: str) -> None:
         print(f"grokray: the kernels could not be compiled, {why}; going on without", file=sys.stderr)
-        self._eager = Eager(self.shape, torch.device("cpu"))
+        self._eager = Eager(self.shape)
 
     def _folder(self, width: int) -> Path:
         return graph_folder(self.shape, width, self.options)

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from grokray.engine.evaluation import chunk_rows
-from grokray.engine.graphs import THREADS, cache_folder, signature
+from grokray.engine.graphs import THREADS, cache_folder, graph_folder, signature
 from grokray.engine.kernels import Kernels
 from grokray.engine.model import Batch
 from grokray.engine.shape import ShapeKey
+from grokray.engine.sharing import Sharing
 from grokray.engine.slots import Slots
+from grokray.engine.tiles import library_widths
 
 # The wrapper only calls the kernels: without optimisation it is compiled sooner, and no slower.
 CONFIG = {"cpp.threads": THREADS, "aot_inductor.compile_wrapper_opt_level": "O0"}
@@ -40,7 +41,8 @@ def main(spec: dict[str, Any], folder: Path) -> None:
         unfinished = folder.with_suffix(".part")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        build(ShapeKey(**spec["shape"]), spec["width"], spec["options"], unfinished)
+        shape = ShapeKey(**{**spec["shape"], "sharing": Sharing(*spec["shape"]["sharing"])})
+        build(shape, spec["width"], spec["options"], unfinished)
         unfinished.rename(folder)
 
 
@@ -53,9 +55,17 @@ def build(shape: ShapeKey, width: int, options: list[str], folder: Path) -> None
     s = slots.span(0, width)
     gradients, _ = kernels.one_pass(s, _rows(shape, width, shape.batch_size), s["step"])
     kernels.step(s, gradients)
-    batch = _rows(shape, 1, chunk_rows(shape))
-    positions = [] if batch.positions is None else [batch.positions]
-    kernels.row_sums(slots.span(0, 1)["parameters"], batch.tokens, batch.targets, *positions)
+    _take_from_another_width("row_sums", shape, options, folder)
+    kernels.row_sums(slots.span(0, 1)["parameters"], *_chunk(shape))
+
+
+def _take_from_another_width(name: str, shape: ShapeKey, options: list[str], folder: Path) -> None:
+    """An evaluation is of one slot at every width, so its library need not be compiled twice."""
+    for width in library_widths(shape):
+        there = graph_folder(shape, width, frozenset(options))
+        if there.exists():
+            for end in (".so", ".signature"):
+                shutil.copy2(there / f"{name}{end}", folder)
 
 
 def _rows(shape: ShapeKey, width: int, rows: int) -> Batch:
@@ -65,6 +75,18 @@ def _rows(shape: ShapeKey, width: int, rows: int) -> Batch:
     positions = None if shape.uniform else zeros(torch.int64, shape.answers)
     weight = zeros(shape.torch_dtype) + 1
     return Batch(zeros(torch.int32, shape.length), positions, zeros(torch.int64, shape.answers), weight)
+
+
+def _chunk(shape: ShapeKey) -> list[Tensor]:
+    """A chunk of an evaluation, as `row_sums` takes it."""
+    rows, (shared, prefixes) = shape.chunk_rows, shape.sharing
+    batch = _rows(shape, 1, rows)
+    chunk = [batch.tokens[..., shared:].clone(), batch.targets]
+    chunk += [] if batch.positions is None else [batch.positions]
+    if shared:
+        at = torch.zeros(1, rows, dtype=torch.int32)
+        chunk += [torch.zeros(1, prefixes, shared, dtype=torch.int32), at]
+    return chunk
 
 
 class _Builder:

@@ -10,11 +10,13 @@ is right is known without decoding (see `evaluation`); what a wrong answer looks
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from grokray.engine.precision import matrix_products, product
 from grokray.engine.shape import ShapeKey
 from grokray.tasks.tables import Table
 
@@ -60,11 +62,12 @@ def decode(
     device = parameters["head.bias"].device
     chunk = max(1, CHUNK_ELEMENTS // (shape.length * shape.dim_model))
     limit = torch.full_like(starts, shape.answers) if limit is None else limit
-    pieces = [
-        _Decoder(shape, parameters, piece.to(device), first.to(device)).run(eos, most.to(device)).cpu()
-        for piece, first, most in zip(tokens.split(chunk), starts.split(chunk), limit.split(chunk), strict=True)
-        if len(piece)
-    ]
+    with matrix_products(shape.precision, device):
+        pieces = [
+            _Decoder(shape, parameters, piece.to(device), first.to(device)).run(eos, most.to(device)).cpu()
+            for piece, first, most in zip(tokens.split(chunk), starts.split(chunk), limit.split(chunk), strict=True)
+            if len(piece)
+        ]
     return torch.cat(pieces) if pieces else torch.empty(0, shape.answers, dtype=torch.int64)
 
 
@@ -117,10 +120,15 @@ class _Decoder:
         self.keys[i][self.row, columns], self.values[i][self.row, columns] = key, value
         reach = int(columns.max()) + 1
         keys, values = self.keys[i][:, :reach], self.values[i][:, :reach]
-        scores = torch.einsum("rnhe,rche->rhnc", query, keys) * query.shape[-1] ** -0.5
+        scale, precision = query.shape[-1] ** -0.5, self.shape.precision
+        if precision == "bf16":  # as `model` does, which rounds the scaled queries
+            scores = product(precision, partial(torch.einsum, "rnhe,rche->rhnc"), query * scale, keys)
+        else:
+            scores = torch.einsum("rnhe,rche->rhnc", query, keys) * scale
         later = torch.arange(reach, device=h.device) > columns[..., None]  # (rows, n, reach)
         weights = scores.masked_fill(later[:, None], float("-inf")).softmax(-1)
-        return self._linear(f"{i}.out", torch.einsum("rhnc,rche->rnhe", weights, values).reshape(rows, n, width))
+        mixed = product(precision, partial(torch.einsum, "rhnc,rche->rnhe"), weights, values)
+        return self._linear(f"{i}.out", mixed.reshape(rows, n, width))
 
     def _ffn(self, i: int, x: Tensor) -> Tensor:
         return self._linear(f"{i}.ffn2", F.gelu(self._linear(f"{i}.ffn1", x)))
@@ -132,4 +140,5 @@ class _Decoder:
         return F.layer_norm(x, x.shape[-1:], self.p[f"{name}.weight"], self.p[f"{name}.bias"])
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
-        return x @ self.p[f"{name}.weight"] + self.p[f"{name}.bias"]
+        weight, bias = self.p[f"{name}.weight"], self.p[f"{name}.bias"]
+        return product(self.shape.precision, torch.matmul, x, weight) + bias

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -61,16 +61,18 @@ class Measurement:
 
 class Engine:
     """`device` is a torch device name. `compile`: `on`, `off`, or `auto`, which compiles where that pays (see
-    `payoff`). `before_leaving` is called with the name of each trial that is about to leave."""
+    `payoff`). `capacity` trials are expected at most, for which a GPU's stacks make room at once; it is no limit.
+    `before_leaving` is called with the name of each trial that is about to leave."""
 
     def __init__(
         self,
         *,
         device: str = "cpu",
         compile: Literal["auto", "on", "off"] = "auto",
+        capacity: int | None = None,
         before_leaving: Callable[[str], None] = lambda trial: None,
     ) -> None:
-        self.device, self.compile = torch.device(device), compile
+        self.device, self.compile, self.capacity = torch.device(device), compile, capacity
         self._before_leaving = before_leaving
         self._stacks: dict[tuple[ShapeKey, bool], Stack] = {}
         self._where: dict[str, Stack] = {}
@@ -154,17 +156,19 @@ class Engine:
 
     def save(self, trial: str) -> Checkpoint:
         """Everything needed to go on with the trial elsewhere."""
-        stack = self._where[trial]
-        seat = stack.seats[stack.slot(trial)]
-        return Checkpoint(
-            config=seat.dataset.config.model_dump(),
-            trial_id=seat.dataset.config.id,
-            step=seat.step,
-            wall_time_s=_wall_time(seat),
-            events=seat.tracker.state(),
-            task_events=seat.progress.task_events(),
-            tensors=stack.read(trial),
-        )
+        return self.save_many([trial])[trial]
+
+    def save_many(self, trials: Collection[str]) -> dict[str, Checkpoint]:
+        """The same of several trials, by name. Those of one stack are copied off the device at once, so that a GPU is
+        not kept waiting slot by slot."""
+        by_stack: dict[Stack, list[str]] = {}
+        for trial in trials:
+            by_stack.setdefault(self._where[trial], []).append(trial)
+        return {
+            trial: _checkpoint(stack.seats[stack.slot(trial)], tensors)
+            for stack, names in by_stack.items()
+            for trial, tensors in zip(names, stack.read(names), strict=True)
+        }
 
     def leave(self, trial: str) -> None:
         """Free the trial's slot, finished or not."""
@@ -194,7 +198,7 @@ class Engine:
             compiled = self.compile == "on"
             compiled |= self.compile == "auto" and compiling_pays(shape, self.device, planned)
         if (shape, compiled) not in self._stacks:
-            self._stacks[shape, compiled] = Stack(shape, device=self.device, compiled=compiled)
+            self._stacks[shape, compiled] = Stack(shape, device=self.device, compiled=compiled, capacity=self.capacity)
         stack = self._stacks[shape, compiled]
         stack.join(seat)
         self._where[seat.trial] = stack
@@ -230,6 +234,18 @@ class Engine:
             tasks=found.tasks,
             task_events=progress.task_events(),
         )
+
+
+def _checkpoint(seat: Seat, tensors: dict[str, dict[str, torch.Tensor]]) -> Checkpoint:
+    return Checkpoint(
+        config=seat.dataset.config.model_dump(),
+        trial_id=seat.dataset.config.id,
+        step=seat.step,
+        wall_time_s=_wall_time(seat),
+        events=seat.tracker.state(),
+        task_events=seat.progress.task_events(),
+        tensors=tensors,
+    )
 
 
 def _outcome(seat: Seat) -> Outcome | None:

@@ -7,23 +7,18 @@ decoding loop.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from grokray.engine.chunks import PARTS, Chunks
 from grokray.engine.loss import log_probabilities
-from grokray.engine.model import forward
-from grokray.engine.randomness import generator
+from grokray.engine.model import forward, keys_values
 from grokray.engine.shape import ShapeKey
-from grokray.tasks.dataset import Dataset
 
-PARTS = ("train", "heldout", "out_of_domain")
 COLUMNS = 6
-CHUNK_ROWS = 2048  # at most: what is compiled is computed whole, also for a table of few rows
-CHUNK_ELEMENTS = 1 << 18  # of one slot's activations; a constant of the shape, so that neighbours change no sum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,69 +56,64 @@ def evaluate(
     shape: ShapeKey,
     parameters: Tensor,
     table: RowTable,
-    rows: Tensor,
-    part: Tensor,
+    chunks: Sequence[Chunks],
     sums_of: RowSums,
     *,
     one_size: bool = False,
 ) -> list[Evaluation]:
     """One evaluation per slot, in one pass.
 
-    parameters (slots, row_size); rows and part (slots, n) are what each slot is evaluated on, see `evaluated_rows`.
-    Loss is the mean over rows of the mean over a row's answer tokens, in the kind that is trained; token accuracy the
-    share of all answer tokens, exact match the share of whole answers. `one_size` says that `sums_of` takes
-    `chunk_rows(shape)` rows and no other number.
+    parameters (slots, row_size); `chunks` are what each slot is evaluated on, of the same sizes. Loss is the mean over
+    rows of the mean over a row's answer tokens, in the kind that is trained; token accuracy the share of all answer
+    tokens, exact match the share of whole answers. `one_size` says that `sums_of` takes whole chunks only.
     """
+    rows, part, prefixes, at = (torch.stack(columns) for columns in zip(*(c.tensors for c in chunks), strict=True))
     groups = 1 + len(table.task_names)  # all rows, then each task's
     totals = torch.zeros(len(rows), groups, len(PARTS), COLUMNS, dtype=torch.float64, device=rows.device)
-    chunk = chunk_rows(shape)
-    for start in range(0, rows.shape[1], chunk):
-        at, here = rows[:, start : start + chunk], part[:, start : start + chunk]
-        if one_size and at.shape[1] < chunk:
-            at, here = F.pad(at, (0, chunk - at.shape[1])), F.pad(here, (0, chunk - here.shape[1]), value=-1)
-        positions = [] if table.positions is None else [table.positions[at]]
-        sums = sums_of(parameters, table.tokens[at], table.targets[at], *positions)
-        for i in range(len(PARTS)):
-            of_part = sums * (here == i)[..., None]
-            totals[:, 0, i] += of_part.sum(1)
-            for g in range(1, groups):
-                totals[:, g, i] += (of_part * (table.task[at] == g - 1)[..., None]).sum(1)  # type: ignore[index]
+    for i, size in enumerate(chunks[0].sizes):
+        stop = None if one_size else size
+        numbers = rows[:, i, :stop].long()
+        sums = sums_of(parameters, *_inputs(shape, table, numbers, prefixes[:, i], at[:, i, :stop]))
+        task = None if table.task is None else table.task[numbers[:, :size]]
+        totals += _totals(sums[:, :size], part[:, i, :size], task, groups)
     return [_evaluation(slot, table.task_names) for slot in totals.tolist()]
 
 
-def chunk_rows(shape: ShapeKey) -> int:
-    """Rows of one pass; a function of the shape alone, so that neighbours change no sum."""
-    return max(1, min(CHUNK_ROWS, CHUNK_ELEMENTS // (shape.length * shape.dim_model)))
+def _inputs(shape: ShapeKey, table: RowTable, rows: Tensor, prefixes: Tensor, at: Tensor) -> list[Tensor]:
+    """What `row_sums` takes after the parameters."""
+    shared = shape.sharing.length
+    inputs = [table.tokens[rows][..., shared:].contiguous(), table.targets[rows]]
+    if table.positions is not None:
+        inputs.append(table.positions[rows])
+    return [*inputs, table.tokens[prefixes][..., :shared].contiguous(), at] if shared else inputs
 
 
-def evaluated_rows(dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """The rows (n,) int64 of its table that a trial is evaluated on, rising, and of each the index (n,) int8 in PARTS.
-
-    Of the training rows `eval_train_rows` are drawn, if it says so, the same at every evaluation.
-    """
-    split, most = dataset.split, dataset.config.eval_train_rows
-    part = torch.full((len(dataset.table.tokens),), -1, dtype=torch.int8)
-    for i, name in enumerate(PARTS):
-        rows = getattr(split, name)
-        if name == "train" and most is not None and most < len(rows):
-            rows = rows[torch.randperm(len(rows), generator=generator(dataset.config.split_seed, "evaluation"))[:most]]
-        part[rows] = i
-    rows = (part >= 0).nonzero().squeeze(1)
-    return rows, part[rows]
+def _totals(sums: Tensor, part: Tensor, task: Tensor | None, groups: int) -> Tensor:
+    """sums (slots, n, COLUMNS) to (slots, groups, len(PARTS), COLUMNS): over all rows, then over each task's."""
+    masks = [part == i for i in range(len(PARTS))]
+    if task is not None:
+        masks += [of_part & (task == i) for i in range(groups - 1) for of_part in masks[: len(PARTS)]]
+    return torch.stack([(sums * mask[..., None]).sum(1) for mask in masks], 1).unflatten(1, (groups, len(PARTS)))
 
 
 @torch.no_grad()
 def row_sums(
-    shape: ShapeKey, rows: Tensor, tokens: Tensor, targets: Tensor, *positions: Tensor, small: bool = False
+    shape: ShapeKey, rows: Tensor, tokens: Tensor, targets: Tensor, *more: Tensor, small: bool = False
 ) -> Tensor:
     """(slots, n, COLUMNS) float64: mean loss, answer tokens, right tokens, whole answer right, one, and the sum over
     answer tokens of the logits' variance over the vocabulary.
 
     rows (slots, row_size), tokens (slots, n, length), targets (slots, n, answers), and positions like these where the
-    shape is not uniform.
+    shape is not uniform. Where it shares prefixes, `tokens` are those after the prefix, and two more follow: the
+    prefixes' tokens (slots, prefixes, shared length), and where among them each row's is (slots, n).
     """
-    where = positions[0] if positions else None
-    logits = forward(shape, shape.layout.views(rows), tokens, where, small=small)
+    rest, parameters = list(more), shape.layout.views(rows)
+    where = None if shape.uniform else rest.pop(0)
+    past = None
+    if shape.sharing.length:
+        prefixes, at = rest
+        past = [_of_rows(kept, at) for kept in keys_values(shape, parameters, prefixes, small=small)]
+    logits = forward(shape, parameters, tokens, where, small=small, past=past)
     scored, wanted = targets >= 0, targets.clamp(min=0)
     loss = -log_probabilities(logits, shape.loss).gather(-1, wanted[..., None]).squeeze(-1) * scored
     right = (logits.argmax(-1) == wanted) & scored
@@ -135,6 +125,13 @@ def row_sums(
         *(whole, torch.ones_like(tokens_of_row), spread.sum(-1)),
     )
     return torch.stack([c.to(torch.float64) for c in columns], -1)
+
+
+def _of_rows(kept: Tensor, at: Tensor) -> Tensor:
+    """kept (slots, prefixes, length, width) to (slots, n, length, width), what each row has in its place."""
+    slots, prefixes = kept.shape[:2]
+    first = torch.arange(slots, device=at.device)[:, None] * prefixes
+    return kept.flatten(0, 1)[at + first]
 
 
 def _evaluation(groups: list[list[list[float]]], task_names: tuple[str, ...]) -> Evaluation:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokray.engine.chunks import PARTS
 from grokray.engine.decode import decode_rows
-from grokray.engine.evaluation import PARTS
 from grokray.engine.mistakes import mistake
 from grokray.engine.shape import ShapeKey
 from grokray.tasks.codes import decode_answer

@@ -30,7 +30,7 @@ from grokray.engine.shape import ShapeKey
 THREADS = 1
 SOURCES = (
     *("build_graphs", "kernels", "model", "gradient", "loss", "optimizer", "muon", "filters", "randomness"),
-    *("shape", "slots", "evaluation"),
+    *("precision", "shape", "sharing", "slots", "evaluation"),
 )
 
 

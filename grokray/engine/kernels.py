@@ -15,6 +15,7 @@ from grokray.engine.gradient import eager_gradient, functional_gradient
 from grokray.engine.model import SMALL_LENGTH, Batch, dropout_elements
 from grokray.engine.muon import make_muon
 from grokray.engine.optimizer import Update, adam, adamw, coefficients
+from grokray.engine.precision import in_precision
 from grokray.engine.randomness import NOISE_PURPOSE, counters, mask_of, normal_of, stream_of, streams_of
 from grokray.engine.shape import ShapeKey
 
@@ -43,7 +44,11 @@ class Kernels:
     ) -> None:
         self.shape, self.options = shape, frozenset(options)
         gradient = functional_gradient(shape) if functional else eager_gradient(shape)
-        self._gradient = compile("gradient", partial(_gradient_of, gradient, not shape.uniform, self.options))
+        self._gradient = in_precision(
+            shape.precision,
+            device,
+            compile("gradient", partial(_gradient_of, gradient, not shape.uniform, self.options)),
+        )
         self._coefficients = compile("coefficients", partial(coefficients, dtype=shape.torch_dtype))
         self._update = compile("update", update_of(shape))
         self._grokfast = compile("grokfast", _grokfast_of)
@@ -56,7 +61,9 @@ class Kernels:
             self._normal[name] = compile(name, partial(_noise_of, elements, shape.torch_dtype))
         self._used = shape.layout.used(device)
         small = functional and shape.length <= SMALL_LENGTH
-        self.row_sums = compile("row_sums", partial(row_sums, shape, small=small))
+        self.row_sums = in_precision(
+            shape.precision, device, compile("row_sums", partial(row_sums, shape, small=small))
+        )
 
     def one_pass(self, s: dict[str, Tensor], batch: Batch, count: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient rows (slots, row_size) and losses (slots,) of one batch; `count` (slots,) int32 numbers a trial's

@@ -8,16 +8,26 @@ logit_scale     root mean square, over held-out answer tokens and the vocabulary
 fourier_gini    Gini coefficient of the power spectrum of the token embedding over the residues 0 … p − 1 (Nanda et al.
                 2023, "Progress measures for grokking via mechanistic interpretability"): 0 where all frequencies are
                 equally strong, near 1 where a few hold all power. Classification modulo p only
+softmax_collapse
+                share of the answer tokens of the measured training rows whose loss is exactly 0 in the trial's own
+                arithmetic (Prieto et al. 2025, "Grokking at the Edge of Numerical Stability"): added to the right
+                token's exponential those of all others are rounded away, and the right token's logit has no gradient
+                any more. Of the loss that is trained, from logits in the trial's precision and dtype
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from grokray.engine.chunks import PARTS, Chunks
+from grokray.engine.evaluation import RowTable
+from grokray.engine.loss import log_probabilities
+from grokray.engine.model import forward
+from grokray.engine.precision import matrix_products
 from grokray.engine.shape import ShapeKey
 from grokray.tasks.dataset import Dataset
 
@@ -41,6 +51,32 @@ def norms(rows: Tensor) -> Tensor:
     while squares.shape[1] > _PIECE:
         squares = F.pad(squares, (0, -squares.shape[1] % _PIECE)).unflatten(1, (-1, _PIECE)).sum(-1)
     return squares.sum(1).sqrt()
+
+
+@torch.no_grad()
+def softmax_collapse(shape: ShapeKey, parameters: Tensor, table: RowTable, chunks: Sequence[Chunks]) -> Tensor:
+    """(slots,) float64; the arguments are those of `evaluation.evaluate`. A pass of its own over the training rows."""
+    rows, part = (torch.stack([getattr(c, name).flatten() for c in chunks]) for name in ("rows", "part"))
+    views, train = shape.layout.views(parameters), part == PARTS.index("train")
+    most = int(train.sum(1).max())
+    first = (~train).to(torch.int8).argsort(dim=1, stable=True)[:, :most]  # columns of rows to train on
+    rows, train = rows.gather(1, first).long(), train.gather(1, first)
+    collapsed, scored = (torch.zeros(len(rows), dtype=torch.float64, device=rows.device) for _ in range(2))
+    for at, here in zip(rows.split(shape.chunk_rows, 1), train.split(shape.chunk_rows, 1), strict=True):
+        positions = None if table.positions is None else table.positions[at]
+        with matrix_products(shape.precision, rows.device):
+            logits = forward(shape, views, table.tokens[at], positions)
+        targets = table.targets[at]
+        counted = (targets >= 0) & here[..., None]
+        collapsed += (token_collapsed(shape, logits, targets) & counted).sum((1, 2))
+        scored += counted.sum((1, 2))
+    return collapsed / scored
+
+
+def token_collapsed(shape: ShapeKey, logits: Tensor, targets: Tensor) -> Tensor:
+    """logits (…, vocabulary_size), targets (…) to (…) bool: whether the loss is exactly 0."""
+    found = log_probabilities(logits, shape.loss).gather(-1, targets.clamp(min=0)[..., None])
+    return found.squeeze(-1) == 0
 
 
 def residues(dataset: Dataset) -> slice | None:

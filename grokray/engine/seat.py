@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
+from grokray.engine.chunks import Chunks
 from grokray.engine.progress import Progress
 from grokray.events import EventTracker
 from grokray.tasks.dataset import Dataset
@@ -26,8 +24,7 @@ class Seat:
     parked: bool = False
     since: float = field(default_factory=time.monotonic)
     first_row: int = 0  # of the trial's table in the stack's concatenated table
-    rows: Tensor = field(default_factory=lambda: torch.empty(0))  # that it is evaluated on, and of each
-    part: Tensor = field(default_factory=lambda: torch.empty(0))  # the part, see `evaluation.evaluated_rows`
+    chunks: Chunks = field(init=False)  # of the rows that it is evaluated on, since it joined a stack
     normed: int = -1  # the step of which the slot has the norms
 
     @property

@@ -15,6 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from grokray.engine.precision import Precision
+from grokray.engine.sharing import Sharing, chunk_rows, sharing_of
 from grokray.tasks.dataset import Dataset
 
 ALIGN = 16  # floats
@@ -26,7 +28,7 @@ Init = Literal["normal", "one", "zero", "xavier", "fan_in"]
 @dataclass(frozen=True, kw_only=True)
 class ShapeKey:
     """Trials of equal ShapeKey sit in one stack. Lengths count tokens; `uniform` says that every row's answer is
-    read at the last `answers` positions. The fields with defaults change what a step computes, not the model."""
+    read at the last `answers` positions. The fields with defaults change what is computed, not the model."""
 
     num_layers: int
     dim_model: int
@@ -42,10 +44,17 @@ class ShapeKey:
     optimizer: Literal["adamw", "adam", "muon"] = "adamw"
     loss: Literal["cross_entropy", "stablemax"] = "cross_entropy"
     gradient_filter: Literal["none", "grokfast_ema"] = "none"
+    precision: Precision = "float32"
+    sharing: Sharing = Sharing()  # of an evaluation
 
     @property
     def torch_dtype(self) -> torch.dtype:
         return {"float32": torch.float32, "float64": torch.float64}[self.dtype]
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows of one pass of an evaluation; a function of the shape alone, so that neighbours change no sum."""
+        return chunk_rows(self.length - self.sharing.length, self.dim_model)
 
     @cached_property
     def layout(self) -> Layout:
@@ -69,6 +78,8 @@ def shape_of(dataset: Dataset) -> ShapeKey:
         optimizer=config.optimizer,
         loss=config.loss,
         gradient_filter=config.gradient_filter,
+        precision=config.precision,
+        sharing=sharing_of(dataset.table, num_layers=config.num_layers, dim_model=config.dim_model),
     )
 
 

@@ -43,38 +43,45 @@ class Slots:
             "key": ((2,), torch.int32),
             "order": ((1,), torch.int32),
         }
-        self._tensors = {n: torch.zeros((0, *dims), dtype=t, device=device) for n, (dims, t) in kinds.items()}
+        # Another dictionary whenever one of them is replaced: what was recorded on them is outdated then.
+        self.tensors = {n: torch.zeros((0, *dims), dtype=t, device=device) for n, (dims, t) in kinds.items()}
 
     def __getattr__(self, name: str) -> Tensor:
         try:
-            return self.__dict__["_tensors"][name]
+            return self.__dict__["tensors"][name]
         except KeyError:
             raise AttributeError(name) from None
 
     def span(self, first: int, width: int) -> dict[str, Tensor]:
         """Views of `width` slots."""
-        return {name: t[first : first + width] for name, t in self._tensors.items()}
+        return {name: t[first : first + width] for name, t in self.tensors.items()}
+
+    @property
+    def slot_bytes(self) -> int:
+        """What one slot holds."""
+        return sum(t.element_size() * t.shape[1:].numel() for t in self.tensors.values())
 
     def reserve(self, slots: int, rows: int) -> None:
         """Make room for so many slots and training rows; what is there keeps its place."""
         if rows > self.max_rows:
             self.max_rows = rows
-            old = self._tensors["order"]
-            self._tensors["order"] = torch.zeros((self.capacity, rows), dtype=old.dtype, device=old.device)
-            self._tensors["order"][:, : old.shape[1]] = old
+            old = self.tensors["order"]
+            wider = torch.zeros((self.capacity, rows), dtype=old.dtype, device=old.device)
+            wider[:, : old.shape[1]] = old
+            self.tensors = {**self.tensors, "order": wider}
         if slots > self.capacity:
             new = 1 << (slots - 1).bit_length()
-            for name, old in self._tensors.items():
-                grown = torch.zeros((new, *old.shape[1:]), dtype=old.dtype, device=old.device)
-                grown[: self.capacity] = old
-                self._tensors[name] = grown
-            self.capacity = new
+            grown = {}
+            for name, old in self.tensors.items():
+                grown[name] = torch.zeros((new, *old.shape[1:]), dtype=old.dtype, device=old.device)
+                grown[name][: self.capacity] = old
+            self.tensors, self.capacity = grown, new
 
     def clear(self, slot: int) -> None:
-        for t in self._tensors.values():
+        for t in self.tensors.values():
             t[slot].zero_()
 
     def swap(self, a: int, b: int) -> None:
         if a != b:
-            for t in self._tensors.values():
+            for t in self.tensors.values():
                 t[[a, b]] = t[[b, a]]

@@ -4,41 +4,45 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, count, groupby, repeat
 
 import torch
 from torch import Tensor
 
 from grokray.engine.backends import backend_for
-from grokray.engine.evaluation import Evaluation, evaluate, evaluated_rows
-from grokray.engine.kernels import OPTIONS, Kernels
-from grokray.engine.measures import OF_THE_STEP, norms, of_parameters
-from grokray.engine.model import Batch
-from grokray.engine.randomness import dropout_key, epoch_order, initial_parameters
+from grokray.engine.chunks import chunks_of
+from grokray.engine.evaluation import Evaluation, evaluate
+from grokray.engine.kernels import OPTIONS
+from grokray.engine.measures import OF_THE_STEP, of_parameters, softmax_collapse
+from grokray.engine.memory import cuda_free, slots_ahead
+from grokray.engine.orders import Due, Orders, epochs_due
+from grokray.engine.randomness import dropout_key, initial_parameters
+from grokray.engine.recorder import Work, recorder_for
+from grokray.engine.recordings import Recordings
 from grokray.engine.seat import Seat
 from grokray.engine.shape import ShapeKey
 from grokray.engine.slots import SETTINGS, Slots
+from grokray.engine.step import parts_of
 from grokray.engine.tables import Tables
-
-
-@dataclass(frozen=True)
-class _Tile:
-    """Neighbouring slots that are computed at once: `seats` from slot `first` on, perhaps fewer than there are rows."""
-
-    first: int
-    seats: list[Seat]
-    slots: dict[str, Tensor]
+from grokray.tasks.dataset import Dataset
 
 
 class Stack:
-    def __init__(self, shape: ShapeKey, *, device: torch.device, compiled: bool = False) -> None:
+    """`capacity` trials are expected at most; it is no limit."""
+
+    def __init__(
+        self, shape: ShapeKey, *, device: torch.device, compiled: bool = False, capacity: int | None = None
+    ) -> None:
         self.shape, self.device, self.compiled = shape, device, compiled
         self.seats: list[Seat] = []  # in slot order: training first, parked after
         self.slots = Slots(shape, device)
         self.backend = backend_for(shape, device, compiled=compiled)
+        self.capacity = capacity or 0
+        self.free = cuda_free(device) if device.type == "cuda" else None
         self._next_slot = 0  # where the next tile begins
         self.tables = Tables(shape, device)
+        self.orders = Orders.on(self.slots)
+        self.recordings = Recordings(shape, self.slots, self.tables, recorder_for(device))
 
     # -- joining and leaving
 
@@ -46,9 +50,9 @@ class Stack:
         """Seat a fresh trial; it trains from the next step on."""
         config = seat.dataset.config
         seat.first_row = self.tables.add(seat.dataset)
-        seat.rows, seat.part = (t.to(self.device) for t in evaluated_rows(seat.dataset))
+        seat.chunks = chunks_of(self.shape, seat.dataset).to(self.device)
         slot = len(self.seats)
-        self.slots.reserve(slot + 1, len(seat.dataset.split.train))
+        self._make_room(slot + 1, seat.dataset)
         self.slots.clear(slot)
         row = self.shape.layout.rows({n: p[None] for n, p in initial_parameters(self.shape, config.init_seed).items()})
         self.slots.parameters[slot] = row[0].to(self.device)
@@ -65,8 +69,17 @@ class Stack:
         self.slots.key[slot] = dropout_key(config.order_seed).to(self.device)
         self.seats.append(seat)
         seat.since = time.monotonic()
-        self._set_epoch(slot, seat, self._epoch(seat))
+        self._begin_epoch([slot])
         self._place(seat, self.training - 1)
+
+    def _make_room(self, slots: int, dataset: Dataset) -> None:
+        """On a GPU with some to spare, for more slots and larger training fractions: see `memory.slots_ahead`."""
+        if self.free is None:
+            self.slots.reserve(slots, len(dataset.split.train))
+            return
+        self.slots.reserve(0, dataset.table.in_domain)
+        ahead = slots_ahead(self.capacity, self.slots.slot_bytes, self.free) if slots > self.slots.capacity else 0
+        self.slots.reserve(max(slots, ahead), 1)
 
     def leave(self, trial: str) -> None:
         """Free the trial's slot. The others' trajectories are unaffected."""
@@ -75,11 +88,11 @@ class Stack:
             self._place(seat, self.training - 1)
         self._place(seat, len(self.seats) - 1)
         self.seats.pop()
-        self.slots.active[len(self.seats)] = 0.0
+        self.slots.clear(len(self.seats))  # its rows may be dropped, and padding of a tile must have sound ones
         if self.tables.keep({seat.dataset.key for seat in self.seats}):
-            for slot, seat in enumerate(self.seats):
+            for seat in self.seats:
                 seat.first_row = self.tables.first_row(seat.dataset.key)
-                self._set_epoch(slot, seat, self._epoch(seat))
+            self._begin_epoch(range(len(self.seats)))
 
     def park(self, trial: str) -> None:
         """Let the trial keep its slot without training on."""
@@ -116,80 +129,44 @@ class Stack:
         if not tiles:
             return []
         first, width = next((tile for tile in tiles if tile[0] >= self._next_slot), tiles[0])
-        self._next_slot = first + width
+        seats = training[first : first + width]
+        steps = min(limit, min(seat.next_evaluation - seat.step for seat in seats))
+        normed = [seat for seat in seats if _wants_norms(seat) and seat.next_evaluation - seat.step == steps]
         self.slots.reserve(first + width, 1)
-        tile = _Tile(first, training[first : first + width], self.slots.span(first, width))
-        kernels = self.backend.kernels(width, self._options(tile.seats))
-        for left in reversed(range(min(limit, min(seat.next_evaluation - seat.step for seat in tile.seats)))):
-            self._step(kernels, tile, norms_of=[] if left else [seat for seat in tile.seats if _wants_norms(seat)])
-        return [seat for seat in tile.seats if seat.evaluation_due]
-
-    def _step(self, kernels: Kernels, tile: _Tile, norms_of: Sequence[Seat]) -> None:
-        """One optimiser step of every seat of the tile; `norms_of` are those that want norms of it."""
-        s = tile.slots
-        gradients, losses = self._gradient(kernels, tile)
-        for seat in tile.seats:
-            seat.step += 1
-        before = s["parameters"].clone() if norms_of else None
-        if norms_of:
-            s["gradient_norm"].copy_(norms(gradients))
-        kernels.step(s, gradients)
-        if before is not None:
-            s["update_norm"].copy_(norms(s["parameters"] - before))
-        for seat in norms_of:
+        try:
+            plain = self._works(first, width, seats, measured=False) if steps > 1 or not normed else []
+            last = self._works(first, width, seats, measured=True) if normed else plain
+        except torch.OutOfMemoryError:
+            self.recordings.drop()
+            if not self.backend.exceeded(width):
+                raise
+            return self.advance(limit)
+        self._next_slot = first + width
+        due = epochs_due(seats, first, steps, self.shape.accumulation_steps)
+        batch = count()
+        for works in chain(repeat(plain, steps - 1), [last]):
+            for work in works:
+                self.orders.put(due.get(next(batch), ()))
+                work()
+            for seat in seats:
+                seat.step += 1
+        for seat in normed:
             seat.normed = seat.step
-        bad = (s["first_bad"] < 0) & ~losses.isfinite()
-        s["first_bad"].copy_(torch.where(bad, s["step"], s["first_bad"]))
-        s["step"].add_(s["active"].to(torch.int32))
+        return [seat for seat in seats if seat.evaluation_due]
 
-    def _gradient(self, kernels: Kernels, tile: _Tile) -> tuple[Tensor, Tensor]:
-        """The mean gradient rows over the batches of a step, and the sum of their losses."""
-        number = self.shape.accumulation_steps
-        gradients, losses = self._pass(kernels, tile, 0)
-        for index in range(1, number):
-            more, loss = self._pass(kernels, tile, index)
-            gradients, losses = gradients + more, losses + loss
-        return (gradients / number if number > 1 else gradients), losses
-
-    def _pass(self, kernels: Kernels, tile: _Tile, index: int) -> tuple[Tensor, Tensor]:
-        """Gradient rows and losses of the step's batch number `index`."""
-        number, s = self.shape.accumulation_steps, tile.slots
-        for slot, seat in enumerate(tile.seats, tile.first):
-            done = seat.step * number + index
-            if done % seat.batches == 0 and done:
-                self._set_epoch(slot, seat, done // seat.batches)
-        count = s["step"] if number == 1 else s["step"] * number + index  # may wrap around: hashes do not mind
-        return kernels.one_pass(s, self._batch(s, index), count)
+    def _works(self, first: int, width: int, seats: Sequence[Seat], *, measured: bool) -> list[Work]:
+        """What does one optimiser step of the tile, batch by batch; see `step`."""
+        parts = parts_of(self.shape.accumulation_steps, measured=measured)
+        return self.recordings.works(first, width, self._options(seats), parts, self.backend)
 
     def _options(self, seats: Sequence[Seat]) -> frozenset[str]:
         """Those of OPTIONS that any of the seats uses."""
         return frozenset(name for name in OPTIONS if any(getattr(seat.dataset.config, name) for seat in seats))
 
-    def _batch(self, s: dict[str, Tensor], index: int) -> Batch:
-        """The rows of this step's batch number `index`; the last one of an epoch is ragged, as in a DataLoader."""
-        size = self.shape.batch_size
-        n = s["rows"].clamp(min=1)
-        batches = (n + size - 1) // size
-        number = self.shape.accumulation_steps
-        done = s["step"] if number == 1 else s["step"].long() * number + index
-        at = (done % batches * size)[:, None] + torch.arange(size, device=self.device, dtype=torch.int32)
-        there = at < n[:, None]
-        rows = s["order"].gather(1, torch.where(there, at, 0).long()).long()
-        table = self.tables.all
-        positions = None if table.positions is None else table.positions[rows]
-        return Batch(table.tokens[rows], positions, table.targets[rows], there.to(self.shape.torch_dtype))
-
-    def _epoch(self, seat: Seat) -> int:
-        """The epoch of the seat's next batch."""
-        return seat.step * self.shape.accumulation_steps // seat.batches
-
-    def _set_epoch(self, slot: int, seat: Seat, epoch: int) -> None:
-        """Put the order of one of the seat's epochs in place."""
-        rows = seat.dataset.split.train
-        config = seat.dataset.config
-        if config.curriculum == "random":
-            rows = rows[epoch_order(config.order_seed, epoch, len(rows))]
-        self.slots.order[slot, : len(rows)] = (rows + seat.first_row).to(torch.int32).to(self.device)
+    def _begin_epoch(self, slots: Sequence[int]) -> None:
+        """Put the order of the next batch's epoch in place."""
+        number, seats = self.shape.accumulation_steps, self.seats
+        self.orders.put([Due(slot, seats[slot], seats[slot].step * number // seats[slot].batches) for slot in slots])
 
     # -- measuring
 
@@ -202,19 +179,21 @@ class Stack:
         if self.device.type == "cpu":
             yield from ([seat] for seat in seats)
         else:
-            for _, group in groupby(seats, key=lambda seat: (seat.dataset.key, len(seat.rows))):
+            for _, group in groupby(seats, key=lambda seat: (seat.dataset.key, seat.chunks.sizes)):
                 yield list(group)
 
     def _measure(self, group: Sequence[Seat]) -> Iterator[Evaluation]:
         at = torch.tensor([self.slot(seat.trial) for seat in group], device=self.device)
         parameters = self.slots.parameters[at]
-        rows, part = (torch.stack([getattr(seat, name) for seat in group]) for name in ("rows", "part"))
+        chunks = [seat.chunks for seat in group]
         table = self.tables[group[0].dataset.key]
         sums_of, one_size = self.backend.row_sums()
-        evaluations = evaluate(self.shape, parameters, table, rows, part, sums_of, one_size=one_size)
+        evaluations = evaluate(self.shape, parameters, table, chunks, sums_of, one_size=one_size)
         wanted = {name for seat in group for name in seat.dataset.config.measures}
         columns = {name: getattr(self.slots, name)[at] for name in OF_THE_STEP if name in wanted}
         columns |= of_parameters(self.shape, group[0].dataset, parameters, wanted)
+        if "softmax_collapse" in wanted:
+            columns["softmax_collapse"] = softmax_collapse(self.shape, parameters, table, chunks)
         values = {name: column.tolist() for name, column in columns.items()}
         for i, (seat, evaluation) in enumerate(zip(group, evaluations, strict=True)):
             found = {name: column[i] for name, column in values.items()}
@@ -228,16 +207,19 @@ class Stack:
 
     # -- one trial's tensors
 
-    def read(self, trial: str) -> dict[str, dict[str, Tensor]]:
-        """Copies on the CPU of a trial's parameters, moments and the like, by name."""
-        slot = self.slot(trial)
-        return {
-            kind: {n: v[0].cpu().clone() for n, v in self.shape.layout.views(getattr(self.slots, kind)[[slot]]).items()}
-            for kind in self.slots.states
-        }
+    def read(self, trials: Sequence[str]) -> list[dict[str, dict[str, Tensor]]]:
+        """Copies on the CPU of each trial's parameters, moments and the like, by name. However many trials, the device
+        is asked for as many copies as there are kinds."""
+        at = torch.tensor([self.slot(trial) for trial in trials], device=self.device)
+        views = {kind: self.shape.layout.views(getattr(self.slots, kind)[at].cpu()) for kind in self.slots.states}
+        # Each tensor in memory of its own: a file of a view would hold all that the view is of.
+        return [
+            {kind: {name: view[i].clone() for name, view in by_name.items()} for kind, by_name in views.items()}
+            for i in range(len(trials))
+        ]
 
     def write(self, trial: str, tensors: dict[str, dict[str, Tensor]]) -> None:
-        """Put back what `read` gave."""
+        """Put back what `read` gave for a trial."""
         slot = self.slot(trial)
         for kind, by_name in tensors.items():
             row = self.shape.layout.rows({n: t[None] for n, t in by_name.items()})
@@ -257,8 +239,7 @@ class Stack:
 
 
 def _wants_norms(seat: Seat) -> bool:
-    """Whether the seat's next step is measured, and norms of it are wanted."""
-    return seat.step + 1 == seat.next_evaluation and not {*OF_THE_STEP}.isdisjoint(seat.dataset.config.measures)
+    return not {*OF_THE_STEP}.isdisjoint(seat.dataset.config.measures)
 
 
 def _of_seat(seat: Seat, values: dict[str, float | None]) -> dict[str, float]:

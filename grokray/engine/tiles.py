@@ -2,14 +2,12 @@
 
 On a CPU a stack is computed tile by tile, each tile for several steps on end, so that its weights and activations stay
 in the core's cache: what a wide tile saves in overhead it loses many times over where it spills to memory. No trial
-feels how wide its tile is. A GPU takes the whole stack at once.
+feels how wide its tile is. A GPU takes as many slots at once as its memory holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-
-import torch
 
 from grokray.engine.shape import ShapeKey
 
@@ -19,20 +17,18 @@ MOST = 16  # beyond, nothing more was gained
 PAD = 0.6  # a tile this full is run whole, rather than slot by slot
 
 
-def tile_width(shape: ShapeKey, device: torch.device, elements: int = ELEMENTS) -> int:
-    """A power of two; 0 on a GPU, where nothing is divided. `elements` may be activated in a tile.
+def tile_width(shape: ShapeKey, elements: int = ELEMENTS) -> int:
+    """Of a CPU: a power of two. `elements` may be activated in a tile.
 
     With batches of 64 rows of 4 tokens, width 32: 16. With batches of 512 rows of 4 tokens, width 128: 1.
     """
-    if device.type != "cpu":
-        return 0
     fit = elements // (shape.batch_size * shape.length * shape.dim_model)
     return 1 << (max(1, min(fit, MOST)).bit_length() - 1)
 
 
 def library_widths(shape: ShapeKey) -> tuple[int, ...]:
     """The widths that kernels of a CPU are compiled for, rising: one slot, and a whole tile where that is more."""
-    return tuple(sorted({1, tile_width(shape, torch.device("cpu"))}))
+    return tuple(sorted({1, tile_width(shape)}))
 
 
 def cover(training: int, widths: Collection[int]) -> list[tuple[int, int]]:
@@ -45,4 +41,15 @@ def cover(training: int, widths: Collection[int]) -> list[tuple[int, int]]:
             start += width
     if start < training:  # not even the narrowest is as full as that
         out.append((start, min(widths)))
+    return out
+
+
+def buckets(training: int, widest: int) -> list[tuple[int, int]]:
+    """(first slot, width) of tiles of a GPU, which computes slots for nothing until it is full: as wide as allowed, the
+    last one the narrowest power of two that holds the rest. buckets(19, 8) is [(0, 8), (8, 8), (16, 4)].
+    """
+    out = [(first, widest) for first in range(0, training - widest + 1, widest)]
+    first = len(out) * widest
+    if first < training:
+        out.append((first, 1 << (training - first - 1).bit_length()))
     return out

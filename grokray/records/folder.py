@@ -114,6 +114,10 @@ class SweepFolder:
         """The resolved search space, as text."""
         return self.store.read_bytes(SWEEP_YAML).decode()
 
+    def begun(self) -> bool:
+        """Whether anything was ever written to the journal."""
+        return bool(self.store.list(JOURNAL))
+
     def writer(self, role: str) -> JournalWriter:
         """A journal part for this process; `role` is such as `driver` or `engine`."""
         return JournalWriter(self.store, role)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -71,7 +71,7 @@ def _task_rows(trial: TrialState) -> Iterator[dict[str, Any]]:
         }
 
 
-def _event_columns(trial: TrialState, tracker: EventTracker, events: dict[str, int]) -> dict[str, Any]:
+def _event_columns(trial: TrialState, tracker: EventTracker, events: Mapping[str, int]) -> dict[str, Any]:
     grok_step = events.get("grok_step")
     return {
         **events,

@@ -10,8 +10,8 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import Any
 
+from grokray.records.compact import NOTHING, Compactor
 from grokray.records.journal import EVENT_FIELDS, Event
 from grokray.records.trial_state import Checkpoint, Configuration, Decision, Session, TrialState
 
@@ -32,6 +32,7 @@ class SweepState:
 
     def __init__(self) -> None:
         self.metric_names: set[str] = set()
+        self._compact = Compactor()
         self._configurations: dict[int, Configuration] = {}
         self._mentioned: dict[str, TrialState] = {}
         self._trials: dict[str, TrialState] = {}
@@ -120,7 +121,7 @@ class SweepState:
         configuration = self._configuration(event["configuration"])
         if configuration.suggested is None or event["t"] < configuration.suggested:
             configuration.suggested = event["t"]
-            configuration.parameters = _interned(event["parameters"])
+            configuration.parameters = self._compact(event["parameters"])
             configuration.value_of = event.get("value_of")
 
     def _on_trial(self, event: Event) -> None:
@@ -132,7 +133,7 @@ class SweepState:
             self._configuration(trial.configuration).trial_ids.remove(trial.trial_id)
         index: int = event["index"]
         trial.index, trial.configuration, trial.seed = index, event["configuration"], event.get("seed")
-        trial.config = _interned(event["config"])
+        trial.config = self._compact(event["config"])
         self._trials_sorted &= index > self._highest_index
         self._highest_index = max(self._highest_index, index)
         self._trials[trial.trial_id] = trial
@@ -160,10 +161,11 @@ class SweepState:
         newest = (step, event["attempt"], event.get("wall_time_s") or 0.0)
         if newest > trial._newest:
             trial._newest, trial.last_step, trial.wall_time_s = newest, step, event.get("wall_time_s")
-            trial.last_metrics = _interned(metrics)
+            trial.last_metrics = self._compact(metrics)
             trial.events = _known_events(event.get("events"))
-            trial.task_metrics = {sys.intern(t): _interned(m) for t, m in (event.get("tasks") or {}).items()}
-            trial.task_events = {t: _known_events(e) for t, e in (event.get("task_events") or {}).items()}
+            tasks, task_events = event.get("tasks"), event.get("task_events")
+            trial.task_metrics = {sys.intern(t): self._compact(m) for t, m in tasks.items()} if tasks else NOTHING
+            trial.task_events = {t: _known_events(e) for t, e in task_events.items()} if task_events else NOTHING
 
     def _on_checkpoint(self, event: Event) -> None:
         trial, step = self._trial(event), event["step"]
@@ -252,11 +254,6 @@ def _keep_best(best: dict[str, float], step: int, metrics: dict[str, float | Non
             best["heldout_exact_match"], best["heldout_exact_match_step"] = accuracy, step
     if loss is not None and loss < best.get("heldout_loss", float("inf")):
         best["heldout_loss"] = loss
-
-
-def _interned(mapping: dict[str, Any]) -> dict[str, Any]:
-    """The same with shared strings: a hundred thousand configs repeat the same few."""
-    return {sys.intern(key): sys.intern(value) if isinstance(value, str) else value for key, value in mapping.items()}
 
 
 def _index(trial: TrialState) -> int:

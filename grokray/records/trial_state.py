@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from grokray.events import EventTracker
+from grokray.records.compact import NOTHING
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +56,7 @@ class Configuration:
     """A proposed point of the search space; its trials differ in their seed alone, in order of their index."""
 
     index: int
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     trial_ids: list[str] = field(default_factory=list)
     value_of: int | None = None
     suggested: float | None = None  # unix seconds
@@ -72,17 +74,17 @@ class TrialState:
     index: int | None = None
     configuration: int | None = None
     seed: int | None = None
-    config: dict[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     attempt: int = 0
     started: float | None = None  # unix seconds of the newest start
     compiled: bool | None = None  # whether compiled kernels train it; None before it started
     last_step: int = 0
-    last_metrics: dict[str, float | None] = field(default_factory=dict)
+    last_metrics: Mapping[str, float | None] = field(default_factory=lambda: NOTHING)
     events: dict[str, int] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
     # Of a multitask trial, by task: the same as last_metrics and events.
-    task_metrics: dict[str, dict[str, float | None]] = field(default_factory=dict)
-    task_events: dict[str, dict[str, int]] = field(default_factory=dict)
+    task_metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=lambda: NOTHING)
+    task_events: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: NOTHING)
     wall_time_s: float | None = None
     measurements: int = 0
     steps_trained: int = 0

@@ -12,12 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from grokray.engine.checkpoint import Checkpoint, from_bytes, to_bytes
 from grokray.errors import CheckpointError
 from grokray.records.folder import CHECKPOINTS
 from grokray.records.store import Store
+
+if TYPE_CHECKING:  # the driver tidies up without torch
+    from grokray.engine.checkpoint import Checkpoint
 
 Kind = Literal["step", "last", "best"]
 
@@ -87,6 +89,8 @@ class TrialCheckpoints:
                 self.store.delete(file.name)
 
     def _put(self, checkpoint: Checkpoint, kind: Kind) -> tuple[CheckpointFile, int]:
+        from grokray.engine.checkpoint import to_bytes
+
         data, sha256 = to_bytes(checkpoint)
         prefix = "" if kind == "step" else f"{kind}-"
         name = f"{self.folder}/{prefix}{checkpoint.step:010d}-{sha256}.pt"
@@ -94,6 +98,8 @@ class TrialCheckpoints:
         return CheckpointFile(name=name, kind=kind, step=checkpoint.step, sha256=sha256), len(data)
 
     def _whole(self, kind: Kind) -> Iterator[Checkpoint]:
+        from grokray.engine.checkpoint import from_bytes
+
         for file in reversed(self.files()):
             if file.kind == kind:
                 try:

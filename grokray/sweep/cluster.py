@@ -30,13 +30,28 @@ QUIET = {
     "TUNE_WARN_THRESHOLD_S": "60",
 }
 
+# Fresh large buffers cost page faults at every step unless the allocator keeps them, and OpenMP threads that spin
+# while they wait steal the core from the engine next door.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "passive",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "67108864",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+# What an embedded Ray starts beside what we need, each a Python process that takes a second to import Ray: a scaler of
+# clusters, a forwarder of logs, and a dashboard, which is there even where it is to be left out.
+NOT_NEEDED = ("start_monitor", "start_log_monitor", "start_api_server")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What the cluster has for us, summed over its nodes."""
+    """What the cluster has for us, summed over its nodes. `prepared`: its processes have our ENVIRONMENT already."""
 
     cpus: int
     gpus: int
+    prepared: bool = False
 
 
 @contextmanager
@@ -56,7 +71,7 @@ def ray_cluster(address: str | None = None, *, num_cpus: int | None = None) -> I
             stack.enter_context(_token_of_this_session())
         _init(address, num_cpus)
         stack.callback(ray.shutdown)
-        yield _machine()
+        yield _machine(prepared=address is None)
 
 
 @contextmanager
@@ -89,7 +104,8 @@ def _init(address: str | None, num_cpus: int | None) -> None:
     try:
         with _quiet_stderr():
             if address is None:
-                ray.init(address="local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **quiet)
+                with _only_what_is_needed():
+                    ray.init(address="local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **quiet)
             else:
                 _knock(address)
                 ray.init(address=address, **quiet)
@@ -98,6 +114,20 @@ def _init(address: str | None, num_cpus: int | None) -> None:
         raise ExecutionError(f"{where}: {_first_line(error)}") from error
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def _only_what_is_needed() -> Iterator[None]:
+    """Ray's processes inherit what they find here. Workers with an environment of their own would be started anew,
+    and those that Ray starts ahead of time be in their way."""
+    from ray._private.node import Node
+
+    ahead = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(os.environ, ENVIRONMENT | ahead))
+        for start in NOT_NEEDED:
+            stack.enter_context(mock.patch.object(Node, start))
+        yield
 
 
 @contextmanager
@@ -114,11 +144,12 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-def _machine() -> Machine:
+def _machine(*, prepared: bool = False) -> Machine:
     import ray
 
     resources = ray.cluster_resources()
-    return Machine(cpus=max(int(resources.get("CPU", 1)), 1), gpus=int(resources.get("GPU", 0)))
+    cpus, gpus = max(int(resources.get("CPU", 1)), 1), int(resources.get("GPU", 0))
+    return Machine(cpus=cpus, gpus=gpus, prepared=prepared)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ SHAPING = (
     *("operation", "task_type", "base", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
     *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "list_length", "multitask"),
     *("arc_tasks", "arc_subset", "arc_max_cells", "arc_context", "num_layers", "dim_model", "num_heads", "norm"),
-    *("dtype", "batch_size", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
+    *("dtype", "precision", "batch_size", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
 )
 CPU_OF_A_TRIAL = {"fused": 0.05, "process": 1.0}
 Strings = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]

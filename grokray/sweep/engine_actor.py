@@ -1,7 +1,7 @@
 """The Ray actor that holds an engine: one per GPU, or per core of a machine without.
 
-Tune's trials live here as light objects (`SeatedTrial`). Calls on them arrive through `call`; they wait in an asyncio
-loop while the engine trains in a thread of its own.
+Tune's trials are tenants here: they have a seat, or wait in line for one. Calls on them arrive through `call`; those
+wait in an asyncio loop while the engine trains in a thread of its own.
 """
 
 from __future__ import annotations
@@ -12,22 +12,29 @@ import sys
 import traceback
 from typing import Any
 
-from grokray.sweep.engine_loop import EngineLoop
-from grokray.sweep.trainable import SeatedTrial, WorkerOptions
-from grokray.sweep.trainer import Report
+from grokray.sweep.assignment import Report
+from grokray.sweep.messages import WorkerOptions, as_result, assignment_of, failed_result
 
 
 class EngineActor:
     """Made a Ray actor by the executor. `seat` numbers are the executor's, unique per start of a trial."""
 
-    def __init__(self, options: dict[str, Any], role: str) -> None:
+    def __init__(self, options: dict[str, Any], role: str, seats: int) -> None:
+        # Here, and with it torch: the driver, which only names this class, does without.
+        from grokray.sweep.engine_loop import EngineLoop
+        from grokray.sweep.line import Line
+
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
         worker = WorkerOptions(**options)
         self._tenants: dict[int, _Tenant] = {}
         self._by_trial: dict[str, _Tenant] = {}
         self._asyncio: asyncio.AbstractEventLoop | None = None
         self._turnstile = asyncio.Semaphore(1)  # for those that must be alone
-        self._loop = EngineLoop(lambda: worker.make_trainer(role), self._deliver, _die)
+        self._loop = EngineLoop(
+            lambda: Line(worker.make_trainer(role, seats), seats=seats, failed=self._deliver_to),
+            lambda report: self._deliver_to(report.trial_id, report),
+            _die,
+        )
 
     async def process_id(self) -> int:
         """Answers once the actor is up."""
@@ -37,49 +44,47 @@ class EngineActor:
         """Never answers: the call fails when the actor dies, which is how the driver notices without asking."""
         await asyncio.Event().wait()
 
-    async def create(self, seat: int, kwargs: dict[str, Any]) -> bool:
-        """Seat a trial; one that must be alone waits until nobody else of its kind is here."""
+    async def create(self, seat: int, config: dict[str, Any]) -> bool:
+        """Take a trial in; one that must be alone waits until nobody else of its kind is here."""
         self._asyncio = asyncio.get_running_loop()
-        trial = SeatedTrial(**kwargs)
-        tenant = _Tenant(trial, given_up="given_up" in kwargs["config"], alone="alone" in kwargs["config"])
+        tenant = _Tenant(config)
         if tenant.alone:
             await self._turnstile.acquire()
         self._tenants[seat] = tenant
         if not tenant.given_up:
             self._by_trial[tenant.trial_id] = tenant
-            try:
-                await asyncio.wrap_future(self._loop.submit(lambda t: t.start(trial.assignment)))
-            except BaseException:
-                self._forget(seat)
-                raise
+            await asyncio.wrap_future(self._loop.submit(lambda line: line.start(tenant.assignment)))
         return True
 
-    async def call(self, seat: int, method: str, *args: Any, save: bool = False) -> Any:
+    async def call(self, seat: int, method: str, save: bool = False) -> Any:
+        """What Tune calls on a trial. It has nothing to save there: checkpoints are the trainer's."""
+        if method == "train":
+            return await self._train(self._tenants[seat])
         if method == "stop":
             return await self._stop(seat, save)
-        tenant = self._tenants[seat]
-        if method == "train":
-            return await self._train(tenant)
-        return getattr(tenant.trial, method)(*args)
+        raise AttributeError(f"a seat has no {method}")
 
     async def save_all(self) -> int:
         """Checkpoint every trial where it is; how many."""
-        return await asyncio.wrap_future(self._loop.submit(lambda t: t.save_all()))
+        return await asyncio.wrap_future(self._loop.submit(lambda line: line.save_all()))
 
     async def _train(self, tenant: _Tenant) -> dict[str, Any]:
         """Let the trial train on, and wait for what it next reports."""
-        if not tenant.given_up:
-            if tenant.waits:
-                tenant.waits = False
-                await asyncio.wrap_future(self._loop.submit(lambda t: t.proceed(tenant.trial_id)))
-            tenant.trial.pending = await tenant.reports.get()
-            tenant.waits = tenant.trial.pending.rung is not None
-        return tenant.trial.train()
+        if tenant.given_up:
+            return failed_result(tenant.trial_id)
+        if tenant.waits:
+            tenant.waits = False
+            await asyncio.wrap_future(self._loop.submit(lambda line: line.proceed(tenant.trial_id)))
+        report = await tenant.reports.get()
+        if isinstance(report, Exception):
+            raise report
+        tenant.waits = report.rung is not None
+        return as_result(report)
 
     async def _stop(self, seat: int, save: bool) -> bool:
         tenant = self._forget(seat)
         if tenant is not None and not tenant.given_up:
-            await asyncio.wrap_future(self._loop.submit(lambda t: t.stop(tenant.trial_id, save=save)))
+            await asyncio.wrap_future(self._loop.submit(lambda line: line.stop(tenant.trial_id, save=save)))
         return True
 
     def _forget(self, seat: int) -> _Tenant | None:
@@ -90,18 +95,20 @@ class EngineActor:
             self._turnstile.release()
         return tenant
 
-    def _deliver(self, report: Report) -> None:
+    def _deliver_to(self, trial_id: str, report: Report | Exception) -> None:
         """From the engine's thread: nothing is ever dropped, a queue holds at most one report."""
-        tenant = self._by_trial.get(report.trial_id)
+        tenant = self._by_trial.get(trial_id)
         if tenant is not None and self._asyncio is not None:
             self._asyncio.call_soon_threadsafe(tenant.reports.put_nowait, report)
 
 
 class _Tenant:
-    def __init__(self, trial: SeatedTrial, *, given_up: bool, alone: bool) -> None:
-        self.trial, self.given_up, self.alone, self.waits = trial, given_up, alone, False
-        self.trial_id = trial.assignment.trial_id
-        self.reports: asyncio.Queue[Report] = asyncio.Queue()
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.assignment = assignment_of(config)
+        self.trial_id = self.assignment.trial_id
+        self.given_up, self.alone = "given_up" in config, "alone" in config
+        self.waits = False  # at a rung
+        self.reports: asyncio.Queue[Report | Exception] = asyncio.Queue()
 
 
 def _die(error: BaseException) -> None:

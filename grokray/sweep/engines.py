@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
 from grokray.errors import ExecutionError
+from grokray.sweep.cluster import ENVIRONMENT
 from grokray.sweep.engine_actor import EngineActor
-from grokray.sweep.trainable import WorkerOptions
+from grokray.sweep.messages import WorkerOptions
+from grokray.sweep.placement import EngineSpec
 
-# Fresh large buffers cost page faults at every step unless the allocator keeps them, and OpenMP threads that spin
-# while they wait steal the core from the engine next door.
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "passive",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "MALLOC_TOP_PAD_": "67108864",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-}
 MAX_CALLS = 20_000  # calls that wait at the same time in one engine: two per slot, so never the limit
 MAX_DEAD_STARTS = 5
 # Of a GPU, what the engine for lonely trials takes; the others leave it, or it would wait for ever.
 LONELY_GPU = 0.01
 
 
-@dataclass(frozen=True, kw_only=True)
-class EngineSpec:
-    """`count` engines of `slots` trials each; an engine holds `num_cpus` cores, or a GPU if `gpu`."""
-
-    count: int
-    slots: int
-    num_cpus: float = 1.0
-    gpu: bool = False
-
-
 class EnginePool:
-    """`saving` says that whoever is stopped now must be checkpointed: the sweep is being interrupted."""
+    """`saving` says that whoever is stopped now must be checkpointed: the sweep is being interrupted. `to_run()` counts
+    the trials that have not ended: towards the end nobody stands in line where another engine may have seats.
+    `environment` is what Ray's processes do not have yet."""
 
-    def __init__(self, spec: EngineSpec, options: WorkerOptions) -> None:
-        self.spec, self.saving = spec, False
+    def __init__(
+        self,
+        spec: EngineSpec,
+        options: WorkerOptions,
+        *,
+        environment: Mapping[str, str] = ENVIRONMENT,
+        to_run: Callable[[], float] = lambda: math.inf,
+    ) -> None:
+        self.spec, self.saving, self._to_run = spec, False, to_run
+        self._environment = dict(environment)
         self._options = asdict(options)
         self._started = 0
         self._dead_starts = 0
@@ -50,15 +45,21 @@ class EnginePool:
         self._lonely: _Engine | None = None
 
     def has_free_slot(self) -> bool:
-        return any(engine is None or engine.used < self.spec.slots for engine in self._engines)
+        return any(engine is None or engine.used < self._places() for engine in self._engines)
+
+    def start(self) -> None:
+        """Start the engines that do not run: at once, for they take seconds to get up."""
+        for i, engine in enumerate(self._engines):
+            if engine is None:
+                self._engines[i] = self._start(num_cpus=self.spec.num_cpus, gpu=1 - LONELY_GPU)
 
     def take(self) -> EngineSlot:
-        """A slot of the sound engine with the fewest tenants, started if need be."""
+        """A place in the sound engine with the fewest tenants."""
         self._replace_dead()
+        self.start()
         index = min(range(self.spec.count), key=lambda i: (self._used(i), i))
         engine = self._engines[index]
-        if engine is None:
-            engine = self._engines[index] = self._start(num_cpus=self.spec.num_cpus, gpu=1 - LONELY_GPU)
+        assert engine is not None
         engine.used += 1
         return EngineSlot(self, engine)
 
@@ -70,6 +71,11 @@ class EnginePool:
         if self._lonely is None or self._lonely.dead():
             self._lonely = self._start(num_cpus=0.0, gpu=LONELY_GPU)
         return self._lonely.actor
+
+    @cached_property
+    def nothing(self) -> Any:
+        """An answer without content, the same for all who ask."""
+        return ray.put({})
 
     def save_all(self, timeout_s: float = 60.0) -> None:
         """Checkpoint every trial on every engine that answers."""
@@ -87,6 +93,12 @@ class EnginePool:
         for engine in (*self._engines, self._lonely):
             if engine is not None:
                 ray.kill(engine.actor)
+
+    def _places(self) -> int:
+        """Of one engine: its seats, and the line before them while there are trials enough to come."""
+        seats = self.spec.count * self.spec.slots
+        started = sum(engine.used for engine in self._engines if engine is not None)
+        return self.spec.slots + (self.spec.line if self._to_run() - started > seats else 0)
 
     def _used(self, index: int) -> int:
         engine = self._engines[index]
@@ -118,9 +130,9 @@ class EnginePool:
             num_gpus=gpu if self.spec.gpu else 0.0,
             max_restarts=0,
             max_concurrency=MAX_CALLS,
-            runtime_env={"env_vars": ENVIRONMENT},
+            **({"runtime_env": {"env_vars": self._environment}} if self._environment else {}),
         )
-        return _Engine(actor_class.remote(self._options, role))
+        return _Engine(actor_class.remote(self._options, role, self.spec.slots))
 
 
 @dataclass(frozen=True)

@@ -119,21 +119,25 @@ class SeatHandle:
 
     def __init__(self, slot: EngineSlot, kwargs: dict[str, Any]) -> None:
         self._slot, self._number = slot, next(self._numbers)
-        self._engine = slot.engine_for(kwargs["config"])
-        self._created = self._engine.create.remote(self._number, kwargs)
+        # Tune's own objects in it would have the engine import Tune.
+        config = {name: value for name, value in kwargs["config"].items() if isinstance(value, str)}
+        self._engine = slot.engine_for(config)
+        self._created = self._engine.create.remote(self._number, config)
 
     def __getattr__(self, method: str) -> _SeatMethod:
         if method.startswith("_") and method not in ("__ray_ready__", "__ray_terminate__"):
             raise AttributeError(method)
         return _SeatMethod(self, method)
 
-    def call(self, method: str, *args: Any) -> Any:
+    def call(self, method: str) -> Any:
         if method == "__ray_ready__":
             return self._created
+        if method == "get_auto_filled_metrics":
+            return self._slot.pool.nothing  # asked of every trial, and never read where it has reported
         if method in ("__ray_terminate__", "stop"):
             # Tune calls both, in this order or alone; leaving twice is harmless.
             return self._engine.call.remote(self._number, "stop", save=self._slot.pool.saving)
-        return self._engine.call.remote(self._number, method, *args)
+        return self._engine.call.remote(self._number, method)
 
 
 class _SeatMethod:
@@ -141,7 +145,7 @@ class _SeatMethod:
         self._handle, self._method = handle, method
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
-        return self._handle.call(self._method, *args)
+        return self._handle.call(self._method)
 
 
 class _RayThatKnowsHandles:

@@ -13,13 +13,13 @@ from typing import Any
 from grokray.errors import ConfigError, ExecutionError
 from grokray.records.folder import SweepFolder
 from grokray.records.state import SweepState
+from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.checkpoints import TrialCheckpoints, trials_with_checkpoints
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.faults import Faults
 from grokray.sweep.objective import values_of_configuration, values_of_trial
 from grokray.sweep.proposer import make_proposer
 from grokray.sweep.space import MAX_FRUITLESS
-from grokray.sweep.trainer import Assignment, Report
 from grokray.trial import TrialConfig
 
 
@@ -32,11 +32,13 @@ class Ledger:
         self.faults = Faults(retries=config.trial.retries)
         self.proposer = make_proposer(config)
         self.ended: dict[str, str] = {}  # trial id -> outcome
-        self._configs: dict[str, TrialConfig] = {}
+        self._configs: dict[str, TrialConfig] = {}  # of those that have not ended; the state has all of them
         self._attempts: dict[str, int] = {}
         self._queue: deque[str] = deque()
         self._members: dict[int, list[str]] = {}  # configuration -> its trials
+        # of configurations that have begun to end, by trial
         self._values: dict[int, dict[str, tuple[float, ...]]] = {}
+        self._worth: dict[int, tuple[float, ...]] = {}  # of those that have ended, one value for each metric
         self._configuration_of: dict[str, int] = {}
         self._repeats: dict[int, list[int]] = {}  # configuration -> later proposals that equal it
         self._proposals = 0
@@ -48,13 +50,13 @@ class Ledger:
     @property
     def finished(self) -> bool:
         """Whether every trial of the sweep has ended."""
-        return self._no_more_proposals() and len(self.ended) == len(self._configs)
+        return self._no_more_proposals() and len(self.ended) == len(self._configuration_of)
 
     @property
     def to_run(self) -> int:
         """Trials that have not ended, those not proposed yet included."""
         left = max(self.config.num_configurations() - len(self._members), 0) * len(self.config.seeds)
-        return len(self._configs) - len(self.ended) + (0 if self._exhausted else left)
+        return len(self._configuration_of) - len(self.ended) + (0 if self._exhausted else left)
 
     @property
     def total(self) -> int:
@@ -99,7 +101,8 @@ class Ledger:
 
     def poll(self) -> SweepState:
         """The state with all that was written since, by any process."""
-        self.state.apply_all(self.reader.poll())
+        for events in self.reader.chunks():
+            self.state.apply_all(events)
         return self.state
 
     def end(self, trial_id: str, outcome: str, report: Report | None = None, error: str | None = None) -> None:
@@ -190,7 +193,7 @@ class Ledger:
             event = {
                 "event": "trial",
                 "trial_id": config.id,
-                "index": len(self._configs),
+                "index": len(self._configuration_of),
                 "configuration": index,
                 "seed": seed,
                 "config": config.model_dump(),
@@ -206,7 +209,7 @@ class Ledger:
         return self._configuration_of.get(trials[0][1].id)
 
     def _repeat(self, index: int, twin: int) -> None:
-        value = self._value(twin)
+        value = self._worth.get(twin)
         if value is None:
             self._repeats.setdefault(twin, []).append(index)
         else:
@@ -232,25 +235,22 @@ class Ledger:
         self, trial_id: str, outcome: str, metrics: Mapping[str, float | None], events: Mapping[str, Any]
     ) -> None:
         self.ended[trial_id] = outcome
+        self._attempts.pop(trial_id, None)
         index = self._configuration_of[trial_id]
-        self._values.setdefault(index, {})[trial_id] = values_of_trial(
+        values = self._values.setdefault(index, {})
+        values[trial_id] = values_of_trial(
             self.config.metrics,
-            num_steps=self._configs[trial_id].num_steps,
+            num_steps=self._configs.pop(trial_id).num_steps,
             metrics=metrics,
             events=events,
             ran=outcome not in ("diverged", "failed"),
             stopped=outcome == "pruned",
         )
-        value = self._value(index)
-        if value is not None:
+        if len(values) == len(self._members[index]):
+            value = values_of_configuration(self.config.metrics, list(self._values.pop(index).values()))
+            self._worth[index] = value
             for told in [index, *self._repeats.pop(index, [])]:
                 self.proposer.tell(told, value)
-
-    def _value(self, index: int) -> tuple[float, ...] | None:
-        """A configuration's values, one for each metric, once all its trials have ended."""
-        values = self._values.get(index, {})
-        complete = len(values) == len(self._members[index])
-        return values_of_configuration(self.config.metrics, list(values.values())) if complete else None
 
     # -- replay
 

@@ -15,7 +15,6 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, TrialState, create_trial
-from scipy.stats.qmc import Sobol
 
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.space import Choice
@@ -45,9 +44,9 @@ class Proposer(ABC):
 
 
 def make_proposer(config: SweepConfig) -> Proposer:
-    return {"grid": GridProposer, "sobol": SobolProposer, "random": OptunaProposer, "tpe": OptunaProposer}[
-        config.method
-    ](config)
+    return {"grid": GridProposer, "sobol": SobolProposer, "random": RandomProposer, "tpe": TpeProposer}[config.method](
+        config
+    )
 
 
 class GridProposer(Proposer):
@@ -72,6 +71,8 @@ class SobolProposer(Proposer):
     """
 
     def propose(self, index: int) -> dict[str, Any] | None:
+        from scipy.stats.qmc import Sobol  # half a second
+
         dimensions = self.config.dimensions()
         if dimensions == 0:
             return self.config.from_units([]) if index == 0 else None
@@ -84,22 +85,40 @@ class SobolProposer(Proposer):
 
 
 class OptunaProposer(Proposer):
-    """Random search and TPE. The sampler is made anew for each proposal, seeded by its index."""
+    """What is common to random search and TPE. The sampler is made anew for each proposal, seeded by its index."""
 
     def __init__(self, config: SweepConfig) -> None:
         super().__init__(config)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def choice(self, parameters: Parameters) -> Choice:
+        return self.config.sample(FixedTrial(dict(parameters)))
+
+    def _seed(self, index: int) -> int:
+        return int.from_bytes(hashlib.sha256(f"{self.config.seed}/{index}".encode()).digest()[:4], "big")
+
+
+class RandomProposer(OptunaProposer):
+    """Remembers nothing: a study would keep kilobytes of every proposal."""
+
+    def propose(self, index: int) -> dict[str, Any] | None:
+        trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=self._seed(index))).ask()
+        self.config.sample(trial)
+        return dict(trial.params)
+
+
+class TpeProposer(OptunaProposer):
+    def __init__(self, config: SweepConfig) -> None:
+        super().__init__(config)
         self.study = optuna.create_study(directions=[metric.goal for metric in config.metrics])
         self._asked: dict[int, optuna.Trial] = {}
 
     def propose(self, index: int) -> dict[str, Any] | None:
-        self.study.sampler = self._sampler(index)
+        # Many trials are in flight: the liar keeps TPE from proposing the same good place over and over.
+        self.study.sampler = optuna.samplers.TPESampler(seed=self._seed(index), constant_liar=True)
         trial = self._asked[index] = self.study.ask()
         self.config.sample(trial)
         return dict(trial.params)
-
-    def choice(self, parameters: Parameters) -> Choice:
-        return self.config.sample(FixedTrial(dict(parameters)))
 
     def tell(self, index: int, value: Value) -> None:
         self.study.tell(self._asked.pop(index), value)
@@ -123,11 +142,3 @@ class OptunaProposer(Proposer):
         fixed = FixedTrial(dict(parameters))
         self.config.sample(fixed)
         return fixed.distributions
-
-    def _sampler(self, index: int) -> optuna.samplers.BaseSampler:
-        text = f"{self.config.seed}/{index}".encode()
-        seed = int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
-        if self.config.method == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        # Many trials are in flight: the liar keeps TPE from proposing the same good place over and over.
-        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)

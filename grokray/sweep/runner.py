@@ -12,19 +12,26 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grokray.errors import ExecutionError
 from grokray.records.collect import Collected, collect
 from grokray.records.folder import SweepFolder
 from grokray.records.state import SweepState
 from grokray.records.store import hide_secrets
-from grokray.sweep.cluster import Machine, ray_cluster
+from grokray.sweep.ahead import import_ahead
+from grokray.sweep.assignment import COMPILING
+from grokray.sweep.cluster import ENVIRONMENT, Machine, ray_cluster
 from grokray.sweep.config import SweepConfig
+from grokray.sweep.messages import WorkerOptions
+from grokray.sweep.placement import engine_spec, worker_options
 from grokray.sweep.progress import Progress, progress_of
 from grokray.sweep.tracked import check_tracking, tracked
-from grokray.sweep.trainer import COMPILING
 from grokray.sweep.versions import versions
+
+if TYPE_CHECKING:
+    from grokray.sweep.engines import EnginePool
+    from grokray.sweep.ledger import Ledger
 
 TICK_S = 0.5
 INTERRUPTED = 130
@@ -74,42 +81,35 @@ class _Session:
     """One run of the driver on a sweep's folder."""
 
     def __init__(self, folder: SweepFolder, config: SweepConfig, observer: Observer, meta: dict[str, Any]) -> None:
-        from grokray.sweep.ledger import Ledger
-
-        self.folder, self.config, self.observer = folder, config, observer
+        self.folder, self.config, self.observer, self.meta = folder, config, observer, meta
         self.stopping = threading.Event()
-        self.ledger = Ledger(folder, config)
-        self.resumed = bool(self.ledger.state.sessions)
         self.name, self.started = f"{time.time_ns():x}", time.time()
-        self.ledger.write(
-            "sweep",
-            session=self.name,
-            versions=meta["versions"],
-            command=meta["command"],
-            fingerprint=config.fingerprint(),
-        )
+        self._books: Ledger | None = None
         self._shown, self._told = 0.0, False
 
+    @property
+    def ledger(self) -> Ledger:
+        """Opened when it is first asked for."""
+        if self._books is None:
+            self._books = self._open()
+        return self._books
+
+    @property
+    def resumed(self) -> bool:
+        return any(session.session != self.name for session in self.ledger.state.sessions)
+
     def run(self, address: str | None) -> None:
-        if self.ledger.finished:
-            return
-        if self.resumed:
+        # Where there is nothing to replay, Ray and the engines start first, and the books are opened meanwhile.
+        if self.folder.begun():
+            if self.ledger.finished:
+                return
             left = self.ledger.to_run
             self.observer.message(f"going on: {len(self.ledger.ended)} trials have ended, {left} are left")
-        from grokray.sweep.schedulers import make_scheduler
-
-        self.scheduler, self.ledger.rungs = make_scheduler(
-            self.config,
-            max_steps=self.config.max_steps(),
-            record=lambda **fields: self.ledger.write("decision", **fields),
-            decisions=self.ledger.state.decisions,
-        )
+        import_ahead()
         with ray_cluster(address) as machine, _interruptible(self.stopping):
-            while not (self.ledger.finished or self.stopping.is_set()):
-                ended = len(self.ledger.ended)
-                self._fit(machine)
-                if len(self.ledger.ended) == ended and not (self.stopping.is_set() or self.ledger.finished):
-                    raise ExecutionError("Tune came back with nothing done", hint="Run the same command again.")
+            options = worker_options(self.config, machine, self.folder.store.uri)
+            with self._engines(machine, options) as pool:
+                self._run(options, pool)
         self.ledger.tidy()
         if self.stopping.is_set():
             self.ledger.write("interrupt", session=self.name)
@@ -124,19 +124,58 @@ class _Session:
         )
 
     def close(self) -> None:
-        self.ledger.close()
+        if self._books is not None:
+            self._books.close()
 
-    def _fit(self, machine: Machine) -> None:
-        """One run of Tune over the trials that are left."""
-        from grokray.sweep.fit import fit
+    def _open(self) -> Ledger:
+        from grokray.sweep.ledger import Ledger
 
-        fit(
-            self.ledger,
-            self.scheduler,
-            machine,
-            on_tick=self._tick,
-            stop_when=self.stopping.is_set,
+        ledger = Ledger(self.folder, self.config)
+        ledger.write(
+            "sweep",
+            session=self.name,
+            versions=self.meta["versions"],
+            command=self.meta["command"],
+            fingerprint=self.config.fingerprint(),
         )
+        return ledger
+
+    @contextmanager
+    def _engines(self, machine: Machine, options: WorkerOptions) -> Iterator[EnginePool | None]:
+        """They get up while we go on; None where each trial has a process of its own."""
+        if self.config.execution == "process":
+            yield None
+            return
+        from grokray.sweep.engines import EnginePool
+
+        trials = self.config.num_configurations() * len(self.config.seeds)
+        spec = engine_spec(
+            self.config, machine, options.device, trials=trials if self._books is None else self._books.to_run
+        )
+        environment = {} if machine.prepared else ENVIRONMENT
+        pool = EnginePool(spec, options, environment=environment, to_run=lambda: self.ledger.to_run)
+        with ExitStack() as stack:
+            stack.callback(pool.close)
+            stack.callback(lambda: pool.save_all() if self.stopping.is_set() else None)
+            pool.start()
+            yield pool
+
+    def _run(self, options: WorkerOptions, pool: EnginePool | None) -> None:
+        """Run Tune, chunk by chunk, until nothing is left."""
+        from grokray.sweep.fit import fit
+        from grokray.sweep.schedulers import make_scheduler
+
+        scheduler, self.ledger.rungs = make_scheduler(
+            self.config,
+            max_steps=self.config.max_steps(),
+            record=lambda **fields: self.ledger.write("decision", **fields),
+            decisions=self.ledger.state.decisions,
+        )
+        while not (self.ledger.finished or self.stopping.is_set()):
+            ended = len(self.ledger.ended)
+            fit(self.ledger, scheduler, options, pool, on_tick=self._tick, stop_when=self.stopping.is_set)
+            if len(self.ledger.ended) == ended and not (self.stopping.is_set() or self.ledger.finished):
+                raise ExecutionError("Tune came back with nothing done", hint="Run the same command again.")
 
     def _tick(self) -> None:
         now = time.monotonic()

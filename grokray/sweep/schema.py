@@ -13,7 +13,7 @@ from grokray.sweep.grammar import KEYS, PARAMETER_KEYS
 from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS
 from grokray.sweep.translate import WANDB_KEYS
 from grokray.tasks.resolve import PARAMETERS
-from grokray.trial import TrialConfig
+from grokray.trial import MEASURES, TrialConfig
 
 
 def json_schema() -> dict[str, Any]:
@@ -133,7 +133,8 @@ DESCRIPTIONS: dict[str, str] = {
     "num_heads": "Attention heads.",
     "norm": "Layer norm before each block (pre), after it (post), or on its input and the residual (input).",
     "dropout": "Share of activations dropped in training.",
-    "dtype": "Precision of training.",
+    "dtype": "Of all numbers.",
+    "precision": "Of matrix products; tf32 is of GPUs, a CPU computes it as float32. See docs/precision.md.",
     "batch_size": "Pairs in one batch.",
     "learning_rate": "Of the optimizer, after warm-up.",
     "weight_decay": "Of the optimizer; decoupled, but for adam.",
@@ -154,7 +155,7 @@ DESCRIPTIONS: dict[str, str] = {
     "eval_interval": "Training steps between two measurements; usually under trial.",
     "eval_train_rows": "Training rows that are measured, drawn at random once; usually under trial.",
     "threshold": "Accuracy (exact match) that counts as grokked; usually under trial.",
-    "measure": "Also measured, by commas: weight_norm, gradient_norm, update_norm, logit_scale, fourier_gini.",
+    "measure": f"Also measured, by commas: {', '.join(MEASURES)}.",
     "sustain": "Consecutive measurements that make a grok_step; usually under trial.",
     "continue_training": "Train on to num_steps after grokking; usually under trial.",
     "prime": "The original's name of modulus.",

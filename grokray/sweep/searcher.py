@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from grokray.sweep.ledger import Ledger
-from grokray.sweep.trainable import WorkerOptions, report_of, tune_config
+from grokray.sweep.messages import WorkerOptions, report_of, tune_config
 from grokray.sweep.unsaved import Unsaved
 
 GIVEN_UP = "given_up"

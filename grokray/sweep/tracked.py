@@ -75,7 +75,7 @@ class TrialFold:
 
     @property
     def config(self) -> dict[str, Any] | None:
-        return self._trial.config if self._trial else None
+        return dict(self._trial.config) if self._trial else None
 
     @property
     def index(self) -> int | None:

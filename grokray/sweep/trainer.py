@@ -16,43 +16,10 @@ from grokray.engine.checkpoint import Checkpoint
 from grokray.engine.engine import Engine, Measurement
 from grokray.records.journal import EVENT_FIELDS, JournalWriter
 from grokray.records.store import Store
+from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.checkpoints import Kind, TrialCheckpoints
 from grokray.sweep.keepsakes import Keepsakes
 from grokray.trial import TrialConfig
-
-COMPILING = "training starts when the kernels of its shape are compiled: a minute or so, once on this machine"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """One trial to run. At each step of `rungs` it waits for a decision; `attempt` counts its starts from 0.
-
-    `keep_checkpoints` is one of `sections.KEEP`; `examples` are written of each part at every measurement.
-    """
-
-    trial_id: str
-    config: dict[str, Any]
-    attempt: int = 0
-    rungs: tuple[int, ...] = ()
-    decided: int = 0  # the highest rung that let it pass; a checkpoint may lie beyond one that was never asked
-    checkpoint_interval: int = 1_000
-    keep_checkpoints: str = "none"
-    examples: int = 0
-    planned_steps: float | None = None  # of its shape, over the whole sweep
-    compiled: bool | None = None  # how it began; None where it has not
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """A measurement that decides something: the trial waits at `rung`, or it has ended with `outcome`."""
-
-    trial_id: str
-    step: int
-    metrics: dict[str, float]
-    events: dict[str, Any]
-    wall_time_s: float
-    rung: int | None = None
-    outcome: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -73,11 +40,12 @@ class Trainer:
         device: str = "cpu",
         compile: Literal["auto", "on", "off"] = "auto",
         share: float = 1.0,
+        slots: int | None = None,
         on_measurement: Callable[[Measurement], None] = lambda m: None,
     ) -> None:
-        """`share` is the part of the planned steps that falls to this engine."""
+        """`share` is the part of the planned steps that falls to this engine, `slots` how many trials it is to hold."""
         self.store, self.role, self.share, self.on_measurement = store, role, share, on_measurement
-        self.engine = Engine(device=device, compile=compile, before_leaving=self._take_last_look)
+        self.engine = Engine(device=device, compile=compile, capacity=slots, before_leaving=self._take_last_look)
         self.journal = JournalWriter(store, role)
         self._running: dict[str, _Running] = {}
         self._last_states: dict[str, Checkpoint] = {}
@@ -151,8 +119,9 @@ class Trainer:
 
     def save_all(self) -> int:
         """Checkpoint every trial where it is; how many."""
-        for running in self._running.values():
-            self._save(running)
+        states = self.engine.save_many([trial for trial in self._running if trial not in self._last_states])
+        for trial, running in self._running.items():
+            self._save(running, states.get(trial))
         return len(self._running)
 
     @property
@@ -160,9 +129,13 @@ class Trainer:
         return tuple(self._running)
 
     @property
+    def training(self) -> int:
+        """How many trials train, rather than wait."""
+        return self.engine.training
+
+    @property
     def busy(self) -> bool:
-        """Whether any trial trains, rather than waits."""
-        return self.engine.training > 0
+        return self.training > 0
 
     def close(self) -> None:
         self.journal.close()
@@ -226,9 +199,9 @@ class Trainer:
         self._last_states.pop(m.trial, None)
         running.keepsakes.files.settle()
 
-    def _save(self, running: _Running) -> None:
+    def _save(self, running: _Running, saved: Checkpoint | None = None) -> None:
         self._write_best(running)
-        self._write_checkpoint(running, self._state(running), "step")
+        self._write_checkpoint(running, self._state(running, saved), "step")
 
     def _write_best(self, running: _Running) -> None:
         best = running.keepsakes.take_best()
@@ -248,10 +221,10 @@ class Trainer:
         )
         self.journal.flush()  # nobody measures again what lies before a checkpoint
 
-    def _state(self, running: _Running) -> Checkpoint:
-        """The trial where it is, with the metrics if they were measured there."""
+    def _state(self, running: _Running, saved: Checkpoint | None = None) -> Checkpoint:
+        """The trial where it is, which may be `saved` already, with the metrics if they were measured there."""
         trial_id, m = running.assignment.trial_id, running.measured
-        saved = self._last_states.get(trial_id) or self.engine.save(trial_id)
+        saved = saved or self._last_states.get(trial_id) or self.engine.save(trial_id)
         return replace(saved, metrics=m.metrics) if m is not None and m.step == saved.step else saved
 
     def _take_last_look(self, trial_id: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from grokray.errors import ConfigError
 from grokray.tasks.arc_door import FIELDS as ARC_FIELDS
-from grokray.tasks.checks import check_heads
+from grokray.tasks.checks import check_heads, check_precision
 from grokray.tasks.draft import DEFAULTS, PARAMETERS, Draft
 from grokray.tasks.expressions import ExpressionError
 from grokray.tasks.families import FAMILIES, family_of
@@ -40,6 +40,7 @@ def resolve(parameters: Mapping[str, Any]) -> TrialConfig:
         if draft.values["operation"] != "arc":
             draft.values |= dict.fromkeys(ARC_FIELDS)
     check_heads(draft)
+    check_precision(draft)
     if draft.values.get("gradient_filter", DEFAULTS["gradient_filter"]) == "none":
         draft.values = {name: value for name, value in draft.values.items() if name not in OF_THE_FILTER}
     if draft.problems:

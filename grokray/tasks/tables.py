@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 from weakref import WeakValueDictionary
 
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from grokray.tasks.codes import NumberCode, Vocabulary
 from grokray.tasks.families import family_of
+from grokray.tasks.prefixes import SortedRows, sorted_rows
 from grokray.trial import TrialConfig
 
 # Tables that no dataset holds any more are kept up to this many bytes, the latest one always.
@@ -72,10 +74,16 @@ class Table:
     groups: Tensor | None = None
     difficulty: Tensor | None = None
 
+    @cached_property
+    def sorted_rows(self) -> SortedRows:
+        """The rows by their tokens, and what neighbours share."""
+        return sorted_rows(self.tokens)
+
     @property
     def nbytes(self) -> int:
         """Memory held; views that repeat one row count once."""
-        tensors = [value for value in vars(self).values() if isinstance(value, Tensor)]
+        held = [*vars(self).values(), *vars(self).get("sorted_rows", ())]
+        tensors = [value for value in held if isinstance(value, Tensor)]
         return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
 
 

@@ -49,3 +49,9 @@ def alone(config: TrialConfig, **options) -> list[Measurement]:
 
 def curve(measurements: list[Measurement]) -> list[tuple[int, dict[str, float]]]:
     return [(m.step, m.metrics) for m in measurements]
+
+
+@pytest.fixture
+def cuda() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")

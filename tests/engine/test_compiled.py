@@ -10,7 +10,7 @@ from grokray.engine.backends import Libraries
 from grokray.engine.checkpoint import from_bytes, to_bytes
 from grokray.engine.engine import Engine, Measurement
 from grokray.engine.graphs import Build, build_of, graph_folder, load_kernels
-from grokray.engine.shape import shape_of
+from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.tiles import tile_width
 from grokray.tasks.dataset import build_dataset
 from tests.engine.conftest import alone, curve, run, small
@@ -65,12 +65,13 @@ def test_a_compiled_trial_is_bit_identical_in_any_company_and_near_the_eager_one
     """One tile has 16 slots here: 19 trials take a full one and three single slots, 11 a tile with some to spare."""
     config = many(1)[0]
     shape = shape_of(build_dataset(config))
-    assert tile_width(shape, CPU) == 16
+    assert tile_width(shape) == 16
     single = compiled([config])[0]
     assert_near(single, alone(config))
     # The other width is being built beside the training; from here on both are there.
     build = build_of(shape, 16, frozenset({"dropout"}))
     assert build.wait() == 0, build.log.read_text()
+    assert_evaluations_were_compiled_once(shape)
 
     nineteen = compiled(many(19))
     assert curve(nineteen[0]) == curve(single)
@@ -81,6 +82,12 @@ def test_a_compiled_trial_is_bit_identical_in_any_company_and_near_the_eager_one
     torch.set_num_threads(2)
     assert [curve(c) for c in compiled(many(19))] == [curve(c) for c in nineteen]
     assert_parking_and_moving_change_nothing(nineteen)
+
+
+def assert_evaluations_were_compiled_once(shape: ShapeKey) -> None:
+    """The second width took the library of the first: one compiled anew would be younger."""
+    one, tile = (graph_folder(shape, width, frozenset({"dropout"})) / "row_sums.so" for width in (1, 16))
+    assert one.stat().st_mtime_ns == tile.stat().st_mtime_ns
 
 
 def assert_parking_and_moving_change_nothing(reference: list[list[Measurement]]) -> None:

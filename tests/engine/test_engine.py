@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from grokray.engine.checkpoint import from_bytes, to_bytes
 from grokray.engine.engine import Engine
@@ -218,3 +220,47 @@ def test_tables_that_nobody_uses_any_more_are_dropped_and_the_others_go_on_as_th
         engine.leave(f"passing {seed}")
     assert len(stack.tables.all.tokens) == rows / 4
     assert curve(head + run(engine)["watched"]) == curve(alone(watched))
+
+
+def test_several_trials_are_saved_as_each_by_itself():
+    engine = Engine()
+    for i, config in enumerate(configs()):
+        engine.join(str(i), config)
+    engine.join("other shape", small(dim_model=32))
+    engine.next()
+    engine.park("3")
+    names = ["3", "other shape", "0"]
+    many = engine.save_many(names)
+    assert set(many) == set(names)
+    for name, found in many.items():
+        single = engine.save(name)
+        assert replace(found, tensors={}, wall_time_s=0.0) == replace(single, tensors={}, wall_time_s=0.0)
+        assert found.tensors.keys() == single.tensors.keys()
+        for kind, by_name in single.tensors.items():
+            assert by_name.keys() == found.tensors[kind].keys()
+            assert all(torch.equal(found.tensors[kind][n], tensor) for n, tensor in by_name.items())
+        assert len(to_bytes(found)[0]) == len(to_bytes(single)[0])  # no tensor drags its neighbours along
+    assert engine.save_many([]) == {}
+
+
+def test_saving_more_slots_takes_no_more_copies_off_the_device():
+    engine = Engine()
+    for i, config in enumerate(configs()):
+        engine.join(str(i), config)
+    assert copies_off(engine, ["0"]) == copies_off(engine, list("01234")) == 3  # parameters and two moments
+
+
+def copies_off(engine: Engine, trials: list[str]) -> int:
+    with CountCopies() as counted:
+        engine.save_many(trials)
+    return counted.number
+
+
+class CountCopies(TorchFunctionMode):
+    """Counts tensors asked for on the CPU, which a GPU answers with a copy each."""
+
+    number = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.number += func is torch.Tensor.cpu
+        return func(*args, **(kwargs or {}))

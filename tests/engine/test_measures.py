@@ -81,6 +81,7 @@ def test_measures_equal_a_plain_model_of_the_same_parameters(changes):
         "gradient_norm": plain.gradient_norm,
         "update_norm": plain.update_norm,
         "logit_scale": centred.square().mean().sqrt().item(),
+        "softmax_collapse": 0.0,
     }
     wanted |= {} if changes else {"fourier_gini": fourier_gini(embedding).item()}
     assert {name: metrics[name] for name in MEASURES if name in metrics} == pytest.approx(wanted, rel=1e-7)
@@ -97,7 +98,9 @@ def test_measuring_changes_nothing_and_each_trial_has_what_it_asked_for():
         for m, plain in zip(curves[name], curves["nothing"], strict=True):
             extra = {key: value for key, value in m.metrics.items() if key not in plain.metrics}
             assert list(extra) == [key for key in measure.split(",") if key]
-            assert all(math.isfinite(value) and value > 0 for value in extra.values())
+            assert all(
+                math.isfinite(value) and (value > 0 or key == "softmax_collapse") for key, value in extra.items()
+            )
             assert m.metrics | extra == plain.metrics | extra
     assert curve(curves["all"]) == curve(alone(small(measure=ALL)))
 
@@ -127,4 +130,5 @@ def test_norms_of_a_step_are_left_out_where_no_step_was_done():
         "weight_norm",
         "logit_scale",
         "fourier_gini",
+        "softmax_collapse",
     }

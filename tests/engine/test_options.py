@@ -7,6 +7,7 @@ import torch
 
 from grokray.engine.checkpoint import from_bytes, to_bytes
 from grokray.engine.engine import Engine
+from grokray.trial import MEASURES
 from tests.engine.conftest import alone, curve, run, small
 from tests.engine.plain_training import PlainTraining
 from tests.engine.reference import ours
@@ -74,7 +75,7 @@ def test_equals_a_plain_loop(options):
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
 def test_a_float32_trial_is_bit_identical_alone_in_company_and_after_a_move(options):
-    measure = "weight_norm,gradient_norm,update_norm,logit_scale,fourier_gini"
+    measure = ",".join(MEASURES)
     changes = {"num_steps": 12, "eval_interval": 4, "measure": measure}
     config = small(**{**options, **changes})
     engine = Engine()

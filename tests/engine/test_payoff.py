@@ -47,7 +47,7 @@ def test_it_pays_from_so_many_steps_on_that_they_save_the_compilers_time_with_a_
 @pytest.mark.usefixtures("_compiler")
 def test_larger_models_need_fewer_steps_and_those_of_one_width_one_library():
     narrow, wide = shape(**NARROW), shape(**WIDE)
-    assert (tile_width(narrow, CPU), tile_width(wide, CPU)) == (16, 1)
+    assert (tile_width(narrow), tile_width(wide)) == (16, 1)
     assert least(narrow) / least(wide) == pytest.approx(2 * 32, rel=1e-2)  # 32 times the elements, half the libraries
     assert least(shape(**NARROW, accumulation_steps=4)) == pytest.approx(least(narrow) / 4, rel=1e-3)
 

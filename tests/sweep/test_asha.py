@@ -3,12 +3,15 @@ from __future__ import annotations
 from ray.tune.schedulers import TrialScheduler
 
 from grokray.records.state import Decision
+from grokray.sweep.assignment import Report
+from grokray.sweep.messages import as_result
 from grokray.sweep.schedulers.asha import Asha
 from grokray.sweep.sections import Asha as Section
 
 
 def decide(scheduler, trial, rung, **metrics):
-    return scheduler.on_trial_result(None, None, {"grokray_trial": trial, "step": rung, "rung": rung, **metrics})
+    report = Report(trial_id=trial, step=rung, metrics=metrics, events={}, wall_time_s=0.0, rung=rung)
+    return scheduler.on_trial_result(None, None, as_result(report))
 
 
 def make(record=lambda **fields: None, **section):

@@ -6,6 +6,8 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from grokray.records.state import Decision
+from grokray.sweep.assignment import Report
+from grokray.sweep.messages import as_result
 from grokray.sweep.schedulers.asha import Asha
 from grokray.sweep.schedulers.audit import lot
 from grokray.sweep.sections import Asha as Section
@@ -19,8 +21,9 @@ def make(written, fraction=0.3, seed=7):
 
 
 def ask(scheduler, trial, value, rung=100):
-    result = {"grokray_trial": trial, "step": rung, "rung": rung, "heldout_exact_match": value}
-    return scheduler.on_trial_result(None, None, result)
+    metrics = {"heldout_exact_match": value}
+    report = Report(trial_id=trial, step=rung, metrics=metrics, events={}, wall_time_s=0.0, rung=rung)
+    return scheduler.on_trial_result(None, None, as_result(report))
 
 
 def falling(scheduler, ids, rung=100):

@@ -10,10 +10,11 @@ import torch
 
 from grokray.engine.checkpoint import Checkpoint, from_bytes
 from grokray.records.store import Store
+from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.best import rank
 from grokray.sweep.checkpoints import CheckpointFile, TrialCheckpoints, trials_with_checkpoints
 from grokray.sweep.sections import KEEP, TrialSection
-from grokray.sweep.trainer import Assignment, Report, Trainer, _is_checkpoint_step
+from grokray.sweep.trainer import Trainer, _is_checkpoint_step
 from grokray.tasks.resolve import resolve
 
 CONFIG = resolve(
@@ -170,6 +171,21 @@ def test_a_trial_interrupted_between_two_measurements_has_no_metrics(tmp_path):
     own.stop(ID, save=True)
     assert 0 < read(tmp_path, "step").step < 100
     assert read(tmp_path, "step").metrics == {}
+
+
+def test_all_trials_are_saved_together_each_where_it_is(tmp_path, monkeypatch):
+    own, other = trainer(tmp_path), CONFIG.model_copy(update={"split_seed": 5, "eval_interval": 15})
+    own.start(assignment(checkpoint_interval=1000))
+    own.start(Assignment(trial_id=other.id, config=other.model_dump()))
+    own.turn(lambda: True)
+    alone = {trial: own.engine.save(trial) for trial in (ID, other.id)}
+    monkeypatch.setattr(own.engine, "save", None)
+    assert own.save_all() == 2
+    for trial, expected in alone.items():
+        (file,) = TrialCheckpoints(own.store, trial, "none").files()
+        found = from_bytes((tmp_path / file.name).read_bytes(), file.sha256)
+        assert (file.kind, file.step, found.trial_id) == ("step", expected.step, trial)
+        assert same_tensors(found, expected)
 
 
 def test_names_of_files():

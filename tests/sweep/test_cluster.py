@@ -3,9 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import ray
+
+from grokray.sweep.cluster import ENVIRONMENT
 
 pytestmark = pytest.mark.ray
 
@@ -23,6 +26,17 @@ def test_nobody_without_the_sessions_token_reaches_the_embedded_ray(ray_up):
         )
         joined[who] = "joined" in process.stdout
     assert joined == {"owner": True, "stranger": False}
+
+
+def test_an_embedded_ray_starts_no_dashboard_and_its_workers_have_the_engines_environment(ray_up):
+    assert ray_up.prepared
+    session = ray.get_runtime_context().gcs_address
+    commands = [path.read_bytes().decode(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline")]
+    ours = [command for command in commands if session in command]
+    assert any("raylet" in command for command in ours)
+    assert not any(name in command for name in ("dashboard.py", "monitor.py") for command in ours)
+    seen = ray.get(ray.remote(lambda: dict(os.environ)).options(num_cpus=0).remote())
+    assert seen | ENVIRONMENT == seen
 
 
 def test_an_address_where_nothing_answers_is_one_clear_error():

@@ -11,6 +11,8 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from grokray.records.state import SweepState
+from grokray.sweep.assignment import Report
+from grokray.sweep.messages import as_result
 from grokray.sweep.schedulers.grok_asha import GrokAsha, quantile
 from grokray.sweep.sections import GrokAsha as Section
 
@@ -24,16 +26,9 @@ def make(written=None, **section):
 
 
 def report(trial, rung, *, fit=1.0, loss=1.0, memorized=50, grokked=None, **more):
-    return {
-        "grokray_trial": trial,
-        "step": rung,
-        "rung": rung,
-        "train_exact_match": fit,
-        "heldout_loss": loss,
-        "heldout_exact_match": 0.0,
-        "events": {"memorization_step": memorized, "grok_step": grokked},
-        **more,
-    }
+    metrics = {"train_exact_match": fit, "heldout_loss": loss, "heldout_exact_match": 0.0, **more}
+    events = {"memorization_step": memorized, "grok_step": grokked}
+    return as_result(Report(trial_id=trial, step=rung, metrics=metrics, events=events, wall_time_s=0.0, rung=rung))
 
 
 def ask(scheduler, trial, rung, **values):

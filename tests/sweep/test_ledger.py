@@ -4,10 +4,10 @@ import pytest
 
 from grokray.errors import ConfigError, ExecutionError, Problem
 from grokray.records.folder import SweepFolder
+from grokray.sweep.assignment import Report
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.load import load_sweep
-from grokray.sweep.trainer import Report
 from tests.sweep.sweeps import write
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from grokray.records.journal import Event, JournalReader
 from grokray.records.state import SweepState
 from grokray.records.store import Store
+from grokray.sweep.assignment import Assignment
 from grokray.sweep.load import load_text
-from grokray.sweep.trainer import Assignment, Trainer
+from grokray.sweep.trainer import Trainer
 from grokray.trial import TrialConfig
 from tests.engine.conftest import small
 

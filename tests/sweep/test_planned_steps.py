@@ -8,13 +8,12 @@ import grokray.engine.engine as of_engine
 import grokray.engine.stack as of_stack
 from grokray.engine.backends import backend_for
 from grokray.records.folder import SweepFolder
-from grokray.sweep import fit as of_fit
+from grokray.sweep.assignment import Assignment
 from grokray.sweep.cluster import Machine
-from grokray.sweep.fit import share_of_an_engine
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.load import load_sweep, load_text
-from grokray.sweep.trainable import WorkerOptions
-from grokray.sweep.trainer import Assignment, Trainer
+from grokray.sweep.placement import share_of_an_engine, worker_options
+from grokray.sweep.trainer import Trainer
 from tests.engine.conftest import small
 from tests.sweep.sweeps import GRID, write
 
@@ -72,24 +71,21 @@ def open_ledger(folder, **replaced) -> Ledger:
     return Ledger(SweepFolder.create_or_open(folder / "out", config.to_yaml(), config.fingerprint(), meta), config)
 
 
-def test_what_is_left_of_a_sweep_makes_no_difference(tmp_path, monkeypatch):
+def test_what_is_left_of_a_sweep_makes_no_difference(tmp_path):
     """31 of 32 trials have ended: the last one, begun now, gets the kernels that it would have had at the start."""
-    given: list[WorkerOptions] = []
-    monkeypatch.setattr(of_fit, "_tune", lambda ledger, scheduler, options, *rest: given.append(options))
     ledger = open_ledger(tmp_path)
 
-    def fit() -> float:
-        machine = Machine(cpus=4, gpus=0)
-        of_fit.fit(ledger, None, machine, on_tick=lambda: None, stop_when=lambda: False)  # type: ignore[arg-type]
-        return ledger.config.planned_steps(300) * given[-1].share
+    def planned_of_an_engine() -> float:
+        options = worker_options(ledger.config, Machine(cpus=4, gpus=0), "unused")
+        return ledger.config.planned_steps(300) * options.share
 
-    before = fit()
+    before = planned_of_an_engine()
     for _ in range(31):
         assignment = ledger.next_assignment()
         assert assignment is not None
         ledger.end(assignment.trial_id, "failed", error="as it may be")
     assert ledger.to_run == 1
-    assert fit() == before == 32 * 300 / 4
+    assert planned_of_an_engine() == before == 32 * 300 / 4
 
 
 def test_an_assignment_says_what_is_planned_and_with_what_kernels_the_trial_began(tmp_path):

@@ -80,8 +80,10 @@ def test_a_search_of_several_metrics_goes_on_as_if_it_had_not_stopped(tmp_path, 
         later.replay(i, proposal, values)
         whole.tell(i, values)
         resumed.tell(i, values)
-    assert [d.name for d in whole.study.directions] == ["MINIMIZE", "MAXIMIZE"]
-    assert whole.study.trials[3].values == resumed.study.trials[3].values == later.study.trials[3].values == [3, 0.6]
+    if method == "tpe":  # the other remembers nothing
+        assert [d.name for d in whole.study.directions] == ["MINIMIZE", "MAXIMIZE"]
+        told = [proposer.study.trials[3].values for proposer in (whole, resumed, later)]
+        assert told == [[3, 0.6]] * 3
     assert whole.propose(16) == resumed.propose(16) == later.propose(16)
 
 

@@ -14,7 +14,7 @@ from ray.tune.execution import tune_controller
 
 from grokray.sweep import executor
 from grokray.sweep.engines import EnginePool, EngineSpec
-from grokray.sweep.trainable import WorkerOptions
+from grokray.sweep.messages import WorkerOptions
 
 
 def pool(**spec) -> EnginePool:

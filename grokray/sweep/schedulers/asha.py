@@ -6,13 +6,14 @@ At each rung a trial goes on if it is among the best 1/reduction_factor of those
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from grokray.records.state import Decision
+from grokray.sweep.assignment import Report
 from grokray.sweep.schedulers.audit import Audited, Verdict
 from grokray.sweep.sections import Asha as AshaSection
 
@@ -33,8 +34,8 @@ class Asha(Audited, AsyncHyperBandScheduler):
         self._section = section
         self._sign = -1.0 if section.goal == "minimize" else 1.0
 
-    def judge(self, trial_id: str, rung: int, result: Mapping[str, Any]) -> Verdict | None:
-        value = result.get(self._section.metric)
+    def judge(self, trial_id: str, rung: int, report: Report) -> Verdict | None:
+        value = report.metrics.get(self._section.metric)
         if value is None or not math.isfinite(value):
             return None
         cutoff = self._bracket.cutoff(dict(self._bracket._rungs).get(rung, {}))

@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
 from grokray.records.state import Decision
+from grokray.sweep.assignment import Report
+from grokray.sweep.messages import report_of
 from grokray.sweep.unsaved import Unsaved
 
 
@@ -49,7 +51,7 @@ class Audited(Unsaved, ABC):
         self._audited: set[str] = set()
 
     @abstractmethod
-    def judge(self, trial_id: str, rung: int, result: Mapping[str, Any]) -> Verdict | None:
+    def judge(self, trial_id: str, rung: int, report: Report) -> Verdict | None:
         """What to do with a trial that is at a rung for the first time; None if nothing can be said."""
 
     @abstractmethod
@@ -62,14 +64,17 @@ class Audited(Unsaved, ABC):
             self._take(decision)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        trial_id, rung = result["grokray_trial"], result.get("rung")
-        # Below a rung that let it pass are those to which it came back, from a checkpoint before them.
-        if rung is None or trial_id in self._audited or rung <= self._passed.get(trial_id, 0):
+        report = report_of(result) if result.get("rung") is not None else None
+        if report is None or report.rung is None:
             return TrialScheduler.CONTINUE
-        verdict = self.judge(trial_id, rung, result)
+        trial_id, rung = report.trial_id, report.rung
+        # Below a rung that let it pass are those to which it came back, from a checkpoint before them.
+        if trial_id in self._audited or rung <= self._passed.get(trial_id, 0):
+            return TrialScheduler.CONTINUE
+        verdict = self.judge(trial_id, rung, report)
         if verdict is None:
             return TrialScheduler.CONTINUE
-        fields = self._fields(trial_id, verdict, result)
+        fields = self._fields(verdict, report)
         self._record(**fields)
         self._take(Decision(t=time.time(), **fields))
         return TrialScheduler.STOP if fields["action"] == "stop" else TrialScheduler.CONTINUE
@@ -80,16 +85,16 @@ class Audited(Unsaved, ABC):
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Nothing is kept per Tune trial."""
 
-    def _fields(self, trial_id: str, verdict: Verdict, result: Mapping[str, Any]) -> dict[str, Any]:
+    def _fields(self, verdict: Verdict, report: Report) -> dict[str, Any]:
         more = {"raw": verdict.raw, "fitted_step": verdict.fitted_step}
         action = "continue"
         if verdict.stop:
-            action = "audit" if lot(self._seed, trial_id) < self._fraction else "stop"
+            action = "audit" if lot(self._seed, report.trial_id) < self._fraction else "stop"
             more["audit_probability"] = self._fraction
         return {
-            "trial_id": trial_id,
-            "step": result["step"],
-            "rung": result["rung"],
+            "trial_id": report.trial_id,
+            "step": report.step,
+            "rung": report.rung,
             "action": action,
             "metric": verdict.metric,
             "value": verdict.value,

@@ -22,6 +22,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler
 
 from grokray.records.state import Decision
+from grokray.sweep.assignment import Report
 from grokray.sweep.schedulers.audit import Audited, Verdict
 from grokray.sweep.sections import SIGNAL_METRICS
 from grokray.sweep.sections import GrokAsha as GrokAshaSection
@@ -40,22 +41,22 @@ class GrokAsha(Audited, FIFOScheduler):
         self._fitted: dict[str, int] = {}  # trial → the step from which it counts as fitted
         self._before: dict[str, tuple[int, float]] = {}  # trial → step and metric at its newest rung
 
-    def judge(self, trial_id: str, rung: int, result: Mapping[str, Any]) -> Verdict | None:
-        fit, events = _number(result.get(FIT)), result.get("events") or {}
+    def judge(self, trial_id: str, rung: int, report: Report) -> Verdict | None:
+        fit, step, events = _number(report.metrics.get(FIT)), report.step, report.events
         if fit is None:
             return None
-        fitted_step = self._fitted_step(trial_id, fit, result["step"], events)
-        known = {"raw": _number(result.get(self._metric)), "fitted_step": fitted_step}
+        fitted_step = self._fitted_step(trial_id, fit, step, events)
+        known = {"raw": _number(report.metrics.get(self._metric)), "fitted_step": fitted_step}
         if events.get("grok_step") is not None:
             return Verdict(stop=False, reason="has grokked", **known)
         if fitted_step is None:
-            late = result["step"] >= self._section.fit_by
+            late = step >= self._section.fit_by
             reason = "has not fitted its training pairs" if late else "has time left to fit its training pairs"
             cutoff = self._section.fit_threshold
             return Verdict(stop=late, reason=reason, metric=FIT, value=fit, cutoff=cutoff, **known)
-        if result["step"] - fitted_step < self._section.patience:
+        if step - fitted_step < self._section.patience:
             return Verdict(stop=False, reason="waits for grokking, within its patience", **known)
-        return self._compare(trial_id, rung, result["step"], known)
+        return self._compare(trial_id, rung, step, known)
 
     def remember(self, decision: Decision) -> None:
         assert decision.rung is not None

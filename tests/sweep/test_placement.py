@@ -4,8 +4,8 @@ import pytest
 
 from grokray.errors import ExecutionError
 from grokray.sweep.cluster import Machine
-from grokray.sweep.fit import choose_device, engine_spec
 from grokray.sweep.load import load_sweep
+from grokray.sweep.placement import choose_device, engine_spec
 from tests.sweep.sweeps import GRID, write
 
 
@@ -16,6 +16,18 @@ def config(tmp_path, text=""):
 def test_one_engine_per_core_and_as_many_slots_as_fractions_go_in(tmp_path):
     spec = engine_spec(config(tmp_path, "resources: {cpu: 0.05}\n"), Machine(cpus=4, gpus=0), "cpu", trials=1000)
     assert (spec.count, spec.slots, spec.num_cpus, spec.gpu) == (4, 20, 1.0, False)
+
+
+def test_the_line_is_as_long_as_the_seats_short_where_the_search_learns_and_absent_before_a_single_seat(tmp_path):
+    def line(text, trials=1000):
+        return engine_spec(config(tmp_path, text), Machine(cpus=2, gpus=0), "cpu", trials=trials).line
+
+    assert line("resources: {cpu: 0.05}\n") == 20
+    assert line("resources: {cpu: 0.05}\n", trials=6) == 3
+    assert line("resources: {cpu: 1}\n") == 0
+    learning = GRID.replace("method: grid", "method: tpe\nnum_trials: 60\nmetric: {name: heldout_loss}")
+    spec = engine_spec(load_sweep(write(tmp_path, learning)), Machine(cpus=2, gpus=0), "cpu", trials=120)
+    assert (spec.slots, spec.line) == (20, 2)
 
 
 def test_few_trials_are_spread_over_the_engines(tmp_path):

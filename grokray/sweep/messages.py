@@ -1,0 +1,75 @@
+"""What Tune and the processes that train tell each other: options, a trial's config, results. Knows neither of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from grokray.records.store import Store
+from grokray.sweep.assignment import Assignment, Report
+
+if TYPE_CHECKING:
+    from grokray.sweep.trainer import Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerOptions:
+    """What every process that trains needs to know."""
+
+    store_uri: str
+    device: str = "cpu"
+    compile: Literal["auto", "on", "off"] = "auto"
+    threads: int = 1
+    share: float = 1.0  # of the sweep's planned steps that falls to one engine
+
+    def make_trainer(self, role: str, slots: int | None = None) -> Trainer:
+        """`slots` is how many trials it is to hold, where that is known."""
+        import torch
+
+        from grokray.sweep.trainer import Trainer
+
+        # Threads that wait for each other make a tiny step many times slower: one thread per engine.
+        torch.set_num_threads(self.threads)
+        return Trainer(
+            Store.from_uri(self.store_uri),
+            role=role,
+            device=self.device,
+            compile=self.compile,
+            share=self.share,
+            slots=slots,
+        )
+
+
+def tune_config(assignment: Assignment, *, given_up: str | None = None, alone: bool = False) -> dict[str, str]:
+    """A trial's Tune config: texts, so that Tune neither flattens nor searches them.
+
+    `given_up` is why the trial shall end as failed at once; `alone` asks for an engine without neighbours.
+    """
+    config = {"grokray_trial": assignment.trial_id, "assignment": json.dumps(asdict(assignment))}
+    return config | ({"given_up": given_up} if given_up else {}) | ({"alone": "yes"} if alone else {})
+
+
+def assignment_of(config: dict[str, Any]) -> Assignment:
+    fields = json.loads(config["assignment"])
+    return Assignment(**(fields | {"rungs": tuple(fields["rungs"])}))
+
+
+def as_result(report: Report) -> dict[str, Any]:
+    """Tune's result, as few numbers as it can do with: of each it keeps statistics, trial by trial, as long as it
+    runs. Our schedulers read the metrics off the report."""
+    return {
+        "grokray_trial": report.trial_id,
+        "step": report.step,
+        "rung": report.rung,
+        "report": json.dumps(asdict(report)),
+        "done": report.outcome is not None,
+    }
+
+
+def report_of(result: dict[str, Any]) -> Report | None:
+    return Report(**json.loads(result["report"])) if result and "report" in result else None
+
+
+def failed_result(trial_id: str) -> dict[str, Any]:
+    return {"grokray_trial": trial_id, "step": 0, "rung": None, "done": True}

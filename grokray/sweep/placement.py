@@ -1,0 +1,81 @@
+"""Where trials train: on what device, on how many engines, how many on each. Knows no Ray."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from grokray.errors import ExecutionError
+from grokray.sweep.cluster import Machine
+from grokray.sweep.config import SweepConfig
+from grokray.sweep.messages import WorkerOptions
+
+GPU_OF_A_TRIAL = 0.02  # where `device: cuda` is all that is said
+LEARNING_LINE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSpec:
+    """`count` engines that train `slots` trials each, with up to `line` more that wait there for a seat; an engine
+    holds `num_cpus` cores, or a GPU if `gpu`."""
+
+    count: int
+    slots: int
+    line: int = 0
+    num_cpus: float = 1.0
+    gpu: bool = False
+
+
+def worker_options(config: SweepConfig, machine: Machine, store_uri: str) -> WorkerOptions:
+    return WorkerOptions(
+        store_uri=store_uri,
+        device=choose_device(config, machine),
+        compile=config.compile,
+        share=share_of_an_engine(config, machine),
+    )
+
+
+def engine_spec(config: SweepConfig, machine: Machine, device: str, *, trials: int) -> EngineSpec:
+    """One engine per GPU, or per CPU core; each trains as many trials as fractions of it go in."""
+    gpu = device == "cuda"
+    share = config.resources.gpu or GPU_OF_A_TRIAL if gpu else config.resources.cpu
+    slots = max(int(1 / share + 1e-9), 1)
+    engines = machine.gpus if gpu else machine.cpus
+    # Fewer trials than slots are spread over all engines.
+    count = max(min(engines, trials), 1)
+    slots = slots if gpu else min(slots, max(math.ceil(trials / count), 1))
+    return EngineSpec(
+        count=count,
+        slots=slots,
+        line=_line(config, slots),
+        num_cpus=0.0 if gpu else 1.0,
+        gpu=gpu,
+    )
+
+
+def _line(config: SweepConfig, slots: int) -> int:
+    """Equal trials end together, so that all seats are filled again at once. What stands in line was proposed without
+    what those that train will tell: where the search learns, it is short. A trial that has an engine for itself
+    trains so long that the driver's round trip is nothing."""
+    if slots == 1:
+        return 0
+    return min(slots, LEARNING_LINE) if config.method == "tpe" else slots
+
+
+def share_of_an_engine(config: SweepConfig, machine: Machine) -> float:
+    """The part of the sweep that falls to one engine. Of the search space and the machine alone, however much of the
+    sweep is left: whether kernels are compiled goes by it, and trials must come out the same after a restart."""
+    trials = config.num_configurations() * len(config.seeds)
+    return 1 / max(min(machine.cpus, trials), 1)
+
+
+def choose_device(config: SweepConfig, machine: Machine) -> str:
+    if config.device == "cpu":
+        return "cpu"
+    if machine.gpus and (config.device == "cuda" or config.resources.gpu > 0):
+        return "cuda"
+    if config.device == "cuda":
+        raise ExecutionError(
+            "device is cuda, but Ray sees no GPU here", hint="Add --set device=cpu to train on the CPU."
+        )
+    return "cpu"

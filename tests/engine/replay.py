@@ -1,0 +1,126 @@
+"""A GPU's way of training, on a CPU: buckets, recorded steps, orders through buffers.
+
+`Replay` records every operation on tensors together with the very tensors, and replays them as a CUDA graph would: on
+the same memory, with every number of the host as it was while recording. It refuses where a graph would read memory
+that is no longer the stack's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from grokray.engine.backends import Buckets
+from grokray.engine.orders import Orders
+from grokray.engine.recorder import Work
+from grokray.engine.shape import ShapeKey
+from grokray.engine.stack import Stack
+
+MUCH = 1 << 40
+FREE_FOR_SLOTS: int | None = None  # bytes; None reserves nothing ahead, as on a CPU
+
+
+class Outdated(Exception):
+    pass
+
+
+class Tape(TorchDispatchMode):
+    """Operations with their arguments and what they gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[tuple] = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        assert operation is not torch.ops.aten._local_scalar_dense.default, "the host reads a number of the device"
+        out = operation(*args, **(kwargs or {}))
+        self.operations.append((operation, args, kwargs or {}, out))
+        return out
+
+    def reads(self) -> set[int]:
+        """Where the memory of all arguments begins."""
+        leaves = tree_leaves([operation[1:3] for operation in self.operations])
+        return {t.untyped_storage().data_ptr() for t in leaves if isinstance(t, Tensor)}
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        for operation, args, kwargs, out in self.operations:
+            aliases = [r.alias_info for r in operation._schema.returns]
+            if any(alias is not None and not alias.is_write for alias in aliases):
+                continue  # a view sees what is written to its base
+            again = operation(*args, **kwargs)
+            for old, new in zip(tree_leaves(out), tree_leaves(again), strict=True):
+                if old is not new:
+                    old.copy_(new)
+
+
+class Replay:
+    """`fits(width)` says whether a step of so many slots fits in memory. `recorded` lists the widths."""
+
+    def __init__(self, stack: Stack, fits: Callable[[int], bool]) -> None:
+        self.stack, self.fits = stack, fits
+        self.peak_bytes: int | None = None
+        self.recorded: list[int] = []
+        self.forgotten = 0
+
+    def record(self, work: Work, changes: Sequence[Tensor]) -> Work:
+        saved = [t.clone() for t in changes]
+        self.recorded.append(len(changes[0]))
+        with Tape() as tape:
+            work()
+        for t, old in zip(changes, saved, strict=True):
+            t.copy_(old)
+        if not self.fits(len(changes[0])):
+            raise torch.OutOfMemoryError("pretended")
+        read = tape.reads()
+        bound = {name: place for name, place in self._places().items() if place in read}
+        assert {"parameters", "order", "tokens"} <= bound.keys()
+
+        def replay() -> None:
+            now = self._places()
+            if replaced := sorted(name for name in bound if now[name] != bound[name]):
+                raise Outdated(", ".join(replaced))
+            tape.replay()
+
+        return replay
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+    def _places(self) -> dict[str, int]:
+        table = self.stack.tables.all
+        tensors = {**self.stack.slots.tensors, "tokens": table.tokens, "targets": table.targets}
+        return {name: t.untyped_storage().data_ptr() for name, t in tensors.items()}
+
+
+class NotedEvent:
+    """Notes in `log` when it is recorded and waited for."""
+
+    log: list[tuple[str, NotedEvent]] = []
+
+    def record(self) -> None:
+        self.log.append(("record", self))
+
+    def synchronize(self) -> None:
+        self.log.append(("synchronize", self))
+
+
+def pretend(monkeypatch, *, free: int = MUCH, fits: Callable[[int], bool] = lambda width: True) -> list[Stack]:
+    """Engines train as on a GPU from here on; their stacks, in the order in which they are made."""
+    made: list[Stack] = []
+
+    class Pretended(Stack):
+        def __init__(self, shape: ShapeKey, *, device: torch.device, **options) -> None:
+            super().__init__(shape, device=device, **options)
+            self.backend = Buckets(shape, device, compiled=False, free=lambda: free)
+            self.orders = Orders(self.slots, NotedEvent)
+            self.recordings.recorder = Replay(self, fits)
+            self.free = None if FREE_FOR_SLOTS is None else lambda: FREE_FOR_SLOTS or 0
+            made.append(self)
+
+    monkeypatch.setattr("grokray.engine.engine.Stack", Pretended)
+    return made

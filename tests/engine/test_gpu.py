@@ -1,0 +1,125 @@
+"""What is promised of a GPU. Each test runs on one only; the same code is tested on a CPU by test_recordings."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from grokray.engine import stack as of_stack
+from grokray.engine.engine import Engine, Measurement
+from grokray.engine.recorder import CudaRecorder, NoRecorder
+from tests.engine.conftest import alone, curve, run, small
+from tests.engine.test_options import OPTIONS
+
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("cuda")]
+# Sums are taken in another order: over 60 steps of float32 curves drift apart by less than this.
+TOLERANCE = 1e-2
+LEARNING = {"learning_rate": 1e-3, "dropout": 0.1, "measure": "gradient_norm,update_norm,weight_norm"}
+
+
+@pytest.fixture(params=["off", "on"], ids=["eager", "compiled"])
+def compile_(request) -> str:
+    return request.param
+
+
+def together(configs, **options) -> list[list[Measurement]]:
+    engine = Engine(device="cuda", **options)
+    for i, config in enumerate(configs):
+        engine.join(str(i), config)
+    curves = run(engine)
+    return [curves[str(i)] for i in range(len(configs))]
+
+
+def assert_near(found, reference, tolerance: float) -> None:
+    assert [m.step for m in found] == [m.step for m in reference]
+    for m, wanted in zip(found, reference, strict=True):
+        assert m.metrics.keys() == wanted.metrics.keys()
+        for name, value in wanted.metrics.items():
+            if not name.endswith(("accuracy", "exact_match")):  # one answer more or less is a large step of these
+                assert math.isclose(m.metrics[name], value, rel_tol=tolerance, abs_tol=tolerance), (m.step, name)
+
+
+def test_in_one_bucket_curves_are_identical_beside_other_neighbours_and_in_other_slots(compile_):
+    watched = small(seed=1, **LEARNING)
+    first = together([watched, *(small(seed=i, **LEARNING) for i in (2, 3, 4))], compile=compile_)[0]
+    others = [small(seed=i, weight_decay=0.1, training_fraction=0.7, **LEARNING) for i in (5, 6)]
+    second = together([*others, watched], compile=compile_)[2]  # a bucket of four with one to spare
+    assert curve(first) == curve(second)
+
+
+def test_between_buckets_and_against_the_cpu_curves_are_near(compile_):
+    config = small(seed=1, **LEARNING)
+    reference = alone(config)
+    single = together([config], compile=compile_)[0]
+    of_many = together([config, *(small(seed=i, **LEARNING) for i in range(2, 9))], compile=compile_)[0]
+    assert_near(single, reference, TOLERANCE)
+    assert_near(of_many, reference, TOLERANCE)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
+def test_in_float64_a_gpu_computes_what_a_cpu_does(options):
+    changes = {"dtype": "float64", "num_steps": 12, "eval_interval": 6}
+    config = small(**{**options, **changes})
+    neighbour = small(**{**options, **changes, "seed": 3})
+    assert_near(together([config, neighbour], compile="off")[0], alone(config), 1e-9)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
+def test_recorded_steps_equal_those_that_are_not(monkeypatch, options, compile_):
+    configs = [small(**{**options, "seed": seed, "num_steps": 12, "eval_interval": 4}) for seed in range(3)]
+    recorded = together(configs, compile=compile_)
+    monkeypatch.setattr(of_stack, "recorder_for", lambda device: NoRecorder())
+    for found, wanted in zip(together(configs, compile=compile_), recorded, strict=True):
+        assert curve(found) == curve(wanted)
+
+
+def test_steps_are_really_recorded(compile_, capfd):
+    engine = Engine(device="cuda", compile=compile_)
+    engine.join("a", small(**LEARNING))
+    engine.next()
+    (stack,) = engine._stacks.values()
+    recorder = stack.recordings.recorder
+    assert isinstance(recorder, CudaRecorder)
+    assert recorder.peak_bytes > 0
+    assert all(work.__self__.__class__ is torch.cuda.CUDAGraph for work in stack.recordings._recorded.values())
+    assert "could not be recorded" not in capfd.readouterr().err
+
+
+def test_the_host_waits_for_nothing_between_two_evaluations(compile_):
+    engine = Engine(device="cuda", compile=compile_)
+    for seed in range(5):
+        engine.join(str(seed), small(seed=seed, eval_interval=1000, num_steps=1000, dropout=0.1))
+    (stack,) = engine._stacks.values()
+    stack.advance(5)  # recorded here
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        stack.advance(200)  # many epochs begin
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert {seat.step for seat in stack.seats} == {205}
+
+
+def test_stacks_grow_and_shrink_and_neighbours_are_not_felt():
+    config = small(seed=1, num_steps=200, **LEARNING)
+    engine, seen = Engine(device="cuda", compile="off"), []
+    engine.join("watched", config)
+    for turn in range(9):
+        if turn < 4:
+            engine.join(str(turn), small(seed=turn + 2, operation=("x-y_mod", "x+y_mod")[turn % 2], num_steps=200))
+        elif turn < 6:
+            engine.leave(str(turn - 4))
+        seen += [m for m in engine.next() if m.trial == "watched"]
+    assert_near(seen[:3], alone(config)[:3], TOLERANCE)
+    assert len(seen) == 9
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_other_precisions_are_near_and_not_the_same(precision, compile_):
+    # Wide enough for tensor cores to be used.
+    config = {"dim_model": 128, "num_heads": 4, "batch_size": 128, **LEARNING}
+    exact, found = (together([small(precision=p, **config)], compile=compile_)[0] for p in ("float32", precision))
+    assert found[0].metrics["train_loss"] != exact[0].metrics["train_loss"]
+    assert_near(found[:1], exact[:1], 0.1)
+    assert torch.get_float32_matmul_precision() == "highest"
