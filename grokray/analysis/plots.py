@@ -114,7 +114,7 @@ def profile(a: Analysis, parameter: str, ax: Axes | None) -> Axes:
     names = table["parameter"].unique().tolist()
     if finding.missing is None and parameter not in names:
         raise unknown_column("parameter", parameter, names, "the search space has")
-    part = table[table["parameter"] == parameter]
+    part = table.loc[table["parameter"] == parameter]
     return _drawn(ax, HEIGHT, finding, lambda axes: draw_profile(axes, part, parameter))
 
 

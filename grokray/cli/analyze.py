@@ -114,5 +114,5 @@ def as_plain(finding: Finding) -> dict[str, Any]:
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = json.loads(table.to_json(orient="records"))
+    rows = json.loads(table.to_json(orient="records") or "[]")
     return [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in rows]

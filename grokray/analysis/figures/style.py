@@ -41,7 +41,7 @@ PHASE_LOOKS = {
     "diverged": (PALETTE["purple"], "di", "xxxx"),
 }
 ON_COLOUR = "#000001"  # text upon a phase's colour: black on a dark page, too
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 8.5,
     "axes.titlesize": 9,
     "axes.titleweight": "bold",

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from grokray.analysis.comparison import Comparison, compare_all, representations
 from grokray.analysis.delay import Delays, Ungrokking, delays, ungrokking
-from grokray.analysis.findings.finding import Finding, interval, missing, unique
+from grokray.analysis.findings.finding import Finding, interval, missing, nothing_in, unique
 
 NAME, TITLE = "comparison", "Classification, sequence and bases"
 DELAY_NAME, DELAY_TITLE = "delay", "From memorization to grokking"
@@ -34,7 +34,7 @@ def comparison(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
         for one in found
     ]
     table = pd.DataFrame(rows)
-    if table[["difference", "ratio"]].isna().all().all():
+    if nothing_in(table, "difference", "ratio"):
         return missing(NAME, TITLE, "no two representations can be compared yet", _notes(found))
     return Finding(
         name=NAME,
@@ -84,7 +84,7 @@ def delay(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
-    empty = [name for name in ("median_ratio", "ratio", "earlier") if table[name].isna().all()]
+    empty = [name for name in ("median_ratio", "ratio", "earlier") if nothing_in(table, name)]
     return table.drop(columns=[name + end for name in empty for end in ("", "_lower", "_upper")])
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 
 from grokray.analysis.critical import critical_fractions
-from grokray.analysis.findings.finding import Finding, missing
+from grokray.analysis.findings.finding import Finding, missing, nothing_in, without_silence
 from grokray.analysis.outcomes import outcomes
 from grokray.analysis.sweeps import unknown_column
 
@@ -34,13 +34,13 @@ def critical_fraction(trials: pa.Table, by: str | None = None, level: float = 0.
         for one in found
     ]
     table = pd.DataFrame(rows)
-    if table["fraction"].isna().all():
+    if nothing_in(table, "fraction"):
         reasons = {one.reason for one in found}
         return missing(NAME, TITLE, reasons.pop() if len(reasons) == 1 else "it can be estimated for no group")
     return Finding(
         name=NAME,
         title=TITLE,
-        tables={"critical_fraction": table if table["note"].any() else table.drop(columns="note")},
+        tables={"critical_fraction": without_silence(table, "note")},
         notes=outcomes(trials).notes,
         level=level,
         estimates=found,

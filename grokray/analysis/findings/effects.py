@@ -13,7 +13,7 @@ from grokray.analysis.aft import AftFit, best_aft
 from grokray.analysis.cox import CoxFit, fit_cox
 from grokray.analysis.design import Design, design_of
 from grokray.analysis.effects import Effect
-from grokray.analysis.findings.finding import Finding, missing, unique
+from grokray.analysis.findings.finding import Finding, missing, unique, without_silence
 from grokray.analysis.times import times_of
 from grokray.analysis.weights import scheduler_audit
 
@@ -78,7 +78,7 @@ def _table(found: Sequence[Effect], ratio: str) -> pd.DataFrame:
         }
         for effect in found
     )
-    return table if len(table) and table["reason"].any() else table.drop(columns="reason", errors="ignore")
+    return without_silence(table, "reason")
 
 
 def _summary(found: Sequence[Effect]) -> str:

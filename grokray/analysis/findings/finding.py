@@ -57,6 +57,16 @@ def interval(name: str, estimate: Any) -> dict[str, float]:
     return {name: estimate.value, f"{name}_lower": estimate.lower, f"{name}_upper": estimate.upper}
 
 
+def without_silence(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Without the column of remarks where nothing is remarked."""
+    return table if name in table and any(table[name].tolist()) else table.drop(columns=name, errors="ignore")
+
+
+def nothing_in(table: pd.DataFrame, *names: str) -> bool:
+    """Whether all of these columns are of NaN."""
+    return all(table[name].isna().to_numpy().all() for name in names)
+
+
 def unique(notes: Sequence[str | None]) -> tuple[str, ...]:
     """Each once, in order, without what is None or empty."""
     return tuple(dict.fromkeys(note for note in notes if note))

@@ -44,8 +44,8 @@ def _sizes(trials: pa.Table) -> list[str | None]:
     return [
         f"{used:,} trials came to their end, but {FEW_TRIALS} are the least for shares" if used < FEW_TRIALS else None,
         f"{grokked:,} trials grokked, but {FEW_GROKKED} are the least for times" if grokked < FEW_GROKKED else None,
-        f"most configurations have {count(int(seeds), 'trial')}: with fewer than {FEW_SEEDS} seeds, chance and parameters "
-        "are hard to tell apart"
+        f"most configurations have {count(int(seeds), 'trial')}: with fewer than {FEW_SEEDS} seeds, chance and "
+        "parameters are hard to tell apart"
         if seeds < FEW_SEEDS
         else None,
     ]

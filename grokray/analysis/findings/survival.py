@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from grokray.analysis.findings.finding import Finding, interval, missing, unique
+from grokray.analysis.findings.finding import Finding, interval, missing, unique, without_silence
 from grokray.analysis.findings.groups import Groups, groups_by, main_parameters
 from grokray.analysis.logrank import holm, log_rank, pairwise
 from grokray.analysis.outcomes import column
@@ -110,7 +110,7 @@ def _tests(times: Times, chosen: list[Groups]) -> pd.DataFrame:
         )
     table = pd.DataFrame(rows)
     table.insert(4, "adjusted_p", holm(table["p_value"].to_numpy(float)))
-    return table if table["note"].any() else table.drop(columns="note")
+    return without_silence(table, "note")
 
 
 def _pairs(times: Times, groups: Groups) -> pd.DataFrame:
