@@ -119,6 +119,10 @@ def _midpoint(
         )
         return Critical(fraction=np.nan, lower=np.nan, upper=np.nan, method="none", reason=reason, **known)
     middle = centre + scale * -intercept / slope
+    if not 0 < middle < 1:
+        reason = "fewer" if middle >= 1 else "more"
+        reason = f"{reason} than half would grok at any fraction: the curve crosses one half at {middle:.3g}"
+        return Critical(fraction=np.nan, lower=np.nan, upper=np.nan, method="none", reason=reason, **known)
     quantile = float(stats.t.ppf((1 + level) / 2, max(fit.clusters - 2, 1)))
     bounds = fieller(-intercept, slope, fit.covariance * np.array([[1, -1], [-1, 1]]), quantile)
     lower, upper = np.clip(centre + scale * np.array(bounds), 0, 1) if bounds else (0.0, 1.0)

@@ -24,7 +24,7 @@ from grokray.records.schema import CONFIG_FIELDS
 SEEDS = ("init_seed", "split_seed", "order_seed")
 # Fields that say how a trial is watched or where its data lies, and not what it is.
 NO_PARAMETERS = frozenset({*SEEDS, "eval_interval", "eval_train_rows", "measure", "data_dir", "arc_data_hash"})
-LOG_FACTOR = 20
+LOG_FACTOR = 10
 DECIDED = ("grokked", "budget", "diverged")
 
 

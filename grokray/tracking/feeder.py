@@ -58,7 +58,7 @@ class Feeder:
             if now - alive > give_up_after_s:
                 self._warn(self._names(), f"it has not answered for {give_up_after_s:.0f} s")
                 return
-            if not said and now - start > SAY_AFTER_S and self._thread.is_alive():
+            if not said and now - start > SAY_AFTER_S and self._thread.is_alive() and self.trackers:
                 said = True
                 self.say(f"waiting for {self._names()}; Ctrl-C leaves the rest to the next run of the same command")
 

@@ -168,3 +168,13 @@ def test_an_interval_without_bounds_and_an_extrapolation_say_so():
     beyond = critical_fraction(fraction, rng.random(400) < expit(6 * (fraction - 0.4)), ones(fraction), np.arange(400))
     assert beyond.reason.startswith("extrapolated: fractions go from 0.5")
     assert beyond.lower < 0.4 < beyond.upper
+
+
+def test_no_fraction_beyond_the_whole_is_given():
+    rng = np.random.default_rng(5)
+    fraction = rng.uniform(0.3, 0.9, 400)
+    grokked = rng.random(400) < 0.05 + 0.2 * fraction
+    found = critical_fraction(fraction, grokked, np.ones(400), np.arange(400))
+    assert found.method == "none"
+    assert np.isnan(found.fraction)
+    assert found.reason.startswith("fewer than half would grok at any fraction: the curve crosses one half at 1.")

@@ -197,7 +197,7 @@ def test_a_refused_key_is_one_line_of_warning(stub, tmp_path):
     feeder = Feeder(lambda: [events.pop()] if events else [], [made], said.append)
     feeder.start()
     feeder.close()
-    (line,) = said
+    (line,) = (line for line in said if not line.startswith("waiting"))  # where the machine is slow
     assert line.startswith("warning: W&B is given up for now: CommError: ")
     assert "401" in line
     assert KEY not in line
@@ -220,7 +220,8 @@ def test_a_server_that_falls_silent_is_left_behind(stub, tmp_path, monkeypatch):
     feeder.start()
     feeder.close(give_up_after_s=30)
     stub.silent.clear()
-    assert [line.split(":")[0] for line in said if not line.startswith("waiting")] == ["W&B", "warning"]
+    said = [line for line in said if not line.startswith("waiting")]
+    assert [line.split(":")[0] for line in said] == ["W&B", "warning"]
     assert "TimeoutError" in said[-1]
     assert (tmp_path / "wandb" / "logged-online-grokray.txt").read_text() == ""
 
