@@ -20,13 +20,16 @@ from grokray.analysis.space import space_of_trials
 
 
 def adjusted_difference(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], level: float) -> Estimate | None:
-    """Of the shares grokked; `is_b` (n,) bool: True for the trials whose share comes first. None where one has none."""
+    """Of the shares grokked; `is_b` (n,) bool: True for the trials whose share comes first. None where one has none, or
+    the fit has no end (perfect separation), so that its covariance says nothing."""
     found, use = outcomes(trials), outcomes(trials).used
     if not _both(is_b[use]):
         return None
     design = _design(trials, others, is_b)[use]
     weight = found.once_each()[use] / found.once_each()[use].mean()
     fit = logistic(design, found.grokked[use], weight, found.configuration[use])
+    if not fit.converged:
+        return None
     with_b, with_a = design.copy(), design.copy()
     with_b[:, 1], with_a[:, 1] = 1, 0
     chance_b, chance_a = expit(with_b @ fit.coefficients), expit(with_a @ fit.coefficients)
@@ -34,15 +37,16 @@ def adjusted_difference(trials: pa.Table, is_b: np.ndarray, others: Sequence[str
     slopes = with_b * (chance_b * (1 - chance_b))[:, None] - with_a * (chance_a * (1 - chance_a))[:, None]
     gradient = np.average(slopes, axis=0, weights=weight)
     half = _quantile(fit, level) * np.sqrt(gradient @ fit.covariance @ gradient)
-    method = "adjusted by logistic regression" + ("" if fit.converged else ", which did not converge")
-    return Estimate(value=float(value), lower=float(value - half), upper=float(value + half), method=method)
+    bounds = {"lower": float(value - half), "upper": float(value + half)}
+    return Estimate(value=float(value), **bounds, method="adjusted by logistic regression")
 
 
 def adjusted_ratio(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], level: float) -> Estimate | None:
-    """Of the grok steps of b to those of a, geometric means, among trials that grokked; None where one has none."""
+    """Of the grok steps of b to those of a, geometric means, among trials that grokked; None where one has them of
+    fewer than two configurations: a curve through a single one leaves no error to estimate."""
     found = outcomes(trials)
     use = found.used & found.grokked
-    if not _both(is_b[use]):
+    if any(len(np.unique(found.configuration[use & (is_b == side)])) < 2 for side in (False, True)):
         return None
     step = np.log(np.maximum(column(trials, "grok_step")[use], 1))
     fit = linear(_design(trials, others, is_b)[use], step, found.weight[use], found.configuration[use])

@@ -93,17 +93,19 @@ def compare(
     first, second = _matched(trials, is_b, [*others, *SEEDS], found.weight[used])
     if len(first) < MIN_PAIRS:
         options = (is_b, others, confidence)
+        difference = adjusted_difference(trials, *options)
         note = f"{len(first)} pairs agree in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
+        few = f"{b} against {a}: too few trials grokked, or failed to, for the difference to be adjusted"
         return Comparison(
             a=a,
             b=b,
             method="adjusted",
-            difference=adjusted_difference(trials, *options),
+            difference=difference,
             ratio=adjusted_ratio(trials, *options),
             median_ratio=None,
             earlier=None,
             pairs=len(first),
-            notes=(note, "the ratio is of trials that grokked alone", *found.notes),
+            notes=(note, "the ratio is of trials that grokked alone", *([few] * (difference is None)), *found.notes),
         )
     pairs = _Pairs.of(trials, first, second, others)
     estimates = _estimates(pairs, confidence, replicates, np.random.default_rng(seed))

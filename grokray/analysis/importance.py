@@ -142,7 +142,10 @@ def _filled(axis: Axis, values: np.ndarray) -> np.ndarray:
 
 
 def _study(space: Space, columns: dict[str, np.ndarray], value: np.ndarray, rows: np.ndarray) -> Study:
-    import optuna
+    with warnings.catch_warnings():
+        # Of its progress bars, in a notebook without widgets; none is shown here.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {axis.name: _distribution(axis, columns[axis.name]) for axis in space.axes}

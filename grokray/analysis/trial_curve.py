@@ -66,9 +66,12 @@ def curve_of(row: dict[str, Any], table: pa.Table) -> TrialCurve:
 
 
 def bring_up_to_date(folder: SweepFolder) -> None:
-    """Collect, unless the tables are newer than all of the journal."""
+    """Collect, unless the tables are newer than all of the journal, or are all that there is."""
     store = folder.store
     parts = [name for name in store.sizes("journal") if name.endswith(".jsonl")]
+    # Not by the clock: an archive may give files the year 1970, which no table is newer than.
+    if not parts and store.exists(MANIFEST):
+        return
     infos = store.filesystem.get_file_info([store.path(name) for name in (MANIFEST, *parts)])
     made, *written = [info.mtime_ns or 0 for info in infos]
     if made <= max(written, default=0):

@@ -56,8 +56,10 @@ def collect(folder: SweepFolder, state: SweepState | None = None, *, part_rows: 
 
     `state` spares reading the journal twice where the caller has folded it already. A part of the curves bears the
     start of its hash in its name, so that a reader, or a crash at any moment, finds the old set or the new one.
-    Raises FolderBusy while another process collects, FolderError if the folder cannot be written.
+    Raises FolderBusy while another process collects, FolderError if the folder cannot be written, or holds tables
+    without a journal, which would be lost.
     """
+    _refuse_without_journal(folder)
     with hold(folder.store, f"{CURVES}/.lock", what="the manifest"):
         state = folder.state() if state is None else state
         reader = JournalReader(folder.store)
@@ -144,6 +146,17 @@ def read_manifest(folder: SweepFolder) -> dict:
     if version > SCHEMA_VERSION:
         raise FolderError(f"the tables' schema version is {version}, but this grokray reads up to {SCHEMA_VERSION}")
     return manifest
+
+
+def _refuse_without_journal(folder: SweepFolder) -> None:
+    """A copy of a sweep's tables alone: made anew from no journal they would have no rows."""
+    if (
+        not folder.begun()
+        and folder.store.exists(MANIFEST)
+        and any(file["rows"] for file in read_manifest(folder)["files"])
+    ):
+        text = f"{folder.store} holds tables but no journal, so they cannot be made anew"
+        raise FolderError(text, hint="read them as they are")
 
 
 def _read(

@@ -107,6 +107,31 @@ def test_unmatched_trials_are_adjusted():
     assert found.ratio.lower < 0.8 < found.ratio.upper
 
 
+def test_what_cannot_be_adjusted_has_no_number():
+    rng = np.random.default_rng(0)
+    fraction, ten = rng.uniform(0.2, 0.8, 40), np.arange(40) < 20
+    grokked = ten & (fraction > 0.5)  # of base 2 none ever does, and of base 10 the fraction tells all
+    trials = trials_of(
+        40,
+        base=np.where(ten, 10, 2),
+        task_type="sequence",
+        training_fraction=fraction,
+        grok_step=grokking(grokked),
+    )
+    (found,) = compare_all(trials)
+    assert (found.method, found.difference, found.ratio) == ("adjusted", None, None)
+    assert (
+        "base 10 against base 2: too few trials grokked, or failed to, for the difference to be adjusted" in found.notes
+    )
+    # One configuration of base 2 that grokked: whatever its step, the curve goes through it.
+    grokked[39] = True
+    trials = trials_of(
+        40, base=np.where(ten, 10, 2), task_type="sequence", training_fraction=fraction, grok_step=grokking(grokked)
+    )
+    (found,) = compare_all(trials)
+    assert found.ratio is None
+
+
 def test_audited_pairs_stand_for_pruned_ones():
     rng = np.random.default_rng(0)
     configurations = 4000

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from synthetic import make_sweep
 
 import grokray
 from grokray.analysis.analysis import FINDINGS
+from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.groups import groups_by, main_parameters
 from grokray.analysis.findings.phases import diagram_of, events_again
 from grokray.analysis.findings.quality import quality
@@ -109,7 +113,12 @@ def test_main_parameters_come_without_what_follows_from_them(analysis):
 def test_findings_are_texts_for_a_terminal_and_for_a_notebook(analysis):
     found = analysis.robustness()
     assert "Grokking happens within the budget in" in str(found)
-    assert found._repr_html_().count("<table") == len(found.tables)
+    page = found._repr_html_()
+    assert page.count("<table") == len(found.tables)
+    assert re.search(r"<td>\d+\.\d % \(\d+\.\d to \d+\.\d %\)</td>", page)
+    assert "share_lower" not in page
+    reason = "the share grokked does not rise with the fraction" + ", and so on" * 5
+    assert reason in Finding(name="a", title="A", tables={"a": pd.DataFrame({"note": [reason]})})._repr_html_()
     assert analysis.trials.shape[0] == 300
     assert set(analysis.curves_of(analysis.trials["trial_id"][:2], ["heldout_loss"])["trial_id"]) == set(
         analysis.trials["trial_id"][:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -24,6 +25,13 @@ def test_one_folder_is_what_its_tables_say(sweep_path):
     assert found.trials["sweep"].unique().to_pylist() == ["robust"]
     assert found.curves().equals(read_curves(folder))
     assert found.space().method == "random"
+
+
+def test_tables_without_a_journal_are_read_as_they_are_however_old(tmp_path):
+    folder = make_sweep(tmp_path / "copy", 30, seed=3)
+    assert not folder.begun()
+    os.utime(tmp_path / "copy" / "manifest.json", (0, 0))
+    assert load_sweeps(tmp_path / "copy").trials.num_rows == 30
 
 
 def test_two_folders_are_numbered_through_and_keep_their_curves(sweep_path, tmp_path):

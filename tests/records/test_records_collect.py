@@ -209,6 +209,17 @@ def test_an_empty_sweep(tmp_path):
     assert read_curves(folder).schema.equals(CURVES_SCHEMA, check_metadata=True)
 
 
+def test_tables_without_a_journal_are_not_overwritten(folder):
+    collect(folder)
+    folder.store.delete_tree("journal")
+    with pytest.raises(FolderError, match="holds tables but no journal, so they cannot be made anew"):
+        collect(folder)
+    assert read_trials(folder).num_rows == 4
+    # Of an empty sweep nothing can be lost.
+    empty = make_folder(folder.store.local_path("empty"))
+    assert [collect(empty).trials_rows, collect(empty).trials_rows] == [0, 0]
+
+
 def test_damaged_lines_are_reported(folder):
     folder.store.write_atomic("journal/z.jsonl", b"damaged\n")
     assert collect(folder).damaged_lines == 1

@@ -42,8 +42,17 @@ class Finding:
 
         texts = [f"<h4>{html.escape(self.title)}</h4>"]
         texts += [f"<p>{html.escape(text)}</p>" for text in (self.missing, self.summary) if text]
-        texts += [table.to_html(index=False) for table in self.tables.values()]
+        texts += [_html(table) for table in self.tables.values()]
         return "".join([*texts, *(f"<p><small>{html.escape(note)}</small></p>" for note in self.notes)])
+
+
+def _html(table: pd.DataFrame) -> str:
+    """With intervals in brackets, as in the terminal and the report, and no reason cut short."""
+    from grokray.analysis.findings.words import shown
+
+    texts = shown(table)
+    with pd.option_context("display.max_colwidth", None):
+        return pd.DataFrame(texts.rows, columns=pd.Index(texts.headings)).to_html(index=False)
 
 
 def missing(name: str, title: str, reason: str, notes: Sequence[str] = ()) -> Finding:
