@@ -2,7 +2,9 @@
 
 The share is standardised (g-computation): a logistic curve is fitted to all trials, and each is predicted as if it had
 the one level, and as if it had the other; the difference is the mean over trials, its error by the delta method from
-the sandwich covariance.
+the jackknife that leaves out each configuration, with Student's quantiles by the effective number of configurations.
+The plain sandwich is too sure where few trials of a level grok: of 50 configurations with shares 0.3 and 0.04 its 95 %
+intervals held the truth in 83 to 88 % of simulated sweeps, these in 94 to 99 %.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats
 
+from grokray.analysis.intervals import effective_size
 from grokray.analysis.outcomes import codes, column, outcomes
 from grokray.analysis.regression import Fit, expit, linear, logistic
 from grokray.analysis.shares import Estimate
@@ -25,9 +28,17 @@ def adjusted_difference(trials: pa.Table, is_b: np.ndarray, others: Sequence[str
     found, use = outcomes(trials), outcomes(trials).used
     if not _both(is_b[use]):
         return None
-    design = _design(trials, others, is_b)[use]
     weight = found.once_each()[use] / found.once_each()[use].mean()
-    fit = logistic(design, found.grokked[use], weight, found.configuration[use])
+    design = _design(trials, others, is_b)[use]
+    return standardised_difference(design, found.grokked[use], weight, found.configuration[use], level)
+
+
+def standardised_difference(
+    design: np.ndarray, success: np.ndarray, weight: np.ndarray, cluster: np.ndarray, level: float
+) -> Estimate | None:
+    """Arrays as of `regression.logistic`; the second column of `design` is 1 for trials of b, 0 for those of a. None
+    under perfect separation."""
+    fit = logistic(design, success, weight, cluster, leave_out=True)
     if not fit.converged:
         return None
     with_b, with_a = design.copy(), design.copy()
@@ -36,8 +47,8 @@ def adjusted_difference(trials: pa.Table, is_b: np.ndarray, others: Sequence[str
     value = np.average(chance_b - chance_a, weights=weight)
     slopes = with_b * (chance_b * (1 - chance_b))[:, None] - with_a * (chance_a * (1 - chance_a))[:, None]
     gradient = np.average(slopes, axis=0, weights=weight)
-    half = _quantile(fit, level) * np.sqrt(gradient @ fit.covariance @ gradient)
-    bounds = {"lower": float(value - half), "upper": float(value + half)}
+    half = _quantile(fit, weight, cluster, level) * np.sqrt(gradient @ fit.covariance @ gradient)
+    bounds = {"lower": float(max(value - half, -1)), "upper": float(min(value + half, 1))}
     return Estimate(value=float(value), **bounds, method="adjusted by logistic regression")
 
 
@@ -49,8 +60,9 @@ def adjusted_ratio(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], le
     if any(len(np.unique(found.configuration[use & (is_b == side)])) < 2 for side in (False, True)):
         return None
     step = np.log(np.maximum(column(trials, "grok_step")[use], 1))
-    fit = linear(_design(trials, others, is_b)[use], step, found.weight[use], found.configuration[use])
-    value, half = fit.coefficients[1], _quantile(fit, level) * np.sqrt(fit.covariance[1, 1])
+    weight, cluster = found.weight[use], found.configuration[use]
+    fit = linear(_design(trials, others, is_b)[use], step, weight, cluster, leave_out=True)
+    value, half = fit.coefficients[1], _quantile(fit, weight, cluster, level) * np.sqrt(fit.covariance[1, 1])
     bounds = {"lower": float(np.exp(value - half)), "upper": float(np.exp(value + half))}
     return Estimate(value=float(np.exp(value)), **bounds, method="adjusted by linear regression of the logarithm")
 
@@ -75,5 +87,6 @@ def _both(is_b: np.ndarray) -> bool:
     return bool(is_b.any() and not is_b.all())
 
 
-def _quantile(fit: Fit, level: float) -> float:
-    return float(stats.t.ppf((1 + level) / 2, max(fit.clusters - len(fit.coefficients), 1)))
+def _quantile(fit: Fit, weight: np.ndarray, cluster: np.ndarray, level: float) -> float:
+    degrees = effective_size(weight, cluster) - len(fit.coefficients)
+    return float(stats.t.ppf((1 + level) / 2, max(degrees, 1)))

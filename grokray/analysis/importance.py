@@ -33,22 +33,30 @@ if TYPE_CHECKING:
 # More configurations make the forest slower, and hardly better.
 MAX_CONFIGURATIONS = 2_000
 MIN_CONFIGURATIONS = 20
-REPLICATES = 10
+# Draws at most, of a forest and of densities, and how many configurations all draws together may hold: a forest of 50
+# takes 0.1 CPU-seconds, of 2,000 one. So more than a few CPU-seconds are spent on many configurations alone, which
+# need fewer draws.
+FOREST_DRAWS, DENSITY_DRAWS, LEAST_DRAWS = 30, 100, 10
+_IN_ALL_DRAWS = 20_000
 # The time of an importance grows with the square of a tree's leaves: 2,000 configurations took 0.8 s at depth 7, a
 # minute at 16, and the importances differed by less than 0.01.
 _TREES, _DEPTH = 32, 7
 
 Target = Literal["grok_step", "grokked"]
+_Side = Literal["fanova", "ped_anova"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Importance:
     """Each parameter's share of all importance, by either estimator, most important (fANOVA) first; `notes` say what
-    was sampled, filled in, or left out. Both are empty where nothing can be said."""
+    was sampled, filled in, or left out. All are empty where nothing can be said. `fanova_first`, `ped_anova_first`: in
+    which share of the draws each parameter was the most important one."""
 
     of: Target
     fanova: dict[str, Estimate]
     ped_anova: dict[str, Estimate]
+    fanova_first: dict[str, float]
+    ped_anova_first: dict[str, float]
     configurations: int
     notes: tuple[str, ...]
 
@@ -59,13 +67,15 @@ def importance(
     of: Target = "grok_step",
     *,
     level: float = LEVEL,
-    replicates: int = REPLICATES,
+    replicates: int | None = None,
     seed: int = 0,
 ) -> Importance:
     """Of TRIALS_SCHEMA; `space` as in `robustness`. `of` `grokked` asks for the share of seeds that grokked.
 
-    Intervals are percentiles over resampled configurations, MAX_CONFIGURATIONS at most each; with few replicates, as by
-    default, the least and the greatest.
+    A draw resamples the configurations, each as likely as the others, and of these takes MAX_CONFIGURATIONS at most in
+    proportion to their weights. `replicates` is how many draws there are, at least one; by default as many as a few
+    CPU-seconds hold, more of PED-ANOVA than of fANOVA. Intervals are percentiles over draws. The number itself is of
+    all configurations where they weigh the same and fit, else the mean over draws: a single one is chance.
     """
     space = space_of_trials(trials) if space is None else space
     found = outcomes(trials)
@@ -74,25 +84,53 @@ def importance(
     notes = (*space.notes, *_notes(space, found, len(known)))
     reason = _not_estimable(space, value[known])
     if reason:
-        return Importance(of=of, fanova={}, ped_anova={}, configurations=len(known), notes=(reason, *notes))
+        nothing = {"fanova": {}, "ped_anova": {}, "fanova_first": {}, "ped_anova_first": {}}
+        return Importance(of=of, **nothing, configurations=len(known), notes=(reason, *notes))
     first = np.unique(found.configuration, return_index=True)[1]
     columns = {axis.name: _filled(axis, column(trials, axis.name)[first]) for axis in space.axes}
+    drawn: dict[_Side, list[dict[str, float]]] = {"fanova": [], "ped_anova": []}
+    draws = _draws(min(len(known), MAX_CONFIGURATIONS), replicates)
     rng = np.random.default_rng(seed)
-    likely = chance[known] / chance[known].sum()
-    whole = len(known) <= MAX_CONFIGURATIONS and np.ptp(chance[known]) == 0
-    size = min(len(known), MAX_CONFIGURATIONS)
-    samples = [known if whole else rng.choice(known, size, p=likely)]
-    samples += [rng.choice(known, size, p=likely) for _ in range(replicates)]
-    results = [_of_study(_study(space, columns, value, rows), seed) for rows in samples]
-    both = [_estimates([result[side] for result in results], level) for side in (0, 1)]
-    order = sorted(both[0], key=lambda name: -both[0][name].value)
+    for number in range(max(draws.values())):
+        study = _study(space, columns, value, _draw(known, chance, rng))
+        for side in drawn:
+            if number < draws[side]:
+                drawn[side].append(_of_study(study, side, seed))
+    whole: dict[_Side, dict[str, float]] = {}
+    if len(known) <= MAX_CONFIGURATIONS and np.ptp(chance[known]) == 0:
+        study = _study(space, columns, value, known)
+        whole = {side: _of_study(study, side, seed) for side in drawn}
+    both = {side: _estimates(results, whole.get(side), level) for side, results in drawn.items()}
+    order = sorted(both["fanova"], key=lambda name: -both["fanova"][name].value)
+    firsts = {side: _first(results, order) for side, results in drawn.items()}
     return Importance(
         of=of,
-        fanova={name: both[0][name] for name in order},
-        ped_anova={name: both[1][name] for name in order},
+        fanova={name: both["fanova"][name] for name in order},
+        ped_anova={name: both["ped_anova"][name] for name in order},
+        fanova_first=firsts["fanova"],
+        ped_anova_first=firsts["ped_anova"],
         configurations=len(known),
         notes=notes,
     )
+
+
+def _draws(configurations: int, replicates: int | None) -> dict[_Side, int]:
+    """How many of each estimator, a function of the number of configurations and not of the clock."""
+    fit = max(_IN_ALL_DRAWS // configurations, LEAST_DRAWS)
+    return {
+        "fanova": replicates or min(fit, FOREST_DRAWS),
+        "ped_anova": replicates or min(2 * fit, DENSITY_DRAWS),
+    }
+
+
+def _draw(known: np.ndarray, chance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rows of one study: a bootstrap of the configurations, of which each is taken in proportion to its weight, as
+    nearly as whole numbers allow (systematic resampling). Drawing them at random by their weights instead would hide
+    that few heavy ones make up the study, and add noise of its own."""
+    again = rng.choice(known, len(known))
+    size = min(len(known), MAX_CONFIGURATIONS)
+    reached = np.cumsum(chance[again])
+    return again[np.searchsorted(reached, (rng.random() + np.arange(size)) / size * reached[-1])]
 
 
 def _values(trials: pa.Table, found: Outcomes, of: Target) -> tuple[np.ndarray, np.ndarray]:
@@ -172,14 +210,16 @@ def _distribution(axis: Axis, filled: np.ndarray) -> BaseDistribution:
     return FloatDistribution(0.0, 1.0)
 
 
-def _of_study(study: Study, seed: int) -> tuple[dict[str, float], dict[str, float]]:
+def _of_study(study: Study, side: _Side, seed: int) -> dict[str, float]:
     from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator, get_param_importances
 
-    forest = FanovaImportanceEvaluator(n_trees=_TREES, max_depth=_DEPTH, seed=seed)
+    forest = side == "fanova"
     with _quiet():
-        return (
-            get_param_importances(study, evaluator=forest),
-            get_param_importances(study, evaluator=PedAnovaImportanceEvaluator()),
+        return get_param_importances(
+            study,
+            evaluator=FanovaImportanceEvaluator(n_trees=_TREES, max_depth=_DEPTH, seed=seed)
+            if forest
+            else PedAnovaImportanceEvaluator(),
         )
 
 
@@ -193,19 +233,31 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _estimates(results: list[dict[str, float]], level: float) -> dict[str, Estimate]:
+def _estimates(results: list[dict[str, float]], whole: dict[str, float] | None, level: float) -> dict[str, Estimate]:
     estimates = {}
-    for name, value in results[0].items():
-        lower, upper = percentiles(np.array([result[name] for result in results]), level)
-        estimates[name] = Estimate(value=float(value), lower=lower, upper=upper, method="resampled configurations")
+    for name in results[0]:
+        values = np.array([result[name] for result in results])
+        value = float(values.mean() if whole is None else whole[name])
+        lower, upper = percentiles(values, level)
+        # With few draws the number may lie beyond all of them.
+        bounds = {"lower": min(lower, value), "upper": max(upper, value)}
+        estimates[name] = Estimate(value=value, **bounds, method="resampled configurations")
     return estimates
+
+
+def _first(results: list[dict[str, float]], names: list[str]) -> dict[str, float]:
+    """In which share of the draws each was the most important; the first of `names` where several were."""
+    firsts = [max(names, key=lambda name: result[name]) for result in results]
+    return {name: firsts.count(name) / len(firsts) for name in names}
 
 
 def _not_estimable(space: Space, value: np.ndarray) -> str:
     if len(value) < MIN_CONFIGURATIONS:
-        return f"{len(value)} configurations are too few: {MIN_CONFIGURATIONS} are needed"
+        are = "configuration is" if len(value) == 1 else "configurations are"
+        return f"{len(value)} {are} too few: {MIN_CONFIGURATIONS} are needed"
     if len(space.axes) < 2:
-        return f"{len(space.axes)} parameters vary, but there is nothing to tell apart with fewer than two"
+        vary = "parameter varies" if len(space.axes) == 1 else "parameters vary"
+        return f"{len(space.axes)} {vary}, but there is nothing to tell apart with fewer than two"
     return "all configurations are worth the same" if np.ptp(value) == 0 else ""
 
 

@@ -1,7 +1,9 @@
 """Weighted logistic and linear regression with covariances that are robust to clusters and weights.
 
 The sandwich (Liang and Zeger 1986, Biometrika 73): trials of one configuration may resemble each other, and weights are
-no counts. Scaled by G / (G − p) for G clusters and p coefficients.
+no counts. Scaled by G / (G − p) for G clusters and p coefficients. That is too small still where few trials tell a
+coefficient, as where few of a level grok; `leave_out` leaves out each cluster in one step of Newton's method instead,
+see `clusters.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grokray.analysis.clusters import cluster_codes, jackknife
+
 _STEPS = 50
+_UNTOLD = 1e-12  # of the most information in any direction; with less, there is none but for rounding
 _STILL = 1e-5  # log odds that a step moves at most when it has arrived
 
 
@@ -24,7 +29,9 @@ class Fit:
     converged: bool
 
 
-def logistic(design: np.ndarray, success: np.ndarray, weight: np.ndarray, cluster: np.ndarray) -> Fit:
+def logistic(
+    design: np.ndarray, success: np.ndarray, weight: np.ndarray, cluster: np.ndarray, *, leave_out: bool = False
+) -> Fit:
     """`design` (n, p) with its column of ones, `success` (n,) bool, `weight` (n,) > 0, `cluster` (n,) int."""
     beta, converged = np.zeros(design.shape[1]), False
     value = _log_likelihood(design @ beta, success, weight)
@@ -38,30 +45,59 @@ def logistic(design: np.ndarray, success: np.ndarray, weight: np.ndarray, cluste
             break
         beta, value = _ascend(design, success, weight, beta, step, value)
     chance = expit(design @ beta)
-    residuals = weight * (success - chance)
-    return _fit(design, beta, np.linalg.pinv(_information(design, weight, chance)), residuals, cluster, converged)
+    residuals, curvature = weight * (success - chance), weight * chance * (1 - chance)
+    # Under separation there is no information to leave a part of.
+    covariance = _covariance(design, residuals, curvature, cluster, leave_out=leave_out and converged)
+    return _fit(beta, covariance, cluster, converged)
 
 
-def linear(design: np.ndarray, values: np.ndarray, weight: np.ndarray, cluster: np.ndarray) -> Fit:
+def linear(
+    design: np.ndarray, values: np.ndarray, weight: np.ndarray, cluster: np.ndarray, *, leave_out: bool = False
+) -> Fit:
     """Weighted least squares; arrays as of `logistic`, `values` (n,) float."""
     bread = np.linalg.pinv(design.T @ (design * weight[:, None]))
     beta = bread @ (design.T @ (weight * values))
-    return _fit(design, beta, bread, weight * (values - design @ beta), cluster, True)
+    residuals = weight * (values - design @ beta)
+    return _fit(beta, _covariance(design, residuals, weight, cluster, leave_out=leave_out), cluster, True)
 
 
 def expit(log_odds: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(log_odds, -500, 500)))
 
 
-def _fit(
-    design: np.ndarray, beta: np.ndarray, bread: np.ndarray, residuals: np.ndarray, cluster: np.ndarray, converged: bool
-) -> Fit:
-    number = np.unique(cluster, return_inverse=True)[1]
+def _fit(beta: np.ndarray, covariance: np.ndarray, cluster: np.ndarray, converged: bool) -> Fit:
+    clusters = len(np.unique(cluster))
+    return Fit(coefficients=beta, covariance=covariance, clusters=clusters, converged=converged)
+
+
+def _covariance(
+    design: np.ndarray, residuals: np.ndarray, curvature: np.ndarray, cluster: np.ndarray, *, leave_out: bool
+) -> np.ndarray:
+    """(p, p), from `residuals` (n,), weighted, and `curvature` (n,): the weights of the information."""
+    information = design.T @ (design * curvature[:, None])
+    if leave_out:
+        return _left_out(design, residuals, curvature, cluster, information)
+    bread, number = np.linalg.pinv(information), cluster_codes(cluster)
     clusters = int(number.max()) + 1
     scores = np.stack([np.bincount(number, weights=column * residuals, minlength=clusters) for column in design.T])
-    small = clusters / max(clusters - len(beta), 1)
-    covariance = small * bread @ (scores @ scores.T) @ bread
-    return Fit(coefficients=beta, covariance=covariance, clusters=clusters, converged=converged)
+    return clusters / max(clusters - len(design.T), 1) * bread @ (scores @ scores.T) @ bread
+
+
+def _left_out(
+    design: np.ndarray, residuals: np.ndarray, curvature: np.ndarray, cluster: np.ndarray, information: np.ndarray
+) -> np.ndarray:
+    """By the jackknife, in the directions that the trials tell at all: columns may follow from others."""
+    sizes, directions = np.linalg.eigh(information)
+    told = sizes > _UNTOLD * sizes.max()
+    # Scaled so that the information is the unit matrix.
+    basis = directions[:, told] / np.sqrt(sizes[told])
+    x = design @ basis
+
+    def parts(rows: np.ndarray) -> np.ndarray:
+        return curvature[rows, None, None] * x[rows, :, None] * x[rows, None, :]
+
+    covariance, _ = jackknife(x * residuals[:, None], parts, np.eye(x.shape[1]), cluster_codes(cluster))
+    return basis @ covariance @ basis.T
 
 
 def _ascend(

@@ -86,7 +86,8 @@ def _split(
     seeds, remarks = _seeds(trials.filter(pa.array(keep)))
     design = PairMoments({CONFIGURATION: found.configuration[keep], **seeds}, values[keep], weight[keep])
     if design.configurations < 2:
-        return f"{of}: {design.configurations} configurations with a value, but two are needed"
+        plural = "s" * (design.configurations != 1)
+        return f"{of}: {design.configurations} configuration{plural} with a value, but two are needed"
     if not seeds:
         return f"{of}: each configuration has one trial, so chance cannot be told from hyper-parameters"
     point = _components(design.by_factors(), seeds)

@@ -75,6 +75,12 @@ def test_importance_has_two_bars_for_each_parameter(analysis, ax):
     assert names == analysis.importance().table["parameter"].tolist()
     assert len(ax.patches) == 2 * len(names)
     assert {patch.get_hatch() for patch in ax.patches} == {"", "////"}
+    # Each bar's interval, on its strip.
+    table = analysis.importance().table
+    drawn = [[list(line[:, 0]) for line in lines.get_segments()] for lines in ax.collections]
+    fanova, ped_anova = (table[[f"{side}_lower", f"{side}_upper"]].to_numpy() for side in ("fanova", "ped_anova"))
+    for lines, expected in zip(drawn, (fanova, fanova, ped_anova, ped_anova), strict=True):
+        np.testing.assert_allclose(lines, expected)
 
 
 def test_one_trials_curve_and_one_parameters_profile(analysis, ax):

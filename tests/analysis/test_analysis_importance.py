@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from grokray.analysis.importance import MAX_CONFIGURATIONS, _median, _values, importance
+from grokray.analysis.findings.importance import _summary
+from grokray.analysis.importance import MAX_CONFIGURATIONS, Importance, _draw, _draws, _median, _values, importance
 from grokray.analysis.outcomes import outcomes
 from grokray.analysis.space import Axis, Space
 from tests.analysis.tables import trials_of
@@ -110,9 +111,82 @@ def test_audited_configurations_are_drawn_more_often():
     assert _values(trials, outcomes(trials), "grok_step")[1].tolist() == [1, 4, 0, 0]
 
 
+def audited(rng, configurations: int = 60):
+    """Half of the trials were to be stopped, a third of these ran on; two parameters matter alike."""
+    u, v, w = rng.random((3, configurations))
+    step = 1000 * np.exp(-2 * u - 2 * v + 0.4 * rng.normal(size=configurations))
+    wanted = step > np.median(step)
+    ran_on = wanted & (rng.random(configurations) < 1 / 3)
+    grok_step = [None if stop else int(one) for one, stop in zip(step, wanted & ~ran_on, strict=True)]
+    return trials_of(
+        configurations,
+        training_fraction=0.2 + 0.6 * u,
+        weight_decay=0.01 * 100**v,
+        dropout=0.4 * w,
+        grok_step=grok_step,
+        outcome=["pruned" if one is None else "grokked" for one in grok_step],
+        audited=ran_on,
+        audit_probability=np.where(wanted, 1 / 3, np.nan),
+    )
+
+
+def test_other_seeds_agree_within_their_intervals_where_weights_differ():
+    trials, space = audited(np.random.default_rng(0)), Space(axes=(FRACTION, DECAY, DROPOUT))
+    one, other = (importance(trials, space, replicates=15, seed=seed) for seed in (0, 1))
+    for side in ("fanova", "ped_anova"):
+        first, second = getattr(one, side), getattr(other, side)
+        assert first != second
+        for name, estimate in first.items():
+            assert estimate.lower < second[name].value < estimate.upper
+            # One draw alone may lie anywhere in the interval; the mean of many lies where those of other seeds do.
+            assert abs(estimate.value - second[name].value) < 0.5 * (estimate.upper - estimate.lower)
+        assert sum(getattr(one, f"{side}_first").values()) == pytest.approx(1)
+        assert getattr(one, f"{side}_first")["dropout"] < 0.5
+
+
+def test_a_draw_takes_configurations_by_their_weights():
+    rng, known, chance = np.random.default_rng(0), np.array([1, 2, 4]), np.array([9.0, 1.0, 3.0, 9.0, 2.0])
+    drawn = np.concatenate([_draw(known, chance, rng) for _ in range(4000)])
+    counts = np.bincount(drawn, minlength=5) / len(drawn)
+    # Of the 27 equally likely bootstraps, the mean share of each one's weight.
+    again = np.stack(np.meshgrid(known, known, known), axis=-1).reshape(-1, 3)
+    weights = chance[again] / chance[again].sum(axis=1, keepdims=True)
+    expected = [(weights * (again == one)).sum(axis=1).mean() for one in range(5)]
+    assert counts == pytest.approx(expected, abs=0.01)
+
+
+def test_more_configurations_have_fewer_draws():
+    assert _draws(50, None) == {"fanova": 30, "ped_anova": 100}
+    assert _draws(MAX_CONFIGURATIONS, None) == {"fanova": 10, "ped_anova": 20}
+    assert _draws(50, 3) == {"fanova": 3, "ped_anova": 3}
+
+
+@pytest.mark.parametrize(
+    ("fanova", "ped_anova", "summary"),
+    [
+        ((0.95, 0.05), (0.9, 0.1), "Both put a first."),
+        ((0.95, 0.05), (0.0, 1.0), "fANOVA puts a first, PED-ANOVA puts b first."),
+        ((0.95, 0.05), (0.4, 0.6), "fANOVA puts a first, PED-ANOVA puts b first in 60 % of the draws only."),
+        (
+            (0.8, 0.2),
+            (0.4, 0.6),
+            "The order is not sure: fANOVA puts a first in 80 % of the draws only, PED-ANOVA puts b first in 60 % of "
+            "the draws only.",
+        ),
+    ],
+)
+def test_the_headline_names_what_is_sure_alone(fanova, ped_anova, summary):
+    firsts = {
+        "fanova_first": dict(zip("ab", fanova, strict=True)),
+        "ped_anova_first": dict(zip("ab", ped_anova, strict=True)),
+    }
+    found = Importance(of="grok_step", fanova={}, ped_anova={}, **firsts, configurations=50, notes=())
+    assert _summary(found) == summary
+
+
 def test_many_configurations_are_sampled_and_it_says_so():
     trials = sweep(np.random.default_rng(0), MAX_CONFIGURATIONS + 1)
-    found = importance(trials, Space(axes=(FRACTION, DROPOUT)), replicates=0)
+    found = importance(trials, Space(axes=(FRACTION, DROPOUT)), replicates=1)
     assert found.notes == (f"of 2001 configurations {MAX_CONFIGURATIONS} were drawn at random",)
     assert found.fanova["training_fraction"].value > 0.8
 
@@ -121,7 +195,8 @@ def test_many_configurations_are_sampled_and_it_says_so():
     ("trials", "axes", "reason"),
     [
         (sweep(np.random.default_rng(0), 19), (FRACTION, DECAY), "19 configurations are too few: 20 are needed"),
-        (sweep(np.random.default_rng(0), 30), (FRACTION,), "1 parameters vary"),
+        (sweep(np.random.default_rng(0), 1), (FRACTION, DECAY), "1 configuration is too few: 20 are needed"),
+        (sweep(np.random.default_rng(0), 30), (FRACTION,), "1 parameter varies"),
         (
             sweep(np.random.default_rng(0), 30, grok_step=[9] * 30),
             (FRACTION, DECAY),

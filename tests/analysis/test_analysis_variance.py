@@ -148,7 +148,7 @@ def test_audits_mend_the_split():
 @pytest.mark.parametrize(
     ("trials", "reason"),
     [
-        (table(1, 3, grok_step=[1, 2, 3]), "1 configurations with a value, but two are needed"),
+        (table(1, 3, grok_step=[1, 2, 3]), "1 configuration with a value, but two are needed"),
         (table(3, 1, grok_step=[1, 2, 3]), "each configuration has one trial"),
         (table(2, 2, grok_step=[1, None, 3, None], init_seed=[0, 1, 2, 3]), "no configuration has two trials with"),
     ],

@@ -7,11 +7,15 @@ from dataclasses import replace
 import pandas as pd
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
+from grokray.analysis.findings.words import count
+from grokray.analysis.importance import Importance
 from grokray.analysis.importance import importance as importance_of
 from grokray.analysis.outcomes import varying
 from grokray.analysis.sweeps import Sweeps
 
 NAME, TITLE = "importance", "Importance of parameters"
+# Of the draws in which a parameter must be the most important one to be named first.
+SURE = 0.9
 
 
 def importance(sweeps: Sweeps, level: float = 0.95, seed: int = 0) -> Finding:
@@ -30,15 +34,29 @@ def importance(sweeps: Sweeps, level: float = 0.95, seed: int = 0) -> Finding:
         }
         for name, estimate in found.fanova.items()
     ]
-    first = max(found.ped_anova, key=lambda name: found.ped_anova[name].value, default="")
-    agree = f"Both put {rows[0]['parameter']} first." if first == rows[0]["parameter"] else ""
-    disagree = f"fANOVA puts {rows[0]['parameter']} first, PED-ANOVA {first}."
     return Finding(
         name=NAME,
         title=TITLE,
         tables={"importance": pd.DataFrame(rows)},
-        summary=agree or disagree,
-        notes=unique([f"{found.configurations:,} configurations", *found.notes]),
+        summary=_summary(found),
+        notes=unique([count(found.configurations, "configuration"), *found.notes]),
         level=level,
         estimates=found,
     )
+
+
+def _summary(found: Importance) -> str:
+    """Who is first, where resampling hardly changes it."""
+    sides = {"fANOVA": found.fanova_first, "PED-ANOVA": found.ped_anova_first}
+    # What leads the draws most often; where it does so in hardly all, its place is chance.
+    leaders = {side: max(first, key=lambda name: first[name]) for side, first in sides.items()}
+    sure = [side for side, name in leaders.items() if sides[side][name] >= SURE]
+    if len(sure) == 2 and len(set(leaders.values())) == 1:
+        return f"Both put {leaders['fANOVA']} first."
+    puts = [f"{side} puts {leaders[side]} first" for side in sure]
+    unsure = [
+        f"{side} puts {name} first in {100 * sides[side][name]:.0f} % of the draws only"
+        for side, name in leaders.items()
+        if side not in sure
+    ]
+    return ", ".join(puts + unsure) + "." if sure else f"The order is not sure: {', '.join(unsure)}."

@@ -103,7 +103,10 @@ def critical(a: Analysis) -> Section:
 def importance(a: Analysis) -> Section:
     finding, pictures = a.importance(), Pictures("importance")
     if finding.missing is None:
-        caption = f"Importance for the step of grokking by two estimators, shares of that of all parameters: {_n(a)}."
+        caption = (
+            "Importance for the step of grokking by two estimators, shares of that of all parameters: "
+            f"{_n(a)}, {_level(a)} intervals over resampled configurations."
+        )
         pictures.add(lambda axes: plots.importance(a, axes), caption, height_of_importance(len(finding.table)))
     about = (
         "fANOVA splits the variance over the whole space; PED-ANOVA asks in what the best tenth differs from all. They "

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from grokray.analysis.adjusted import standardised_difference
+from grokray.analysis.regression import expit, linear, logistic
+
+A, B = 0.3, 0.04
+# Log odds in the middle of the space, so that the shares over it are A and B.
+INTERCEPTS = (-0.9516, -3.4291)
+
+
+def few_events(rng, configurations: int = 50, seeds: int = 1):
+    """Three parameters that matter, every other configuration of b, weights from 1 to 4."""
+    configuration = np.repeat(np.arange(configurations), seeds)
+    place = rng.random((configurations, 3))[configuration]
+    is_b = configuration % 2 == 1
+    happened = rng.random(len(is_b)) < expit(np.where(is_b, INTERCEPTS[1], INTERCEPTS[0]) + slope_of(place))
+    design = np.column_stack([np.ones(len(is_b)), is_b, place, place**2])
+    return design, happened, rng.integers(1, 5, configurations)[configuration] / 2.5, configuration
+
+
+def slope_of(place: np.ndarray) -> np.ndarray:
+    return 1.5 * (place - 0.5).sum(axis=1)
+
+
+def test_the_simulated_shares_are_what_they_are_said_to_be():
+    slope = slope_of(np.random.default_rng(0).random((200_000, 3)))
+    assert [expit(one + slope).mean() for one in INTERCEPTS] == pytest.approx([A, B], abs=0.002)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_intervals_hold_the_truth_where_few_grok(seeds):
+    rng, held = np.random.default_rng(seeds), []
+    for _ in range(200):
+        found = standardised_difference(*few_events(rng, seeds=seeds), level=0.95)
+        if found:
+            assert -1 <= found.lower <= found.value <= found.upper <= 1
+            held.append(found.lower <= B - A <= found.upper)
+    assert len(held) > 150
+    assert np.mean(held) >= 0.9
+
+
+def test_leaving_out_is_as_refitting_without_each_configuration():
+    rng = np.random.default_rng(0)
+    cluster = np.repeat(np.arange(15), 3)
+    design = np.column_stack([np.ones(45), rng.normal(size=(45, 2))])
+    values, weight = rng.normal(size=45), rng.uniform(1, 4, 45)
+    fit = linear(design, values, weight, cluster, leave_out=True)
+    moves = (
+        np.array(
+            [linear(*(x[cluster != one] for x in (design, values, weight, cluster))).coefficients for one in range(15)]
+        )
+        - fit.coefficients
+    )
+    # One step of Newton's method is all that least squares need, so nothing is left to differ.
+    np.testing.assert_allclose(fit.covariance, moves.T @ moves * 14 / 15, rtol=1e-9)
+    assert (np.diag(fit.covariance) > np.diag(linear(design, values, weight, cluster).covariance) * 0.9).all()
+
+
+def test_a_column_that_follows_from_others_changes_nothing():
+    rng = np.random.default_rng(0)
+    design, happened, weight, cluster = few_events(rng, 200)
+    twice = np.column_stack([design, design[:, 2] + design[:, 3]])
+    one, other = (logistic(x, happened, weight, cluster, leave_out=True).covariance[1, 1] for x in (design, twice))
+    assert other == pytest.approx(one, rel=1e-6)
