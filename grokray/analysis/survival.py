@@ -3,9 +3,9 @@
 Times are the upper ends of intervals, which delays every event by up to one interval between measurements;
 `grokray.analysis.turnbull` does without. Kaplan, E. L., and Meier, P. (1958). JASA 53, 457-481; variance: Greenwood
 (1926), which for weights and clusters is the infinitesimal jackknife, equal to it where there are none: Efron, B.
-(1981). Censored data and the bootstrap. JASA 76, 312-319. Bands on the scale of log(-log S): Borgan, O., and Liestol,
-K. (1990). Scandinavian Journal of Statistics 17, 35-41. Median: Brookmeyer, R., and Crowley, J. (1982). Biometrics 38,
-29-41. Restricted mean: Irwin, J. O. (1949). Journal of Hygiene 47, 188-189.
+(1981). Censored data and the bootstrap. JASA 76, 312-319. Bands and intervals are Wilson's, of as many trials as would
+give that variance: Rothman, K. J. (1978). Journal of Chronic Diseases 31, 557-560. Median: Brookmeyer, R., and Crowley,
+J. (1982). Biometrics 38, 29-41. Restricted mean: Irwin, J. O. (1949). Journal of Hygiene 47, 188-189.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def kaplan_meier(times: Times, level: float = 0.95) -> SurvivalCurve:
     parts = _Parts(times.counted())
     survival = np.exp(parts.log_survival)
     variance = parts.log_variance()
-    lower, upper = _bands(survival, variance, parts.critical(level))
+    lower, upper = _bands(parts, survival, variance, level)
     return SurvivalCurve(
         time=parts.time,
         at_risk=parts.at_risk,
@@ -85,7 +85,7 @@ def median_time(curve: SurvivalCurve) -> Estimate:
 
 
 def share_by(times: Times, horizon: float, level: float = 0.95) -> Estimate:
-    """The share that has grokked by `horizon` steps: 1 - S, with Wilson's interval.
+    """The share that has grokked by `horizon` steps: 1 - S, with Wilson's interval; that of the curve's band.
 
     Its size is that of a plain sample with the same variance; where all have grokked, or none, Kish's size of those
     that were at risk.
@@ -100,8 +100,8 @@ def share_by(times: Times, horizon: float, level: float = 0.95) -> Estimate:
         return Estimate.none(_beyond(horizon, parts.last_time))
     share = 1 - survival
     if 0 < survival < 1:
-        variance = survival**2 * float(parts.log_variance()[last])
-        size = share * survival / variance
+        log_variance = float(parts.log_variance()[last])
+        variance, size = survival**2 * log_variance, _size(survival, log_variance)
     else:
         variance = 0.0
         there = counted.seen_until >= (horizon if survival == 1 else 0)
@@ -218,14 +218,22 @@ def _running(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return sums - np.repeat(before, np.diff(np.append(starts, len(values))))
 
 
-def _bands(survival: np.ndarray, variance: np.ndarray, critical: float) -> tuple[np.ndarray, np.ndarray]:
-    """(m,) each. Where all have grokked the band reaches from 0 to where its upper end was before."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.exp(critical * np.sqrt(variance) / np.abs(np.log(survival)))
-        lower, upper = survival**spread, survival ** (1 / spread)
-    if len(survival) and survival[-1] == 0:
-        lower[-1], upper[-1] = 0.0, upper[-2] if len(survival) > 1 else 1.0
-    return lower, upper
+def _size(survival: float, log_variance: float) -> float:
+    """Of how many trials, all watched to their end, this survival would have this variance."""
+    return (1 - survival) / (survival * log_variance) if log_variance > 0 else np.inf
+
+
+def _bands(
+    parts: _Parts, survival: np.ndarray, log_variance: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(m,) each, with survival between them."""
+    sizes = [
+        _size(s, v) if s > 0 else effective_size(parts.times.weight, parts.times.codes)
+        for s, v in zip(survival.tolist(), log_variance.tolist(), strict=True)
+    ]
+    critical = parts.critical(level)
+    ends = [wilson(s, size, critical=critical) for s, size in zip(survival.tolist(), sizes, strict=True)]
+    return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
 
 
 def _beyond(horizon: float, last: float) -> str:
