@@ -19,16 +19,16 @@ MOST_BANDS = 4
 def draw_survival(axes: Axes, curves: Mapping[str, SurvivalCurve], horizon: float, name: str = "") -> Axes:
     """One line with its band for each curve; bands are left out where there are many. `name` is the legend's title."""
     first = min((curve.time[0] for curve in curves.values() if len(curve.time)), default=horizon / 10)
+    log_steps(axes, 0.9 * first, horizon)
     for number, (label, curve) in enumerate(curves.items()):
         colour, dashes = LINES[number % len(LINES)]
-        start, end = 0.9 * first, min(curve.last_time, horizon)
+        start, end = axes.get_xlim()[0], min(curve.last_time, horizon)
         inside = curve.time <= horizon
         time = np.concatenate([[start], curve.time[inside], [end]])
         grokked, upper, lower = (_held(values[inside]) for values in (curve.survival, curve.lower, curve.upper))
         axes.step(time, grokked, where="post", color=colour, linestyle=dashes, linewidth=1.6, label=label, zorder=3)
         if len(curves) <= MOST_BANDS:
             axes.fill_between(time, lower, upper, step="post", color=colour, alpha=0.16, linewidth=0, zorder=2)
-    log_steps(axes, 0.9 * first, horizon)
     axes.set_ylim(0, 1.02)
     percent_axis(axes.yaxis)
     axes.set_ylabel("grokked")
