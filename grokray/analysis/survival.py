@@ -29,7 +29,8 @@ class SurvivalCurve:
     """A right-continuous step function: 1 before time[0], survival[j] from time[j] to before time[j + 1]; (m,) each.
 
     `time`: the distinct steps of events; `at_risk`, `events`: sums of weights; `log_variance`: of log survival, NaN
-    where survival is 0; `lower`, `upper`: pointwise. Nothing is known beyond `last_time`, unless survival is 0.
+    where survival is 0; `lower`, `upper`: pointwise; `lower_before`: likewise while nobody has grokked, by those that
+    were watched until the first event, NaN of no trial. Nothing is known beyond `last_time`, unless survival is 0.
     """
 
     time: np.ndarray
@@ -39,6 +40,7 @@ class SurvivalCurve:
     log_variance: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
+    lower_before: float
     last_time: float
     level: float
 
@@ -49,8 +51,9 @@ class SurvivalCurve:
         return np.where((steps > self.last_time) & (values > 0), np.nan, values)
 
 
-def kaplan_meier(times: Times, level: float = 0.95) -> SurvivalCurve:
-    """Of the trials with a weight. With none of them, or no event, the curve has no steps."""
+def kaplan_meier(times: Times, level: float = 0.95, horizon: float = np.inf) -> SurvivalCurve:
+    """Of the trials with a weight. With none of them, or no event, the curve has no steps. It goes on beyond `horizon`,
+    but `lower_before` is of those that were watched until then if no event comes first."""
     parts = _Parts(times.counted())
     survival = np.exp(parts.log_survival)
     variance = parts.log_variance()
@@ -63,6 +66,7 @@ def kaplan_meier(times: Times, level: float = 0.95) -> SurvivalCurve:
         log_variance=variance,
         lower=lower,
         upper=upper,
+        lower_before=_lower_before(parts, horizon, level),
         last_time=parts.last_time,
         level=level,
     )
@@ -216,6 +220,15 @@ def _running(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     sums = np.cumsum(values)
     before = sums[starts] - values[starts]
     return sums - np.repeat(before, np.diff(np.append(starts, len(values))))
+
+
+def _lower_before(parts: _Parts, horizon: float, level: float) -> float:
+    if not len(parts.times):
+        return float("nan")
+    until = min(parts.time[0] if len(parts.time) else parts.last_time, horizon)
+    there = parts.seen >= until
+    size = effective_size(parts.times.weight[there], parts.times.codes[there])
+    return wilson(1.0, size, critical=parts.critical(level))[0]
 
 
 def _size(survival: float, log_variance: float) -> float:

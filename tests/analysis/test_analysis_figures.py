@@ -15,6 +15,9 @@ import grokray
 from grokray.analysis.figures.forest import Row, draw_forest
 from grokray.analysis.figures.profile import draw_profile
 from grokray.analysis.figures.style import steps_between
+from grokray.analysis.figures.survival import draw_survival
+from grokray.analysis.survival import kaplan_meier, share_by
+from grokray.analysis.times import Times
 
 NAN, INF = float("nan"), float("inf")
 
@@ -57,6 +60,15 @@ def test_the_band_of_a_group_ends_at_its_interval_in_the_table(analysis, ax):
         ends.append((at_the_end.min(), at_the_end.max()))
     expected = groups[["share_lower", "share_upper"]].to_numpy()
     assert np.array(ends) == pytest.approx(expected)
+
+
+def test_a_group_in_which_nobody_grokked_has_a_band(ax):
+    times = Times.right_censored([4_000] * 12, [False] * 12)
+    draw_survival(ax, {"none": kaplan_meier(times, horizon=4_000)}, 4_000)
+    (band,) = ax.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((0, share_by(times, 4_000).upper))
+    assert set(ax.lines[0].get_ydata()) == {0}
 
 
 @pytest.mark.parametrize(

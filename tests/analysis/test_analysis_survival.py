@@ -104,7 +104,16 @@ def test_the_band_of_the_curve_is_the_interval_of_the_share(times):
     assert 1 - curve.survival == pytest.approx([share.value for share in shares])
     assert 1 - curve.upper == pytest.approx([share.lower for share in shares])
     assert 1 - curve.lower == pytest.approx([share.upper for share in shares])
+    nothing_yet = share_by(times, curve.time[0] - 0.5, 0.9)
+    assert (nothing_yet.value, 1 - curve.lower_before) == pytest.approx((0, nothing_yet.upper))
     assert all(share.lower < share.value <= share.upper for share in shares)
+
+
+def test_where_nobody_groks_the_band_is_of_those_watched_until_the_horizon():
+    times = Times.right_censored([10] * 12 + [30, 30], [False] * 14, cluster=[*range(13), 0])
+    assert 1 - kaplan_meier(times, horizon=10).lower_before == pytest.approx(share_by(times, 10).upper)
+    assert 1 - kaplan_meier(times).lower_before == pytest.approx(share_by(times, 30).upper)
+    assert share_by(times, 10).upper < share_by(times, 30).upper
 
 
 def test_none_and_all_have_intervals():
@@ -151,6 +160,7 @@ def test_without_trials_or_events_no_error():
     nobody = Times.of([], [])
     assert share_by(nobody, 10).note == "no trial counts"
     assert len(kaplan_meier(nobody).time) == 0
+    assert np.isnan(kaplan_meier(nobody).lower_before)
     half = median_time(kaplan_meier(Times.right_censored([5, 6], [False, False])))
     assert half.note == "less than half have grokked"
     assert (half.lower, half.upper) == (np.inf, np.inf)

@@ -25,7 +25,10 @@ def draw_survival(axes: Axes, curves: Mapping[str, SurvivalCurve], horizon: floa
         start, end = axes.get_xlim()[0], min(curve.last_time, horizon)
         inside = curve.time <= horizon
         time = np.concatenate([[start], curve.time[inside], [end]])
-        grokked, upper, lower = (_held(values[inside]) for values in (curve.survival, curve.lower, curve.upper))
+        # Before its first event a curve has no band; where there is none at all, a line at 0 would seem certain.
+        nobody = 1.0 if inside.any() else curve.lower_before
+        before = ((curve.survival, 1.0), (curve.lower, nobody), (curve.upper, 1.0))
+        grokked, upper, lower = (_held(values[inside], at_first) for values, at_first in before)
         axes.step(time, grokked, where="post", color=colour, linestyle=dashes, linewidth=1.6, label=label, zorder=3)
         if len(curves) <= MOST_BANDS:
             axes.fill_between(time, lower, upper, step="post", color=colour, alpha=0.16, linewidth=0, zorder=2)
@@ -38,7 +41,7 @@ def draw_survival(axes: Axes, curves: Mapping[str, SurvivalCurve], horizon: floa
     return axes
 
 
-def _held(survival: np.ndarray) -> np.ndarray:
-    """The share grokked from before the first event to the end."""
-    grokked = 1 - np.nan_to_num(survival, nan=1.0)
-    return np.concatenate([[0.0], grokked, [grokked[-1] if len(grokked) else 0.0]])
+def _held(survival: np.ndarray, before: float) -> np.ndarray:
+    """The share grokked from before the first event, where survival is `before`, to the end."""
+    grokked = 1 - np.append(before, np.nan_to_num(survival, nan=1.0))
+    return np.append(grokked, grokked[-1])
