@@ -29,7 +29,6 @@ from grokray.analysis.comparison import REPRESENTATION, compare, representations
 from grokray.analysis.figures.style import STYLE
 from grokray.analysis.outcomes import outcomes
 
-# %matplotlib inline
 plt.rcParams.update(STYLE)  # the look of the figures that grokray draws, for those drawn here
 
 FOLDER = "sweep"

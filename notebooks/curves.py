@@ -30,7 +30,6 @@ from grokray.analysis.trial_curve import trial_curve
 from grokray.events import EventTracker
 from grokray.records.folder import SweepFolder
 
-# %matplotlib inline
 plt.rcParams.update(STYLE)  # the look of the figures that grokray draws, for those drawn here
 
 FOLDER = "sweep"

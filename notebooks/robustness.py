@@ -28,7 +28,6 @@ from IPython.display import display
 import grokray
 from grokray.analysis.figures.style import STYLE
 
-# %matplotlib inline
 plt.rcParams.update(STYLE)  # the look of the figures that grokray draws, for those drawn here
 
 FOLDER = "sweep"  # or a sweep's folder such as ../results/small_robust, or a list of several

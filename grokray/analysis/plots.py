@@ -151,12 +151,14 @@ def critical_rows(finding: Finding) -> list[Row]:
 
 
 def _group(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value_text(v)}" for name, v in values.items() if v is not None) or "all trials"
+    """`task_type sequence, base 10`; what a trial does not have is told only where nothing else tells it."""
+    there = [f"{name} {value_text(value)}" for name, value in values.items() if value is not None]
+    return ", ".join(there or [f"no {name}" for name in values]) or "all trials"
 
 
 def _drawn(ax: Axes | None, height: float, finding: Finding | None, draw: Callable[[Axes], Axes]) -> Axes:
+    axes = new_axes(height) if ax is None else ax
     with styled():
-        axes = new_axes(height) if ax is None else ax
         if finding is not None and finding.missing is not None:
             return nothing_to_draw(axes, f"{finding.title}: {finding.missing}")
         return draw(axes)

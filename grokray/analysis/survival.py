@@ -3,9 +3,9 @@
 Times are the upper ends of intervals, which delays every event by up to one interval between measurements;
 `grokray.analysis.turnbull` does without. Kaplan, E. L., and Meier, P. (1958). JASA 53, 457-481; variance: Greenwood
 (1926), which for weights and clusters is the infinitesimal jackknife, equal to it where there are none: Efron, B.
-(1981). Censored data and the bootstrap. JASA 76, 312-319. Bands on the scale of log(-log S): Borgan, O., and Liestol,
-K. (1990). Scandinavian Journal of Statistics 17, 35-41. Median: Brookmeyer, R., and Crowley, J. (1982). Biometrics 38,
-29-41. Restricted mean: Irwin, J. O. (1949). Journal of Hygiene 47, 188-189.
+(1981). Censored data and the bootstrap. JASA 76, 312-319. Bands and intervals are Wilson's, of as many trials as would
+give that variance: Rothman, K. J. (1978). Journal of Chronic Diseases 31, 557-560. Median: Brookmeyer, R., and Crowley,
+J. (1982). Biometrics 38, 29-41. Restricted mean: Irwin, J. O. (1949). Journal of Hygiene 47, 188-189.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class SurvivalCurve:
     """A right-continuous step function: 1 before time[0], survival[j] from time[j] to before time[j + 1]; (m,) each.
 
     `time`: the distinct steps of events; `at_risk`, `events`: sums of weights; `log_variance`: of log survival, NaN
-    where survival is 0; `lower`, `upper`: pointwise. Nothing is known beyond `last_time`, unless survival is 0.
+    where survival is 0; `lower`, `upper`: pointwise; `lower_before`: likewise while nobody has grokked, by those that
+    were watched until the first event, NaN of no trial. Nothing is known beyond `last_time`, unless survival is 0.
     """
 
     time: np.ndarray
@@ -39,6 +40,7 @@ class SurvivalCurve:
     log_variance: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
+    lower_before: float
     last_time: float
     level: float
 
@@ -49,12 +51,13 @@ class SurvivalCurve:
         return np.where((steps > self.last_time) & (values > 0), np.nan, values)
 
 
-def kaplan_meier(times: Times, level: float = 0.95) -> SurvivalCurve:
-    """Of the trials with a weight. With none of them, or no event, the curve has no steps."""
+def kaplan_meier(times: Times, level: float = 0.95, horizon: float = np.inf) -> SurvivalCurve:
+    """Of the trials with a weight. With none of them, or no event, the curve has no steps. It goes on beyond `horizon`,
+    but `lower_before` is of those that were watched until then if no event comes first."""
     parts = _Parts(times.counted())
     survival = np.exp(parts.log_survival)
     variance = parts.log_variance()
-    lower, upper = _bands(survival, variance, parts.critical(level))
+    lower, upper = _bands(parts, survival, variance, level)
     return SurvivalCurve(
         time=parts.time,
         at_risk=parts.at_risk,
@@ -63,6 +66,7 @@ def kaplan_meier(times: Times, level: float = 0.95) -> SurvivalCurve:
         log_variance=variance,
         lower=lower,
         upper=upper,
+        lower_before=_lower_before(parts, horizon, level),
         last_time=parts.last_time,
         level=level,
     )
@@ -85,7 +89,7 @@ def median_time(curve: SurvivalCurve) -> Estimate:
 
 
 def share_by(times: Times, horizon: float, level: float = 0.95) -> Estimate:
-    """The share that has grokked by `horizon` steps: 1 - S, with Wilson's interval.
+    """The share that has grokked by `horizon` steps: 1 - S, with Wilson's interval; that of the curve's band.
 
     Its size is that of a plain sample with the same variance; where all have grokked, or none, Kish's size of those
     that were at risk.
@@ -100,8 +104,8 @@ def share_by(times: Times, horizon: float, level: float = 0.95) -> Estimate:
         return Estimate.none(_beyond(horizon, parts.last_time))
     share = 1 - survival
     if 0 < survival < 1:
-        variance = survival**2 * float(parts.log_variance()[last])
-        size = share * survival / variance
+        log_variance = float(parts.log_variance()[last])
+        variance, size = survival**2 * log_variance, _size(survival, log_variance)
     else:
         variance = 0.0
         there = counted.seen_until >= (horizon if survival == 1 else 0)
@@ -218,14 +222,31 @@ def _running(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return sums - np.repeat(before, np.diff(np.append(starts, len(values))))
 
 
-def _bands(survival: np.ndarray, variance: np.ndarray, critical: float) -> tuple[np.ndarray, np.ndarray]:
-    """(m,) each. Where all have grokked the band reaches from 0 to where its upper end was before."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.exp(critical * np.sqrt(variance) / np.abs(np.log(survival)))
-        lower, upper = survival**spread, survival ** (1 / spread)
-    if len(survival) and survival[-1] == 0:
-        lower[-1], upper[-1] = 0.0, upper[-2] if len(survival) > 1 else 1.0
-    return lower, upper
+def _lower_before(parts: _Parts, horizon: float, level: float) -> float:
+    if not len(parts.times):
+        return float("nan")
+    until = min(parts.time[0] if len(parts.time) else parts.last_time, horizon)
+    there = parts.seen >= until
+    size = effective_size(parts.times.weight[there], parts.times.codes[there])
+    return wilson(1.0, size, critical=parts.critical(level))[0]
+
+
+def _size(survival: float, log_variance: float) -> float:
+    """Of how many trials, all watched to their end, this survival would have this variance."""
+    return (1 - survival) / (survival * log_variance) if log_variance > 0 else np.inf
+
+
+def _bands(
+    parts: _Parts, survival: np.ndarray, log_variance: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(m,) each, with survival between them."""
+    sizes = [
+        _size(s, v) if s > 0 else effective_size(parts.times.weight, parts.times.codes)
+        for s, v in zip(survival.tolist(), log_variance.tolist(), strict=True)
+    ]
+    critical = parts.critical(level)
+    ends = [wilson(s, size, critical=critical) for s, size in zip(survival.tolist(), sizes, strict=True)]
+    return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
 
 
 def _beyond(horizon: float, last: float) -> str:

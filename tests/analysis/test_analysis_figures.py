@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +14,10 @@ from matplotlib.figure import Figure
 import grokray
 from grokray.analysis.figures.forest import Row, draw_forest
 from grokray.analysis.figures.profile import draw_profile
+from grokray.analysis.figures.style import steps_between
+from grokray.analysis.figures.survival import draw_survival
+from grokray.analysis.survival import kaplan_meier, share_by
+from grokray.analysis.times import Times
 
 NAN, INF = float("nan"), float("inf")
 
@@ -36,6 +44,45 @@ def test_survival_is_drawn_as_the_share_grokked(analysis, ax):
     assert line.get_ydata()[-1] == pytest.approx(share)
     assert (np.diff(line.get_ydata()) >= 0).all()
     assert ax.get_xlim()[1] == 20_000
+    assert tuple(ax.get_xticks()[[0, -1]]) == ax.get_xlim()
+    assert ax.xaxis.get_major_formatter()(20_000) == "20,000"
+    # From the axis's left end on, where nobody has grokked.
+    assert line.get_xdata()[0] == ax.get_xlim()[0]
+
+
+def test_the_band_of_a_group_ends_at_its_interval_in_the_table(analysis, ax):
+    analysis.plot_survival(by="base", ax=ax)
+    groups = analysis.survival("base").tables["groups"]
+    ends = []
+    for band in ax.collections:
+        corners = band.get_paths()[0].vertices
+        at_the_end = corners[corners[:, 0] == 20_000, 1]
+        ends.append((at_the_end.min(), at_the_end.max()))
+    expected = groups[["share_lower", "share_upper"]].to_numpy()
+    assert np.array(ends) == pytest.approx(expected)
+
+
+def test_a_group_in_which_nobody_grokked_has_a_band(ax):
+    times = Times.right_censored([4_000] * 12, [False] * 12)
+    draw_survival(ax, {"none": kaplan_meier(times, horizon=4_000)}, 4_000)
+    (band,) = ax.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((0, share_by(times, 4_000).upper))
+    assert set(ax.lines[0].get_ydata()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "places"),
+    [
+        (130, 4_000, [100, 200, 500, 1_000, 2_000, 4_000]),
+        (1_000, 2_100, [1_000, 2_100]),  # no room beside the end
+        (3, 20_000, [2, 10, 100, 1_000, 20_000]),
+        (900, 901, [500, 1_080]),
+        (0, 300, [1, 2, 5, 10, 20, 50, 100, 300]),
+    ],
+)
+def test_a_logarithmic_axis_has_labels_at_its_ends(first, last, places):
+    assert steps_between(first, last) == pytest.approx(places)
 
 
 def test_survival_by_a_column_names_its_groups(analysis, ax):
@@ -67,6 +114,13 @@ def test_effects_and_other_forests_name_each_row(analysis):
     labels = texts(analysis.plot_critical(ax=Figure().subplots()))
     assert labels[0] == "task_type classification"
     assert "task_type sequence, base 10" in labels
+
+
+def test_what_has_no_base_is_called_so_as_in_survival(analysis):
+    labels = texts(analysis.plot_critical("base", ax=Figure().subplots()))
+    assert "no base" in labels
+    assert "no base" in analysis.survival("base").tables["groups"]["value"].tolist()
+    assert "all trials" not in labels
 
 
 def test_importance_has_two_bars_for_each_parameter(analysis, ax):
@@ -146,3 +200,56 @@ def test_pyplot_shows_a_figure_where_no_axes_are_given(analysis, monkeypatch):
     axes = analysis.plot_survival()
     assert axes.figure.number in plt.get_fignums()
     plt.close(axes.figure)
+
+
+def test_a_figure_of_its_own_is_white_and_given_axes_are_left_as_they_are(analysis, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context({"figure.facecolor": "black"}):
+        own, given = analysis.plot_survival().figure, plt.figure()
+        analysis.plot_survival(ax=given.subplots())
+    assert own.get_facecolor() == (1, 1, 1, 1)
+    assert given.get_facecolor() == (0, 0, 0, 1)
+    plt.close(own)
+    plt.close(given)
+
+
+# What Jupyter's backend does when it is loaded, and to say so.
+BACKEND = """
+import matplotlib
+from matplotlib.backend_bases import FigureManagerBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg as FigureCanvas
+
+FigureManager = FigureManagerBase
+matplotlib.interactive(True)
+matplotlib.rcParams["figure.dpi"] = 123
+"""
+DRAWN_FIRST = """
+import sys
+import matplotlib
+import grokray
+
+before = dict(matplotlib.rcParams)
+analysis = grokray.load(sys.argv[1])
+analysis.plot_survival()
+assert "loaded_late" in sys.modules, "the test's backend was not loaded"
+after = dict(matplotlib.rcParams)
+changed = sorted(name for name in after if after[name] != before[name])
+assert changed == ["figure.dpi", "interactive"], changed
+assert matplotlib.is_interactive()
+analysis.plot_survival()
+import matplotlib.pyplot as plt
+assert len(plt.get_fignums()) == 2
+"""
+
+
+def test_what_the_backend_sets_when_a_figure_loads_it_stays_set(sweep_path, tmp_path):
+    """Jupyter's makes pyplot interactive: else of several figures in one cell the first alone is shown."""
+    (tmp_path / "loaded_late.py").write_text(BACKEND)
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    environment = {**os.environ, "MPLBACKEND": "module://loaded_late", "PYTHONPATH": path}
+    run = subprocess.run(
+        [sys.executable, "-c", DRAWN_FIRST, str(sweep_path)], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr

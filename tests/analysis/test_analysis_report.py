@@ -10,6 +10,7 @@ import pytest
 import grokray
 from grokray.analysis.figures.style import PALETTE
 from grokray.analysis.report.page import render, write_report
+from grokray.analysis.report.pictured import counted_of
 from grokray.analysis.report.svg import embedded
 from grokray.errors import FolderError
 
@@ -77,6 +78,23 @@ def test_every_figure_is_described_and_has_a_caption_with_numbers(page):
     assert reader.captions == len(reader.figures)
     assert all(re.fullmatch(r"img: .{30,}", text) for text in reader.figures)
     assert all("trials" in text or " of " in text for text in reader.figures)
+
+
+def test_captions_say_how_many_trials_count(page, sweep_path):
+    trials = grokray.load(sweep_path).trials
+    counting = int((trials["outcome"] != "pruned").sum())
+    assert 0 < counting < len(trials)
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
+    both = f"{len(trials):,} trials, of which {counting:,} count"
+    assert [text for text in captions if "trials" in text and both not in text and "Phase diagram" not in text] == []
+    diagrams = [text for text in captions if "Phase diagram" in text]
+    assert diagrams
+    assert all(f"{len(trials):,} trials, shares of {counting:,}" in text for text in diagrams)
+
+
+def test_where_all_trials_count_their_number_is_enough():
+    assert counted_of(216, 101) == "216 trials, of which 101 count"
+    assert counted_of(1_216, 1_216) == "1,216 trials"
 
 
 def test_colours_follow_the_page(page):

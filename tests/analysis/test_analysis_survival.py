@@ -28,7 +28,7 @@ def test_the_published_table_of_the_treated():
 
 
 def test_published_medians():
-    """23 and 8 weeks; the intervals are those that R's survfit prints with conf.type="log-log"."""
+    """23 and 8 weeks; the intervals are also those that R's survfit prints with conf.type="log-log"."""
     treated, placebo = median_time(kaplan_meier(TREATED)), median_time(kaplan_meier(PLACEBO))
     assert (treated.value, treated.lower, treated.upper) == (23, 13, np.inf)
     assert (placebo.value, placebo.lower, placebo.upper) == (8, 4, 11)
@@ -97,6 +97,25 @@ def test_a_weight_of_two_is_two_trials_but_not_in_the_variance():
     assert share_by(doubled, 2).standard_error > share_by(copied, 2).standard_error
 
 
+@pytest.mark.parametrize("times", [TREATED, PLACEBO, random_trials(np.random.default_rng(5))])
+def test_the_band_of_the_curve_is_the_interval_of_the_share(times):
+    curve = kaplan_meier(times, 0.9)
+    shares = [share_by(times, time, 0.9) for time in curve.time]
+    assert 1 - curve.survival == pytest.approx([share.value for share in shares])
+    assert 1 - curve.upper == pytest.approx([share.lower for share in shares])
+    assert 1 - curve.lower == pytest.approx([share.upper for share in shares])
+    nothing_yet = share_by(times, curve.time[0] - 0.5, 0.9)
+    assert (nothing_yet.value, 1 - curve.lower_before) == pytest.approx((0, nothing_yet.upper))
+    assert all(share.lower < share.value <= share.upper for share in shares)
+
+
+def test_where_nobody_groks_the_band_is_of_those_watched_until_the_horizon():
+    times = Times.right_censored([10] * 12 + [30, 30], [False] * 14, cluster=[*range(13), 0])
+    assert 1 - kaplan_meier(times, horizon=10).lower_before == pytest.approx(share_by(times, 10).upper)
+    assert 1 - kaplan_meier(times).lower_before == pytest.approx(share_by(times, 30).upper)
+    assert share_by(times, 10).upper < share_by(times, 30).upper
+
+
 def test_none_and_all_have_intervals():
     none = share_by(Times.right_censored([10] * 12, [False] * 12), 10)
     assert (none.value, none.lower) == (0, 0)
@@ -105,7 +124,8 @@ def test_none_and_all_have_intervals():
     assert (all_of_them.value, all_of_them.upper) == (1, 1)
     assert all_of_them.lower == pytest.approx(wilson(1, 12)[0])
     curve = kaplan_meier(Times.right_censored([10] * 12, [True] * 12))
-    assert (curve.survival[0], curve.lower[0], curve.upper[0]) == (0, 0, 1)
+    assert (curve.survival[0], curve.lower[0]) == (0, 0)
+    assert curve.upper[0] == pytest.approx(1 - all_of_them.lower)
 
 
 def test_beyond_what_was_watched_nothing_is_said():
@@ -140,6 +160,7 @@ def test_without_trials_or_events_no_error():
     nobody = Times.of([], [])
     assert share_by(nobody, 10).note == "no trial counts"
     assert len(kaplan_meier(nobody).time) == 0
+    assert np.isnan(kaplan_meier(nobody).lower_before)
     half = median_time(kaplan_meier(Times.right_censored([5, 6], [False, False])))
     assert half.note == "less than half have grokked"
     assert (half.lower, half.upper) == (np.inf, np.inf)

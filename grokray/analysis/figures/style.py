@@ -6,6 +6,7 @@ Every colour has a name: the report turns it into a CSS variable, which has anot
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -64,7 +65,7 @@ STYLE: dict[Any, Any] = {
     "grid.color": GRID,
     "grid.linewidth": 0.7,
     "hatch.linewidth": 0.5,
-    "figure.facecolor": "none",
+    "figure.facecolor": "#ffffff",  # the ink is dark, whatever page a notebook has
     "axes.facecolor": "none",
     "svg.hashsalt": "grokray",  # the same figure is the same file
     "svg.fonttype": "none",
@@ -81,21 +82,42 @@ def styled() -> Iterator[None]:
 
 
 def new_axes(height: float = 3.0, width: float = WIDTH) -> Axes:
-    """Axes in a figure of pyplot's, so that notebooks show it."""
+    """Axes in a figure of pyplot's, so that notebooks show it. To be called outside of `styled`: with the first figure
+    pyplot loads the backend, and leaving the style would undo what that sets, as Jupyter's does to show every figure
+    of a cell.
+    """
     import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+    figure = plt.figure(figsize=(width, height), layout="constrained", facecolor=STYLE["figure.facecolor"])
+    with styled():
+        return figure.subplots()
 
 
 def log_steps(axes: Axes, first: float, last: float, name: str = "training steps") -> None:
-    """A logarithmic axis of steps, written out: 2,000."""
-    from grokray.analysis.curves_figure import plain_ticks
+    """A logarithmic axis of steps, written out: 2,000. It reaches from 1, 2 or 5 times a power of ten, at most `first`,
+    to `last`, and has labels at both ends."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    first = max(first, 1.0)
+    places = steps_between(first, last)
     axes.set_xscale("log")
-    axes.set_xlim(first, max(last, 1.2 * first))
-    plain_ticks(axes.xaxis, axes.get_xlim())
+    axes.set_xlim(places[0], places[-1])
+    axes.xaxis.set_major_locator(FixedLocator(places))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
     axes.set_xlabel(name)
+
+
+def steps_between(first: float, last: float) -> list[float]:
+    """130, 4000 → 100, 200, 500, 1000, 2000, 4000: both ends, and between them what leaves the labels room."""
+    first = max(first, 1.0)
+    last = max(last, 1.2 * first)
+    steps = [factor * 10.0**power for power in range(math.ceil(math.log10(last)) + 1) for factor in (1, 2, 5)]
+    start = max(step for step in steps if step <= first)
+    inner = [step for step in steps if start < step < last]
+    if math.log10(last / start) >= 2.5:
+        inner = [step for step in inner if math.log10(step).is_integer()]
+    room = (last / start) ** 0.1
+    return [start, *(step for step in inner if start * room <= step <= last / room), last]
 
 
 def percent_axis(axis: Any) -> None:

@@ -19,16 +19,19 @@ MOST_BANDS = 4
 def draw_survival(axes: Axes, curves: Mapping[str, SurvivalCurve], horizon: float, name: str = "") -> Axes:
     """One line with its band for each curve; bands are left out where there are many. `name` is the legend's title."""
     first = min((curve.time[0] for curve in curves.values() if len(curve.time)), default=horizon / 10)
+    log_steps(axes, 0.9 * first, horizon)
     for number, (label, curve) in enumerate(curves.items()):
         colour, dashes = LINES[number % len(LINES)]
-        start, end = 0.9 * first, min(curve.last_time, horizon)
+        start, end = axes.get_xlim()[0], min(curve.last_time, horizon)
         inside = curve.time <= horizon
         time = np.concatenate([[start], curve.time[inside], [end]])
-        grokked, upper, lower = (_held(values[inside]) for values in (curve.survival, curve.lower, curve.upper))
+        # Before its first event a curve has no band; where there is none at all, a line at 0 would seem certain.
+        nobody = 1.0 if inside.any() else curve.lower_before
+        before = ((curve.survival, 1.0), (curve.lower, nobody), (curve.upper, 1.0))
+        grokked, upper, lower = (_held(values[inside], at_first) for values, at_first in before)
         axes.step(time, grokked, where="post", color=colour, linestyle=dashes, linewidth=1.6, label=label, zorder=3)
         if len(curves) <= MOST_BANDS:
             axes.fill_between(time, lower, upper, step="post", color=colour, alpha=0.16, linewidth=0, zorder=2)
-    log_steps(axes, 0.9 * first, horizon)
     axes.set_ylim(0, 1.02)
     percent_axis(axes.yaxis)
     axes.set_ylabel("grokked")
@@ -38,7 +41,7 @@ def draw_survival(axes: Axes, curves: Mapping[str, SurvivalCurve], horizon: floa
     return axes
 
 
-def _held(survival: np.ndarray) -> np.ndarray:
-    """The share grokked from before the first event to the end."""
-    grokked = 1 - np.nan_to_num(survival, nan=1.0)
-    return np.concatenate([[0.0], grokked, [grokked[-1] if len(grokked) else 0.0]])
+def _held(survival: np.ndarray, before: float) -> np.ndarray:
+    """The share grokked from before the first event, where survival is `before`, to the end."""
+    grokked = 1 - np.append(before, np.nan_to_num(survival, nan=1.0))
+    return np.append(grokked, grokked[-1])

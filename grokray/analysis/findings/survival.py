@@ -49,7 +49,9 @@ def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Fi
         tables["tests"] = _tests(times, chosen)
     if by and 2 < len(chosen[0].labels) <= MOST_PAIRS:
         tables["pairs"] = _pairs(times, chosen[0])
-    curves = {g.name: {label: kaplan_meier(times.select(m), level) for label, m in _members(g)} for g in chosen}
+    curves = {
+        g.name: {label: kaplan_meier(times.select(m), level, horizon) for label, m in _members(g)} for g in chosen
+    }
     return Finding(
         name=NAME,
         title=TITLE,
@@ -57,7 +59,7 @@ def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Fi
         summary=_summary(tables["overall"].iloc[0], horizon),
         notes=unique([scheduler_audit(trials).warning, _diverged(trials)]),
         level=level,
-        estimates=Survival(horizon=horizon, overall=kaplan_meier(times, level), groups=curves),
+        estimates=Survival(horizon=horizon, overall=kaplan_meier(times, level, horizon), groups=curves),
     )
 
 

@@ -12,8 +12,10 @@ from grokray.analysis.figures.importance import height_of_importance
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.groups import main_parameters
 from grokray.analysis.findings.typical import Typical, typical_trials
+from grokray.analysis.findings.words import count
 from grokray.analysis.outcomes import outcomes
 from grokray.analysis.report.section import Pictures, Section, section_of
+from grokray.analysis.times import times_of
 
 MOST_PROFILES, MOST_GROUPED, MOST_DIAGRAMS = 8, 5, 3
 
@@ -40,11 +42,14 @@ def robustness(a: Analysis) -> Section:
 def phases(a: Analysis) -> Section:
     finding, pictures = a.phases(), Pictures("phases")
     if finding.missing is None:
-        used = f"{int(outcomes(a.sweeps.trials).used.sum()):,} trials that came to their end"
+        everyone, used = a.sweeps.trials.num_rows, _used(a)
+        counted = count(everyone, "trial")
+        if used < everyone:
+            counted += f", shares of {used:,} that came to their end and count"
         for x, y in _pairs(main_parameters(a.sweeps.trials))[:MOST_DIAGRAMS]:
             caption = (
                 f"Phase diagram over {x} and {y}: colour, hatch and letters are the commonest phase of each cell, the "
-                f"number is the share grokked; a dot is a cell without trials. {_n(a)}, shares of {used}."
+                f"number is the share grokked; a dot is a cell without trials. {counted}."
             )
             pictures.add(lambda axes, x=x, y=y: plots.phases(a, x, y, axes), caption, plots.PHASES_HEIGHT)
     about = (
@@ -57,10 +62,10 @@ def phases(a: Analysis) -> Section:
 def survival(a: Analysis) -> Section:
     finding, pictures = a.survival(), Pictures("survival")
     if finding.missing is None:
-        caption = f"Share of trials that have grokked by a step (Kaplan-Meier): {_n(a)}, {_level(a)} band."
+        caption = f"Share of trials that have grokked by a step (Kaplan-Meier): {_n_watched(a)}, {_level(a)} band."
         pictures.add(lambda axes: plots.survival(a, None, axes), caption, plots.HEIGHT)
         for name in list(finding.estimates.groups)[:MOST_GROUPED]:
-            caption = f"Share of trials that have grokked by a step, by {name}: {_n(a)}, {_level(a)} bands."
+            caption = f"Share of trials that have grokked by a step, by {name}: {_n_watched(a)}, {_level(a)} bands."
             pictures.add(lambda axes, n=name: plots.survival(a, n, axes), caption, plots.HEIGHT)
     about = (
         "Trials that had not grokked when they ended are censored there, those that diverged at the end of their "
@@ -80,7 +85,7 @@ def effects(a: Analysis) -> Section:
     for hazard in (False, True):
         name, _, what = plots.effect_names(hazard)
         if (table := finding.tables.get(name)) is not None:
-            caption = f"Factors on the {what}, all other parameters held fixed: {_n(a)}, {_level(a)} intervals."
+            caption = f"Factors on the {what}, all other parameters held fixed: {_n_watched(a)}, {_level(a)} intervals."
             pictures.add(lambda axes, h=hazard: plots.effects(a, h, axes), caption, height_of(len(table)))
     about = (
         "A time ratio of 0.5 means in half as many steps (accelerated failure time, fitted to intervals). The hazard "
@@ -105,7 +110,7 @@ def importance(a: Analysis) -> Section:
     if finding.missing is None:
         caption = (
             "Importance for the step of grokking by two estimators, shares of that of all parameters: "
-            f"{_n(a)}, {_level(a)} intervals over resampled configurations."
+            f"{_n_ranked(a)}, {_level(a)} intervals over resampled configurations."
         )
         pictures.add(lambda axes: plots.importance(a, axes), caption, height_of_importance(len(finding.table)))
     about = (
@@ -160,7 +165,29 @@ def _typical(one: Typical) -> str:
 
 
 def _n(a: Analysis) -> str:
-    return f"{a.sweeps.trials.num_rows:,} trials"
+    """Of shares."""
+    return counted_of(a.sweeps.trials.num_rows, _used(a))
+
+
+def _n_watched(a: Analysis) -> str:
+    """Of times, for which a trial that is not decided counts up to where it stands."""
+    return counted_of(a.sweeps.trials.num_rows, len(times_of(a.sweeps.trials).counted()))
+
+
+def _n_ranked(a: Analysis) -> str:
+    """Of importance, for which pruned trials rank last where no audited ones stand for them."""
+    found = outcomes(a.sweeps.trials)
+    counting = found.used if found.audited else found.stands_for
+    return counted_of(a.sweeps.trials.num_rows, int(counting.sum()))
+
+
+def _used(a: Analysis) -> int:
+    return int(outcomes(a.sweeps.trials).used.sum())
+
+
+def counted_of(trials: int, counting: int) -> str:
+    """`216 trials, of which 101 count`; `216 trials` where all do."""
+    return count(trials, "trial") + (f", of which {counting:,} count" if counting < trials else "")
 
 
 def _level(a: Analysis) -> str:

@@ -35,7 +35,7 @@ def inline_svg(draw: Callable[[Axes], Any], name: str, described: str, height: f
     from matplotlib.figure import Figure
 
     with styled():
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")  # the page shows through
         draw(figure.subplots())
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
