@@ -46,6 +46,8 @@ def logistic(
         beta, value = _ascend(design, success, weight, beta, step, value)
     chance = expit(design @ beta)
     residuals, curvature = weight * (success - chance), weight * chance * (1 - chance)
+    # Where all succeed, or none does, chances are rounded to 1 or 0 at last, and nothing moves any more.
+    converged = converged and bool(curvature.any())
     # Under separation there is no information to leave a part of.
     covariance = _covariance(design, residuals, curvature, cluster, leave_out=leave_out and converged)
     return _fit(beta, covariance, cluster, converged)

@@ -65,3 +65,11 @@ def test_a_column_that_follows_from_others_changes_nothing():
     twice = np.column_stack([design, design[:, 2] + design[:, 3]])
     one, other = (logistic(x, happened, weight, cluster, leave_out=True).covariance[1, 1] for x in (design, twice))
     assert other == pytest.approx(one, rel=1e-6)
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_where_all_or_none_grok_there_is_no_difference_to_adjust(success):
+    rng = np.random.default_rng(0)
+    design = np.stack([np.ones(60), np.arange(60) % 2, rng.random(60)], axis=1)
+    found = standardised_difference(design, np.full(60, success), np.ones(60), np.arange(60), 0.95)
+    assert found is None
