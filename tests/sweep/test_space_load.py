@@ -140,7 +140,7 @@ def test_several_operations_are_one_multitask_trial_or_as_many_trials(operation:
 
 def test_robust_is_the_search_that_it_says() -> None:
     config = load_sweep(SHIPPED / "robust.yaml")
-    assert (config.method, config.num_trials, config.seeds) == ("tpe", 2000, (0, 1, 2))
+    assert (config.method, config.num_trials, config.seeds) == ("sobol", 2000, (0, 1, 2))
     assert config.parameters["base"].when == {"task_type": ("sequence",)}
     assert (config.scheduler.type, config.resources.gpu) == ("grok_asha", 0.02)
 
