@@ -7,20 +7,20 @@ each trains one step in a unit of time, and the real scheduler is asked at its r
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from grokray.analysis import intervals
 from grokray.events import EventTracker
 from grokray.records.collect import read_curves, read_trials
 from grokray.records.folder import SweepFolder
+from grokray.sweep.assignment import Report
 from grokray.sweep.config import SweepConfig
+from grokray.sweep.messages import as_result
 from grokray.sweep.schedulers import make_scheduler
-from grokray.sweep.trainable import as_result
-from grokray.sweep.trainer import Report
 
 KEYS = ("trial_id", "trial_index", "attempt", "step", "wall_time_s")
 
@@ -151,11 +151,6 @@ def _step(curve: Curve, results: Sequence[dict[str, Any]], number: int) -> int:
     return results[number]["step"] if number < len(results) else curve.end
 
 
-def wilson(count: float, total: float, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927). 0 of 10 → 0 to 0.28; nothing of nothing → 0 to 1"""
-    if not total:
-        return 0.0, 1.0
-    share, square = count / total, z * z / total
-    middle = (share + square / 2) / (1 + square)
-    half = z * math.sqrt(share * (1 - share) / total + square / (4 * total)) / (1 + square)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+def wilson(count: float, total: float) -> tuple[float, float]:
+    """95 % interval of a share. 0 of 10 → 0 to 0.28; nothing of nothing → 0 to 1"""
+    return intervals.wilson(count / total if total else 0.0, total)

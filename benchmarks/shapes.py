@@ -12,18 +12,20 @@ benchmarks/results/shapes-cpu.json.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import harness
 import torch
+from churn import NEVER, turns
 from harness import Contestant
 
 from grokray.engine.engine import Engine
 from grokray.tasks.resolve import resolve
+from grokray.trial import TrialConfig
 
 MODULI = {"one": (101,), "two": (97, 101)}
-NEVER = 2**31 - 1  # of steps: no evaluation, no end
 ROUNDS = 9
 
 
@@ -46,18 +48,17 @@ def main() -> None:
 
 def _contestant(name: str, moduli: Sequence[int], slots: int) -> Contestant:
     engine = Engine(compile="off")
-    for seed in range(slots):
-        parameters = {"modulus": moduli[seed % len(moduli)], "seed": seed, "dim_model": 32, "batch_size": 64}
-        engine.join(str(seed), resolve({**parameters, "eval_interval": NEVER, "num_steps": NEVER}))
-
-    def call() -> float:
-        before = engine.trial_steps
-        engine.next(should_yield=lambda: True)
-        return engine.trial_steps - before
-
+    call = turns(engine, _trials(moduli), slots, churn=False)
     made = Contestant(name=name, call=call)
     harness.warm_up(made)
     return made
+
+
+def _trials(moduli: Sequence[int]) -> Iterator[tuple[str, TrialConfig]]:
+    """Trials that differ in their seed, and in their modulus by turns."""
+    for seed in itertools.count():
+        parameters = {"modulus": moduli[seed % len(moduli)], "seed": seed, "dim_model": 32, "batch_size": 64}
+        yield str(seed), resolve({**parameters, "eval_interval": NEVER, "num_steps": NEVER})
 
 
 def _options() -> argparse.Namespace:
