@@ -25,10 +25,12 @@ from grokray.analysis.space import space_of_trials
 def adjusted_difference(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], level: float) -> Estimate | None:
     """Of the shares grokked; `is_b` (n,) bool: True for the trials whose share comes first. None where one has none, or
     the fit has no end (perfect separation), so that its covariance says nothing."""
-    found, use = outcomes(trials), outcomes(trials).used
+    found = outcomes(trials)
+    use = found.used
     if not _both(is_b[use]):
         return None
-    weight = found.once_each()[use] / found.once_each()[use].mean()
+    weight = found.once_each()[use]
+    weight = weight / weight.mean()
     design = _design(trials, others, is_b)[use]
     return standardised_difference(design, found.grokked[use], weight, found.configuration[use], level)
 
