@@ -39,7 +39,7 @@ def read_cluster_file(path: str | Path, *, strict: bool = False) -> dict[str, An
 
 
 def _merged(value: Any) -> Any:
-    """With YAML 1.1's merge keys resolved, as Ray reads the file: `<<: *base` stands for what the mapping does not say."""
+    """With merge keys resolved, as Ray reads the file: `<<: *base` stands for what the mapping does not say itself."""
     if isinstance(value, list):
         return [_merged(item) for item in value]
     if not isinstance(value, dict):

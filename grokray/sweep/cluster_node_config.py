@@ -1,4 +1,4 @@
-"""What stands in a node type's node_config, which Ray passes on unread: a slip there shows when a machine is to start."""
+"""What stands in node_config, which Ray passes on unread: a slip there shows only when a machine is to start."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from grokray.sweep.rules import Fault
 # Ray takes a list of subnets where EC2 takes one.
 AWS_OWN = ("SubnetIds",)
 # The fields of an instance that Compute Engine's API has: resource `instances`, REST v1.
+# fmt: off
 GCP = (
-    "advancedMachineFeatures canIpForward confidentialInstanceConfig deletionProtection description disks "
-    "displayDevice guestAccelerators hostname labels machineType metadata minCpuPlatform name networkInterfaces "
-    "networkPerformanceConfig params privateIpv6GoogleAccess reservationAffinity resourcePolicies scheduling "
-    "serviceAccounts shieldedInstanceConfig sourceMachineImage tags"
-).split()
+    "advancedMachineFeatures", "canIpForward", "confidentialInstanceConfig", "deletionProtection", "description",
+    "disks", "displayDevice", "guestAccelerators", "hostname", "labels", "machineType", "metadata", "minCpuPlatform",
+    "name", "networkInterfaces", "networkPerformanceConfig", "params", "privateIpv6GoogleAccess",
+    "reservationAffinity", "resourcePolicies", "scheduling", "serviceAccounts", "shieldedInstanceConfig",
+    "sourceMachineImage", "tags",
+)
+# fmt: on
 SCALARS = {"string": str, "integer": int, "long": int, "boolean": bool, "double": float, "float": float}
 
 

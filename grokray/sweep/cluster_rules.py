@@ -37,7 +37,7 @@ Rule = Callable[[dict[str, Any]], Iterator[Fault]]
 
 
 def faults(config: dict[str, Any]) -> list[Fault]:
-    """Every fault of a cluster file's content; if it does not have Ray's form, those of its form and its secrets alone."""
+    """Every fault of a cluster file's content. Where it does not have Ray's form, only those of form, and secrets."""
     wrong_form = [*_schema(config)]
     if wrong_form:
         return [*wrong_form, *_secrets(config)]
