@@ -1,6 +1,6 @@
 """A cloud on the lab's client: moto's EC2 and IAM, and a hypervisor that gives every instance a machine.
 
-Run in the lab: `python -m tests.cluster.lab.cloud PROFILE REGION ACCESS_KEY SECRET_KEY`. Every running instance becomes
+Run in the lab: `python -m tests.cluster.lab.cloud REGION ACCESS_KEY SECRET_KEY PROFILE…`. Every running instance becomes
 a host with the instance's addresses, which its key pair may log in to; a terminated one has its power cut. Each host finds
 its credentials where EC2's instances do, at the metadata service, so no file of the cluster holds a key. What happens is
 told in `cloud.jsonl` in the lab's folder, a line each: boot (instance, host, ip, node_type), power_off (instance, host).
@@ -29,11 +29,12 @@ POLL_S = 0.5
 ROLES = "/latest/meta-data/iam/security-credentials/"
 
 
-def main(profile: str, region: str, access_key: str, secret_key: str) -> None:
+def main(region: str, access_key: str, secret_key: str, *profiles: str) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells of every request
     ThreadedMotoServer(*API, verbose=False).start()
-    _start_metadata_service(profile, access_key, secret_key)
-    _make_profile(profile)
+    _start_metadata_service(access_key, secret_key)
+    for profile in profiles:
+        _make_profile(profile)
     Hypervisor(region).run()
 
 
@@ -51,7 +52,7 @@ def _make_profile(name: str) -> None:
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
 
 
-def _start_metadata_service(role: str, access_key: str, secret_key: str) -> None:
+def _start_metadata_service(access_key: str, secret_key: str) -> None:
     """Version 2 of the service's protocol, as far as an AWS client asks it for credentials."""
     credentials = {
         "Code": "Success",
@@ -62,7 +63,7 @@ def _start_metadata_service(role: str, access_key: str, secret_key: str) -> None
         "SecretAccessKey": secret_key,
         "Token": "",
     }
-    answers = {ROLES: role, ROLES + role: json.dumps(credentials), "/latest/meta-data/placement/region": "us-east-1"}
+    answers = {ROLES: "role", ROLES + "role": json.dumps(credentials), "/latest/meta-data/placement/region": "us-east-1"}
 
     class Metadata(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:

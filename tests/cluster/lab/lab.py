@@ -56,7 +56,7 @@ class Lab:
             **ENVIRONMENT,
             "LAB": str(self.folder),
             "SHOWN": "\n".join(map(str, (*sorted(python), REPOSITORY, self.folder))),
-            "LAYERED": "\n".join(map(str, sorted(python))),
+            "LAYERED": "\n".join(map(str, (*sorted(python), REPOSITORY))),
             "PROFILE": "\n".join(profile),
         }
         self._inside = environment | {"HOME": "/root", "PYTHONPATH": str(REPOSITORY)}

@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
+from tests.cluster.lab.cluster_file import profiles
 from tests.cluster.lab.lab import BIN, CLIENT_IP, Lab
 from tests.cluster.lab.rgw import ACCESS_KEY, SECRET_KEY
 
@@ -28,10 +29,11 @@ class Machine:
 class Cloud:
     """The cloud's API, and its machines."""
 
-    def __init__(self, lab: Lab, *, profile: str, region: str) -> None:
-        self._lab, self._region = lab, region
-        command = (f"{BIN}/python", "-m", "tests.cluster.lab.cloud", profile, region, ACCESS_KEY, SECRET_KEY)
-        lab.start(*command, log="cloud.log")
+    def __init__(self, lab: Lab, config: dict[str, Any]) -> None:
+        """As the content of a cluster file needs it."""
+        self._lab, self._region = lab, config["provider"]["region"]
+        command = (f"{BIN}/python", "-m", "tests.cluster.lab.cloud", self._region, ACCESS_KEY, SECRET_KEY)
+        lab.start(*command, *sorted(profiles(config)), log="cloud.log")
 
     def wait(self) -> None:
         self._lab.wait_for("the cloud", lambda: self._told("ready"), seconds=120)
@@ -44,6 +46,12 @@ class Cloud:
         """Those whose instances the cloud has not terminated."""
         off = {event["instance"] for event in self._told("power_off")}
         return [machine for machine in self.machines() if machine.instance not in off]
+
+    def terminate(self, machine: Machine) -> None:
+        """As the cloud does with an instance whose hardware has failed."""
+        words = ("terminate_instances", f"InstanceIds=[{machine.instance!r}]")
+        code = f"import boto3; boto3.client('ec2', region_name={self._region!r}).{words[0]}({words[1]})"
+        self._lab.run(f"{BIN}/python", "-c", code)
 
     def _told(self, event: str) -> list[dict[str, Any]]:
         lines = self._lab.log("cloud.jsonl").splitlines()

@@ -1,13 +1,16 @@
 """What really lies in a sweep's folder on the object store, read without grokray.
 
-Run in the lab: `python -m tests.cluster.lab.storage URI events` prints the journal's lines; `… URI copy FOLDER` copies all
-but the checkpoints.
+Run in the lab: `python -m tests.cluster.lab.storage URI events` prints the journal's events, each with the `host` that wrote
+it, and `… URI copy FOLDER` copies all but the checkpoints.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
@@ -21,10 +24,18 @@ def files(uri: str, below: str = "") -> dict[str, bytes]:
     return {name.removeprefix(f"{base}/"): filesystem.open_input_stream(name).readall() for name in kept}
 
 
+def events(part: str, content: bytes) -> list[dict[str, Any]]:
+    """Of one part of the journal; a line that is cut short is none."""
+    host = re.search(r"T\d+\.\d+-(\w+)-\d+-", part)
+    lines = [line for line in content.splitlines() if line.startswith(b"{") and line.endswith(b"}")]
+    return [json.loads(line) | {"host": host[1] if host else None} for line in lines]
+
+
 def main(uri: str, what: str, folder: str = "") -> None:
     if what == "events":
-        for content in files(uri, "journal").values():
-            sys.stdout.buffer.write(content)
+        for part, content in files(uri, "journal").items():
+            for event in events(part, content):
+                print(json.dumps(event))
         return
     for name, content in files(uri).items():
         target = Path(folder) / name

@@ -10,53 +10,58 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from tests.cluster.lab.lab import BIN, Lab
+from tests.cluster.lab.services import BUCKET
+from tests.cluster.lab.storage import events
 
 Event = dict[str, Any]
 
 
 class SweepFolder:
-    def __init__(self, lab: Lab, uri: str) -> None:
-        self._lab, self.uri = lab, uri
+    """`name` within the lab's bucket."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self._lab, self.name, self.uri = lab, name, f"s3://{BUCKET}/{name}"
 
     def events(self, kind: str = "", **having: Any) -> list[Event]:
-        """What the journal tells now, of one kind and with these fields; none where there is no journal yet."""
-        lines = self._read("events").splitlines()
-        events = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
-        return chosen(events, kind, **having)
+        """What the journal tells now, of one kind and with these fields; nothing where there is no journal yet."""
+        return chosen([json.loads(line) for line in self._read("events").splitlines()], kind, **having)
 
     def copy(self) -> Path:
         """A copy of the folder as it is now, without the checkpoints."""
-        target = self._lab.folder / "copies" / self.uri.rsplit("/", 1)[-1]
+        target = self._lab.folder / "copies" / self.name
         self._read("copy", target)
         return target
 
     def _read(self, *words: str | Path) -> str:
-        done = self._lab.run(
-            f"{BIN}/python", "-m", "tests.cluster.lab.storage", self.uri, *words, check=words[0] == "copy"
-        )
-        return done.stdout
+        command = (f"{BIN}/python", "-m", "tests.cluster.lab.storage", self.uri, *words)
+        return self._lab.run(*command, check=words[0] == "copy").stdout
 
 
-def chosen(events: list[Event], kind: str = "", **having: Any) -> list[Event]:
-    return [
-        event
-        for event in events
-        if event["event"].startswith(kind) and all(event.get(name) == value for name, value in having.items())
-    ]
+def chosen(told: list[Event], kind: str = "", **having: Any) -> list[Event]:
+    """Those of one kind (all, if it is empty) and with these fields, by time."""
+    wanted = [event for event in told if kind in ("", event["event"]) and having.items() <= event.items()]
+    return sorted(wanted, key=lambda event: event["t"])
+
+
+def journal(folder: Path) -> list[Event]:
+    """All events of a copy."""
+    return [event for part in sorted(folder.glob("journal/*.jsonl")) for event in events(part.name, part.read_bytes())]
 
 
 def check_every_trial_once(folder: Path, trials: int) -> list[dict[str, Any]]:
-    """None lost, none counted twice, no measurement in two rows. Returns the rows of trials.parquet."""
+    """No trial is lost, none failed or counts twice, and no measurement does. Returns the rows of trials.parquet."""
     rows = pq.read_table(folder / "trials.parquet").to_pylist()
     assert len({row["trial_id"] for row in rows}) == len(rows) == trials
     assert {row["state"] for row in rows} == {"ended"}
     assert {row["outcome"] for row in rows} <= {"grokked", "budget"}
-    events = [json.loads(line) for part in sorted(folder.glob("journal/*.jsonl")) for line in part.open()]
-    assert Counter(event["trial_id"] for event in chosen(events, "end")) == {row["trial_id"]: 1 for row in rows}
+    ends = Counter(event["trial_id"] for event in chosen(journal(folder), "end"))
+    assert ends == {row["trial_id"]: 1 for row in rows}
     curves = pq.read_table(folder / "curves", columns=["trial_id", "step"]).to_pylist()
-    points = Counter((point["trial_id"], point["step"]) for point in curves)
-    assert set(points.values()) == {1}
-    measured = Counter(trial_id for trial_id, _ in points)
-    assert all(max(step for trial, step in points if trial == row["trial_id"]) == row["duration_steps"] for row in rows)
-    assert len(measured) == trials
+    steps: dict[str, list[int]] = {row["trial_id"]: [] for row in rows}
+    for point in curves:
+        steps[point["trial_id"]].append(point["step"])
+    for row in rows:
+        measured = sorted(steps[row["trial_id"]])
+        assert len(set(measured)) == len(measured)
+        assert measured[-1] == row["steps_trained"]
     return rows
