@@ -30,6 +30,12 @@ def test_tune_still_has_what_the_seam_replaces():
         "tracked_actor_task",
         "exception",
     ]
+    assert list(inspect.signature(actor_manager.RayActorManager._actor_start_failed).parameters) == [
+        "self",
+        "tracked_actor",
+        "exception",
+    ]
+    assert "self._resource_manager.update_state()" in inspect.getsource(actor_manager)
     abstract = ResourceManager.__abstractmethods__
     assert all(name in vars(executor.SlotManager) for name in abstract)
 
@@ -52,7 +58,7 @@ def handed_to_tune(monkeypatch):
         seen.append(exception)
 
     monkeypatch.setattr(actor_manager.RayActorManager, "_actor_task_failed", original)
-    manager = SimpleNamespace(_live_actors_to_ray_actors_resources={"actor": ()})
+    manager = SimpleNamespace(_live_actors_to_ray_actors_resources={"actor": ("handle", "resources")})
 
     def hand(error):
         with executor.tolerant_of_any_death():
