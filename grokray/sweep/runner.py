@@ -59,12 +59,18 @@ class Observer:
 
 
 def run_sweep(
-    config: SweepConfig, out: str | Path, *, address: str | None = None, observer: Observer | None = None
+    config: SweepConfig,
+    out: str | Path,
+    *,
+    address: str | None = None,
+    insecure: bool = False,
+    observer: Observer | None = None,
 ) -> SweepResult:
     """Run the sweep in its folder `out`, or go on with it there.
 
     Raises FolderError if the folder belongs to another search space, FolderBusy if another process runs it,
-    ExecutionError if trials cannot be run at all, ConfigError if a tracker that is asked for cannot work.
+    ExecutionError if trials cannot be run at all, ConfigError if a tracker that is asked for cannot work, ClusterError
+    if the cluster at `address` lets in anybody, unless `insecure`.
     """
     observer = observer or Observer()
     check_tracking(config.tracking, observer.message)
@@ -74,7 +80,7 @@ def run_sweep(
         with tracked(folder, config.tracking, observer.message, group=config.name):
             session = _Session(folder, config, observer, meta)
             try:
-                session.run(address)
+                session.run(address, insecure=insecure)
             finally:
                 session.close()
         return session.result()
@@ -102,7 +108,7 @@ class _Session:
     def resumed(self) -> bool:
         return any(session.session != self.name for session in self.ledger.state.sessions)
 
-    def run(self, address: str | None) -> None:
+    def run(self, address: str | None, *, insecure: bool = False) -> None:
         # Where there is nothing to replay, Ray and the engines start first, and the books are opened meanwhile.
         if self.folder.begun():
             if self.ledger.finished:
@@ -110,7 +116,7 @@ class _Session:
             left = self.ledger.to_run
             self.observer.message(f"going on: {len(self.ledger.ended)} trials have ended, {left} are left")
         import_ahead()
-        with ray_cluster(address) as machine, _interruptible(self.stopping):
+        with ray_cluster(address, insecure=insecure) as machine, _interruptible(self.stopping):
             options = worker_options(self.config, machine, self.folder.store.uri)
             with self._engines(machine, options) as pool:
                 self._run(options, pool)
