@@ -1,9 +1,11 @@
 """A cloud on the lab's client: moto's EC2 and IAM, and a hypervisor that gives every instance a machine.
 
-Run in the lab: `python -m tests.cluster.lab.cloud REGION ACCESS_KEY SECRET_KEY PROFILE…`. Every running instance becomes
-a host with the instance's addresses, which its key pair may log in to; a terminated one has its power cut. Each host finds
-its credentials where EC2's instances do, at the metadata service, so no file of the cluster holds a key. What happens is
-told in `cloud.jsonl` in the lab's folder, a line each: boot (instance, host, ip, node_type), power_off (instance, host).
+Run in the lab: `python -m tests.cluster.lab.cloud REGION ACCESS_KEY SECRET_KEY PROFILE…`. Every running instance
+becomes a host with the instance's addresses, which its key pair may log in to; a terminated one has its power cut. Each
+host finds its credentials where EC2's instances do, at the metadata service, so no file of the cluster holds a key.
+
+What happens is told in `cloud.jsonl` in the lab's folder, a line each: ready, boot (instance, host, ip, node_type),
+power_off (instance, host).
 """
 
 from __future__ import annotations
@@ -42,9 +44,7 @@ def _make_profile(name: str) -> None:
     """There already, as a user's own would be; Ray waits for 30 s after making one."""
     trust = {
         "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        ],
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
     }
     iam = boto3.client("iam")
     iam.create_instance_profile(InstanceProfileName=name)
@@ -63,7 +63,7 @@ def _start_metadata_service(access_key: str, secret_key: str) -> None:
         "SecretAccessKey": secret_key,
         "Token": "",
     }
-    answers = {ROLES: "role", ROLES + "role": json.dumps(credentials), "/latest/meta-data/placement/region": "us-east-1"}
+    answers = {ROLES: "role", ROLES + "role": json.dumps(credentials)}
 
     class Metadata(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:

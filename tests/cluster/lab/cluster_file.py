@@ -1,7 +1,7 @@
 """The project's cluster files, as the lab can run them: the same files with other machines.
 
-What stays is what the lab is there to try: the order of things, mounts, token, start commands, health checks. What changes
-is what a host has not got: a registry, a GPU, more than one core.
+What stays is what the lab is there to try: the order of things, mounts, token, start commands, health checks. What
+changes is what a host has not got: a registry, a GPU, more than one core.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ INSTALL = [
 ]
 
 
-def write_aws_copy(source: Path, target: Path, *, workers: int, at_once: int = 0) -> dict[str, Any]:
-    """Write `target`: up to so many workers of one core, `at_once` of them from the beginning. Returns its content."""
+def write_aws_copy(source: Path, target: Path, *, workers: int) -> dict[str, Any]:
+    """Write `target`, with at most so many workers of one core each. Returns its content."""
     config = yaml.safe_load(source.read_text())
     config["max_workers"] = workers
     for name, node in config["available_node_types"].items():
         node["resources"] = {"CPU": 0 if name == config["head_node_type"] else 1, "GPU": 0}
         node["max_workers"] = workers if name == WORKER else 0
-        node["min_workers"] = at_once if name == WORKER else 0
+        node["min_workers"] = 0
     return _write(config, target)
 
 
@@ -66,4 +66,5 @@ def _offline(commands: list[str]) -> list[str]:
 def _start(command: str, cores: int) -> str:
     if "ray start" not in command:
         return command
-    return f"{re.sub(r'\s--num-(cpus|gpus)=\S+', '', command)} --num-cpus={cores} {OBJECT_STORE}"
+    without = re.sub(r"\s--num-(cpus|gpus)=\S+", "", command)
+    return f"{without} --num-cpus={cores} {OBJECT_STORE}"

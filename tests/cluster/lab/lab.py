@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -35,6 +36,16 @@ ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")},
     **ENDPOINTS,
 }
+
+
+SSH = (
+    "ssh",
+    *("-i", "/root/.ssh/lab"),
+    *("-o", "StrictHostKeyChecking=no"),
+    *("-o", "UserKnownHostsFile=/dev/null"),
+    *("-o", "LogLevel=ERROR"),
+    *("-o", "ConnectTimeout=10"),
+)
 
 
 class LabError(AssertionError):
@@ -93,15 +104,19 @@ class Lab:
             self._entering(timed, env, cwd), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
         )
         if check and done.returncode:
-            raise LabError(f"exit code {done.returncode} of {shlex.join(map(str, command))}\n{done.stdout}{done.stderr}")
+            raise LabError(
+                f"exit code {done.returncode} of {shlex.join(map(str, command))}\n{done.stdout}{done.stderr}"
+            )
         return done
 
     def on_host(self, ip: str, command: str, *, seconds: float = 120, check: bool = True) -> str:
         """What a command prints that runs on a host as its user would type it, with the host's whole environment."""
-        options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-                   "-o", "ConnectTimeout=10", "-i", "/root/.ssh/lab"]  # fmt: skip
         typed = f"bash --login -i -c {shlex.quote(command)}"
-        return self.run("ssh", *options, f"root@{ip}", typed, seconds=seconds, check=check).stdout
+        return self.run(*SSH, f"root@{ip}", typed, seconds=seconds, check=check).stdout
+
+    def copy_to_host(self, ip: str, source: str | Path, target: str | Path = "/root/") -> None:
+        """A file or folder of the client, with its modes; missing folders are made."""
+        self.run("rsync", "--archive", "--mkpath", "--rsh", shlex.join(SSH), source, f"root@{ip}:{target}")
 
     def boot(self, name: str, ip: str) -> None:
         """A machine of one's own, as against a cloud's."""
@@ -124,6 +139,13 @@ class Lab:
             )
         self._services.append(service)
         return service
+
+    def stop(self, service: subprocess.Popen[bytes]) -> None:
+        """Ctrl-C, for a background command."""
+        children = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()
+        for child in children:  # nsenter's, in the lab
+            os.kill(int(child), signal.SIGINT)
+        service.wait(timeout=120)
 
     def log(self, name: str) -> str:
         """What a background command has printed."""

@@ -1,7 +1,7 @@
 """An S3 server on the lab's client, for as long as the lab is open.
 
-Run in the lab: `python -m tests.cluster.lab.object_store FOLDER IP PORT BUCKET…`; it is ready once the file `ready` is in
-the folder.
+Run in the lab: `python -m tests.cluster.lab.object_store FOLDER IP PORT BUCKET…`; it is ready once the file `ready` is
+in the folder.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from tests.cluster.lab.lab import REPOSITORY, Lab
 from tests.cluster.lab.ray_cluster import DASHBOARD, TOKEN, RayCluster
 from tests.cluster.lab.sweep_folder import Event, SweepFolder, chosen
 
-TRIALS = 12  # of tests/cluster/sweep.yaml
+SEARCH_SPACE = "tests/cluster/sweep.yaml"  # in the repository
+TRIALS = 12  # of it
 PATIENCE_S = 600.0  # for what may take many times longer on a machine with other work
 
 
@@ -17,7 +18,19 @@ def submit(lab: Lab, cluster: RayCluster, folder: SweepFolder) -> subprocess.Pop
     """Run the lab's sweep on the cluster; the process lives as long as the sweep does."""
     cluster.open_tunnel()
     command = ("grokray", "sweep", "sweep.yaml", "--address", "auto", "--out", folder.uri)
-    return lab.start("ray", "job", "submit", "--address", DASHBOARD, "--working-dir", REPOSITORY / "tests/cluster", "--", *command, log="submit.log", env=TOKEN)
+    return lab.start(
+        "ray",
+        "job",
+        "submit",
+        "--address",
+        DASHBOARD,
+        "--working-dir",
+        REPOSITORY / "tests/cluster",
+        "--",
+        *command,
+        log="submit.log",
+        env=TOKEN,
+    )
 
 
 def wait_for_training(lab: Lab, folder: SweepFolder, sweep: subprocess.Popen[bytes], *, hosts: int) -> list[Event]:
@@ -47,4 +60,6 @@ def check_lost_trials_went_on(told: list[Event], lost: list[Event], host: str) -
         failures = chosen(told, "failure", **trial)
         assert [failure["fault"] for failure in failures] == ["node"]
         again = [event for event in chosen(told, "start", **trial) if event["t"] > start["t"]]
-        assert again and again[0]["host"] != host and again[0]["step"] > 0
+        assert again
+        assert again[0]["host"] != host
+        assert again[0]["step"] > 0

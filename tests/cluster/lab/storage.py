@@ -1,7 +1,7 @@
 """What really lies in a sweep's folder on the object store, read without grokray.
 
-Run in the lab: `python -m tests.cluster.lab.storage URI events` prints the journal's events, each with the `host` that wrote
-it, and `… URI copy FOLDER` copies all but the checkpoints.
+Run in the lab: `python -m tests.cluster.lab.storage URI events` prints the journal's events, each with the `host` that
+wrote it, `… URI names` the names of its files, and `… URI copy FOLDER` copies them; all but the checkpoints.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ def main(uri: str, what: str, folder: str = "") -> None:
         for part, content in files(uri, "journal").items():
             for event in events(part, content):
                 print(json.dumps(event))
+        return
+    if what == "names":
+        print(*files(uri), sep="\n", end="")
         return
     for name, content in files(uri).items():
         target = Path(folder) / name

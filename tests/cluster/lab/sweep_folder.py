@@ -26,6 +26,10 @@ class SweepFolder:
         """What the journal tells now, of one kind and with these fields; nothing where there is no journal yet."""
         return chosen([json.loads(line) for line in self._read("events").splitlines()], kind, **having)
 
+    def files(self) -> list[str]:
+        """The names of all files but the checkpoints."""
+        return self._read("names").splitlines()
+
     def copy(self) -> Path:
         """A copy of the folder as it is now, without the checkpoints."""
         target = self._lab.folder / "copies" / self.name
