@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from grokray.errors import FolderError
 from grokray.records.journal import JOURNAL, Event, fault_of
@@ -15,7 +17,10 @@ from grokray.records.store import Store
 READING_SHARE = 0.1  # of the time, for those who read again and again
 _CHUNK_BYTES = 4 << 20
 _LISTINGS = 3
+_AHEAD = 8
 _END: Any = object()
+
+Data = TypeVar("Data")
 
 
 class JournalReader:
@@ -26,7 +31,7 @@ class JournalReader:
         self._store = store
         self._offsets: dict[str, int] = {}
         self._batches: dict[str, int] = {}  # of a block of an object store, read before it was one object
-        self._due = 0.0
+        self._gone, self._due, self._last = False, 0.0, 0.0
 
     @property
     def due(self) -> bool:
@@ -46,41 +51,56 @@ class JournalReader:
             spent += time.monotonic() - began
             if chunk is not _END:
                 yield chunk
-        self._due = time.monotonic() + spent * (1 / READING_SHARE - 1)
+        # Of two in a row the shorter: neither the first reading of a long journal nor an outage is what it costs.
+        self._due = time.monotonic() + min(spent, self._last) * (1 / READING_SHARE - 1)
+        self._last = spent
 
     def _chunks(self) -> Iterator[list[Event]]:
         for attempt in range(_LISTINGS):
             sizes = {name: size for name, size in self._store.sizes(JOURNAL).items() if name.endswith(".jsonl")}
-            batches = {name: batch for name in sizes if (batch := batch_of(name)) and batch.number}
+            batches = {name: batch for name in sorted(sizes) if (batch := batch_of(name))}
             for name in sorted(sizes.keys() - batches.keys()):
                 yield from self._read_part(name, sizes[name])
-            gone = False
-            for name, batch in sorted(batches.items(), key=lambda item: item[1]):
-                if batch.block not in sizes and batch.number > self._batches.get(batch.block, 0):
-                    chunks = self._read_batch(name, batch, skip=attempt == _LISTINGS - 1)
-                    gone |= chunks is None
-                    yield from chunks or ()
-            if not gone:
+            yield from self._read_blocks({name: sizes[name] for name, batch in batches.items() if not batch.number})
+            self._gone = False
+            loose = {name: batch for name, batch in batches.items() if batch.number and batch.block not in sizes}
+            yield from self._read_batches(loose, skip=attempt == _LISTINGS - 1)
+            if not self._gone:
                 return
 
-    def _read_batch(self, name: str, batch: Batch, *, skip: bool) -> list[list[Event]] | None:
-        """A batch, whole. None if it, or one before it, is gone: its block has become one object since the listing.
+    def _read_blocks(self, sizes: dict[str, int]) -> Iterator[list[Event]]:
+        """Blocks of batches, each from where the batches end that were read before."""
+        news = {name: size - self._offsets.get(name, 0) for name, size in sizes.items()}
+        for name, size in news.items():
+            if size > _CHUNK_BYTES:
+                yield from self._read_part(name, sizes[name])
+        small = [name for name, size in news.items() if 0 < size <= _CHUNK_BYTES]
+        for name, data in _ahead(small, lambda n: self._store.read_range(n, self._offsets.get(n, 0), news[n])):
+            self._offsets[name] = self._offsets.get(name, 0) + len(data)
+            yield self._decode(data)
 
-        `skip` passes over what is missing all the same, and counts it as a damaged line.
-        """
-        missing = batch.number - self._batches.get(batch.block, 0) - 1
-        if missing and not skip:
-            return None
+    def _read_batches(self, batches: dict[str, Batch], *, skip: bool) -> Iterator[list[Event]]:
+        """Whole batches in their order. `_gone` is set if one is missing: its block has become one object since the
+        listing. `skip` passes over what is missing all the same, and counts it as a damaged line."""
+        news = [name for name, batch in batches.items() if batch.number > self._batches.get(batch.block, 0)]
+        for name, data in _ahead(news, self._bytes_or_none):
+            block, number = batches[name]
+            missing = number - self._batches.get(block, 0) - 1
+            if data is None or (missing and not skip):
+                self._gone = True
+                continue
+            self.damaged += missing
+            self._batches[block] = number
+            self._offsets[block] = self._offsets.get(block, 0) + len(data)
+            yield self._decode(data)
+
+    def _bytes_or_none(self, name: str) -> bytes | None:
         try:
-            data = self._store.read_bytes(name)
+            return self._store.read_bytes(name)
         except FolderError:
-            if skip or self._store.exists(name):
+            if self._store.exists(name):
                 raise
             return None
-        self.damaged += missing
-        self._batches[batch.block] = batch.number
-        self._offsets[batch.block] = self._offsets.get(batch.block, 0) + len(data)
-        return [self._decode(data)]
 
     def _read_part(self, name: str, size: int) -> Iterator[list[Event]]:
         length = _CHUNK_BYTES
@@ -103,6 +123,22 @@ class JournalReader:
         events = [value for value in values if fault_of(value) is None and isinstance(value.get("t"), int | float)]
         self.damaged += len(lines) - len(events)
         return events
+
+
+def _ahead(names: list[str], read: Callable[[str], Data]) -> Iterator[tuple[str, Data]]:
+    """Each name and what `read` gives for it, in order, some of them read ahead: a store far away takes long to answer,
+    but may be asked several things at once."""
+    if not names:
+        return
+    with ThreadPoolExecutor(_AHEAD, thread_name_prefix="journal") as pool:
+        waiting: deque[tuple[str, Future[Data]]] = deque()
+        for name in names:
+            waiting.append((name, pool.submit(read, name)))
+            if len(waiting) == 2 * _AHEAD:
+                first, data = waiting.popleft()
+                yield first, data.result()
+        for name, data in waiting:
+            yield name, data.result()
 
 
 def _parse_together(lines: list[bytes]) -> list[Any] | None:

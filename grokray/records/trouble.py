@@ -47,7 +47,7 @@ _MEANINGS = tuple(
         (
             r"ACCESS_DENIED|AccessDenied|HTTP status 403|Forbidden|PERMISSION_DENIED",
             "access is denied",
-            "the credentials need the rights to list, read, write and delete there",
+            "the credentials, if any were found, need the rights to list, read, write and delete there",
         ),
         (_CERTIFICATE, "its certificate cannot be verified", "check the address, and AWS_CA_BUNDLE"),
         (r"curlCode: 6\b|Could not resolve|NameResolution|Name or service", "its host is unknown", _ADDRESS),
