@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from grokray.errors import ExecutionError
 from grokray.records.collect import Collected, collect
 from grokray.records.folder import SweepFolder
+from grokray.records.lock import Lock
 from grokray.records.state import SweepState
 from grokray.records.store import hide_secrets
 from grokray.sweep.ahead import import_ahead
@@ -76,9 +77,9 @@ def run_sweep(
     check_tracking(config.tracking, observer.message)
     meta = {"versions": versions(), "command": shlex.join(hide_secrets(word) for word in sys.argv)}
     folder = SweepFolder.create_or_open(out, config.to_yaml(), config.fingerprint(), meta)
-    with folder.lock():
+    with folder.lock() as lock:
         with tracked(folder, config.tracking, observer.message, group=config.name):
-            session = _Session(folder, config, observer, meta)
+            session = _Session(folder, config, observer, meta, lock)
             try:
                 session.run(address, insecure=insecure)
             finally:
@@ -89,8 +90,10 @@ def run_sweep(
 class _Session:
     """One run of the driver on a sweep's folder."""
 
-    def __init__(self, folder: SweepFolder, config: SweepConfig, observer: Observer, meta: dict[str, Any]) -> None:
-        self.folder, self.config, self.observer, self.meta = folder, config, observer, meta
+    def __init__(
+        self, folder: SweepFolder, config: SweepConfig, observer: Observer, meta: dict[str, Any], lock: Lock
+    ) -> None:
+        self.folder, self.config, self.observer, self.meta, self.lock = folder, config, observer, meta, lock
         self.stopping = threading.Event()
         self.name, self.started = f"{time.time_ns():x}", time.time()
         self._books: Ledger | None = None
@@ -125,6 +128,7 @@ class _Session:
             self.ledger.write("interrupt", session=self.name)
 
     def result(self) -> SweepResult:
+        self.lock.require()
         state = self.ledger.poll()
         return SweepResult(
             collected=collect(self.folder, state),
@@ -194,7 +198,8 @@ class _Session:
         now = time.monotonic()
         if now - self._shown >= TICK_S:
             self._shown = now
-            state = self.ledger.poll()
+            self.lock.require()
+            state = self.ledger.poll() if self.ledger.reader.due else self.ledger.state
             metric = self.config.metrics[0]
             self.observer.progress(progress_of(state, self.ledger.total, metric=metric, since=self.started))
             self._say_what_takes_so_long(state, pool)

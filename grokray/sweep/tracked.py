@@ -47,7 +47,8 @@ def tracked(
 
     make_fold = partial(TrialFold, folder.store)
     trackers = make_trackers(settings, _local_folder(folder, group), make_fold, group=group, say=say)
-    feeder = Feeder(folder.reader().chunks, trackers, say)
+    reader = folder.reader()
+    feeder = Feeder(reader.chunks, trackers, say, due=lambda: reader.due)
     feeder.start()
     try:
         yield

@@ -8,7 +8,7 @@ import fsspec
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from grokray.records.folder import SweepFolder
-from grokray.records.store_remote import RemoteStore
+from grokray.records.store_remote import Connection, RemoteStore
 from grokray.trial import TrialConfig
 
 VERSIONS = {"grokray": "0.1.0", "torch": "2.13.0", "ray": "2.60.0"}
@@ -18,7 +18,8 @@ def memory_store(uri: str = "s3://bucket/sweep") -> RemoteStore:
     """A RemoteStore whose objects live in this process, shared by all stores of one URI."""
     store = RemoteStore(uri)
     filesystem = PyFileSystem(FSSpecHandler(fsspec.filesystem("memory")))
-    store._connection = (filesystem, uri.split("://")[1])
+    connection = Connection(filesystem=filesystem, small=filesystem, path=uri.split("://")[1].partition("?")[0])
+    store._connections = {True: connection, False: connection}
     return store
 
 
