@@ -48,14 +48,21 @@ def find(address: str) -> str:
 def refuse_unguarded(address: str, *, insecure: bool = False) -> None:
     """ClusterError if the cluster lets in anybody, unless `insecure`, or if it does not let us in."""
     if control_answer(address) == "open":
-        if not insecure:
-            text = f"the Ray cluster at {address} asks for no token: whoever reaches it can run code there"
-            raise ClusterError(text, hint=HOW_TO_GUARD)
+        _refuse_open(f"the Ray cluster at {address}", insecure=insecure)
         return _use_mode("disabled")
     dashboard = dashboard_of(address)
-    if dashboard is not None and jobs_answer(f"http://{dashboard}") == "open" and not insecure:
-        text = f"the dashboard of the Ray cluster, at {dashboard}, asks for no token: whoever reaches it can run code"
-        raise ClusterError(text, hint=HOW_TO_GUARD)
+    if dashboard is not None and jobs_answer(f"http://{dashboard}") == "open":
+        _refuse_open(f"the dashboard of the Ray cluster, at {dashboard},", insecure=insecure)
+    _use_mode("token")
+
+
+def refuse_unguarded_jobs(url: str, *, insecure: bool = False) -> None:
+    """As `refuse_unguarded`, at the Jobs API at `http://host:port`, as far as it answers."""
+    if jobs_answer(url) == "open":
+        _refuse_open(f"the Jobs API at {url}", insecure=insecure)
+        return _use_mode("disabled")
+    if not has_token():
+        raise ClusterError(f"the Jobs API at {url} wants a token, and this machine has none", hint=HOW_TO_ENTER)
     _use_mode("token")
 
 
@@ -119,6 +126,12 @@ def _ask_control(address: str) -> str | None:
         return None
     except (RpcError, RaySystemError) as error:
         raise ExecutionError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
+
+
+def _refuse_open(what: str, *, insecure: bool) -> None:
+    if not insecure:
+        text = f"{what} asks for no token: whoever reaches it can run code there"
+        raise ClusterError(text, hint=HOW_TO_GUARD)
 
 
 def _use_mode(mode: str) -> None:
