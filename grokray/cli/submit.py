@@ -26,7 +26,8 @@ def submit(
         str | None, typer.Option(metavar="URL", help="Of a cluster's Jobs API, such as http://127.0.0.1:8265.")
     ] = None,
     out: Annotated[
-        str | None, typer.Option(metavar="URI", help="The sweep's folder, which every node reaches: s3://bucket/robust.")
+        str | None,
+        typer.Option(metavar="URI", help="The sweep's folder, which every node reaches: s3://bucket/robust."),
     ] = None,
     num_trials: Annotated[
         str | None, typer.Option("--num-trials", metavar="N", help="Configurations; each runs once for each seed.")

@@ -73,7 +73,7 @@ class Tunnel:
     def open(self) -> Iterator[str]:
         port = _free_port()
         with tempfile.TemporaryFile() as said:
-            # A session of its own: Ctrl-C is for us alone, and ssh, which has no terminal then, cannot ask for anything.
+            # A session of its own: Ctrl-C is for us alone, and ssh, without a terminal, cannot ask for anything.
             process = subprocess.Popen(
                 [sys.executable, "-c", _RAY, "dashboard", self.cluster, "--port", str(port)],
                 stdin=subprocess.DEVNULL,

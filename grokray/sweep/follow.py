@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from grokray.errors import ExecutionError
 from grokray.sweep.doors import Door
-from grokray.sweep.jobs import ConnectionLost, Job, JobGone, Jobs
+from grokray.sweep.jobs import Job, JobGone, Jobs
 from grokray.sweep.parcel import Parcel
 
 SILENCE_S = 45.0  # a sweep says something every 10 s: after such a silence the stream is opened anew
@@ -155,7 +155,8 @@ class Sweep:
             self.watcher.message(f"job {job.id} was stopped")
             return STOPPED
         if job.exit_code is None or job.exit_code < 0:
-            raise ExecutionError(f"job {job.id} failed: {_first_sentence(job.message)}", hint="run the same command again")
+            text = f"job {job.id} failed: {_first_sentence(job.message)}"
+            raise ExecutionError(text, hint="run the same command again")
         return job.exit_code
 
 

@@ -17,6 +17,7 @@ from typing import Literal
 from unittest import mock
 
 from grokray.errors import ClusterError, ConfigError, ExecutionError, Problem
+from grokray.sweep.quiet import quiet_stderr
 
 Answer = Literal["open", "guarded", "silent"]
 KNOCK_S = 10.0
@@ -37,7 +38,8 @@ def find(address: str) -> str:
         hint = "grokray submit runs a sweep on a cluster from another machine."
         raise ConfigError([Problem(message=f"--address is {address}, but {rule}")], hint=hint)
     try:
-        found = canonicalize_bootstrap_address_or_die(address)
+        with quiet_stderr():
+            found = canonicalize_bootstrap_address_or_die(address)
     except ValueError as error:
         raise ConfigError([Problem(message=f"--address is {address}, but must be auto or host:port")]) from error
     host, _, port = found.rpartition(":")
@@ -120,8 +122,9 @@ def _ask_control(address: str) -> str | None:
     from ray.exceptions import AuthenticationError, RaySystemError, RpcError
 
     try:
-        client = GcsClient(address=address)
-        return (client.internal_kv_get(b"dashboard", namespace=b"dashboard", timeout=KNOCK_S) or b"").decode()
+        with quiet_stderr():
+            client = GcsClient(address=address)
+            return (client.internal_kv_get(b"dashboard", namespace=b"dashboard", timeout=KNOCK_S) or b"").decode()
     except AuthenticationError:
         return None
     except (RpcError, RaySystemError) as error:
