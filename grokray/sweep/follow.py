@@ -49,7 +49,8 @@ class Sweep:
     columns: int = 80
     job_id: str | None = None
     printed: int = 0  # characters of the job's log
-    last_heard: float = field(default_factory=time.monotonic)
+    last_heard: float = field(default_factory=lambda: time.monotonic())
+    _begun: str = ""  # of a line
     _replaced: bool = False  # the head, since we began
     _patience: int = LOCK_RETRIES
 
@@ -96,7 +97,7 @@ class Sweep:
                 failures += 1
 
     def _forget(self) -> None:
-        self.job_id, self.printed = None, 0
+        self.job_id, self.printed, self._begun = None, 0, ""
 
     @contextmanager
     def _jobs(self) -> Iterator[Jobs]:
@@ -127,7 +128,7 @@ class Sweep:
             self.last_heard = time.monotonic()
             asyncio.run(self._stream(jobs, self.job_id))
             time.sleep(PAUSE_S)  # the job's state comes a little after its last line
-        self._print(jobs.log(self.job_id)[self.printed :])
+        self._print(jobs.log(self.job_id)[self.printed :], last=True)
         return job
 
     async def _stream(self, jobs: Jobs, job_id: str) -> None:
@@ -145,10 +146,14 @@ class Sweep:
         finally:
             await stream.aclose()
 
-    def _print(self, text: str) -> None:
+    def _print(self, text: str, *, last: bool = False) -> None:
+        """Whole lines, and the last one even if it is not; Ray's own are left out."""
         self.printed += len(text)
-        if own := RAYS_OWN.sub("", text):
+        lines, newline, self._begun = (self._begun + text).rpartition("\n")
+        if own := RAYS_OWN.sub("", lines + newline):
             self.watcher.text(own)
+        if last and self._begun:
+            self.watcher.text(self._begun + "\n")
 
     def _exit_code(self, job: Job) -> int:
         if job.stopped:
