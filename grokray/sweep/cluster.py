@@ -108,10 +108,11 @@ def _init(address: str | None, num_cpus: int | None, *, insecure: bool) -> None:
 
     from grokray.errors import ExecutionError
     from grokray.sweep.guard import find, refuse_unguarded
+    from grokray.sweep.quiet import quiet_stderr
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        with _quiet_stderr():
+        with quiet_stderr():
             if address is None:
                 with _only_what_is_needed():
                     ray.init(address="local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **quiet)
@@ -161,20 +162,6 @@ def _machine(*, prepared: bool = False, elastic: bool = False) -> Machine:
         elastic=elastic,
         gpus_to_come=int(most.get("GPU", 0)),
     )
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Ray's start writes to the file descriptor, past Python's logging."""
-    saved = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
 
 
 def _first_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ from typing import Literal
 from unittest import mock
 
 from grokray.errors import ClusterError, ConfigError, ExecutionError, Problem
+from grokray.sweep.quiet import quiet_stderr
 
 Answer = Literal["open", "guarded", "silent"]
 KNOCK_S = 10.0
@@ -37,7 +38,8 @@ def find(address: str) -> str:
         hint = "grokray submit runs a sweep on a cluster from another machine."
         raise ConfigError([Problem(message=f"--address is {address}, but {rule}")], hint=hint)
     try:
-        found = canonicalize_bootstrap_address_or_die(address)
+        with quiet_stderr():
+            found = canonicalize_bootstrap_address_or_die(address)
     except ValueError as error:
         raise ConfigError([Problem(message=f"--address is {address}, but must be auto or host:port")]) from error
     host, _, port = found.rpartition(":")
@@ -48,14 +50,21 @@ def find(address: str) -> str:
 def refuse_unguarded(address: str, *, insecure: bool = False) -> None:
     """ClusterError if the cluster lets in anybody, unless `insecure`, or if it does not let us in."""
     if control_answer(address) == "open":
-        if not insecure:
-            text = f"the Ray cluster at {address} asks for no token: whoever reaches it can run code there"
-            raise ClusterError(text, hint=HOW_TO_GUARD)
+        _refuse_open(f"the Ray cluster at {address}", insecure=insecure)
         return _use_mode("disabled")
     dashboard = dashboard_of(address)
-    if dashboard is not None and jobs_answer(f"http://{dashboard}") == "open" and not insecure:
-        text = f"the dashboard of the Ray cluster, at {dashboard}, asks for no token: whoever reaches it can run code"
-        raise ClusterError(text, hint=HOW_TO_GUARD)
+    if dashboard is not None and jobs_answer(f"http://{dashboard}") == "open":
+        _refuse_open(f"the dashboard of the Ray cluster, at {dashboard},", insecure=insecure)
+    _use_mode("token")
+
+
+def refuse_unguarded_jobs(url: str, *, insecure: bool = False) -> None:
+    """As `refuse_unguarded`, at the Jobs API at `http://host:port`, as far as it answers."""
+    if jobs_answer(url) == "open":
+        _refuse_open(f"the Jobs API at {url}", insecure=insecure)
+        return _use_mode("disabled")
+    if not has_token():
+        raise ClusterError(f"the Jobs API at {url} wants a token, and this machine has none", hint=HOW_TO_ENTER)
     _use_mode("token")
 
 
@@ -113,12 +122,19 @@ def _ask_control(address: str) -> str | None:
     from ray.exceptions import AuthenticationError, RaySystemError, RpcError
 
     try:
-        client = GcsClient(address=address)
-        return (client.internal_kv_get(b"dashboard", namespace=b"dashboard", timeout=KNOCK_S) or b"").decode()
+        with quiet_stderr():
+            client = GcsClient(address=address)
+            return (client.internal_kv_get(b"dashboard", namespace=b"dashboard", timeout=KNOCK_S) or b"").decode()
     except AuthenticationError:
         return None
     except (RpcError, RaySystemError) as error:
         raise ExecutionError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
+
+
+def _refuse_open(what: str, *, insecure: bool) -> None:
+    if not insecure:
+        text = f"{what} asks for no token: whoever reaches it can run code there"
+        raise ClusterError(text, hint=HOW_TO_GUARD)
 
 
 def _use_mode(mode: str) -> None:
