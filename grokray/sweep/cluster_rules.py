@@ -59,7 +59,7 @@ def advice(config: dict[str, Any]) -> list[Fault]:
 
 
 def _schema(config: dict[str, Any]) -> Iterator[Fault]:
-    import jsonschema
+    import jsonschema  # Ray brings it
     import ray.autoscaler
 
     schema = json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text())
@@ -69,7 +69,7 @@ def _schema(config: dict[str, Any]) -> Iterator[Fault]:
         keys = tuple(error.absolute_path)
         where = ".".join(map(str, keys))
         if error.validator == "additionalProperties":
-            known = list(error.schema["properties"])
+            known = list(error.schema.get("properties", ()))
             for key in sorted(set(error.instance) - set(known)):
                 yield (*keys, key), f"{key} is no key of {where or 'a cluster file'}{nearest(key, known)}"
         elif error.validator == "required":
@@ -175,7 +175,7 @@ def _unpinned(command: str) -> Iterator[str]:
         for word in words.split():
             if not takes_value and not word.startswith("-"):
                 name = word.strip("'\"")
-                if not re.search(r"==|@|[/~]|\.whl$", name):
+                if not re.search(r"==|@|[/~]|^\.|\.whl$", name):
                     yield name
             takes_value = word in ("-r", "--requirement", "-e", "--editable", "--python", "--target", "-t", "-i")
 

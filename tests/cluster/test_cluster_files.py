@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -309,3 +310,27 @@ def test_what_is_no_cluster_file_is_refused(tmp_path, text, rule):
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(ConfigError, match=rule):
         read_cluster_file(tmp_path / "x.yaml")
+
+
+def places(value: Any, keys: tuple = ()) -> list[tuple]:
+    """The keys of everything in it, at any depth."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [keys, *(found for key, item in inner for found in places(item, (*keys, key)))]
+
+
+def test_nonsense_anywhere_is_refused_or_accepted_but_never_a_defect(tmp_path):
+    rng = random.Random(0)
+    path = tmp_path / "nonsense.yaml"
+    refused = []
+    for name in FILES * 20:
+        config = content(name)
+        keys = rng.choice(places(config)[1:])
+        setter(*keys, value=rng.choice([None, True, -1, 1.5, "", "x", [], ["x"], [None], {}, {"x": 1}]))(config)
+        with path.open("w") as file:
+            YAML().dump(config, file)
+        try:
+            read_cluster_file(path, strict=True)
+        except ConfigError as error:
+            refused += [error.problems]
+    assert len(refused) > 30
+    assert all(problem.place and problem.message for problems in refused for problem in problems)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,7 @@ def test_versions_are_those_of_the_constraints(content):
         container = pod["containers"][0]
         assert container["image"].startswith(f"rayproject/ray:{pins['ray']}-py311")
         assert "--constraint /opt/grokray/constraints.txt" in container["args"][0]
+        assert f"/opt/grokray/grokray-{version('grokray')}-py3-none-any.whl[cluster]" in container["args"][0]
 
 
 def test_accounts_of_the_pods_are_there_and_ports_are_closed():
