@@ -54,18 +54,19 @@ class EnginePool:
         self._dead_starts = 0
         self._looked = -math.inf
         self._engines: list[EngineHandle] = []
+        self._free: list[EngineHandle] | None = None  # those with a place, until something changes
         self._lonely: EngineHandle | None = None
 
     def has_free_slot(self) -> bool:
         self.tend()
-        return bool(self._with_places())
+        return bool(self._with_places)
 
     def start(self) -> None:
         """Start, or ask for, the engines that are needed and not there: at once, for they take seconds to get up."""
         if not self.spec.elastic:
             missing = self.spec.count - len(self._engines)
         else:
-            short = self._to_run() - sum(engine.slots for engine in self._engines)
+            short = self._to_run() - self.seats
             missing = min(short / self.spec.slots, self.spec.count - len(self._engines))
         for _ in range(math.ceil(missing)):
             self._engines.append(self._start(lonely=False))
@@ -80,6 +81,7 @@ class EnginePool:
     def look(self) -> None:
         """As `tend`, at once."""
         look_at(self._engines)
+        self._free = None
         for engine in [engine for engine in self._engines if engine.dead]:
             self._engines.remove(engine)
             self._count_death(engine)
@@ -96,12 +98,14 @@ class EnginePool:
 
     def take(self) -> EngineSlot:
         """A place in the engine that is the least full."""
-        engine = min(self._with_places(), key=lambda engine: engine.used / engine.slots)
+        engine = min(self._with_places, key=lambda engine: engine.used / engine.slots)
         engine.used += 1
+        self._free = None
         return EngineSlot(self, engine)
 
     def give_back(self, slot: EngineSlot) -> None:
         slot.engine.used -= 1
+        self._free = None
 
     def lonely(self) -> Any:
         """The engine for trials that may have killed others: they are retried apart from the rest."""
@@ -114,6 +118,11 @@ class EnginePool:
     def coming(self) -> list[Any]:
         """What Ray answers once an engine of a cluster comes up: a reference for each that has not."""
         return [engine.ready for engine in self._engines if not engine.up] if self.spec.elastic else []
+
+    @property
+    def seats(self) -> int:
+        """Of all engines, those that are asked for included."""
+        return sum(engine.slots for engine in self._engines)
 
     @property
     def waits_for_nodes(self) -> bool:
@@ -138,7 +147,13 @@ class EnginePool:
             if engine is not None:
                 engine.close()
 
+    @property
     def _with_places(self) -> list[EngineHandle]:
+        if self._free is None:
+            self._free = self._find_places()
+        return self._free
+
+    def _find_places(self) -> list[EngineHandle]:
         """The engines where one more trial may go: to a seat, or into line while there are trials enough to come."""
         started, seats = 0, 0
         for engine in self._engines:
@@ -155,7 +170,7 @@ class EnginePool:
         """Close engines without trials, those that have not come up first, as long as the others have enough seats."""
         if not self.spec.elastic:
             return
-        seats, to_run = sum(engine.slots for engine in self._engines), self._to_run()
+        seats, to_run = self.seats, self._to_run()
         for engine in sorted(self._engines, key=lambda engine: (engine.up, -engine.number)):
             if engine.used == 0 and seats - engine.slots >= to_run:
                 seats -= engine.slots

@@ -1,8 +1,8 @@
 """The seam between Tune and the engines: Tune's trials take slots of engine actors instead of processes.
 
 Tune asks a `ResourceManager` for resources and starts an actor on what it gets. Here the resource is a slot, and the
-"actor" a handle that forwards Tune's calls to the engine which holds the slot. This file is the only one that reaches
-into Tune's internals; `ray` is pinned to one minor version, and a contract test runs against it.
+"actor" a handle that forwards Tune's calls to the engine which holds the slot. With this and `tune_loop.py` alone
+grokray reaches into Tune's internals; `ray` is pinned to one minor version, and a contract test runs against it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.execution import tune_controller
 
 from grokray.sweep.engines import EnginePool, EngineSlot
+from grokray.sweep.tune_loop import made_for_many_trials
 
 
 @contextmanager
@@ -30,6 +31,7 @@ def slots_for_tune(pool: EnginePool) -> Iterator[None]:
     """While this holds, every Tune run takes its trials' resources from `pool`."""
     with (
         tolerant_of_any_death(),
+        made_for_many_trials(),
         mock.patch.object(tune_controller, "PlacementGroupResourceManager", partial(SlotManager, pool)),
         mock.patch.object(actor_manager, "ray", _RayThatKnowsHandles()),
     ):

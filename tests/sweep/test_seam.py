@@ -10,6 +10,7 @@ import ray
 from ray.air.execution import ResourceManager
 from ray.air.execution._internal import actor_manager
 from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune import registry
 from ray.tune.execution import tune_controller
 
 from grokray.sweep import executor
@@ -35,6 +36,12 @@ def test_tune_still_has_what_the_seam_replaces():
         "tracked_actor",
         "exception",
     ]
+    has = ("_try_kill_actor", "_try_start_actors", "_handle_ready_resource_future")
+    assert all(hasattr(actor_manager.RayActorManager, name) for name in has)
+    assert list(inspect.signature(actor_manager.RayActorManager.next).parameters) == ["self", "timeout"]
+    manager = actor_manager.RayActorManager(resource_manager=executor.SlotManager(pool()))
+    assert manager._actor_state_events._tracked_futures == manager._actor_task_events._tracked_futures == {}
+    assert list(inspect.signature(registry._internal_kv_get).parameters)[0] == "key"
     assert "self._resource_manager.update_state()" in inspect.getsource(actor_manager)
     abstract = ResourceManager.__abstractmethods__
     assert all(name in vars(executor.SlotManager) for name in abstract)
