@@ -10,7 +10,6 @@ from typing import Any
 from tests.cluster.lab.lab import REPOSITORY, Lab
 
 TOKEN = {"RAY_AUTH_MODE": "token"}
-DASHBOARD = "http://127.0.0.1:8265"
 
 
 def make_token(lab: Lab) -> None:
@@ -23,14 +22,12 @@ class RayCluster:
     def __init__(self, lab: Lab, file: Path, *, environment: dict[str, str] | None = None) -> None:
         self._lab, self.file = lab, file
         self.environment = TOKEN | (environment or {})
-        self._tunnel: subprocess.Popen[bytes] | None = None
 
     def up(self) -> None:
         done = self._ray("up", "--yes", "--no-config-cache", self.file, seconds=420)
         (self._lab.folder / "up.log").write_text(done.stdout + done.stderr)
 
     def down(self) -> None:
-        self.close_tunnel()
         self._ray("down", "--yes", self.file, seconds=180)
 
     def head_ip(self) -> str:
@@ -44,16 +41,6 @@ class RayCluster:
     def alive(self) -> set[str]:
         """The addresses of the workers that are alive."""
         return {node["node_ip"] for node in self.nodes() if node["state"] == "ALIVE" and not node["is_head_node"]}
-
-    def open_tunnel(self) -> None:
-        """The Jobs API, at the client's port 8265."""
-        self._tunnel = self._lab.start("ray", "dashboard", self.file, log="tunnel.log", env=self.environment)
-        self._lab.wait_for_port(8265)
-
-    def close_tunnel(self) -> None:
-        if self._tunnel is not None:
-            self._tunnel.terminate()
-            self._tunnel = None
 
     def _ray(self, *words: str | Path, seconds: float = 120) -> subprocess.CompletedProcess[str]:
         return self._lab.run("ray", *words, seconds=seconds, env=self.environment, cwd=REPOSITORY)

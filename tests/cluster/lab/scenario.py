@@ -6,7 +6,7 @@ import subprocess
 from typing import Any
 
 from tests.cluster.lab.lab import REPOSITORY, Lab
-from tests.cluster.lab.ray_cluster import DASHBOARD, TOKEN, RayCluster
+from tests.cluster.lab.ray_cluster import RayCluster
 from tests.cluster.lab.sweep_folder import Event, SweepFolder, chosen
 
 SEARCH_SPACE = "tests/cluster/sweep.yaml"  # in the repository
@@ -16,21 +16,8 @@ PATIENCE_S = 600.0  # for what may take many times longer on a machine with othe
 
 def submit(lab: Lab, cluster: RayCluster, folder: SweepFolder) -> subprocess.Popen[bytes]:
     """Run the lab's sweep on the cluster; the process lives as long as the sweep does."""
-    cluster.open_tunnel()
-    command = ("grokray", "sweep", "sweep.yaml", "--address", "auto", "--out", folder.uri)
-    return lab.start(
-        "ray",
-        "job",
-        "submit",
-        "--address",
-        DASHBOARD,
-        "--working-dir",
-        REPOSITORY / "tests/cluster",
-        "--",
-        *command,
-        log="submit.log",
-        env=TOKEN,
-    )
+    command = ("grokray", "submit", SEARCH_SPACE, "--cluster", cluster.file, "--out", folder.uri)
+    return lab.start(*command, log="submit.log", env=cluster.environment, cwd=REPOSITORY)
 
 
 def wait_for_training(lab: Lab, folder: SweepFolder, sweep: subprocess.Popen[bytes], *, hosts: int) -> list[Event]:
