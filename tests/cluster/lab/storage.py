@@ -24,18 +24,22 @@ def files(uri: str, below: str = "") -> dict[str, bytes]:
     return {name.removeprefix(f"{base}/"): filesystem.open_input_stream(name).readall() for name in kept}
 
 
-def events(part: str, content: bytes) -> list[dict[str, Any]]:
-    """Of one part of the journal; a line that is cut short is none."""
-    host = re.search(r"T\d+\.\d+-(\w+)-\d+-", part)
-    lines = [line for line in content.splitlines() if line.startswith(b"{") and line.endswith(b"}")]
-    return [json.loads(line) | {"host": host[1] if host else None} for line in lines]
+def events(parts: dict[str, bytes]) -> list[dict[str, Any]]:
+    """Of a journal, by time, given the content of its files: batches in folders, some of which a file beside the folder
+    holds too. A line that is cut short is none."""
+    told = []
+    for name, content in parts.items():
+        if f"{name.rpartition('/')[0]}.jsonl" in parts:
+            continue
+        host = re.search(r"T\d+\.\d+-(\w+)-\d+-", name)
+        lines = [line for line in content.splitlines() if line.startswith(b"{") and line.endswith(b"}")]
+        told += [json.loads(line) | {"host": host[1] if host else None} for line in lines]
+    return sorted(told, key=lambda event: event["t"])
 
 
 def main(uri: str, what: str, folder: str = "") -> None:
     if what == "events":
-        for part, content in files(uri, "journal").items():
-            for event in events(part, content):
-                print(json.dumps(event))
+        print(*map(json.dumps, events(files(uri, "journal"))), sep="\n", end="")
         return
     if what == "names":
         print(*files(uri), sep="\n", end="")

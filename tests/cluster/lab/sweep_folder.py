@@ -42,14 +42,13 @@ class SweepFolder:
 
 
 def chosen(told: list[Event], kind: str = "", **having: Any) -> list[Event]:
-    """Those of one kind (all, if it is empty) and with these fields, by time."""
-    wanted = [event for event in told if kind in ("", event["event"]) and having.items() <= event.items()]
-    return sorted(wanted, key=lambda event: event["t"])
+    """Those of one kind (all, if it is empty) and with these fields."""
+    return [event for event in told if kind in ("", event["event"]) and having.items() <= event.items()]
 
 
 def journal(folder: Path) -> list[Event]:
     """All events of a copy."""
-    return [event for part in sorted(folder.glob("journal/*.jsonl")) for event in events(part.name, part.read_bytes())]
+    return events({str(part.relative_to(folder)): part.read_bytes() for part in folder.glob("journal/**/*.jsonl")})
 
 
 def check_every_trial_once(folder: Path, trials: int) -> list[dict[str, Any]]:
