@@ -28,11 +28,15 @@ def reason_for_no_lab() -> str | None:
     return f"the lab needs namespaces: {probe.stderr.strip()}" if probe.returncode else None
 
 
+def need_lab() -> None:
+    if reason := reason_for_no_lab():
+        pytest.skip(reason)
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A fresh lab for a file of tests. Its last words are shown when a test fails."""
-    if reason := reason_for_no_lab():
-        pytest.skip(reason)
+    need_lab()
     with Lab(tmp_path_factory.mktemp("lab")) as opened:
         yield opened
         for log in sorted(opened.folder.glob("*.log")):
