@@ -57,7 +57,7 @@ def test_a_host_is_a_machine_of_its_own_until_its_power_is_cut(tmp_path: Path):
         assert not Path("/etc/own").exists()
         lab.cut_power("h1")
         with pytest.raises(LabError):
-            lab.on_host("172.31.0.11", "hostname", seconds=15)
+            lab.on_host("172.31.0.11", "hostname", seconds=5)
         lab.boot("h1", "172.31.0.11")
         assert lab.on_host("172.31.0.11", "cat /etc/own").split() == ["of", "h1"]
         processes = descendants(os.getpid())

@@ -33,13 +33,12 @@ who = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def head(lab: Lab) -> str:
-    """A head that wants the token; the other host has it in a place where Ray does not look by itself."""
+    """A head that wants the token. It lies where Ray does not look by itself, so who wants to use it must say so."""
     make_token(lab)
     for name, ip in (("h1", HEAD), ("h2", OTHER)):
         lab.boot(name, ip)
-    lab.copy_to_host(HEAD, "/root/.ray/auth_token", "/root/.ray/auth_token")
-    lab.copy_to_host(OTHER, "/root/.ray/auth_token", "/root/token")
-    lab.on_host(HEAD, f"RAY_AUTH_MODE=token {START} --head --port=6379 --dashboard-host=127.0.0.1")
+        lab.copy_to_host(ip, "/root/.ray/auth_token", "/root/token")
+    lab.on_host(HEAD, f"{RIGHT} {START} --head --port=6379 --dashboard-host=127.0.0.1")
     return HEAD
 
 
@@ -53,12 +52,12 @@ def test_a_worker(lab: Lab, head: str, with_what: str, enters: bool):
 
 @who
 def test_a_client(lab: Lab, head: str, with_what: str, enters: bool):
-    printed = lab.on_host(OTHER, f'{with_what} timeout 90 python -c "{JOIN}"', check=False)
+    printed = lab.on_host(HEAD, f'{with_what} timeout 90 python -c "{JOIN}"', check=False)
     assert ("joined" in printed) == enters
 
 
 @pytest.mark.parametrize(
-    ("token", "code"), [("$(cat ~/.ray/auth_token)", 200), ("", 401), (32 * "0", 403)], ids=["token", "none", "wrong"]
+    ("token", "code"), [("$(cat /root/token)", 200), ("", 401), (32 * "0", 403)], ids=["token", "none", "wrong"]
 )
 def test_the_jobs_api(lab: Lab, head: str, token: str, code: int):
     (lab.folder / "ask.py").write_text(ASK)
@@ -84,5 +83,5 @@ def test_a_sweep_refuses_a_cluster_without_a_token_unless_it_is_told_to_use_it(l
 
 
 def nodes(lab: Lab) -> list[dict[str, str]]:
-    printed = lab.on_host(HEAD, "RAY_AUTH_MODE=token ray list nodes --format json")
+    printed = lab.on_host(HEAD, f"{RIGHT} ray list nodes --format json")
     return json.loads(printed[printed.find("[") :])

@@ -77,14 +77,19 @@ class Lab:
                  str(HERE / "client_init")],
                 env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log,
             )  # fmt: skip
-        self.wait_for("the client", (self.folder / "ready").exists, seconds=30)
+        try:
+            self.wait_for("the client", (self.folder / "ready").exists, seconds=60, meanwhile=self._unshare)
+        except LabError as error:
+            self._unshare.kill()
+            self._unshare.communicate()
+            raise LabError(f"{error}\n{self.log('lab.log')}") from None
         children = Path(f"/proc/{self._unshare.pid}/task/{self._unshare.pid}/children")
         self._pid = int(children.read_text().split()[0])
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """The kernel ends every process of the lab with its first one, and unmounts what they had mounted."""
-        self._unshare.kill()
+        """The kernel ends every process of the lab before its first one, and takes away what they had mounted."""
+        os.kill(self._pid, signal.SIGKILL)
         self._unshare.communicate()
         for service in self._services:
             service.kill()
