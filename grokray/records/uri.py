@@ -50,6 +50,12 @@ def split_last(uri: str) -> tuple[str, str]:
     return folder + mark + query, name
 
 
+def join(uri: str, name: str) -> str:
+    """What `split_last` takes apart: (`s3://bucket/a?region=x`, `b`) → `s3://bucket/a/b?region=x`."""
+    before, mark, query = uri.partition("?") if "://" in uri else (uri, "", "")
+    return f"{before.rstrip('/')}/{name}{mark}{query}" if before else name
+
+
 def hide_secrets(uri: str) -> str:
     """`s3://key:secret@bucket/x?region=eu` → `s3://bucket/x`: safe to print and to log."""
     if "://" not in uri:
