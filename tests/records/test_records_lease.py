@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from grokray.records import lease
 from grokray.records.holder import Holder
 from grokray.records.lease import expired
 from grokray.records.lock import hold
-from grokray.records.store import Tagged
+from grokray.records.store import Store, Tagged
 
 
 @pytest.fixture
@@ -60,10 +61,12 @@ def test_one_that_was_not_refreshed_is_taken_over(store, old):
 def test_one_whose_process_is_gone_here_is_taken_over_at_once(store):
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
-    gone = replace(Holder.here("gone"), pid=process.pid)
+    gone = replace(Holder.here("gone"), pid=process.pid, born="1")
     assert gone.dead
+    assert replace(gone, pid=os.getpid()).dead  # its id is another process' now
     assert not replace(gone, place="elsewhere").dead
     assert not replace(gone, place="").dead
+    assert not replace(gone, born="").dead
     assert not Holder.here("alive").dead
     store.write_atomic("lock", gone.encode())
     with hold(store, "lock", command="second"):
@@ -114,11 +117,7 @@ def test_one_that_somebody_removed_is_made_again(store, monkeypatch):
         assert holder_in(store).token == lock.holder.token
 
 
-def test_of_many_at_once_one_gets_it(tmp_path, monkeypatch):
-    """On a filesystem that makes links, creation is exclusive; so is a lease that nobody held."""
-    monkeypatch.setattr("grokray.records.store.SETTLE_S", 0)
-    from grokray.records.store import Store
-
+def test_of_many_at_once_one_gets_it(tmp_path):
     store, got, start = Store.from_uri(tmp_path), [], threading.Barrier(8)
 
     def take(n):
