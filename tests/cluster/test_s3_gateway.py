@@ -105,6 +105,17 @@ def test_conditional_puts_are_honoured(uri):
     assert store.entries() == ["lock"]
 
 
+def test_without_boto3_a_folder_is_locked_all_the_same(uri, monkeypatch):
+    monkeypatch.setattr("grokray.records.s3.find_spec", lambda name: None)
+    folder = make(uri)
+    with folder.lock("first") as lock:
+        lock._lease.refresh()
+        assert not lock.lost.is_set()
+        with pytest.raises(FolderBusy, match="'first'"), make(uri).lock():
+            pytest.fail("two hold one lock")
+    assert "lock" not in folder.store.entries()
+
+
 def test_of_many_that_create_one_does(uri):
     assert at_once(lambda n: Store.from_uri(uri).create("meta.json", b"%d" % n)).count(True) == 1
 
@@ -173,6 +184,16 @@ def test_rights_to_read_alone_are_not_enough(uri, gateway, monkeypatch):
             make(uri)
     finally:
         gateway.admin(["user", "modify", "--uid=user", "--op-mask=read,write,delete"])
+
+
+def test_a_store_that_is_full_is_said_at_once(uri, gateway):
+    gateway.set_quota(1000)
+    try:
+        with pytest.raises(FolderError, match="it is full") as caught:
+            make(uri)
+        assert "quota" in caught.value.hint
+    finally:
+        gateway.set_quota(-1)
 
 
 def test_an_outage_loses_nothing(uri, gateway, caplog):

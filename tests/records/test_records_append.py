@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -169,8 +170,33 @@ def test_a_stream_saves_by_itself_and_again_after_a_failure(store, monkeypatch, 
         time.sleep(0.01)
     assert failures == ["journal/a.000001/000001.jsonl"] * 2
     assert caplog.messages == ["no network; trying again"]
+    stream.write(line(2))
     stream.close()
-    assert sessions(JournalReader(store).poll()) == [1]
+    assert sessions(JournalReader(store).poll()) == [1, 2]
+
+
+def test_who_writes_to_a_store_that_refuses_is_told(store, monkeypatch):
+    """Nothing is lost: it is put once the store takes it."""
+    monkeypatch.setattr(remote_append, "PUT_INTERVAL_S", 0.02)
+    put, refuse = store.write_atomic, threading.Event()
+
+    def refused(name, data):
+        if refuse.is_set():
+            raise FolderError("it is full")
+        put(name, data)
+
+    refuse.set()
+    monkeypatch.setattr(store, "write_atomic", refused)
+    stream = store.append_stream("journal/a.jsonl")
+    stream.write(line(1))
+    deadline = time.monotonic() + 20
+    while stream._refused is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with pytest.raises(FolderError, match="it is full"):
+        stream.write(line(2))
+    refuse.clear()
+    stream.close()
+    assert set(sessions(JournalReader(store).poll())) == {1, 2}
 
 
 def test_a_slow_store_is_read_a_tenth_of_the_time(store, monkeypatch):
