@@ -1,9 +1,9 @@
 """Tune's loop, made fit for thousands of trials that live at the same time.
 
 As it is, for each event Tune shuffles the futures of all live trials and waits for one of them, asks Ray's key-value
-store five times for the class that every trial has, and walks through all trials for the next one to start. With this
-and `executor.py` alone grokray reaches into Tune's internals; `ray` is pinned to one minor version, and a contract test
-runs against it.
+store five times for the class that every trial has, and walks through all trials for the next one to start; and it
+writes all trials to a snapshot that nobody reads. With this and `executor.py` alone grokray reaches into Tune's
+internals; `ray` is pinned to one minor version, and a contract test runs against it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from unittest import mock
 import ray
 from ray.air.execution._internal import actor_manager
 from ray.tune import registry
+from ray.tune.execution import tune_controller
 from ray.tune.experiment import Trial
 
 NOTHING_TO_WAIT_FOR_S = 0.02
@@ -30,6 +31,8 @@ def made_for_many_trials() -> Iterator[None]:
     with (
         mock.patch.object(actor_manager.RayActorManager, "next", _next),
         mock.patch.object(registry, "_internal_kv_get", cache(registry._internal_kv_get)),
+        mock.patch.object(registry._global_registry, "get", cache(registry._global_registry.get)),
+        mock.patch.object(tune_controller.TuneController, "_get_trial_checkpoints", _nothing),
     ):
         yield
 
@@ -82,3 +85,8 @@ def _deal_with(manager: Any, future: Any) -> bool:
             events.resolve_future(future)
             return True
     return False
+
+
+def _nothing(controller: Any) -> dict[str, str]:
+    """What a snapshot holds of its trials."""
+    return {}

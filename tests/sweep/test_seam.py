@@ -42,6 +42,7 @@ def test_tune_still_has_what_the_seam_replaces():
     manager = actor_manager.RayActorManager(resource_manager=executor.SlotManager(pool()))
     assert manager._actor_state_events._tracked_futures == manager._actor_task_events._tracked_futures == {}
     assert list(inspect.signature(registry._internal_kv_get).parameters)[0] == "key"
+    assert "self._get_trial_checkpoints()" in inspect.getsource(tune_controller.TuneController.save_to_dir)
     assert "self._resource_manager.update_state()" in inspect.getsource(actor_manager)
     abstract = ResourceManager.__abstractmethods__
     assert all(name in vars(executor.SlotManager) for name in abstract)
