@@ -21,7 +21,8 @@ from grokray.records.uri import hide_secrets
 class Holder:
     """Who holds a lock. Times in unix seconds; `token` tells two holders apart.
 
-    `place` names what the process id is valid in, a boot of a machine and a container there; empty if unknown.
+    `place` names what the process id is valid in, a boot of a machine and a container there, and `born` when in it the
+    process began, since ids are used again; empty if unknown.
     """
 
     host: str
@@ -31,6 +32,7 @@ class Holder:
     refreshed: float
     token: str
     place: str = ""
+    born: str = ""
 
     @classmethod
     def here(cls, command: str | None) -> Holder:
@@ -44,6 +46,7 @@ class Holder:
             refreshed=now,
             token=secrets.token_hex(8),
             place=_place(),
+            born=_born(os.getpid()),
         )
 
     @classmethod
@@ -60,15 +63,7 @@ class Holder:
     @property
     def dead(self) -> bool:
         """Whether its process is surely gone: it ran here, and does so no more."""
-        if not self.place or self.place != _place():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:  # somebody else's
-            return False
-        return False
+        return bool(self.place and self.born) and self.place == _place() and self.born != _born(self.pid)
 
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -79,6 +74,14 @@ def _place() -> str:
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{os.stat('/proc/self/ns/pid').st_ino}"
+    return ""
+
+
+def _born(pid: int) -> str:
+    """Clock ticks since the boot at which a process began; empty if there is none."""
+    with suppress(OSError, IndexError):
+        # The name, in brackets, may hold anything; it is the second field, and this is the 22nd.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     return ""
 
 

@@ -36,19 +36,20 @@ class Lease:
     def refresh(self) -> None:
         """Say that the holder lives, and find out whether it still has the lease. FolderError if the store refuses."""
         with self._refreshing:
-            while not self.lost.is_set():
+            for _ in range(_ATTEMPTS):
+                began = time.monotonic()  # in an outage the put may be much older than its answer
                 current = self._store.read_tagged(self._name)
                 holder = None if current is None else Holder.decode(current.data)
-                if current is not None and (holder is None or holder.token != self._holder.token):
+                if holder is not None and holder.token != self._holder.token:
                     self.lost.set()
                     return
                 data = self._holder.encode(refreshed=time.time())
-                if current is None:  # somebody has removed it, which others may take for leave to come
+                if current is None:  # somebody has removed it, and others may take that for leave to come
                     done = self._store.create(self._name, data)
                 else:
                     done = self._store.replace(self._name, data, current.tag)
                 if done:
-                    self._refreshed = time.monotonic()
+                    self._refreshed = began
                     return
 
     @property

@@ -50,6 +50,7 @@ class RemoteAppend:
         self._block, self._put = 1, bytearray()
         self._batches = 0  # of this block, put
         self._full: list[tuple[int, bytes]] = []  # blocks to be made one object each
+        self._refused: FolderError | None = None
         # Two locks, so that training need not wait for the network when it writes.
         self._lock, self._putting = threading.Lock(), threading.Lock()
         self._closing, self._hurry = threading.Event(), threading.Event()
@@ -58,8 +59,11 @@ class RemoteAppend:
         atexit.register(self.close)
 
     def write(self, data: bytes) -> None:
+        """FolderError if the store refused what was written before: who goes on would do so in vain."""
         with self._lock:
             self._waiting += data
+        if self._refused is not None:
+            raise self._refused
 
     def hurry(self) -> None:
         self._hurry.set()
@@ -99,18 +103,17 @@ class RemoteAppend:
             self._block, self._batches, self._put = self._block + 1, 0, bytearray()
 
     def _put_from_time_to_time(self) -> None:
-        said = ""
         while not self._closing.is_set():
             if self._hurry.wait(PUT_INTERVAL_S):
                 self._closing.wait(GATHER_S)
             self._hurry.clear()
             try:
                 self.flush()
-                said = ""
-            except FolderError as error:  # the next round tries again; close() tells the caller if it lasts
-                if str(error) != said:
+                self._refused = None
+            except FolderError as error:  # the next round tries again; who writes, or closes, is told if it lasts
+                if str(error) != str(self._refused):
                     log.warning("%s; trying again", error)
-                    said = str(error)
+                self._refused = error
                 self._closing.wait(PUT_INTERVAL_S)
             self._merge()
 

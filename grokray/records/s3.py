@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -98,9 +98,7 @@ class Place:
         return boto3.session.Session().client("s3", region_name=self._region(), endpoint_url=endpoint, config=config)
 
     def _region(self) -> str:
-        from pyarrow.fs import resolve_s3_region
-
-        return self.region or resolve_s3_region(self.bucket)
+        return self.region or _region_of(self.bucket)
 
 
 class ConditionalPuts:
@@ -189,6 +187,13 @@ def _as_os_errors() -> Iterator[_Status]:
         raise OSError(f"{code} (HTTP status {number}): {answer['Error'].get('Message')}") from error
     except BotoCoreError as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+@cache
+def _region_of(bucket: str) -> str:
+    from pyarrow.fs import resolve_s3_region
+
+    return resolve_s3_region(bucket)
 
 
 def _own_region() -> str:

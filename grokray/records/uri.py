@@ -23,7 +23,7 @@ def checked_uri(uri: str) -> str:
     >>> checked_uri("s3://bucket/sweeps/robust?region=eu-west-1")
     's3://bucket/sweeps/robust?region=eu-west-1'
     """
-    scheme, _, rest = uri.partition("://")
+    scheme = uri.partition("://")[0]
     if scheme not in OBJECT_STORES:
         known = ", ".join(("file", *OBJECT_STORES))
         raise FolderError(f"the scheme of {hide_secrets(uri)} is {scheme!r}, but must be one of {known}, or a path")
@@ -32,7 +32,7 @@ def checked_uri(uri: str) -> str:
         raise FolderError(text, hint=CREDENTIALS_HINT)
     if not urlsplit(uri).netloc:
         raise FolderError(f"{hide_secrets(uri)} names no bucket, but must look like {scheme}://bucket/folder")
-    return uri if rest else f"{scheme}://"
+    return uri
 
 
 def path_of_file_uri(uri: str) -> str:
@@ -48,6 +48,12 @@ def split_last(uri: str) -> tuple[str, str]:
     before, mark, query = uri.partition("?") if "://" in uri else (uri, "", "")
     folder, _, name = before.rstrip("/").rpartition("/")
     return folder + mark + query, name
+
+
+def join(uri: str, name: str) -> str:
+    """What `split_last` takes apart: (`s3://bucket/a?region=x`, `b`) → `s3://bucket/a/b?region=x`."""
+    before, mark, query = uri.partition("?") if "://" in uri else (uri, "", "")
+    return f"{before.rstrip('/')}/{name}{mark}{query}" if before else name
 
 
 def hide_secrets(uri: str) -> str:

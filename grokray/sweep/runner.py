@@ -123,6 +123,7 @@ class _Session:
             options = worker_options(self.config, machine, self.folder.store.uri)
             with self._engines(machine, options) as pool:
                 self._run(options, pool)
+        self.lock.require()
         self.ledger.tidy()
         if self.stopping.is_set():
             self.ledger.write("interrupt", session=self.name)

@@ -109,7 +109,7 @@ class Gateway:
         ).create_dir(name)
 
     def set_quota(self, bytes_in_all: int) -> None:
-        """Refuse writes beyond this many bytes; -1 for no limit. Takes up to half a minute to be noticed."""
+        """Refuse writes beyond this many bytes; -1 for no limit."""
         scope = ["--uid=user", "--quota-scope=user"]
         self.admin(["quota", "set", *scope, f"--max-size={bytes_in_all}"])
         self.admin(["quota", "enable" if bytes_in_all >= 0 else "disable", *scope])
