@@ -24,7 +24,10 @@ URL = "http://127.0.0.1:8265"
         (["SPACE", "--out", "results/x"], "--out is results/x, a path, which is another folder on each node"),
         (["SPACE", "--out", "s3://b/x"], "neither --cluster nor --address is given, but one of them must be"),
         (["SPACE", "--out", "s3://b/x", "--cluster", "SPACE", "--address", URL], "both --cluster and --address are"),
-        (["SPACE", "--out", "s3://b/x", "--cluster", "missing.yaml"], "--cluster is missing.yaml, but must be the file"),
+        (
+            ["SPACE", "--out", "s3://b/x", "--cluster", "missing.yaml"],
+            "--cluster is missing.yaml, but must be",
+        ),
         (["SPACE", "--out", "s3://b/x", "--address", "ray://head:10001"], "--address is ray://head:10001, but must be"),
         (["SPACE", "--out", "s3://b/x", "--address", "http://"], "--address is http://, but must be"),
     ],
@@ -107,7 +110,9 @@ def test_no_wait_says_how_to_come_back(cluster, space, tmp_path, capsys):
     assert main([*words, "--no-wait"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert f"watch it: {shlex.join(['grokray', *words])}" in lines
-    assert any(line.startswith(f"stop it: ray exec {tmp_path}/cluster.yaml 'RAY_AUTH_MODE=token ray job") for line in lines)
+    assert any(
+        line.startswith(f"stop it: ray exec {tmp_path}/cluster.yaml 'RAY_AUTH_MODE=token ray job") for line in lines
+    )
 
 
 def test_a_cluster_that_cannot_be_reached_is_a_message(cluster, space, capsys):

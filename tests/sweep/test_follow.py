@@ -1,4 +1,4 @@
-"""Watching a sweep on a cluster: what is printed when the connection comes and goes. The Jobs API is a stand-in here."""
+"""Watching a sweep on a cluster whose connection comes and goes. The Jobs API is a stand-in here."""
 
 from __future__ import annotations
 
