@@ -16,6 +16,7 @@ from grokray.sweep.ledger import Ledger
 from grokray.sweep.messages import WorkerOptions
 from grokray.sweep.placement import GPU_OF_A_TRIAL
 from grokray.sweep.searcher import LedgerCallback, LedgerSearcher, StopWhen
+from grokray.sweep.secrecy import without_keys
 from grokray.sweep.trainable import ProcessTrial, SeatedTrial
 
 MAX_PENDING = 200
@@ -61,7 +62,7 @@ def _tune(
     request = {"cpu": resources.cpu} | ({"gpu": gpu} if options.device == "cuda" else {})
     searcher = LedgerSearcher(ledger, options, max_trials=CHUNK_TRIALS)
     books = LedgerCallback(ledger, on_tick)
-    with scratch_folder() as scratch:
+    with without_keys(), scratch_folder() as scratch:
         tuner = tune.Tuner(
             tune.with_resources(trainable, request),
             tune_config=tune.TuneConfig(
