@@ -23,6 +23,7 @@ from grokray.analysis.trial_curve import bring_up_to_date
 from grokray.errors import ConfigError, Problem
 from grokray.records.collect import curve_columns, curve_parts, read_curves, read_tasks, read_trials
 from grokray.records.folder import SweepFolder
+from grokray.records.parts import parts_of
 from grokray.records.schema import CONFIG_FIELDS, TRIALS_SCHEMA
 from grokray.trial import TrialConfig
 
@@ -109,11 +110,12 @@ class Sweeps:
 
 
 def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
-    """One folder or several, each brought up to date with its journal. FolderError for what is no sweep, ConfigError
-    where there is no trial, or one folder is named twice."""
+    """One folder or several, each brought up to date with its journal; a folder that holds the parts of a sweep stands
+    for these. FolderError for what is no sweep, ConfigError where there is no trial, or one folder is named twice."""
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:
         raise ConfigError([Problem(message="no folder is named, but one at least is needed")])
+    given = [part for path in given for part in parts_of(path)]
     folders = [SweepFolder.open(path) for path in given]
     shown = [str(folder.store) for folder in folders]
     if twice := sorted({name for name in shown if shown.count(name) > 1}):

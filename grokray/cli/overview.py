@@ -64,8 +64,8 @@ def trials_in_all(config: SweepConfig, state: SweepState) -> int:
     """Those known and those still to be proposed. A proposal that is impossible or a repetition makes no trials."""
     own = [index for index, c in state.configurations.items() if c.trial_ids]
     proposed = len(state.configurations)
-    given_up = proposed - 1 - max(own, default=-1) >= MAX_FRUITLESS
-    at_end = config.method == "grid" and proposed >= config.grid_size()
+    given_up = sum(index > max(own, default=-1) for index in state.configurations) >= MAX_FRUITLESS
+    at_end = config.method == "grid" and proposed >= config.num_configurations()
     left = 0 if given_up or at_end else config.num_configurations() - len(own)
     return len(state.trials) + max(left, 0) * len(config.seeds)
 

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from grokray.sweep.config import SweepConfig
+from grokray.sweep.samples import SAMPLED, SHAPING, proposals, sample_of_shapes
 from grokray.trial import TrialConfig
 
 if TYPE_CHECKING:
     from grokray.engine.shape import ShapeKey
 
 FIRST = 5
-SAMPLED = 64  # configurations whose shapes are looked at
-ROWS_OF_STATE = 3  # a slot's weights and two moments; a gradient filter adds one
-# What a stack's shape depends on; of a grid all combinations of these are looked at.
-SHAPING = (
-    *("operation", "task_type", "base", "digit_order", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
-    *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "num_layers", "dim_model", "num_heads"),
-    *("list_length", "label_noise"),
-    *("data_dir", "data", "arc_subset", "arc_tasks", "arc_max_cells", "arc_context", "arc_holdout"),
-    *("norm", "batch_size", "dtype", "precision", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +42,8 @@ class Preview:
 def preview(config: SweepConfig) -> Preview:
     """Raises ConfigError where the search proposes a trial that cannot be."""
     configurations = config.num_configurations()
-    first = _proposals(config, min(FIRST, configurations))
-    sample = _sample(config, configurations)
+    first = proposals(config, min(FIRST, configurations))
+    sample = sample_of_shapes(config)
     return Preview(
         configurations=configurations,
         trials=configurations * len(config.seeds),
@@ -67,26 +56,8 @@ def preview(config: SweepConfig) -> Preview:
     )
 
 
-def _proposals(config: SweepConfig, number: int) -> list[dict[str, Any]]:
-    from grokray.sweep.proposer import make_proposer
-
-    proposer = make_proposer(config)
-    proposals = (proposer.propose(index) for index in range(number))
-    return [dict(proposer.choice(parameters)) for parameters in proposals if parameters is not None]
-
-
-def _sample(config: SweepConfig, configurations: int) -> list[Mapping[str, Any]]:
-    if config.method != "grid":
-        return list(_proposals(config, min(SAMPLED, configurations)))
-    needed = {*SHAPING} & config.parameters.keys()
-    while parents := {parent for name in needed for parent in config.parameters[name].when} - needed:
-        needed |= parents
-    shaping = {name: p for name, p in config.parameters.items() if name in needed}
-    fewer = config.model_copy(update={"parameters": shaping, "num_trials": None})
-    return list(islice(fewer.grid(), SAMPLED)) if shaping else [{}]
-
-
 def _shapes(configs: list[TrialConfig]) -> tuple[ShapePreview, ...]:
+    from grokray.engine.memory import state_bytes
     from grokray.engine.shape import shape_of
     from grokray.tasks.dataset import build_dataset
 
@@ -96,12 +67,10 @@ def _shapes(configs: list[TrialConfig]) -> tuple[ShapePreview, ...]:
     for config in distinct.values():
         dataset = build_dataset(config)
         shape = shape_of(dataset)
-        rows = ROWS_OF_STATE + (shape.gradient_filter != "none")
-        state = rows * shape.layout.row_size * shape.torch_dtype.itemsize
         known = found.get(shape)
         found[shape] = ShapePreview(
             shape=shape,
-            slot_bytes=state,
+            slot_bytes=state_bytes(shape),
             table_bytes=dataset.table.nbytes + (known.table_bytes if known else 0),
         )
     return tuple(found.values())

@@ -15,10 +15,15 @@ def status(
     """Say how a sweep is doing, or how it ended."""
     from grokray.cli.overview import as_plain, overview, show
     from grokray.cli.screen import screen
+    from grokray.records.parts import parts_of
 
-    found = overview(folder)
+    parts = [overview(part) for part in parts_of(folder)]
     if as_json:
-        print(json.dumps(as_plain(found), indent=2, ensure_ascii=False))
-    else:
+        plain = [as_plain(found) for found in parts]
+        print(json.dumps(plain[0] if len(plain) == 1 else {"parts": plain}, indent=2, ensure_ascii=False))
+        return 0
+    for number, found in enumerate(parts):
+        if number:
+            print()
         show(screen(), found)
     return 0

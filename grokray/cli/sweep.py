@@ -34,6 +34,10 @@ def sweep(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the file, such as trial.eval_interval=50."),
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Run only the K-th of every N configurations, in a folder below --out."),
+    ] = None,
     address: Annotated[
         str | None, typer.Option(metavar="A", help="Of a running Ray cluster. Default: Ray on this machine alone.")
     ] = None,
@@ -45,16 +49,18 @@ def sweep(
     """Run a sweep, or go on with one that was interrupted."""
     from grokray.cli.screen import screen
     from grokray.sweep.load import load_sweep
+    from grokray.sweep.part import folder_of_part
 
     number = None if num_trials is None else whole_number("--num-trials", num_trials, at_least=1)
-    config = load_sweep(file, overrides or (), number)
+    config = load_sweep(file, (*(overrides or ()), *([] if part is None else [f"part={part}"])), number)
     console = screen()
     if dry_run:
         from grokray.cli.dry_run import show_dry_run
 
         show_dry_run(console, config)
         return 0
-    return _run(console, config, out or f"results/{config.name}", address, ctx, insecure=insecure)
+    out = out or f"results/{config.name}"
+    return _run(console, config, out if part is None else folder_of_part(out, config), address, ctx, insecure=insecure)
 
 
 def _run(

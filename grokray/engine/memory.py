@@ -47,6 +47,12 @@ def slots_ahead(capacity: int, slot_bytes: int, free: FreeMemory) -> int:
     return min(capacity, int(AHEAD * free() / slot_bytes))
 
 
+def state_bytes(shape: ShapeKey) -> int:
+    """What is kept of one trial from step to step: weights, two moments, and the average of a gradient filter."""
+    rows = 3 + (shape.gradient_filter != "none")
+    return rows * shape.layout.row_size * shape.torch_dtype.itemsize
+
+
 def slot_bytes(shape: ShapeKey) -> int:
     """About what one slot of an eager step needs at its peak besides the slot's own tensors.
 

@@ -57,10 +57,12 @@ class TrialCheckpoints:
         return sorted((file for file in found if file is not None), key=lambda file: (file.step, file.kind))
 
     def write(self, checkpoint: Checkpoint, kind: Kind = "step") -> tuple[CheckpointFile, int]:
-        """Write a checkpoint, then delete those of its kind that it replaces; the file and its bytes."""
+        """Write a checkpoint, then delete those of its kind that it replaces; the file and its bytes. Those of later
+        steps stay: an engine that lost contact may not know that the trial goes on elsewhere."""
         file, size = self._put(checkpoint, kind)
         for old in self.files():
-            if old.kind == kind and old.name != file.name and not (kind == "step" and self.every):
+            replaced = old.kind == kind and old.name != file.name and old.step <= file.step
+            if replaced and not (kind == "step" and self.every):
                 self.store.delete(old.name)
         return file, size
 

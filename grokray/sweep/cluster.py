@@ -46,11 +46,18 @@ NOT_NEEDED = ("start_monitor", "start_log_monitor", "start_api_server")
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What the cluster has for us, summed over its nodes. `prepared`: its processes have our ENVIRONMENT already."""
+    """What Ray has for us, summed over its nodes. `prepared`: its processes have our ENVIRONMENT already. `elastic`: it
+    is a cluster, where nodes may come and go, with `gpus_to_come` at most once its autoscaler has added them."""
 
     cpus: int
     gpus: int
     prepared: bool = False
+    elastic: bool = False
+    gpus_to_come: int = 0
+
+    @property
+    def most_gpus(self) -> int:
+        return max(self.gpus, self.gpus_to_come)
 
 
 @contextmanager
@@ -66,7 +73,7 @@ def ray_cluster(
     from ray._private import worker
 
     if ray.is_initialized():
-        yield _machine()
+        yield _machine(elastic=address is not None)
         return
     with ExitStack() as stack:
         # Ray prints every death of a process; the journal and the summary tell of those that matter.
@@ -75,7 +82,7 @@ def ray_cluster(
             stack.enter_context(_token_of_this_session())
         _init(address, num_cpus, insecure=insecure)
         stack.callback(ray.shutdown)
-        yield _machine(prepared=address is None)
+        yield _machine(prepared=address is None, elastic=address is not None)
 
 
 @contextmanager
@@ -141,12 +148,20 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _machine(*, prepared: bool = False) -> Machine:
+def _machine(*, prepared: bool = False, elastic: bool = False) -> Machine:
     import ray
+    from ray._private.state import state
 
     resources = ray.cluster_resources()
-    cpus, gpus = max(int(resources.get("CPU", 1)), 1), int(resources.get("GPU", 0))
-    return Machine(cpus=cpus, gpus=gpus, prepared=prepared)
+    # Of a cluster without an autoscaler Ray knows no maximum.
+    most = (state.get_max_resources_from_cluster_config() or {}) if elastic else {}
+    return Machine(
+        cpus=max(int(resources.get("CPU", 1)), 1),
+        gpus=int(resources.get("GPU", 0)),
+        prepared=prepared,
+        elastic=elastic,
+        gpus_to_come=int(most.get("GPU", 0)),
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from grokray.sweep import rules, space
 from grokray.sweep.parameters import Parameter
+from grokray.sweep.part import Part, numbers
 from grokray.sweep.sections import (
     DEFINING,
     Fifo,
@@ -79,6 +80,9 @@ class SweepConfig(BaseModel):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where trials are trained.")
     tracking: Tracking = Field(default=Tracking(), description="Trackers besides grokray's own records.")
+    part: Part | None = Field(
+        default=None, description="K/N: only the K-th of every N configurations. The others are for other drivers."
+    )
     notes: Strings = Field(default=(), description="Remarks; loading adds what it read otherwise than written.")
 
     @model_validator(mode="before")
@@ -102,11 +106,22 @@ class SweepConfig(BaseModel):
         """What the search aims at, the foremost first."""
         return self.metric if isinstance(self.metric, tuple) else (self.metric,)
 
+    @property
+    def first_index(self) -> int:
+        """Of the proposals of this part of the sweep."""
+        return 0 if self.part is None else numbers(self.part)[0] - 1
+
+    @property
+    def stride(self) -> int:
+        """From one proposal of this part of the sweep to its next."""
+        return 1 if self.part is None else numbers(self.part)[1]
+
     def grid(self) -> Iterator[space.Choice]:
         """The configurations of a grid in file order, the last parameter changing fastest; at most num_trials."""
         return islice(space.combinations(self.parameters, _listed), self.num_trials)
 
     def grid_size(self) -> int:
+        """Of the whole grid, whatever part of it this is."""
         size = space.count(self.parameters, _listed)
         return size if self.num_trials is None else min(size, self.num_trials)
 
@@ -119,7 +134,8 @@ class SweepConfig(BaseModel):
 
     def num_configurations(self) -> int:
         """How many configurations there will be, seeds aside."""
-        return self.grid_size() if self.method == "grid" else self.num_trials or 0
+        whole = self.grid_size() if self.method == "grid" else self.num_trials or 0
+        return len(range(self.first_index, whole, self.stride))
 
     def sample(self, trial: BaseTrial) -> space.Choice:
         """One configuration as an Optuna trial suggests it; absent are the parameters whose condition is false."""
@@ -148,6 +164,7 @@ class SweepConfig(BaseModel):
         return {
             "method": _json(self.method),
             "num_trials": _json(self.num_trials),
+            **({} if self.part is None else {"part": _json(self.part)}),
             "seeds": _json(self.seeds),
             "seed": _json(self.seed),
             "parameters": _json(list(self.parameters)),

@@ -17,15 +17,21 @@ from grokray.sweep.messages import WorkerOptions, as_result, assignment_of, fail
 
 
 class EngineActor:
-    """Made a Ray actor by the executor. `seat` numbers are the executor's, unique per start of a trial."""
+    """Made a Ray actor by the pool. `seat` numbers are the executor's, unique per start of a trial. It offers as many
+    of `seats` as fit in its memory, going by the configs of `sample`."""
 
-    def __init__(self, options: dict[str, Any], role: str, seats: int) -> None:
+    def __init__(self, options: dict[str, Any], role: str, seats: int, sample: tuple[dict[str, Any], ...] = ()) -> None:
         # Here, and with it torch: the driver, which only names this class, does without.
         from grokray.sweep.engine_loop import EngineLoop
         from grokray.sweep.line import Line
 
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
         worker = WorkerOptions(**options)
+        if sample:
+            from grokray.sweep.seats import seats_that_fit
+
+            seats = seats_that_fit(seats, sample, worker.device)
+        self._seats = seats
         self._tenants: dict[int, _Tenant] = {}
         self._by_trial: dict[str, _Tenant] = {}
         self._asyncio: asyncio.AbstractEventLoop | None = None
@@ -36,9 +42,9 @@ class EngineActor:
             _die,
         )
 
-    async def process_id(self) -> int:
-        """Answers once the actor is up."""
-        return os.getpid()
+    async def seats(self) -> int:
+        """How many trials may train here at a time; answers once the actor is up."""
+        return self._seats
 
     async def until_death(self) -> None:
         """Never answers: the call fails when the actor dies, which is how the driver notices without asking."""

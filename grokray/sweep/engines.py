@@ -1,32 +1,42 @@
-"""The engines of a sweep: starting them, counting their slots, replacing those that died."""
+"""The engines of a sweep: starting them, counting their slots, replacing those that died.
+
+On one machine all engines come up, and trials are sent to them at once. On a cluster an engine is a request to Ray,
+which makes an autoscaler add nodes: trials are sent to it when it is up, and it is closed when no trial needs it any
+more, so that its node falls idle and is given back.
+"""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
 
 from grokray.errors import ExecutionError
 from grokray.sweep.cluster import ENVIRONMENT
 from grokray.sweep.engine_actor import EngineActor
+from grokray.sweep.engine_handle import EngineHandle, look_at
 from grokray.sweep.messages import WorkerOptions
 from grokray.sweep.placement import EngineSpec
 
 MAX_CALLS = 20_000  # calls that wait at the same time in one engine: two per slot, so never the limit
 MAX_DEAD_STARTS = 5
-# Of a GPU, what the engine for lonely trials takes; the others leave it, or it would wait for ever.
-LONELY_GPU = 0.01
+# Of a GPU, and on a cluster of a core, what the engine for lonely trials takes; the others leave it, or it would wait
+# for ever.
+LONELY = 0.01
+BOOT_S = 300.0  # so long a node may take to come: who would stand in line waits for its seats instead
+LOOK_S, LOOK_EACH_S = 0.1, 0.001  # between two looks at the engines, and more for each of them
 
 
 class EnginePool:
     """`saving` says that whoever is stopped now must be checkpointed: the sweep is being interrupted. `to_run()` counts
     the trials that have not ended: towards the end nobody stands in line where another engine may have seats.
-    `environment` is what Ray's processes do not have yet."""
+    `environment` is what Ray's processes do not have yet. By the trials' configs in `sample` an engine of a cluster
+    finds out how many fit in its memory."""
 
     def __init__(
         self,
@@ -35,42 +45,89 @@ class EnginePool:
         *,
         environment: Mapping[str, str] = ENVIRONMENT,
         to_run: Callable[[], float] = lambda: math.inf,
+        sample: tuple[dict[str, Any], ...] = (),
     ) -> None:
         self.spec, self.saving, self._to_run = spec, False, to_run
-        self._environment = dict(environment)
+        self._environment, self._sample = dict(environment), sample
         self._options = asdict(options)
         self._started = 0
         self._dead_starts = 0
-        self._engines: list[_Engine | None] = [None] * spec.count
-        self._lonely: _Engine | None = None
+        self._looked = -math.inf
+        self._engines: list[EngineHandle] = []
+        self._free: list[EngineHandle] | None = None  # those with a place, until something changes
+        self._lonely: EngineHandle | None = None
 
     def has_free_slot(self) -> bool:
-        return any(engine is None or engine.used < self._places() for engine in self._engines)
+        self.tend()
+        return bool(self._with_places)
 
     def start(self) -> None:
-        """Start the engines that do not run: at once, for they take seconds to get up."""
-        for i, engine in enumerate(self._engines):
-            if engine is None:
-                self._engines[i] = self._start(num_cpus=self.spec.num_cpus, gpu=1 - LONELY_GPU)
+        """Start, or ask for, the engines that are needed and not there: at once, for they take seconds to get up."""
+        if not self.spec.elastic:
+            missing = self.spec.count - len(self._engines)
+        else:
+            short = self._to_run() - self.seats
+            missing = min(short / self.spec.slots, self.spec.count - len(self._engines))
+        for _ in range(math.ceil(missing)):
+            self._engines.append(self._start(lonely=False))
+
+    def tend(self) -> None:
+        """Look who has come up and who has died, replace those, and close what is not needed; cheap if often called."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_S + LOOK_EACH_S * len(self._engines) or not self._engines:
+            self.look()
+            self._looked = time.monotonic()
+
+    def look(self) -> None:
+        """As `tend`, at once."""
+        look_at(self._engines)
+        self._free = None
+        for engine in [engine for engine in self._engines if engine.dead]:
+            self._engines.remove(engine)
+            self._count_death(engine)
+            engine.close()  # where only the contact was lost, it must not go on beside the one that replaces it
+        self._close_idle()
+        self.start()
+
+    def lose(self, actor: Any) -> None:
+        """A call on an engine failed, so it is lost, whether Ray knows by now that it is dead or not."""
+        for engine in (*self._engines, self._lonely):
+            if engine is not None and engine.actor is actor:
+                engine.dead = True
+                self._looked = -math.inf
 
     def take(self) -> EngineSlot:
-        """A place in the sound engine with the fewest tenants."""
-        self._replace_dead()
-        self.start()
-        index = min(range(self.spec.count), key=lambda i: (self._used(i), i))
-        engine = self._engines[index]
-        assert engine is not None
+        """A place in the engine that is the least full."""
+        engine = min(self._with_places, key=lambda engine: engine.used / engine.slots)
         engine.used += 1
+        self._free = None
         return EngineSlot(self, engine)
 
     def give_back(self, slot: EngineSlot) -> None:
         slot.engine.used -= 1
+        self._free = None
 
     def lonely(self) -> Any:
         """The engine for trials that may have killed others: they are retried apart from the rest."""
-        if self._lonely is None or self._lonely.dead():
-            self._lonely = self._start(num_cpus=0.0, gpu=LONELY_GPU)
+        if self._lonely is not None:
+            look_at([self._lonely])
+        if self._lonely is None or self._lonely.dead:
+            self._lonely = self._start(lonely=True)
         return self._lonely.actor
+
+    def coming(self) -> list[Any]:
+        """What Ray answers once an engine of a cluster comes up: a reference for each that has not."""
+        return [engine.ready for engine in self._engines if not engine.up] if self.spec.elastic else []
+
+    @property
+    def seats(self) -> int:
+        """Of all engines, those that are asked for included."""
+        return sum(engine.slots for engine in self._engines)
+
+    @property
+    def waits_for_nodes(self) -> bool:
+        """Whether no engine has come up yet, on a cluster."""
+        return self.spec.elastic and not any(engine.up for engine in self._engines)
 
     @cached_property
     def nothing(self) -> Any:
@@ -79,60 +136,72 @@ class EnginePool:
 
     def save_all(self, timeout_s: float = 60.0) -> None:
         """Checkpoint every trial on every engine that answers."""
-        engines = [e for e in (*self._engines, self._lonely) if e is not None and e.up() and not e.dead()]
-        calls = [engine.actor.save_all.remote() for engine in engines]
+        engines = [*self._engines, *([self._lonely] if self._lonely is not None else [])]
+        look_at(engines)
+        calls = [engine.actor.save_all.remote() for engine in engines if engine.up and not engine.dead]
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
-
-    def process_ids(self) -> list[int]:
-        """Of the engines that run."""
-        engines = [e for e in self._engines if e is not None and not e.dead()]
-        return ray.get([engine.actor.process_id.remote() for engine in engines])
 
     def close(self) -> None:
         for engine in (*self._engines, self._lonely):
             if engine is not None:
-                ray.kill(engine.actor)
+                engine.close()
 
-    def _places(self) -> int:
-        """Of one engine: its seats, and the line before them while there are trials enough to come."""
-        seats = self.spec.count * self.spec.slots
-        started = sum(engine.used for engine in self._engines if engine is not None)
-        return self.spec.slots + (self.spec.line if self._to_run() - started > seats else 0)
+    @property
+    def _with_places(self) -> list[EngineHandle]:
+        if self._free is None:
+            self._free = self._find_places()
+        return self._free
 
-    def _used(self, index: int) -> int:
-        engine = self._engines[index]
-        return 0 if engine is None else engine.used
+    def _find_places(self) -> list[EngineHandle]:
+        """The engines where one more trial may go: to a seat, or into line while there are trials enough to come."""
+        started, seats = 0, 0
+        for engine in self._engines:
+            started += engine.used
+            seats += engine.slots if self._counts(engine) or engine.age < BOOT_S else 0
+        line = self.spec.line if self._to_run() - started > seats else 0
+        return [engine for engine in self._engines if self._counts(engine) and engine.used < engine.slots + line]
 
-    def _replace_dead(self) -> None:
-        for i, engine in enumerate(self._engines):
-            if engine is None:
-                continue
-            if engine.dead():
-                self._count_death(engine)
-                self._engines[i] = None
-            elif engine.up():
-                self._dead_starts = 0
+    def _counts(self, engine: EngineHandle) -> bool:
+        """Whether trials are sent to it. On a cluster one without a node might keep them for ever."""
+        return engine.up or not self.spec.elastic
 
-    def _count_death(self, engine: _Engine) -> None:
-        self._dead_starts = 0 if engine.up() else self._dead_starts + 1
+    def _close_idle(self) -> None:
+        """Close engines without trials, those that have not come up first, as long as the others have enough seats."""
+        if not self.spec.elastic:
+            return
+        seats, to_run = self.seats, self._to_run()
+        for engine in sorted(self._engines, key=lambda engine: (engine.up, -engine.number)):
+            if engine.used == 0 and seats - engine.slots >= to_run:
+                seats -= engine.slots
+                self._engines.remove(engine)
+                engine.close()
+
+    def _count_death(self, engine: EngineHandle) -> None:
+        self._dead_starts = 0 if engine.up else self._dead_starts + 1
         if self._dead_starts >= MAX_DEAD_STARTS:
             raise ExecutionError(
                 f"{self._dead_starts} engines in a row died before they were up",
                 hint="Their output is in Ray's session folder, logs/worker-*.err.",
             )
 
-    def _start(self, *, num_cpus: float, gpu: float) -> _Engine:
-        role = f"engine-{self._started}"
-        self._started += 1
+    def _start(self, *, lonely: bool) -> EngineHandle:
+        number, self._started = self._started, self._started + 1
+        share = LONELY if lonely else 1 - LONELY
         actor_class = ray.remote(EngineActor).options(
-            num_cpus=num_cpus,
-            num_gpus=gpu if self.spec.gpu else 0.0,
+            num_cpus=self.spec.num_cpus * self._share_of_a_core(lonely=lonely),
+            num_gpus=share if self.spec.gpu else 0.0,
             max_restarts=0,
             max_concurrency=MAX_CALLS,
             **({"runtime_env": {"env_vars": self._environment}} if self._environment else {}),
         )
-        return _Engine(actor_class.remote(self._options, role, self.spec.slots))
+        actor = actor_class.remote(self._options, f"engine-{number}", self.spec.slots, self._sample)
+        return EngineHandle(actor, number=number, slots=self.spec.slots)
+
+    def _share_of_a_core(self, *, lonely: bool) -> float:
+        if self.spec.elastic:  # no core at all would let it start on the head
+            return LONELY if lonely else 1 - LONELY
+        return 0.0 if lonely else 1.0
 
 
 @dataclass(frozen=True)
@@ -140,31 +209,8 @@ class EngineSlot:
     """One trial's place in an engine of the pool."""
 
     pool: EnginePool
-    engine: _Engine
+    engine: EngineHandle
 
     def engine_for(self, config: dict[str, Any]) -> Any:
         """The actor that shall train the trial."""
         return self.pool.lonely() if "alone" in config else self.engine.actor
-
-
-class _Engine:
-    def __init__(self, actor: Any) -> None:
-        self.actor, self.used = actor, 0
-        self._ready = actor.process_id.remote()
-        self._death = actor.until_death.remote()
-
-    def dead(self) -> bool:
-        """Whether its process is gone: the call that never answers has failed. Costs no round trip."""
-        ready, _ = ray.wait([self._death], timeout=0)
-        return bool(ready)
-
-    def up(self) -> bool:
-        """Whether it ever answered."""
-        ready, _ = ray.wait([self._ready], timeout=0)
-        if not ready:
-            return False
-        try:
-            ray.get(self._ready)
-        except RayError:
-            return False
-        return True

@@ -1,8 +1,8 @@
 """The seam between Tune and the engines: Tune's trials take slots of engine actors instead of processes.
 
 Tune asks a `ResourceManager` for resources and starts an actor on what it gets. Here the resource is a slot, and the
-"actor" a handle that forwards Tune's calls to the engine which holds the slot. This file is the only one that reaches
-into Tune's internals; `ray` is pinned to one minor version, and a contract test runs against it.
+"actor" a handle that forwards Tune's calls to the engine which holds the slot. With this and `tune_loop.py` alone
+grokray reaches into Tune's internals; `ray` is pinned to one minor version, and a contract test runs against it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune.execution import tune_controller
 
 from grokray.sweep.engines import EnginePool, EngineSlot
+from grokray.sweep.tune_loop import made_for_many_trials
 
 
 @contextmanager
@@ -30,6 +31,7 @@ def slots_for_tune(pool: EnginePool) -> Iterator[None]:
     """While this holds, every Tune run takes its trials' resources from `pool`."""
     with (
         tolerant_of_any_death(),
+        made_for_many_trials(),
         mock.patch.object(tune_controller, "PlacementGroupResourceManager", partial(SlotManager, pool)),
         mock.patch.object(actor_manager, "ray", _RayThatKnowsHandles()),
     ):
@@ -50,14 +52,33 @@ def tolerant_of_any_death() -> Iterator[None]:
             wrapped = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
             wrapped.__cause__ = exception
             exception = wrapped
+        if isinstance(exception, RayActorError):
+            _report_loss(self, tracked_actor_task._tracked_actor)
         if tracked_actor_task._tracked_actor not in self._live_actors_to_ray_actors_resources and isinstance(
             exception, RayActorError
         ):
             return  # a second call on an actor whose death was dealt with already
         original(self, tracked_actor_task, exception)
 
-    with mock.patch.object(actor_manager.RayActorManager, "_actor_task_failed", failed):
+    start_failed_in_tune = actor_manager.RayActorManager._actor_start_failed
+
+    def start_failed(self: Any, tracked_actor: Any, exception: Exception) -> None:
+        if isinstance(exception, RayActorError):
+            _report_loss(self, tracked_actor)
+        start_failed_in_tune(self, tracked_actor, exception)
+
+    with (
+        mock.patch.object(actor_manager.RayActorManager, "_actor_task_failed", failed),
+        mock.patch.object(actor_manager.RayActorManager, "_actor_start_failed", start_failed),
+    ):
         yield
+
+
+def _report_loss(manager: Any, tracked_actor: Any) -> None:
+    """Tell the pool before Tune looks for another seat: it would find one in the same engine."""
+    handle, *_ = manager._live_actors_to_ray_actors_resources.get(tracked_actor, (None,))
+    if isinstance(handle, SeatHandle):
+        handle.report_loss()
 
 
 @dataclass
@@ -96,7 +117,12 @@ class SlotManager(ResourceManager):
         self._pool.give_back(acquired_resource.slot)
 
     def get_resource_futures(self) -> list[Any]:
-        return []
+        """Tune waits for these too, and calls `update_state` when one of them comes."""
+        self._pool.tend()
+        return self._pool.coming()
+
+    def update_state(self) -> None:
+        self._pool.look()
 
     def clear(self) -> None:
         self._requests.clear()
@@ -123,6 +149,10 @@ class SeatHandle:
         config = {name: value for name, value in kwargs["config"].items() if isinstance(value, str)}
         self._engine = slot.engine_for(config)
         self._created = self._engine.create.remote(self._number, config)
+
+    def report_loss(self) -> None:
+        """The engine does not answer any more."""
+        self._slot.pool.lose(self._engine)
 
     def __getattr__(self, method: str) -> _SeatMethod:
         if method.startswith("_") and method not in ("__ray_ready__", "__ray_terminate__"):

@@ -1,8 +1,8 @@
 """How often a trial may still fail.
 
-A trial's own error counts against it. The death of an engine hits all its tenants, of whom at most one is to blame:
-whoever was there at two deaths in a row, without progress in between, is retried alone on an engine apart from the
-rest, and only deaths there count against it.
+A trial's own error counts against it. The death of a node counts against nobody: spot instances are taken away. The
+death of an engine hits all its tenants, of whom at most one is to blame: whoever was there at two deaths in a row,
+without progress in between, is retried alone on an engine apart from the rest, and only deaths there count against it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ class Faults:
         """`fault` is `trial` for the trial's own error, `engine` or `node` for a death; `progress` is the last step
         that was measured. `started` is False where the trial was still waiting for its seat: then it is not to
         blame. `alone`: it had no neighbours."""
+        if fault == "node" or (fault == "engine" and not started):
+            return
         record = self._records.setdefault(trial_id, _Record())
         record.error = error
         if fault == "trial":
             record.own += 1
-        elif started and alone:
+        elif alone:
             record.alone += 1
-        elif started:
+        else:
             if progress > record.progress:
                 record.in_company = 0
             record.in_company += 1

@@ -21,7 +21,9 @@ from grokray.sweep.trainable import ProcessTrial, SeatedTrial
 
 MAX_PENDING = 200
 LEARNING_PENDING = 4
-CHUNK_TRIALS = 2_000  # Tune's memory and time grow with every trial it has seen
+# Tune's memory grows with every trial it has seen. At the end of a chunk seats stay empty, so it holds several times as
+# many trials as there are seats.
+CHUNK_TRIALS, MOST_CHUNK_TRIALS, ROUNDS = 2_000, 20_000, 4
 
 
 def fit(
@@ -40,8 +42,7 @@ def fit(
             _tune(ledger, scheduler, options, MAX_PENDING, on_tick, stop_when)
         return
     with slots_for_tune(pool):
-        seats = pool.spec.count * pool.spec.slots
-        _tune(ledger, scheduler, options, seats, on_tick, _saving(pool, stop_when))
+        _tune(ledger, scheduler, options, pool.seats, on_tick, _saving(pool, stop_when))
 
 
 def _tune(
@@ -60,7 +61,8 @@ def _tune(
     trainable = SeatedTrial if fused else ProcessTrial
     gpu = resources.gpu or GPU_OF_A_TRIAL
     request = {"cpu": resources.cpu} | ({"gpu": gpu} if options.device == "cuda" else {})
-    searcher = LedgerSearcher(ledger, options, max_trials=CHUNK_TRIALS)
+    chunk = min(max(ROUNDS * slots, CHUNK_TRIALS), MOST_CHUNK_TRIALS)
+    searcher = LedgerSearcher(ledger, options, max_trials=chunk)
     books = LedgerCallback(ledger, on_tick)
     with without_keys(), scratch_folder() as scratch:
         tuner = tune.Tuner(

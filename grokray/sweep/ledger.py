@@ -41,7 +41,7 @@ class Ledger:
         self._worth: dict[int, tuple[float, ...]] = {}  # of those that have ended, one value for each metric
         self._configuration_of: dict[str, int] = {}
         self._repeats: dict[int, list[int]] = {}  # configuration -> later proposals that equal it
-        self._proposals = 0
+        self._proposals = config.first_index  # the next one; those of other parts of the sweep are passed over
         self._exhausted = False
         self._replay()
 
@@ -156,7 +156,7 @@ class Ledger:
         if parameters is None:
             self._exhausted = True
             return
-        self._proposals += 1
+        self._proposals += self.config.stride
         trials = self._trials_of(parameters)
         if not trials:
             self.write("suggest", configuration=index, parameters=parameters)
@@ -223,8 +223,9 @@ class Ledger:
         self.proposer.tell(index, worst)
 
     def _fruitless_in_a_row(self) -> int:
-        newest = max(self._members, default=-1)
-        return self._proposals - 1 - newest
+        stride = self.config.stride
+        newest = max(self._members, default=self.config.first_index - stride)
+        return (self._proposals - newest) // stride - 1
 
     def _no_more_proposals(self) -> bool:
         return self._exhausted or len(self._members) >= self.config.num_configurations()
@@ -260,7 +261,7 @@ class Ledger:
         for index, configuration in self.state.configurations.items():
             if configuration.suggested is None:
                 raise ExecutionError(f"the journal does not say what configuration {index} is")
-            self._proposals = index + 1
+            self._proposals = index + self.config.stride
             if configuration.value_of is not None:
                 self.proposer.replay(index, configuration.parameters, None)
                 self._repeat(index, configuration.value_of)

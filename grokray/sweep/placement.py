@@ -12,18 +12,20 @@ from grokray.sweep.messages import WorkerOptions
 
 GPU_OF_A_TRIAL = 0.02  # where `device: cuda` is all that is said
 LEARNING_LINE = 2
+MAX_ENGINES = 2_000  # asked for at the same time; as engines end, others come
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSpec:
     """`count` engines that train `slots` trials each, with up to `line` more that wait there for a seat; an engine
-    holds `num_cpus` cores, or a GPU if `gpu`."""
+    holds `num_cpus` cores, or a GPU if `gpu`. `elastic`: `count` are the most; there are as many as trials need."""
 
     count: int
     slots: int
     line: int = 0
     num_cpus: float = 1.0
     gpu: bool = False
+    elastic: bool = False
 
 
 def worker_options(config: SweepConfig, machine: Machine, store_uri: str) -> WorkerOptions:
@@ -36,21 +38,26 @@ def worker_options(config: SweepConfig, machine: Machine, store_uri: str) -> Wor
 
 
 def engine_spec(config: SweepConfig, machine: Machine, device: str, *, trials: int) -> EngineSpec:
-    """One engine per GPU, or per CPU core; each trains as many trials as fractions of it go in."""
+    """One engine per GPU, or per CPU core; each trains as many trials as fractions of it go in. Of a cluster's cores
+    those are counted that are there: if more come, they get full engines."""
     gpu = device == "cuda"
-    share = config.resources.gpu or GPU_OF_A_TRIAL if gpu else config.resources.cpu
-    slots = max(int(1 / share + 1e-9), 1)
-    engines = machine.gpus if gpu else machine.cpus
+    slots = _slots(config, gpu=gpu)
     # Fewer trials than slots are spread over all engines.
-    count = max(min(engines, trials), 1)
+    count = max(min(machine.gpus if gpu else machine.cpus, trials), 1)
     slots = slots if gpu else min(slots, max(math.ceil(trials / count), 1))
     return EngineSpec(
-        count=count,
+        count=MAX_ENGINES if machine.elastic else count,
         slots=slots,
         line=_line(config, slots),
         num_cpus=0.0 if gpu else 1.0,
         gpu=gpu,
+        elastic=machine.elastic,
     )
+
+
+def _slots(config: SweepConfig, *, gpu: bool) -> int:
+    share = config.resources.gpu or GPU_OF_A_TRIAL if gpu else config.resources.cpu
+    return max(int(1 / share + 1e-9), 1)
 
 
 def _line(config: SweepConfig, slots: int) -> int:
@@ -64,18 +71,22 @@ def _line(config: SweepConfig, slots: int) -> int:
 
 def share_of_an_engine(config: SweepConfig, machine: Machine) -> float:
     """The part of the sweep that falls to one engine. Of the search space and the machine alone, however much of the
-    sweep is left: whether kernels are compiled goes by it, and trials must come out the same after a restart."""
+    sweep is left: whether kernels are compiled goes by it, and trials must come out the same after a restart. Of a
+    cluster nothing is asked that changes as nodes come and go."""
     trials = config.num_configurations() * len(config.seeds)
+    if machine.elastic:
+        return 1 / max(math.ceil(trials / _slots(config, gpu=choose_device(config, machine) == "cuda")), 1)
     return 1 / max(min(machine.cpus, trials), 1)
 
 
 def choose_device(config: SweepConfig, machine: Machine) -> str:
     if config.device == "cpu":
         return "cpu"
-    if machine.gpus and (config.device == "cuda" or config.resources.gpu > 0):
+    if machine.most_gpus and (config.device == "cuda" or config.resources.gpu > 0):
         return "cuda"
     if config.device == "cuda":
+        where = "in the cluster, nor may its autoscaler add one" if machine.elastic else "here"
         raise ExecutionError(
-            "device is cuda, but Ray sees no GPU here", hint="Add --set device=cpu to train on the CPU."
+            f"device is cuda, but Ray sees no GPU {where}", hint="Add --set device=cpu to train on the CPU."
         )
     return "cpu"

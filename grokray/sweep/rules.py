@@ -28,6 +28,7 @@ def faults(config: SweepConfig, *, omitted: frozenset[str]) -> list[Fault]:
         *([] if omitted & {"num_trials", "method"} else _num_trials(config)),
         *_conditions(config, omitted),
         *([] if "method" in omitted else _grid(config)),
+        *([] if omitted & {"method", "part"} else _part(config)),
         *([] if omitted & {"execution", "resources"} else _resources(config)),
         *([] if omitted & {"scheduler", "trial", "measure"} else _signal(config)),
     ]
@@ -82,6 +83,12 @@ def _grid(config: SweepConfig) -> Iterator[Fault]:
         if config.method == "grid" and parameter.grid_values() is None:
             rule = "but must be values, int_uniform or q_uniform for the method grid"
             yield ("parameters", name), f"{name} is of the distribution {parameter.distribution}, {rule}"
+
+
+def _part(config: SweepConfig) -> Iterator[Fault]:
+    if config.part is not None and config.method == "tpe":
+        rule = "but the method tpe learns from all trials: it must be grid, random or sobol for a part"
+        yield ("part",), f"part is {config.part}, {rule}"
 
 
 def _resources(config: SweepConfig) -> Iterator[Fault]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from grokray.sweep.ledger import Ledger
 
 TICK_S = 0.5
+PATIENCE_S = 10.0
+WAITING_FOR_NODES = "waiting for the cluster: no node has room for an engine yet"
 INTERRUPTED = 130
 
 
@@ -91,7 +94,8 @@ class _Session:
         self.stopping = threading.Event()
         self.name, self.started = f"{time.time_ns():x}", time.time()
         self._books: Ledger | None = None
-        self._shown, self._told = 0.0, False
+        self._shown = 0.0
+        self._told: set[str] = set()
 
     @property
     def ledger(self) -> Ledger:
@@ -153,13 +157,15 @@ class _Session:
             yield None
             return
         from grokray.sweep.engines import EnginePool
+        from grokray.sweep.samples import sample_of_trials
 
         trials = self.config.num_configurations() * len(self.config.seeds)
         spec = engine_spec(
             self.config, machine, options.device, trials=trials if self._books is None else self._books.to_run
         )
         environment = {} if machine.prepared else ENVIRONMENT
-        pool = EnginePool(spec, options, environment=environment, to_run=lambda: self.ledger.to_run)
+        sample = sample_of_trials(self.config) if machine.elastic else ()
+        pool = EnginePool(spec, options, environment=environment, to_run=lambda: self.ledger.to_run, sample=sample)
         with ExitStack() as stack:
             stack.callback(pool.close)
             stack.callback(lambda: pool.save_all() if self.stopping.is_set() else None)
@@ -179,26 +185,31 @@ class _Session:
         )
         while not (self.ledger.finished or self.stopping.is_set()):
             ended = len(self.ledger.ended)
-            fit(self.ledger, scheduler, options, pool, on_tick=self._tick, stop_when=self.stopping.is_set)
+            tick = partial(self._tick, pool)
+            fit(self.ledger, scheduler, options, pool, on_tick=tick, stop_when=self.stopping.is_set)
             if len(self.ledger.ended) == ended and not (self.stopping.is_set() or self.ledger.finished):
                 raise ExecutionError("Tune came back with nothing done", hint="Run the same command again.")
 
-    def _tick(self) -> None:
+    def _tick(self, pool: EnginePool | None) -> None:
         now = time.monotonic()
         if now - self._shown >= TICK_S:
             self._shown = now
             state = self.ledger.poll()
             metric = self.config.metrics[0]
             self.observer.progress(progress_of(state, self.ledger.total, metric=metric, since=self.started))
-            self._say_what_takes_so_long(state)
+            self._say_what_takes_so_long(state, pool)
 
-    def _say_what_takes_so_long(self, state: SweepState) -> None:
-        """Once: when trials wait for the compiler, and nothing was ever measured."""
-        if self._told or state.metric_names:
-            return
-        if any(trial.compiled for trial in state.trials.values()):
-            self._told = True
-            self.observer.message(COMPILING)
+    def _say_what_takes_so_long(self, state: SweepState, pool: EnginePool | None) -> None:
+        """Each once: when trials wait for nodes, or for the compiler and nothing was ever measured."""
+        if pool is not None and pool.waits_for_nodes and time.time() - self.started > PATIENCE_S:
+            self._tell(WAITING_FOR_NODES)
+        elif not state.metric_names and any(trial.compiled for trial in state.trials.values()):
+            self._tell(COMPILING)
+
+    def _tell(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self.observer.message(text)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
@@ -20,6 +20,8 @@ from grokray.sweep.messages import WorkerOptions, report_of, tune_config
 from grokray.sweep.unsaved import Unsaved
 
 GIVEN_UP = "given_up"
+# In Ray's messages. Of engines with trials the pool kills those alone to which the contact was lost.
+OF_A_LOST_NODE = ("node has died", "NodeDiedError", "killed by `ray.kill`")
 
 
 class LedgerSearcher(Unsaved, Searcher):
@@ -114,6 +116,8 @@ class StopWhen(Unsaved, Stopper):
 def _fault(trial: Trial) -> tuple[str, str]:
     """Whose fault a failure was, and its text in one line or few."""
     error = _last_error(trial)
+    if (lost := _lost_node(error)) is not None:
+        return "node", lost
     if isinstance(error, RayTaskError):
         return "trial", f"{type(error.cause).__name__}: {error.cause}" if error.cause else _lines(error)[-1]
     if isinstance(error, RayActorError):
@@ -122,6 +126,14 @@ def _fault(trial: Trial) -> tuple[str, str]:
         return ("trial", lines[-1]) if "creation task" in lines[0] else ("engine", lines[0])
     path = trial.error_file
     return "engine", Path(path).read_text().strip()[-500:] if path and Path(path).exists() else "unknown"
+
+
+def _lost_node(error: Exception | None) -> str | None:
+    """What Ray says if a node died, or the contact to it was lost: of a mere process' death it would know."""
+    if isinstance(error, ActorUnavailableError):
+        return _lines(error)[0]
+    lines = _lines(error) if isinstance(error, RayActorError) else []
+    return next((line for line in lines if any(words in line for words in OF_A_LOST_NODE)), None)
 
 
 def _last_error(trial: Trial) -> Exception | None:

@@ -13,12 +13,13 @@ import pytest
 
 import grokray
 from grokray.cli.main import main
-from grokray.cli.preview import SAMPLED, preview
+from grokray.cli.preview import preview
 from grokray.errors import ExecutionError
 from grokray.records.collect import collect
 from grokray.sweep.load import load_sweep, load_text
 from grokray.sweep.progress import progress_of
 from grokray.sweep.runner import SweepResult
+from grokray.sweep.samples import SAMPLED
 
 CONDITIONAL = """
 name: conditional

@@ -46,3 +46,11 @@ def test_who_still_waited_for_its_seat_is_not_to_blame():
     faults = Faults(retries=0)
     die(faults, "a", times=9, started=False, alone=True)
     assert faults.given_up("a") is None
+
+
+def test_a_node_that_dies_costs_no_retry_and_makes_no_suspect():
+    faults = Faults(retries=0)
+    die(faults, "a", times=9, fault="node")
+    die(faults, "a", times=9, fault="node", alone=True)
+    assert faults.given_up("a") is None
+    assert not faults.suspect("a")

@@ -10,13 +10,10 @@ from typing import Any
 import pytest
 
 from grokray.records.folder import SweepFolder
-from grokray.sweep import engines as of_engines
 from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.engine_actor import EngineActor
-from grokray.sweep.engines import EnginePool
 from grokray.sweep.line import Line
-from grokray.sweep.messages import WorkerOptions, tune_config
-from grokray.sweep.placement import EngineSpec
+from grokray.sweep.messages import tune_config
 from grokray.sweep.trainer import Trainer
 from tests.engine.conftest import small
 from tests.sweep.sweeps import GRID
@@ -217,28 +214,3 @@ def test_an_error_of_seating_reaches_the_call_that_waits_for_the_trial(actor):
             await actor.call(1, "save")
 
     asyncio.run(calls())
-
-
-# -- the pool's places
-
-
-def pool_with(monkeypatch, *, to_run: float) -> EnginePool:
-    engine = lambda: SimpleNamespace(used=0, dead=lambda: False, up=lambda: True)  # noqa: E731
-    monkeypatch.setattr(of_engines.EnginePool, "_start", lambda self, **resources: engine())
-    spec = EngineSpec(count=2, slots=3, line=2)
-    return EnginePool(spec, WorkerOptions(store_uri="unused"), to_run=lambda: to_run)
-
-
-def taken(pool: EnginePool) -> list[int]:
-    while pool.has_free_slot():
-        pool.take()
-    return [engine.used for engine in pool._engines if engine is not None]
-
-
-def test_engines_get_a_line_while_there_are_trials_enough(monkeypatch):
-    assert taken(pool_with(monkeypatch, to_run=100)) == [5, 5]
-
-
-def test_at_the_end_nobody_stands_in_line_where_another_engine_will_have_seats(monkeypatch):
-    assert taken(pool_with(monkeypatch, to_run=6)) == [3, 3]
-    assert taken(pool_with(monkeypatch, to_run=14)) == [4, 4]  # of 14, six are kept back

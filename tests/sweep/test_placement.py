@@ -5,7 +5,7 @@ import pytest
 from grokray.errors import ExecutionError
 from grokray.sweep.cluster import Machine
 from grokray.sweep.load import load_sweep
-from grokray.sweep.placement import choose_device, engine_spec
+from grokray.sweep.placement import MAX_ENGINES, choose_device, engine_spec, share_of_an_engine
 from tests.sweep.sweeps import GRID, write
 
 
@@ -51,3 +51,25 @@ def test_without_a_gpu_a_share_of_one_means_the_cpu_and_asking_for_one_is_an_err
     assert choose_device(config(tmp_path, "resources: {gpu: 0.02}\n"), machine) == "cpu"
     with pytest.raises(ExecutionError, match="device is cuda, but Ray sees no GPU"):
         choose_device(config(tmp_path, "device: cuda\n"), machine)
+
+
+def test_of_a_cluster_engines_come_and_go_and_each_is_full_or_the_cores_that_are_there_share(tmp_path):
+    c = config(tmp_path, "resources: {cpu: 0.05}\n")
+    spec = engine_spec(c, Machine(cpus=4, gpus=0, elastic=True), "cpu", trials=1000)
+    assert (spec.slots, spec.elastic, spec.count) == (20, True, MAX_ENGINES)
+    assert engine_spec(c, Machine(cpus=8, gpus=0, elastic=True), "cpu", trials=24).slots == 3
+    assert not engine_spec(c, Machine(cpus=8, gpus=0), "cpu", trials=24).elastic
+
+
+def test_gpus_that_an_autoscaler_may_add_count(tmp_path):
+    c = config(tmp_path, "resources: {cpu: 0.05, gpu: 0.02}\n")
+    assert choose_device(c, Machine(cpus=1, gpus=0, elastic=True, gpus_to_come=4)) == "cuda"
+    assert choose_device(c, Machine(cpus=1, gpus=0, elastic=True)) == "cpu"
+    with pytest.raises(ExecutionError, match="nor may its autoscaler add one"):
+        choose_device(config(tmp_path, "device: cuda\n"), Machine(cpus=1, gpus=0, elastic=True))
+
+
+@pytest.mark.parametrize("cpus", [1, 7])
+def test_whether_kernels_are_compiled_does_not_go_by_the_nodes_that_happen_to_be_there(tmp_path, cpus):
+    c = config(tmp_path, "resources: {cpu: 0.25}\n")  # 32 trials, four on each engine
+    assert share_of_an_engine(c, Machine(cpus=cpus, gpus=0, elastic=True)) == 1 / 8

@@ -10,6 +10,7 @@ import ray
 from ray.air.execution import ResourceManager
 from ray.air.execution._internal import actor_manager
 from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune import registry
 from ray.tune.execution import tune_controller
 
 from grokray.sweep import executor
@@ -30,6 +31,19 @@ def test_tune_still_has_what_the_seam_replaces():
         "tracked_actor_task",
         "exception",
     ]
+    assert list(inspect.signature(actor_manager.RayActorManager._actor_start_failed).parameters) == [
+        "self",
+        "tracked_actor",
+        "exception",
+    ]
+    has = ("_try_kill_actor", "_try_start_actors", "_handle_ready_resource_future")
+    assert all(hasattr(actor_manager.RayActorManager, name) for name in has)
+    assert list(inspect.signature(actor_manager.RayActorManager.next).parameters) == ["self", "timeout"]
+    manager = actor_manager.RayActorManager(resource_manager=executor.SlotManager(pool()))
+    assert manager._actor_state_events._tracked_futures == manager._actor_task_events._tracked_futures == {}
+    assert list(inspect.signature(registry._internal_kv_get).parameters)[0] == "key"
+    assert "self._get_trial_checkpoints()" in inspect.getsource(tune_controller.TuneController.save_to_dir)
+    assert "self._resource_manager.update_state()" in inspect.getsource(actor_manager)
     abstract = ResourceManager.__abstractmethods__
     assert all(name in vars(executor.SlotManager) for name in abstract)
 
@@ -52,7 +66,7 @@ def handed_to_tune(monkeypatch):
         seen.append(exception)
 
     monkeypatch.setattr(actor_manager.RayActorManager, "_actor_task_failed", original)
-    manager = SimpleNamespace(_live_actors_to_ray_actors_resources={"actor": ()})
+    manager = SimpleNamespace(_live_actors_to_ray_actors_resources={"actor": ("handle", "resources")})
 
     def hand(error):
         with executor.tolerant_of_any_death():

@@ -13,8 +13,13 @@ from grokray.sweep.schedulers.asha import Asha
 from grokray.sweep.schedulers.grok_asha import GrokAsha
 from grokray.sweep.sections import Asha as AshaSection
 from grokray.sweep.sections import GrokAsha as GrokAshaSection
+from grokray.sweep.tune_loop import InOrder
 
 Record = Callable[..., Any]
+
+
+class Fifo(InOrder, FIFOScheduler):
+    """Stops nobody."""
 
 
 def make_scheduler(
@@ -31,6 +36,6 @@ def make_scheduler(
     elif isinstance(section, GrokAshaSection):
         scheduler = GrokAsha(section, record=record, seed=config.seed)
     else:
-        return FIFOScheduler(), ()
+        return Fifo(), ()
     scheduler.refill(decisions)
     return scheduler, section.rungs(max_steps)

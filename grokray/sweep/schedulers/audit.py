@@ -19,6 +19,7 @@ from ray.tune.schedulers import TrialScheduler
 from grokray.records.state import Decision
 from grokray.sweep.assignment import Report
 from grokray.sweep.messages import report_of
+from grokray.sweep.tune_loop import InOrder
 from grokray.sweep.unsaved import Unsaved
 
 
@@ -36,7 +37,7 @@ class Verdict:
     fitted_step: int | None = None
 
 
-class Audited(Unsaved, ABC):
+class Audited(InOrder, Unsaved, ABC):
     """Stands before a scheduler of Tune among the bases of ours, which says what it wants in `judge`.
 
     Here it is written down, and once for a trial, when it is first to be stopped, a lot is drawn: with the probability

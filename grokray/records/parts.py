@@ -1,0 +1,39 @@
+"""A folder that holds the parts of a sweep, each run by a driver of its own in a folder of its own below it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from grokray.errors import FolderError
+from grokray.records.folder import META
+from grokray.records.store import Store
+
+_NAME = re.compile(r"part-(\d+)of(\d+)")
+
+
+def part_folder(uri: str, number: int, of: int) -> str:
+    """`results/robust/part-2of4`. FolderError if the folder holds a whole sweep, or as many parts as another number."""
+    store = Store.from_uri(uri)
+    entries = store.entries()
+    if META in entries:
+        raise FolderError(f"{store} holds a whole sweep, so no part of one can be run there")
+    for name in entries:
+        found = _NAME.fullmatch(name)
+        if found and int(found[2]) != of:
+            raise FolderError(f"{store} holds {name}, so it is for parts of {found[2]}, and not of {of}")
+    return below(uri, f"part-{number}of{of}")
+
+
+def parts_of(uri: str | Path) -> list[str]:
+    """The folders of the parts that it holds; of a folder without, itself."""
+    store = Store.from_uri(uri)
+    entries = store.entries()
+    names = sorted((name for name in entries if _NAME.fullmatch(name)), key=lambda name: int(name[5:].split("of")[0]))
+    return [str(uri)] if META in entries or not names else [below(str(uri), name) for name in names]
+
+
+def below(uri: str, name: str) -> str:
+    """A folder in another one; a URI's options stay at its end."""
+    place, mark, options = uri.partition("?") if "://" in uri else (uri, "", "")
+    return f"{place.rstrip('/')}/{name}{mark}{options}"

@@ -1,0 +1,51 @@
+"""One engine, as the driver sees it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+
+class EngineHandle:
+    """`slots` are what it was asked to hold, and when it is `up` what it says that it can; `used` are taken, those in
+    line before it included. `up` once it ever answered; `dead` for good."""
+
+    def __init__(self, actor: Any, *, number: int, slots: int) -> None:
+        self.actor, self.number, self.slots, self.used = actor, number, slots, 0
+        self.up = self.dead = False
+        self.ready = actor.seats.remote()
+        self.death = actor.until_death.remote()
+        self._since = time.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was asked for."""
+        return time.monotonic() - self._since
+
+    def close(self) -> None:
+        """End its process, or withdraw the request for it."""
+        ray.kill(self.actor)
+
+    def heard(self, answer: Any) -> None:
+        """One of its two calls has come back: that it is up, or that it is gone."""
+        if answer == self.death:
+            self.dead = True
+            return
+        try:
+            self.slots, self.up = min(self.slots, ray.get(answer)), True
+        except RayError:
+            self.dead = True
+
+
+def look_at(engines: Sequence[EngineHandle]) -> None:
+    """Learn which engines have come up and which have died, without a round trip to any."""
+    answers = {engine.ready: engine for engine in engines if not engine.up}
+    answers |= {engine.death: engine for engine in engines}
+    if answers:
+        come, _ = ray.wait(list(answers), num_returns=len(answers), timeout=0)
+        for answer in come:
+            answers[answer].heard(answer)

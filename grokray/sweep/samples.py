@@ -1,0 +1,50 @@
+"""Some configurations of a sweep, looked at before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+from grokray.errors import ConfigError
+from grokray.sweep.config import SweepConfig
+from grokray.sweep.proposer import make_proposer
+
+SAMPLED = 64  # configurations whose shapes are looked at
+# What a stack's shape depends on; of a grid all combinations of these are looked at.
+SHAPING = (
+    *("operation", "task_type", "base", "digit_order", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
+    *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "num_layers", "dim_model", "num_heads"),
+    *("list_length", "label_noise"),
+    *("data_dir", "data", "arc_subset", "arc_tasks", "arc_max_cells", "arc_context", "arc_holdout"),
+    *("norm", "batch_size", "dtype", "precision", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
+)
+
+
+def proposals(config: SweepConfig, number: int) -> list[dict[str, Any]]:
+    """The first `number` configurations, without those that cannot be chosen."""
+    proposer = make_proposer(config)
+    proposals = (proposer.propose(index) for index in range(number))
+    return [dict(proposer.choice(parameters)) for parameters in proposals if parameters is not None]
+
+
+def sample_of_shapes(config: SweepConfig) -> list[Mapping[str, Any]]:
+    """Configurations of as many shapes as there are, or of the first that are found."""
+    if config.method != "grid":
+        return list(proposals(config, min(SAMPLED, config.num_configurations())))
+    needed = {*SHAPING} & config.parameters.keys()
+    while parents := {parent for name in needed for parent in config.parameters[name].when} - needed:
+        needed |= parents
+    shaping = {name: p for name, p in config.parameters.items() if name in needed}
+    fewer = config.model_copy(update={"parameters": shaping, "num_trials": None})
+    return list(islice(fewer.grid(), SAMPLED)) if shaping else [{}]
+
+
+def sample_of_trials(config: SweepConfig) -> tuple[dict[str, Any], ...]:
+    """Configs of trials, one of each choice in `sample_of_shapes` that is possible."""
+    found = []
+    for choice in sample_of_shapes(config):
+        with suppress(ConfigError):  # a combination that no trial can have
+            found.append(config.trial_config(choice, config.seeds[0]).model_dump())
+    return tuple(found)
