@@ -35,6 +35,15 @@ def test_a_sweep_without_tables_is_for_status(begun, tmp_path, capsys):
     assert f"look at it: grokray status {tmp_path}/copy" in capsys.readouterr().out
 
 
+def test_the_parts_of_a_sweep_are_copied_side_by_side(begun, tmp_path, capsys):
+    for number in (1, 2):
+        collect(begun(f"parts/part-{number}of2"))
+    assert main(["fetch", str(tmp_path / "parts"), str(tmp_path / "copy")]) == 0
+    assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["part-1of2", "part-2of2"]
+    assert main(["status", str(tmp_path / "copy")]) == 0
+    assert capsys.readouterr().out.count("8 trials: 2 ended") == 2
+
+
 def test_another_folder_is_refused(begun, tmp_path, capsys):
     folder = begun()
     (tmp_path / "other").mkdir()

@@ -83,6 +83,15 @@ def test_its_exit_code_is_the_sweep_s(code, cluster, space, capsys):
     assert lines[2:] == (["fetch it: grokray fetch s3://b/x results/small"] if code == 0 else [])
 
 
+def test_a_part_is_run_in_a_folder_below(cluster, space):
+    given = cluster()
+    out = "s3://b/x?region=eu"
+    assert main(["submit", str(space), "--address", URL, "--out", out, "--part", "2/3"]) == 0
+    parcel = given[0].parcel
+    assert (parcel.out, parcel.config.part) == ("s3://b/x/part-2of3?region=eu", "2/3")
+    assert "part: 2/3" in parcel.config.to_yaml()
+
+
 def test_ctrl_c_leaves_the_job_alone_and_says_how_to_look_at_it_and_stop_it(cluster, space, capsys):
     cluster(error=KeyboardInterrupt())
     words = ["submit", str(space), "--address", URL, "--out", "s3://b/x"]
