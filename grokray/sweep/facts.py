@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import grokray
 from grokray.sweep.versions import versions
 
 # Files with secrets, and the variables that say that they lie elsewhere.
@@ -94,7 +93,7 @@ def _address(hexadecimal: str) -> str:
 @cache
 def _code() -> str:
     digest = hashlib.sha256()
-    root = Path(grokray.__file__).parent
+    root = Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:8]
