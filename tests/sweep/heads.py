@@ -92,13 +92,13 @@ def clean_environment(home: Path) -> dict[str, str]:
     return kept | {"HOME": str(home), "PATH": path, "PYTHONPATH": root, "RAY_USAGE_STATS_ENABLED": "0"}
 
 
-def kill_all_of(session: str, process: subprocess.Popen[bytes]) -> None:
-    """Ray's processes name their session's folder on their command lines."""
+def kill_all_of(folder: str, process: subprocess.Popen[bytes]) -> None:
+    """Every process whose home is in the folder, and the process itself."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid, command in command_lines().items():
-            if session in command:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if f"HOME={folder}".encode() in path.read_bytes():
+                    os.kill(int(path.parent.name), number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=5)
 

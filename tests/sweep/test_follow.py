@@ -190,6 +190,19 @@ def test_a_connection_that_does_not_come_back_is_given_up(watch, monkeypatch):
     assert len(said) == 1  # not once for each try
 
 
+def test_a_head_that_is_not_ready_is_waited_for_and_that_is_said_once(watch, monkeypatch):
+    cluster, plain = Cluster(breaks=[None]), Cluster.submit
+
+    def submit(parcel, *, columns):
+        if cluster.opened < 4:
+            raise ConnectionLost("the cluster's Jobs API is in trouble: no agent")
+        return plain(cluster, parcel, columns=columns)
+
+    monkeypatch.setattr(cluster, "submit", submit)
+    _, said, _, code = watch(cluster)
+    assert (said, code, cluster.submitted) == (["the cluster's Jobs API is in trouble: no agent; trying again"], 0, 1)
+
+
 def test_another_search_space_in_the_folder_is_refused(watch, monkeypatch):
     cluster = Cluster()
 
