@@ -133,7 +133,7 @@ def _ask_control(address: str) -> str | None:
 
 def _refuse_open(what: str, *, insecure: bool) -> None:
     if not insecure:
-        text = f"{what} asks for no token: whoever reaches it can run code there"
+        text = f"{what} runs jobs without a token: whoever reaches it can run code there"
         raise ClusterError(text, hint=HOW_TO_GUARD)
 
 

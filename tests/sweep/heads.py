@@ -93,14 +93,22 @@ def clean_environment(home: Path) -> dict[str, str]:
 
 
 def kill_all_of(folder: str, process: subprocess.Popen[bytes]) -> None:
-    """Every process whose home is in the folder, and the process itself."""
+    """The process, and every other one that has to do with the folder."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for path in Path("/proc").glob("[0-9]*/environ"):
+        for path in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if f"HOME={folder}".encode() in path.read_bytes():
-                    os.kill(int(path.parent.name), number)
+                if int(path.name) != os.getpid() and _has_to_do_with(path, folder):
+                    os.kill(int(path.name), number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=5)
+
+
+def _has_to_do_with(process: Path, folder: str) -> bool:
+    """By its command line, or a file that it has open: Ray's processes overwrite the one, and with it the environment,
+    with a title of theirs."""
+    if folder.encode() in (process / "cmdline").read_bytes():
+        return True
+    return any(folder in os.readlink(link) for link in (process / "fd").iterdir())
 
 
 def command_lines() -> dict[int, str]:

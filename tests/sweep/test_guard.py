@@ -81,7 +81,7 @@ def test_where_nothing_listens_there_is_no_answer():
 
 def test_an_open_jobs_api_is_refused_unless_that_is_said():
     with server(guarded=False) as url:
-        with pytest.raises(ClusterError, match="asks for no token") as caught:
+        with pytest.raises(ClusterError, match="runs jobs without a token") as caught:
             refuse_unguarded_jobs(url)
         assert caught.value.exit_code == 2
         assert "--insecure" in (caught.value.hint or "")

@@ -56,11 +56,11 @@ def test_a_cluster_without_a_token_is_refused_unless_that_is_said(unguarded, tmp
     words = ["sweep", str(space(tmp_path, 40)), "--address", unguarded.gcs, "--out", str(tmp_path / "out")]
     done = grokray(unguarded, *words)
     assert done.returncode == 2
-    assert "asks for no token: whoever reaches it can run code there" in done.stderr
+    assert "runs jobs without a token: whoever reaches it can run code there" in done.stderr
     assert "RAY_AUTH_MODE=token" in done.stderr
     done = grokray(unguarded, "submit", *words[1:2], "--address", unguarded.url, "--out", f"file://{tmp_path}/out")
     assert done.returncode == 2
-    assert f"the Jobs API at {unguarded.url} asks for no token" in done.stderr
+    assert f"the Jobs API at {unguarded.url} runs jobs without a token" in done.stderr
     assert grokray(unguarded, *words, "--insecure").returncode == 0
 
 
