@@ -24,7 +24,11 @@ PAUSE_S = 0.5
 GIVE_UP_S, START_S = 900.0, 120.0
 RETRY_S = (1.0, 2.0, 5.0, 10.0)
 LINES_BEFORE = 20  # of a job that has run for a while
-RAYS_OWN = re.compile(r"^(?:[-\d]+ [\d:,]+\s+INFO job_manager\.py.*|Running entrypoint for job .*)\n", re.MULTILINE)
+# Ray's own lines, and the sweep's advice to go on with a command that is of use on the head alone.
+NOT_FOR_US = re.compile(
+    r"^(?:[-\d]+ [\d:,]+\s+INFO job_manager\.py.*|Running entrypoint for job .*|go on with: grokray sweep .*)\n",
+    re.MULTILINE,
+)
 LOCK_WAIT_S, LOCK_RETRIES = 30.0, 5
 BUSY, STOPPED = 3, 130
 
@@ -160,10 +164,10 @@ class Sweep:
             await stream.aclose()
 
     def _print(self, text: str, *, last: bool = False) -> None:
-        """Whole lines, and the last one even if it is not; Ray's own are left out."""
+        """Whole lines, and the last one even if it is not; NOT_FOR_US is left out."""
         self.printed += len(text)
         lines, newline, self._begun = (self._begun + text).rpartition("\n")
-        if own := RAYS_OWN.sub("", lines + newline):
+        if own := NOT_FOR_US.sub("", lines + newline):
             self.watcher.text(own)
         if last and self._begun:
             self.watcher.text(self._begun + "\n")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+import grokray
 from grokray.cli.main import main
 from grokray.sweep import examine as module
 from grokray.sweep.doctor import Finding
@@ -18,7 +20,7 @@ SO_SO = Finding(check="compiler", level="warning", text="no C++ compiler", cure=
 @pytest.fixture
 def found(monkeypatch):
     def set_up(*findings):
-        monkeypatch.setattr(module, "examine", lambda address, out: iter(findings))
+        monkeypatch.setattr(module, "examine", lambda address, out, cluster: iter(findings))
 
     return set_up
 
@@ -75,6 +77,19 @@ def test_this_machine_and_a_folder_are_looked_at_for_real(tmp_path, monkeypatch,
 def test_a_cluster_that_does_not_answer_is_a_fault_not_a_crash(capsys):
     assert main(["doctor", "--address", "127.0.0.1:1"]) == 1
     assert "no Ray cluster answers at 127.0.0.1:1" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_file_of_a_cluster_is_looked_at_too(tmp_path, capsys):
+    shipped = Path(grokray.__file__).parents[1] / "cluster.yaml"
+    main(["doctor", "--cluster", str(shipped), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert [finding["level"] for finding in told["findings"] if finding["check"] == "file"] == ["ok"]
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(shipped.read_text().replace("max_workers:", "max_worker:", 1))
+    assert main(["doctor", "--cluster", str(broken)]) == 1
+    assert "broken.yaml:" in "".join(capsys.readouterr().out.split())
+    assert main(["doctor", "--cluster", str(tmp_path / "missing.yaml")]) == 1
+    assert "there is no such file" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_folder_that_cannot_be_is_a_fault(tmp_path, capsys):

@@ -17,6 +17,7 @@ from grokray.sweep.load import load_sweep
 from grokray.sweep.parcel import Parcel
 from tests.sweep.sweeps import write
 
+END = "interrupted\ngo on with: grokray sweep tiny.yaml --address auto --out s3://bucket/x\n"
 OWN = (
     "2026-01-01 10:00:00,000\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
     "Running entrypoint for job tiny-1: grokray sweep tiny.yaml\n"
@@ -107,6 +108,10 @@ def watch(monkeypatch, tmp_path):
 def test_lines_of_the_driver_are_printed_and_ray_s_are_not(watch):
     text, said, jobs, code = watch(Cluster(breaks=[None]))
     assert (text, said, jobs, code) == ("first\nsecond\nthird\n", [], [("tiny-1", False)], 0)
+
+
+def test_how_to_go_on_is_said_by_us_alone(watch):
+    assert watch(Cluster(log=OWN + END, breaks=[None], exit_code=130))[0] == "interrupted\n"
 
 
 @pytest.mark.parametrize("at", [0, len(OWN) + 3, len(OWN) + 6, len(OWN) + 14])
