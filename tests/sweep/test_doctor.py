@@ -52,6 +52,11 @@ def test_gpus_that_torch_cannot_use_are_a_fault():
     assert doctor.of_gpus_offered(replace(GOOD, torch_gpus=1), 1, "node") is None
 
 
+def test_a_torch_that_cannot_be_loaded_is_a_fault():
+    found = levels(doctor.of_machine(replace(GOOD, torch_error="libcudart.so: cannot open", compiler=False)))
+    assert found == {"secrets": "ok", "torch": "fault"}
+
+
 def test_a_missing_compiler_is_a_warning():
     assert levels(doctor.of_machine(replace(GOOD, compiler=False)))["compiler"] == "warning"
 
