@@ -108,6 +108,22 @@ def test_an_open_dashboard_beside_a_guarded_control_service_is_refused(monkeypat
             refuse_unguarded("127.0.0.1:6379")
 
 
+@pytest.mark.parametrize(
+    ("control", "known", "dashboard"),
+    [
+        ("127.0.0.1:6379", "127.0.0.1:8265", "127.0.0.1:8265"),
+        ("192.0.2.77:6379", "127.0.0.1:8265", None),  # the head's loopback is not ours
+        ("192.0.2.77:6379", "192.0.2.77:8265", "192.0.2.77:8265"),
+        ("127.0.0.1:6379", "", None),
+    ],
+)
+def test_a_dashboard_that_cannot_be_reached_from_here_is_not_asked(control, known, dashboard, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    guard.read_again()
+    monkeypatch.setattr(guard, "_ask_control", lambda address: known)
+    assert guard.dashboard_of(control) == dashboard
+
+
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "ray://head:10001", "nonsense"])
 def test_an_address_of_another_kind_is_refused(address):
     with pytest.raises(ConfigError, match=f"--address is {address}, but must be auto or host:port"):
