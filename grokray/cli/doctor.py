@@ -23,13 +23,14 @@ def doctor(
         str | None, typer.Option(metavar="A", help="Of a running Ray cluster: host:port, or auto. Default: none.")
     ] = None,
     out: Annotated[str | None, typer.Option(metavar="DIR", help="A folder for sweeps, or its URI.")] = None,
+    cluster: Annotated[str | None, typer.Option(metavar="CLUSTER", help="The file of a cluster, for `ray up`.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> int:
-    """Look for faults of this machine, a folder and a cluster. Exit code 1 if there is one."""
+    """Look for faults of this machine, a folder, a cluster and its file. Exit code 1 if there is one."""
     from grokray.cli.screen import screen
     from grokray.sweep.examine import examine
 
-    findings = [*examine(address, out)]
+    findings = [*examine(address, out, cluster)]
     faults = sum(finding.level == "fault" for finding in findings)
     warnings = sum(finding.level == "warning" for finding in findings)
     if as_json:

@@ -27,13 +27,23 @@ def fetch(
     from grokray.cli.screen import screen
     from grokray.cli.wording import count, memory
     from grokray.records.fetch import fetch as copy
+    from grokray.records.parts import below, parts_of
 
-    with _progress(screen()) as tell:
-        fetched = copy(source, folder, tables_only=tables, progress=tell)
-    whole = f", {fetched.whole:,} were there already" if fetched.whole else ""
-    print(f"{count(fetched.files, 'file')} copied ({memory(fetched.bytes)}){whole}")
-    print(f"look at it: grokray {'analyze' if fetched.tables else 'status'} {shlex.quote(folder)}")
+    has_tables = True
+    for part in parts_of(source):
+        target = folder if part == source else below(folder, _name_of(part))
+        with _progress(screen()) as tell:
+            fetched = copy(part, target, tables_only=tables, progress=tell)
+        whole = f", {fetched.whole:,} were there already" if fetched.whole else ""
+        print(f"{count(fetched.files, 'file')} copied ({memory(fetched.bytes)}){whole}")
+        has_tables = has_tables and fetched.tables
+    print(f"look at it: grokray {'analyze' if has_tables else 'status'} {shlex.quote(folder)}")
     return 0
+
+
+def _name_of(part: str) -> str:
+    """`s3://bucket/robust/part-1of2?region=eu` → `part-1of2`."""
+    return part.partition("?")[0].rpartition("/")[2]
 
 
 @contextmanager

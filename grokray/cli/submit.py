@@ -36,6 +36,10 @@ def submit(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the file, such as trial.eval_interval=50."),
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Run only the K-th of every N configurations, in a folder below --out."),
+    ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for its end.")] = False,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Use that cluster even if anybody who reaches it can run code there.")
@@ -43,14 +47,19 @@ def submit(
 ) -> int:
     """Run a sweep on a cluster, or watch it if it runs there already. Ctrl-C ends the watching alone."""
     from grokray.cli.screen import screen
+    from grokray.records.parts import below, part_name
     from grokray.sweep.doors import door
     from grokray.sweep.follow import Sweep, Watcher
     from grokray.sweep.load import load_sweep
     from grokray.sweep.parcel import Parcel, folder_for_all_nodes
+    from grokray.sweep.part import numbers
 
     number = None if num_trials is None else whole_number("--num-trials", num_trials, at_least=1)
-    config = load_sweep(file, overrides or (), number)
-    parcel = Parcel(config=config, out=folder_for_all_nodes(out), insecure=insecure)
+    config = load_sweep(file, (*(overrides or ()), *([] if part is None else [f"part={part}"])), number)
+    folder = folder_for_all_nodes(out)
+    if part is not None:
+        folder = below(folder, part_name(*numbers(part)))
+    parcel = Parcel(config=config, out=folder, insecure=insecure)
     way = door(cluster=cluster, address=address)
 
     def tell_job(job_id: str, attached: bool) -> None:

@@ -34,6 +34,10 @@ class Finding:
 def of_machine(f: Facts, where: str = HERE) -> Iterator[Finding]:
     """What one machine shows by itself."""
     yield from _modes(f, where)
+    if f.torch_error:
+        text, cure = f"torch cannot be loaded: {f.torch_error}", "Install torch anew (pytorch.org)."
+        yield Finding(check="torch", level="fault", text=text, cure=cure, where=where)
+        return
     yield _gpus(f, where)
     yield _compiler(f, where)
 

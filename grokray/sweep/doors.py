@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from grokray.errors import ConfigError, ExecutionError, Problem
+from grokray.records.store import hide_secrets
 from grokray.sweep.guard import jobs_answer
 
 TUNNEL_S = 90.0
@@ -129,7 +130,7 @@ def _url(address: str) -> str:
     scheme, rest = (scheme, rest) if separator else ("http", address)
     if scheme not in ("http", "https") or not rest.strip("/") or "@" in rest:
         raise _refused(
-            f"--address is {address}, but must be that of a Jobs API, such as http://127.0.0.1:8265",
+            f"--address is {hide_secrets(address)}, but must be that of a Jobs API, such as http://127.0.0.1:8265",
             "grokray sweep --address takes a host:port of Ray itself.",
         )
     return url.rstrip("/")

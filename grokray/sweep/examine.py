@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from grokray.errors import GrokrayError
+from grokray.errors import ConfigError, GrokrayError
 from grokray.sweep import doctor
 from grokray.sweep.cluster import ray_cluster
-from grokray.sweep.doctor import Finding
+from grokray.sweep.doctor import Finding, Level
 from grokray.sweep.doctor_storage import Probe, fault_of, mark, of_store_here
 from grokray.sweep.facts import facts
 from grokray.sweep.guard import find
 
 
-def examine(address: str | None = None, out: str | None = None) -> Iterator[Finding]:
-    """Findings about this machine, the folder `out`, and the cluster at `address`: all that can be looked at.
+def examine(address: str | None = None, out: str | None = None, cluster: str | None = None) -> Iterator[Finding]:
+    """Findings about this machine, the folder `out`, the file `cluster` of a cluster and the cluster at `address`.
 
     What is wrong is a finding, not an error.
     """
@@ -23,6 +23,8 @@ def examine(address: str | None = None, out: str | None = None) -> Iterator[Find
     yield from doctor.of_machine(mine)
     if address is None:
         yield doctor.of_token_here(mine)
+    if cluster is not None:
+        yield from _cluster_file(cluster)
     try:
         probe = None if out is None else Probe(out, mark())
     except GrokrayError as error:
@@ -39,6 +41,21 @@ def examine(address: str | None = None, out: str | None = None) -> Iterator[Find
     finally:
         if probe is not None:
             probe.delete()
+
+
+def _cluster_file(path: str) -> Iterator[Finding]:
+    """What is wrong is a fault; what is merely unwise, a warning."""
+    from grokray.sweep.cluster_file import read_cluster_file
+
+    level: Level
+    for strict, level in ((False, "fault"), (True, "warning")):
+        try:
+            read_cluster_file(path, strict=strict)
+        except ConfigError as error:
+            for problem in error.problems:
+                yield Finding(check="file", level=level, text=str(problem), cure=error.hint or "")
+            return
+    yield Finding(check="file", level="ok", text=f"{path} says nothing wrong")
 
 
 def _cluster(address: str, mine: doctor.Facts, probe: Probe | None) -> Iterator[Finding]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import grokray
 from grokray.sweep.versions import versions
 
 # Files with secrets, and the variables that say that they lie elsewhere.
@@ -26,7 +25,7 @@ _LISTENING = "0A"  # in /proc/net/tcp
 class Facts:
     """`modes`: of each file with secrets that exists, its permission bits; `code`: 8 hexadecimal digits of grokray's
     own source; `torch_gpus`: those that torch can use, `ray_gpus`: those that Ray would offer; `auth_mode` is what
-    RAY_AUTH_MODE says, `has_token` whether Ray would find a token here."""
+    RAY_AUTH_MODE says, `has_token` whether Ray would find a token here; `torch_error` is why torch cannot be loaded."""
 
     host: str
     versions: dict[str, str]
@@ -37,13 +36,14 @@ class Facts:
     ray_gpus: int
     torch_gpus: int
     compiler: bool
+    torch_error: str | None = None
 
 
 def facts() -> Facts:
     """Of the machine that this runs on. Loads torch."""
-    from grokray.engine.payoff import has_compiler
     from grokray.sweep.guard import has_token
 
+    torch_error = _torch_error()
     return Facts(
         host=socket.gethostname(),
         versions=versions(),
@@ -52,8 +52,9 @@ def facts() -> Facts:
         auth_mode=os.environ.get("RAY_AUTH_MODE"),
         has_token=has_token(),
         ray_gpus=_ray_gpus(),
-        torch_gpus=_torch_gpus(),
-        compiler=has_compiler(),
+        torch_gpus=0 if torch_error else _torch_gpus(),
+        compiler=torch_error is None and _has_compiler(),
+        torch_error=torch_error,
     )
 
 
@@ -94,7 +95,7 @@ def _address(hexadecimal: str) -> str:
 @cache
 def _code() -> str:
     digest = hashlib.sha256()
-    root = Path(grokray.__file__).parent
+    root = Path(__file__).parents[1]
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:8]
@@ -106,6 +107,20 @@ def _ray_gpus() -> int:
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # Ray hides them from whoever asked for none
         del os.environ["CUDA_VISIBLE_DEVICES"]
     return NvidiaGPUAcceleratorManager.get_current_node_num_accelerators()
+
+
+def _torch_error() -> str | None:
+    try:
+        import torch  # noqa: F401
+    except (ImportError, OSError) as error:  # a library that it was built for is missing
+        return str(error).splitlines()[0]
+    return None
+
+
+def _has_compiler() -> bool:
+    from grokray.engine.payoff import has_compiler
+
+    return has_compiler()
 
 
 def _torch_gpus() -> int:

@@ -21,10 +21,14 @@ from grokray.sweep.parcel import Parcel
 
 SILENCE_S = 45.0  # a sweep says something every 10 s: after such a silence the stream is opened anew
 PAUSE_S = 0.5
-GIVE_UP_S = 900.0
+GIVE_UP_S, START_S = 900.0, 120.0
 RETRY_S = (1.0, 2.0, 5.0, 10.0)
 LINES_BEFORE = 20  # of a job that has run for a while
-RAYS_OWN = re.compile(r"^(?:[-\d]+ [\d:,]+\s+INFO job_manager\.py.*|Running entrypoint for job .*)\n", re.MULTILINE)
+# Ray's own lines, and the sweep's advice to go on with a command that is of use on the head alone.
+NOT_FOR_US = re.compile(
+    r"^(?:[-\d]+ [\d:,]+\s+INFO job_manager\.py.*|Running entrypoint for job .*|go on with: grokray sweep .*)\n",
+    re.MULTILINE,
+)
 LOCK_WAIT_S, LOCK_RETRIES = 30.0, 5
 BUSY, STOPPED = 3, 130
 
@@ -51,6 +55,8 @@ class Sweep:
     printed: int = 0  # characters of the job's log
     last_heard: float = field(default_factory=lambda: time.monotonic())
     _begun: str = ""  # of a line
+    _accepted: bool = False  # a job, ever
+    _failures: int = 0  # in a row
     _replaced: bool = False  # the head, since we began
     _patience: int = LOCK_RETRIES
 
@@ -77,11 +83,11 @@ class Sweep:
 
     def _follow(self) -> Job:
         """The job, ended."""
-        reached, failures = False, 0
+        reached = False
         while True:
             try:
                 with self._jobs() as jobs:
-                    reached, failures = True, 0
+                    reached = True
                     self._find_or_submit(jobs)
                     return self._watch(jobs)
             except JobGone:
@@ -89,12 +95,22 @@ class Sweep:
                 self._replaced = True
                 self._forget()
             except ExecutionError as error:
-                if not reached or time.monotonic() - self.last_heard > GIVE_UP_S:
+                # Of a job that was never accepted nothing can be lost.
+                patience = GIVE_UP_S if self._accepted else START_S
+                if not reached or time.monotonic() - self.last_heard > patience:
                     raise
-                if not failures:
-                    self.watcher.message(f"{error}; the job goes on, trying again")
-                time.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
-                failures += 1
+                self._wait(error)
+
+    def _wait(self, error: ExecutionError) -> None:
+        """A little longer each time; said once, until something is heard again."""
+        if not self._failures:
+            goes_on = "the job goes on, " if self.job_id else ""
+            self.watcher.message(f"{error}; {goes_on}trying again")
+        time.sleep(RETRY_S[min(self._failures, len(RETRY_S) - 1)])
+        self._failures += 1
+
+    def _heard(self) -> None:
+        self.last_heard, self._failures = time.monotonic(), 0
 
     def _forget(self) -> None:
         self.job_id, self.printed, self._begun = None, 0, ""
@@ -113,7 +129,8 @@ class Sweep:
             job = jobs.submit(self.parcel, columns=self.columns)
         else:
             self._skip_old_lines(jobs.log(job.id))
-        self.job_id = job.id
+        self.job_id, self._accepted = job.id, True
+        self._heard()
         self.watcher.job(job.id, attached)
         return job.id
 
@@ -125,7 +142,7 @@ class Sweep:
         """Until the job has ended, and all its lines are printed."""
         assert self.job_id is not None
         while not (job := jobs.job(self.job_id)).ended:
-            self.last_heard = time.monotonic()
+            self._heard()
             asyncio.run(self._stream(jobs, self.job_id))
             time.sleep(PAUSE_S)  # the job's state comes a little after its last line
         self._print(jobs.log(self.job_id)[self.printed :], last=True)
@@ -137,7 +154,7 @@ class Sweep:
         try:
             while True:
                 text = await asyncio.wait_for(anext(stream), SILENCE_S)
-                self.last_heard = time.monotonic()
+                self._heard()
                 position += len(text)
                 if position > self.printed:
                     self._print(text[max(self.printed - position, -len(text)) :])
@@ -147,10 +164,10 @@ class Sweep:
             await stream.aclose()
 
     def _print(self, text: str, *, last: bool = False) -> None:
-        """Whole lines, and the last one even if it is not; Ray's own are left out."""
+        """Whole lines, and the last one even if it is not; NOT_FOR_US is left out."""
         self.printed += len(text)
         lines, newline, self._begun = (self._begun + text).rpartition("\n")
-        if own := RAYS_OWN.sub("", lines + newline):
+        if own := NOT_FOR_US.sub("", lines + newline):
             self.watcher.text(own)
         if last and self._begun:
             self.watcher.text(self._begun + "\n")

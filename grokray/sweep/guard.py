@@ -75,8 +75,8 @@ def control_answer(address: str) -> Literal["open", "guarded"]:
 
 
 def dashboard_of(address: str) -> str | None:
-    """`host:port` of the dashboard, as the cluster knows it; None where none runs. ClusterError if our token will not
-    do."""
+    """`host:port` of the dashboard; None where none runs, or none that can be reached from here. ClusterError if our
+    token will not do."""
     known = None
     if has_token():  # Ray ends the whole process, without a word, where it is to use one and there is none
         with _environment(RAY_AUTH_MODE="token"):
@@ -84,7 +84,9 @@ def dashboard_of(address: str) -> str | None:
     if known is None:
         ours = "but not the one that we have" if has_token() else "and this machine has none"
         raise ClusterError(f"the Ray cluster at {address} refuses us: it wants a token, {ours}", hint=HOW_TO_ENTER)
-    return known or None
+    # What is the head's loopback is another machine's own, where something else may answer.
+    is_inner = known.startswith(("127.", "localhost:", "[::1]"))
+    return None if not known or (is_inner and not _is_here(address)) else known
 
 
 def jobs_answer(url: str, token: str | None = None) -> Answer:
@@ -131,9 +133,20 @@ def _ask_control(address: str) -> str | None:
         raise ExecutionError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
 
 
+def _is_here(address: str) -> bool:
+    """Whether the host of host:port is this machine: one can listen on one's own addresses only."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
 def _refuse_open(what: str, *, insecure: bool) -> None:
     if not insecure:
-        text = f"{what} asks for no token: whoever reaches it can run code there"
+        text = f"{what} runs jobs without a token: whoever reaches it can run code there"
         raise ClusterError(text, hint=HOW_TO_GUARD)
 
 

@@ -17,7 +17,6 @@ from importlib.util import find_spec
 from typing import Any
 from unittest import mock
 
-import ray
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
@@ -61,6 +60,7 @@ class Jobs:
 
     def __init__(self, url: str, *, insecure: bool = False) -> None:
         """Raises ClusterError where it asks for no token, unless `insecure`, or where ours will not do."""
+        _require_client()
         refuse_unguarded_jobs(url, insecure=insecure)
         with _understood(url):
             self._client = _client(url)
@@ -118,10 +118,13 @@ def space_of(parcel: Parcel) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _client(url: str) -> JobSubmissionClient:
+def _require_client() -> None:
     if not (find_spec("aiohttp") and find_spec("requests")):
         text = "Ray's client for jobs is not complete here: it lacks what ray[default] brings"
-        raise ClusterError(text, hint=f"pip install 'ray[default]=={ray.__version__}'")
+        raise ClusterError(text, hint="pip install 'grokray[cluster]', or -e '.[cluster]' in grokray's own folder")
+
+
+def _client(url: str) -> JobSubmissionClient:
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
     with mock.patch.dict(os.environ):

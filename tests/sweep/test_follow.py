@@ -1,4 +1,4 @@
-"""Watching a sweep on a cluster: what is printed when the connection comes and goes. The Jobs API is a stand-in here."""
+"""Watching a sweep on a cluster whose connection comes and goes. The Jobs API is a stand-in here."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from grokray.sweep.load import load_sweep
 from grokray.sweep.parcel import Parcel
 from tests.sweep.sweeps import write
 
+END = "interrupted\ngo on with: grokray sweep tiny.yaml --address auto --out s3://bucket/x\n"
 OWN = (
     "2026-01-01 10:00:00,000\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
     "Running entrypoint for job tiny-1: grokray sweep tiny.yaml\n"
@@ -109,6 +110,10 @@ def test_lines_of_the_driver_are_printed_and_ray_s_are_not(watch):
     assert (text, said, jobs, code) == ("first\nsecond\nthird\n", [], [("tiny-1", False)], 0)
 
 
+def test_how_to_go_on_is_said_by_us_alone(watch):
+    assert watch(Cluster(log=OWN + END, breaks=[None], exit_code=130))[0] == "interrupted\n"
+
+
 @pytest.mark.parametrize("at", [0, len(OWN) + 3, len(OWN) + 6, len(OWN) + 14])
 def test_a_broken_connection_repeats_and_loses_nothing(at, watch):
     cluster = Cluster(breaks=[at, at, None])
@@ -188,6 +193,19 @@ def test_a_connection_that_does_not_come_back_is_given_up(watch, monkeypatch):
     assert str(error) == "no way to the head"
     assert 3 < cluster.opened < 20
     assert len(said) == 1  # not once for each try
+
+
+def test_a_head_that_is_not_ready_is_waited_for_and_that_is_said_once(watch, monkeypatch):
+    cluster, plain = Cluster(breaks=[None]), Cluster.submit
+
+    def submit(parcel, *, columns):
+        if cluster.opened < 4:
+            raise ConnectionLost("the cluster's Jobs API is in trouble: no agent")
+        return plain(cluster, parcel, columns=columns)
+
+    monkeypatch.setattr(cluster, "submit", submit)
+    _, said, _, code = watch(cluster)
+    assert (said, code, cluster.submitted) == (["the cluster's Jobs API is in trouble: no agent; trying again"], 0, 1)
 
 
 def test_another_search_space_in_the_folder_is_refused(watch, monkeypatch):
