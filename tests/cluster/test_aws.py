@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pyarrow.parquet as pq
 import pytest
 
+from tests.cluster.lab.checks import check_node
 from tests.cluster.lab.cluster_file import WORKER, write_aws_copy
 from tests.cluster.lab.lab import REPOSITORY, Lab
 from tests.cluster.lab.ray_cluster import RayCluster, make_token
@@ -44,6 +46,8 @@ def test_a_worker_that_loses_power_is_replaced_and_no_trial_is_lost(lab: Lab):
         every=2,
     )
     assert {node["node_ip"]: node["state"] for node in cluster.nodes()}[victim.ip] == "DEAD"
+    for machine in cloud.powered():
+        check_node(lab, machine.ip)
     wait_for_end(lab, sweep)
 
     copy = folder.copy()
@@ -53,6 +57,12 @@ def test_a_worker_that_loses_power_is_replaced_and_no_trial_is_lost(lab: Lab):
     replacement = cloud.machines()[-1]
     assert replacement.node_type == WORKER
     assert replacement.name in {event["host"] for event in told if event["event"] == "start"}
+
+    fetched = lab.folder / "fetched"
+    lab.run("grokray", "fetch", folder.uri, fetched)
+    assert pq.read_table(fetched / "trials.parquet") == pq.read_table(copy / "trials.parquet")
+    doctor = lab.on_host(cluster.head_ip(), f"grokray doctor --address auto --out {folder.uri}-doctor", check=False)
+    print(doctor)
 
     cluster.down()
     lab.wait_for("no machine", lambda: not cloud.powered(), seconds=60)
