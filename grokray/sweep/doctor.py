@@ -59,6 +59,11 @@ def of_versions(f: Facts, mine: Facts | None = None, where: str = HERE) -> Itera
     yield from faults or [Finding(check="versions", level="ok", text=shown, where=where)]
 
 
+def other_code(where: str) -> Finding:
+    text, cure = "the code of grokray is not this machine's", "ray up -y CLUSTER copies it anew"
+    return Finding(check="versions", level="fault", text=text, cure=cure, where=where)
+
+
 def of_clock(offset_s: float, where: str) -> Finding:
     """`offset_s`: how far that clock is ahead of ours."""
     size = abs(offset_s)
@@ -132,8 +137,7 @@ def _mismatches(f: Facts, mine: Facts, where: str) -> Iterator[Finding]:
         if f.versions.get(name) != mine.versions.get(name):
             yield _version(name, f, mine, where, "fault")
     if f.versions.get("grokray") == mine.versions.get("grokray") and f.code != mine.code:
-        text, cure = "the code of grokray is not this machine's", "ray up -y CLUSTER copies it anew"
-        yield Finding(check="versions", level="fault", text=text, cure=cure, where=where)
+        yield other_code(where)
     python, here = f.versions["python"], mine.versions["python"]
     if python != here:
         is_other = python.split(".")[:2] != here.split(".")[:2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
@@ -24,8 +24,8 @@ ANSWER_S = 120.0  # a process has to start there, and torch to be loaded
 class Examiner:
     """Made an actor on a node."""
 
-    def facts(self) -> Facts:
-        return facts()
+    def facts(self) -> dict[str, Any]:
+        return asdict(facts())
 
     def now(self) -> float:
         return time.time()
@@ -96,7 +96,11 @@ def of_cluster(address: str, mine: Facts, probe: Probe | None) -> Iterator[Findi
 
 
 def _of_node(node: Node, address: str, mine: Facts, probe: Probe | None) -> Iterator[Finding]:
-    theirs: Facts = _ask(node.actor.facts.remote())
+    try:
+        theirs = Facts(**_ask(node.actor.facts.remote()))
+    except TypeError:  # it knows other facts than we do
+        yield doctor.other_code(node.name)
+        return
     yield from doctor.of_versions(theirs, mine, node.name)
     yield from doctor.of_machine(theirs, node.name)
     offered = doctor.of_gpus_offered(theirs, node.gpus, node.name)
