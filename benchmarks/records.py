@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from grokray.records.collect import collect
 from grokray.records.folder import SweepFolder
-from grokray.records.journal import JournalReader
+from grokray.records.journal_reader import JournalReader
 from grokray.records.schema import METRICS
 from grokray.trial import TrialConfig
 

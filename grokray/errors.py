@@ -67,3 +67,9 @@ class ExecutionError(GrokrayError):
     """The machinery that runs trials failed in a way that retrying cannot mend."""
 
     exit_code = 1
+
+
+class ClusterError(GrokrayError):
+    """A Ray cluster cannot be used as it is: anybody may run code there, it refuses us, or it lacks something."""
+
+    exit_code = 2

@@ -6,6 +6,8 @@ import pytest
 
 # One thread per process: threads that wait for each other make tiny steps many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A store that is not there: no test waits five minutes for it.
+os.environ.setdefault("GROKRAY_STORE_PATIENCE", "2")
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,8 @@ def bring_up_to_date(folder: SweepFolder) -> None:
     # Not by the clock: an archive may give files the year 1970, which no table is newer than.
     if not parts and store.exists(MANIFEST):
         return
-    infos = store.filesystem.get_file_info([store.path(name) for name in (MANIFEST, *parts)])
+    paths = [store.path(name) for name in (MANIFEST, *parts)]
+    infos = store.patiently(lambda: store.filesystem.get_file_info(paths))
     made, *written = [info.mtime_ns or 0 for info in infos]
     if made <= max(written, default=0):
         collect(folder)

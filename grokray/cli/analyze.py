@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from grokray.errors import ConfigError, FolderError, Problem
+from grokray.cli.outputs import output_place, writing
+from grokray.errors import FolderError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,12 +32,14 @@ def analyze(
 ) -> int:
     """Say how robust grokking is, and against what; several sweeps as one."""
     from grokray.analysis.analysis import FINDINGS, load
+    from grokray.records.store import hide_secrets
 
-    place = output_folder(folders, out, "analysis")
+    place = output_place(folders, out, "analysis")
     analysis = load(folders, level=level)
     grouped = {"survival": analysis.survival(by), "critical_fraction": analysis.critical_fraction(by)} if by else {}
     found = {name: grouped.get(name) or getattr(analysis, name)() for name in FINDINGS}
-    written = write_tables(place, list(found.values()))
+    with writing(place) as path:
+        written = write_tables(path, list(found.values()))
     if as_json:
         plain = {name: as_plain(finding) for name, finding in found.items()}
         print(json.dumps({"sweeps": analysis.sweeps.names, "level": level, **plain}, indent=2, ensure_ascii=False))
@@ -46,21 +49,8 @@ def analyze(
     console = screen()
     for finding in found.values():
         show(console, finding)
-    console.print(f"tables: {place} ({written} as Parquet and CSV)", soft_wrap=True)
+    console.print(f"tables: {hide_secrets(place)} ({written} as Parquet and CSV)", soft_wrap=True)
     return 0
-
-
-def output_folder(folders: list[str], out: str | None, name: str) -> Path:
-    """DIR/name; of several folders, or one that is not of this machine, --out must say where."""
-    from grokray.records.folder import SweepFolder
-
-    if out is not None:
-        return Path(out)
-    store = SweepFolder.open(folders[0]).store
-    if len(folders) > 1 or not store.is_local:
-        what = "there are several folders" if len(folders) > 1 else f"{store} is not of this machine"
-        raise ConfigError([Problem(message=f"{what}, so --out must say where results go")])
-    return store.local_path(name)
 
 
 def write_tables(place: Path, findings: list[Finding]) -> int:

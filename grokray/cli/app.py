@@ -7,14 +7,17 @@ from typing import Annotated, Any
 import typer
 
 import grokray
-from grokray.cli import analyze, collect, decode, eval, plot, report, schema, status, sweep
+from grokray.cli import analyze, collect, decode, doctor, eval, fetch, plot, report, schema, status, submit, sweep
 
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
     # The original writes --dim_model, other programs --dim-model: both are understood everywhere.
     "token_normalize_func": lambda name: name.replace("-", "_"),
 }
-COMMANDS = ("sweep", "train", "data", "decode", "eval", "analyze", "report", "plot", "status", "collect", "schema")
+COMMANDS = (
+    *("sweep", "submit", "train", "data", "decode", "eval"),
+    *("analyze", "report", "plot", "status", "fetch", "collect", "doctor", "schema"),
+)
 TRAIN_HELP = "Train one trial, without Ray. Options are named as in the original."
 DATA_HELP = "Write a task's rows as Parquet and JSON files. Options are those of train."
 
@@ -26,6 +29,7 @@ def make_command(words: list[str]) -> tuple[Any, list[str]]:
     )
     app.callback()(_grokray)
     app.command()(sweep.sweep)
+    app.command()(submit.submit)
     train: Any = _named_only
     if "train" in words:  # its many options cost time to make
         from grokray.cli.train import make_train, spell_out_flags
@@ -46,7 +50,9 @@ def make_command(words: list[str]) -> tuple[Any, list[str]]:
     app.command()(report.report)
     app.command()(plot.plot)
     app.command()(status.status)
+    app.command()(fetch.fetch)
     app.command()(collect.collect)
+    app.command()(doctor.doctor)
     app.command()(schema.schema)
     return typer.main.get_command(app), words or ["--help"]
 

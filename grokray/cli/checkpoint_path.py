@@ -33,11 +33,12 @@ def load_checkpoint(path: str, *, trial: str | None = None, which: str = "last")
     """Raises CheckpointError where there is none, or a damaged one; FolderError for a folder that is no sweep's."""
     from grokray.engine.checkpoint import from_bytes
     from grokray.records.store import Store
+    from grokray.records.uri import split_last
     from grokray.sweep.checkpoints import CheckpointFile
 
     if which not in ("last", "best") and not which.isdecimal():
         raise ConfigError([Problem(message=f"--which is {which!r}, but must be last, best, or a step")])
-    folder, _, name = _absolute(path).rpartition("/")
+    folder, name = split_last(_absolute(path))
     store = Store.from_uri(folder or "/")
     if not name or not store.exists(name):
         store, name = _in_folder(path, trial, which)

@@ -45,7 +45,8 @@ def _data(
     from grokray.tasks.dataset import build_dataset
 
     store = Store.from_uri(out)
-    _refuse_foreign(store)
+    with store.impatient():
+        _refuse_foreign(store)
     dataset = build_dataset(config)
     _write(store, dataset)
     _report(store, dataset, shown)

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import time
 
 from grokray.records.folder import LOCK, SweepFolder
-from grokray.records.lock import STALE_AFTER_S, Holder
+from grokray.records.holder import Holder
+from grokray.records.lease import expired
 
 
 def holder_of(folder: SweepFolder) -> Holder | None:
     """None if nobody does."""
     store = folder.store
-    if not store.exists(LOCK):
+    found = store.read_tagged(LOCK)
+    if found is None or (store.is_local and not _is_locked(store.path(LOCK))):
         return None
-    if store.is_local and not _is_locked(store.path(LOCK)):
-        return None
-    try:
-        holder = Holder(**json.loads(store.read_bytes(LOCK)))
-    except (ValueError, TypeError):  # being written at this moment
-        return None
-    fresh = store.is_local or time.time() - holder.refreshed < STALE_AFTER_S
-    return holder if fresh else None
+    holder = Holder.decode(found.data)
+    return holder if holder is not None and (store.is_local or not expired(holder, found)) else None
 
 
 def _is_locked(path: str) -> bool:

@@ -9,11 +9,13 @@ INTERRUPTED = 130
 
 
 class Invocation:
-    """`resumable` is set by a command once the same command line would go on with what it does."""
+    """`resumable` is set by a command once the same command line would go on with what it does, `farewell` once an
+    interruption ends less than everything: what to say then."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = tuple(words)
         self.resumable = False
+        self.farewell: tuple[str, ...] = ()
 
     @property
     def resume_command(self) -> str:

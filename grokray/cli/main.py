@@ -22,17 +22,18 @@ INTERRUPTED, USAGE, DEFECT = 130, 2, 70
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, without the program's name; the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    again = None
+    again, farewell = None, ()
     try:
         from grokray.cli.invocation import Invocation
 
         invocation = Invocation(words)
         code = _answer(invocation, words)
         again = invocation.resume_command if invocation.resumable else None
+        farewell = invocation.farewell
     except KeyboardInterrupt:
         code = INTERRUPTED
     if code == INTERRUPTED:
-        _say("interrupted", *([f"go on with: {again}"] if again else []))
+        _say(*(farewell or ["interrupted", *([f"go on with: {again}"] if again else [])]))
     return code
 
 

@@ -14,7 +14,7 @@ from grokray.cli.holder import holder_of
 from grokray.cli.tables import OUTCOMES, PHASES, best_table, tally, varying_parameters
 from grokray.cli.wording import count
 from grokray.records.folder import SWEEP_YAML, SweepFolder
-from grokray.records.lock import Holder
+from grokray.records.holder import Holder
 from grokray.records.state import SweepState
 from grokray.records.trial_state import Session, TrialState
 from grokray.sweep.config import SweepConfig

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from grokray.cli.outputs import writing
 from grokray.errors import ConfigError, FolderError, Problem
 
 
@@ -33,20 +34,23 @@ def plot(
     from grokray.analysis.curves_figure import FORMATS, draw, save
     from grokray.analysis.trial_curve import trial_curve
     from grokray.records.folder import SweepFolder
+    from grokray.records.uri import hide_secrets, join, split_last
 
-    named = out is not None and not is_folder(out)
-    paths = figure_paths(Path(out or ""), FORMATS) if named else []
+    place, name = (out or "", "") if out is None or is_folder(out) else split_last(out)
+    if name:
+        figure_paths(Path(name), FORMATS)  # a wrong ending is said before anything is read
     opened = SweepFolder.open(folder)
     curve = trial_curve(opened, trial, best=best)
-    if not paths:
-        default = opened.store.local_path("plots") if opened.store.is_local else Path("plots")
-        paths = figure_paths((Path(out) if out else default) / curve.row["trial_id"], FORMATS)
-    try:
-        save(draw(curve), paths)
-    except OSError as error:
-        raise FolderError(f"cannot write {error.filename or paths[0]}: {error.strerror or error}") from None
+    if out is None:
+        place = join(opened.store.uri, "plots")
+    with writing(place) as at:
+        paths = figure_paths(at / (name or curve.row["trial_id"]), FORMATS)
+        try:
+            save(draw(curve), paths)
+        except OSError as error:
+            raise FolderError(f"cannot write {error.filename or paths[0]}: {error.strerror or error}") from None
     for path in paths:
-        print(path)
+        print(hide_secrets(join(place, path.name)))
     return 0
 
 

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from grokray.cli.analyze import output_folder
+from grokray.cli.outputs import output_place, writing
+
+REPORT = "report.html"
 
 
 def report(
@@ -18,9 +20,13 @@ def report(
     """Write the report: one HTML file with figures, that needs nothing beside it; several sweeps as one."""
     from grokray.analysis.analysis import load
     from grokray.analysis.report.page import write_report
+    from grokray.records.uri import hide_secrets, join
 
-    path = output_folder(folders, out, "report.html")
-    path = path / "report.html" if path.is_dir() else path
-    write_report(load(folders, level=level), Path(path))
-    print(path)
+    place = output_place(folders, out, REPORT)
+    if Path(place).is_dir() or ("://" in place and not place.partition("?")[0].endswith(".html")):
+        place = join(place, REPORT)
+    analysis = load(folders, level=level)
+    with writing(place) as path:
+        write_report(analysis, path)
+    print(hide_secrets(place))
     return 0

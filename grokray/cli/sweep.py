@@ -41,6 +41,9 @@ def sweep(
     address: Annotated[
         str | None, typer.Option(metavar="A", help="Of a running Ray cluster. Default: Ray on this machine alone.")
     ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Use that cluster even if anybody who reaches it can run code there.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
 ) -> int:
     """Run a sweep, or go on with one that was interrupted."""
@@ -57,16 +60,18 @@ def sweep(
         show_dry_run(console, config)
         return 0
     out = out or f"results/{config.name}"
-    return _run(console, config, out if part is None else folder_of_part(out, config), address, ctx)
+    return _run(console, config, out if part is None else folder_of_part(out, config), address, ctx, insecure=insecure)
 
 
-def _run(console: Console, config: SweepConfig, out: str, address: str | None, ctx: typer.Context) -> int:
+def _run(
+    console: Console, config: SweepConfig, out: str, address: str | None, ctx: typer.Context, *, insecure: bool
+) -> int:
     from grokray.cli.display import observing
     from grokray.sweep import runner
 
     ctx.obj.resumable = True
     with observing(console, config, config.max_steps()) as observer:
-        result = runner.run_sweep(config, out, address=address, observer=observer)
+        result = runner.run_sweep(config, out, address=address, insecure=insecure, observer=observer)
     _show_result(console, config, out, result)
     return INTERRUPTED if result.interrupted else 0
 

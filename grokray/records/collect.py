@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from grokray.errors import FolderError
 from grokray.records.curves import PART_ROWS, curve_tables, task_curve_tables
 from grokray.records.folder import CURVES, MANIFEST, TASK_CURVES, TASKS, TRIALS, SweepFolder
-from grokray.records.journal import JournalReader
+from grokray.records.journal_reader import JournalReader
 from grokray.records.lock import hold
 from grokray.records.rows import tasks_table, trials_table
 from grokray.records.schema import (
@@ -60,12 +61,13 @@ def collect(folder: SweepFolder, state: SweepState | None = None, *, part_rows: 
     without a journal, which would be lost.
     """
     _refuse_without_journal(folder)
-    with hold(folder.store, f"{CURVES}/.lock", what="the manifest"):
+    with hold(folder.store, f"{CURVES}/.lock", what="the manifest") as lock:
         state = folder.state() if state is None else state
         reader = JournalReader(folder.store)
         curves = _write_curves(folder, curve_tables(reader.chunks(), state, part_rows))
         trials = _write_table(folder, TRIALS, trials_table(state))
         tasks = _write_tasks(folder, state, part_rows)
+        lock.require()
         _write_manifest(folder, [trials, *curves, *tasks], damaged_lines=reader.damaged)
         _remove_stale(folder, keep={file.name for file in (*curves, *tasks)})
     return Collected(
@@ -121,7 +123,9 @@ def curve_parts(folder: SweepFolder, columns: Sequence[str]) -> Iterator[pa.Tabl
 def curve_columns(folder: SweepFolder) -> list[str]:
     """The names of the curves' columns."""
     names = [file["name"] for file in read_manifest(folder)["files"] if file["name"].startswith(f"{CURVES}/")]
-    return _dataset(folder, names).schema.names if names else CURVES_SCHEMA.names
+    if not names:
+        return CURVES_SCHEMA.names
+    return folder.store.patiently(lambda: _dataset(folder, names).schema.names)
 
 
 def read_tasks(folder: SweepFolder) -> pa.Table:
@@ -172,7 +176,7 @@ def _read(
         if not names:
             return schema.empty_table() if named is None else schema.empty_table().select(named)
         try:
-            table = _dataset(folder, names).to_table(columns=named, filter=chosen)
+            table = folder.store.patiently(partial(_table, folder, names, named, chosen))
             return table.replace_schema_metadata(schema.metadata)
         except FileNotFoundError as error:
             # A collect may have replaced the files since the manifest was read.
@@ -182,6 +186,10 @@ def _read(
             text = f"a table of {folder.store} is damaged: {str(error).splitlines()[0]}"
             raise FolderError(text, hint="grokray collect makes it anew") from error
     raise AssertionError("unreachable")
+
+
+def _table(folder: SweepFolder, names: list[str], columns: list[str] | None, chosen: pc.Expression | None) -> pa.Table:
+    return _dataset(folder, names).to_table(columns=columns, filter=chosen)
 
 
 def _dataset(folder: SweepFolder, names: list[str]) -> ds.Dataset:

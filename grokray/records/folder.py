@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from grokray.errors import FolderError
-from grokray.records.journal import JOURNAL, JournalReader, JournalWriter
-from grokray.records.lock import Holder, hold
+from grokray.records.journal import JOURNAL, JournalWriter
+from grokray.records.journal_reader import JournalReader
+from grokray.records.lock import Lock, hold
 from grokray.records.state import SweepState
 from grokray.records.store import Store
 
@@ -60,42 +61,43 @@ class SweepFolder:
 
         `fingerprint` maps every setting that defines the search space to its value; `meta` holds `versions`
         {package: version} and `command`. Raises FolderError if the folder holds another search space, or
-        something that is no sweep.
+        something that is no sweep; and, within seconds, if the store cannot be reached or does not let one work there.
         """
         store = Store.from_uri(uri)
         fingerprint = json.loads(json.dumps(fingerprint))
         visit = {"t": time.time(), "command": meta.get("command"), "versions": meta.get("versions", {})}
-        if store.exists(META):
+        with store.impatient():
+            if not store.exists(META):
+                _refuse_foreign(store)
+            store.check()
+            created = {
+                **meta,
+                "schema_version": META_VERSION,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "fingerprint": fingerprint,
+                "commands": [],
+            }
+            # First of all: what has a meta.json is ours, whatever else is missing. Of two at once one makes it.
+            store.create(META, _encode(created))
             folder = cls(store, _read_meta(store), visit)
             _refuse_other(store, folder.fingerprint, fingerprint)
-            if not store.exists(SWEEP_YAML):  # a crash since meta.json was written
+            if not store.exists(SWEEP_YAML):  # it is new, or there was a crash since meta.json was written
                 store.write_atomic(SWEEP_YAML, sweep_yaml.encode())
             return folder
-        _refuse_foreign(store)
-        created = {
-            **meta,
-            "schema_version": META_VERSION,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "fingerprint": fingerprint,
-            "commands": [],
-        }
-        # First of all: what has a meta.json is ours, whatever else is missing.
-        store.write_atomic(META, _encode(created))
-        store.write_atomic(SWEEP_YAML, sweep_yaml.encode())
-        return cls(store, created, visit)
 
     @classmethod
     def open(cls, uri: str | Path) -> SweepFolder:
         """An existing sweep's folder. Raises FolderError if there is none."""
         store = Store.from_uri(uri)
-        if not store.exists(META):
-            raise FolderError(f"{store} is no sweep's folder: it holds no {META}")
-        return cls(store, _read_meta(store))
+        with store.impatient():
+            if not store.exists(META):
+                raise FolderError(f"{store} is no sweep's folder: it holds no {META}")
+            return cls(store, _read_meta(store))
 
     @contextmanager
-    def lock(self, command: str | None = None) -> Iterator[Holder]:
+    def lock(self, command: str | None = None) -> Iterator[Lock]:
         """Be the only process that works here, and note its command in meta.json. FolderBusy names another."""
-        with hold(self.store, LOCK, command=command) as holder:
+        with hold(self.store, LOCK, command=command) as lock:
             current = _read_meta(self.store)
             _refuse_other(self.store, current["fingerprint"], self.fingerprint)  # made by two at once
             if self._visit is not None:
@@ -103,7 +105,7 @@ class SweepFolder:
                 self.store.write_atomic(META, _encode(current))
                 self._visit = None
             self.meta = current
-            yield holder
+            yield lock
 
     @property
     def fingerprint(self) -> dict[str, Any]:

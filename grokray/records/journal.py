@@ -35,7 +35,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -77,7 +77,7 @@ _TYPES: dict[str, type] = {
     "parameters": dict,
     "versions": dict,
 }
-_CHUNK_BYTES = 4 << 20
+UNHURRIED = ("measurement",)  # there are many, and nobody acts on one
 
 Event = dict[str, Any]
 
@@ -85,8 +85,8 @@ Event = dict[str, Any]
 class JournalWriter:
     """Appends events to a part file of its own. Threads may share it; processes may not.
 
-    A local journal survives `kill -9` to the last event whose write returned. On an object store the last two
-    seconds may be lost; `flush` saves them.
+    A local journal survives `kill -9` to the last event whose write returned. On an object store the measurements of
+    the last five seconds may be lost, and what else was written in the last second; `flush` saves them.
     """
 
     def __init__(self, store: Store, role: str) -> None:
@@ -102,6 +102,7 @@ class JournalWriter:
     def write_many(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Append events, each a mapping with its `event`, in one write. `t` is now, unless given."""
         now = round(time.time(), 6)
+        events = list(events)
         lines = [_encode({"t": now, **_checked(event)}) for event in events]
         if not lines:
             return
@@ -111,6 +112,8 @@ class JournalWriter:
             self._torn = True
             self._stream.write(data)
             self._torn = False
+        if any(event["event"] not in UNHURRIED for event in events):
+            self._stream.hurry()
 
     def flush(self) -> None:
         """Bring everything to the disk or to the object store now."""
@@ -126,64 +129,7 @@ class JournalWriter:
         self.close()
 
 
-class JournalReader:
-    """Reads what was appended since it last looked. `damaged` counts the lines that could not be read."""
-
-    def __init__(self, store: Store) -> None:
-        self.damaged = 0
-        self._store = store
-        self._offsets: dict[str, int] = {}
-
-    def poll(self) -> list[Event]:
-        """The events appended since the last poll: each part in its order, the parts in that of their names."""
-        return [event for chunk in self.chunks() for event in chunk]
-
-    def chunks(self) -> Iterator[list[Event]]:
-        """As `poll`, some thousand events at a time: for journals larger than memory."""
-        for name, size in sorted(self._store.sizes(JOURNAL).items()):
-            if name.endswith(".jsonl"):
-                yield from self._read_part(name, size)
-
-    def _read_part(self, name: str, size: int) -> Iterator[list[Event]]:
-        length = _CHUNK_BYTES
-        while (offset := self._offsets.get(name, 0)) < size:
-            data = self._store.read_range(name, offset, min(length, size - offset))
-            end = data.rfind(b"\n") + 1
-            if end:
-                self._offsets[name] = offset + end
-                yield self._decode(data[:end])
-            elif len(data) < length:
-                return  # a line still being written, or cut short by a crash
-            else:
-                length *= 2
-
-    def _decode(self, data: bytes) -> list[Event]:
-        lines = [line for line in data.split(b"\n") if line]
-        values = _parse_together(lines)
-        if values is None:
-            values = [_parse(line) for line in lines]
-        events = [value for value in values if _fault(value) is None and isinstance(value.get("t"), int | float)]
-        self.damaged += len(lines) - len(events)
-        return events
-
-
-def _parse_together(lines: list[bytes]) -> list[Any] | None:
-    """One call for all lines: faster, and equal keys share one string. None where some line is damaged."""
-    try:
-        values = json.loads(b"[" + b",".join(lines) + b"]")
-    except (ValueError, RecursionError):
-        return None
-    return values if len(values) == len(lines) else None
-
-
-def _parse(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _fault(event: Any) -> str | None:
+def fault_of(event: Any) -> str | None:
     """What is wrong with an event. An event of a kind that only a later version knows is sound."""
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         return "it is no event"
@@ -201,7 +147,7 @@ def _checked(event: Mapping[str, Any]) -> Mapping[str, Any]:
     kind = event.get("event")
     if kind not in REQUIRED:
         raise ValueError(f"event is {kind!r}, but must be one of {', '.join(REQUIRED)}")
-    if fault := _fault(event):
+    if fault := fault_of(event):
         raise ValueError(f"event {kind!r}: {fault}")
     return event
 

@@ -22,7 +22,12 @@ def part_folder(uri: str, number: int, of: int) -> str:
         found = _NAME.fullmatch(name)
         if found and int(found[2]) != of:
             raise FolderError(f"{store} holds {name}, so it is for parts of {found[2]}, and not of {of}")
-    return below(uri, f"part-{number}of{of}")
+    return below(uri, part_name(number, of))
+
+
+def part_name(number: int, of: int) -> str:
+    """`part-2of4`."""
+    return f"part-{number}of{of}"
 
 
 def parts_of(uri: str | Path) -> list[str]:

@@ -5,29 +5,59 @@ Names are relative to the folder and use `/`. What cannot be used raises a `Fold
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
-import re
+import secrets
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from grokray.errors import FolderError
+from grokray.records.uri import checked_uri, hide_secrets, path_of_file_uri
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-OBJECT_STORES = ("s3", "gs", "gcs", "abfs", "abfss")
+__all__ = ["AppendStream", "Store", "Tagged", "as_folder_error", "checked_name", "hide_secrets", "reason"]
+
+# Where a store knows no conditional writes: what two write at once has settled after so long.
+SETTLE_S = 1.0
+_PROBE = bytes(1 << 16)  # more than what a full disk may have left in a block
+_LOCAL_HINTS = {
+    errno.EACCES: "choose another folder, or have its permissions changed",
+    errno.EROFS: "choose another folder",
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some space there, or have the quota raised",
+}
+Result = TypeVar("Result")
 
 
 class AppendStream(Protocol):
     """A file that only grows, written in whole chunks."""
 
     def write(self, data: bytes) -> None: ...
-    def flush(self) -> None: ...
+
+    def hurry(self) -> None:
+        """What was written shall last soon, though nobody waits for it."""
+
+    def flush(self) -> None:
+        """All that was written lasts when this returns."""
+
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tagged:
+    """A file's content, the tag of this version of it, and how old it is by the store's clock, where it says so."""
+
+    data: bytes
+    tag: str
+    age_s: float | None = None
 
 
 class Store(ABC):
@@ -48,27 +78,21 @@ class Store(ABC):
     def from_uri(uri_or_path: str | Path) -> Store:
         """The store at a path of this machine (made absolute, `~` expanded) or at a `file`, `s3` or `gs` URI.
 
-        Makes no folder yet. Raises FolderError where no folder can be: an unknown scheme, or a file stands there.
+        Makes no folder yet. Raises FolderError where no folder can be: an unknown scheme, or a file stands there; and
+        for a URI that holds credentials.
         """
         from grokray.records.store_local import LocalStore
         from grokray.records.store_remote import RemoteStore
 
         text = os.fspath(uri_or_path)
-        scheme, separator, rest = text.partition("://")
+        scheme, separator, _ = text.partition("://")
         if not text:
             raise FolderError("the folder's name is empty, but must be a path or a URI")
         if not separator:
             return LocalStore(os.path.abspath(os.path.expanduser(text)))
         if scheme == "file":
-            return LocalStore(_path_of_file_uri(text))
-        if scheme not in OBJECT_STORES:
-            known = ", ".join(("file", *OBJECT_STORES))
-            raise FolderError(
-                f"the scheme of {hide_secrets(text)} is {scheme!r}, but must be one of {known}, or a path"
-            )
-        if not urlsplit(text).hostname and scheme not in ("abfs", "abfss"):
-            raise FolderError(f"{hide_secrets(text)} names no bucket, but must look like {scheme}://bucket/folder")
-        return RemoteStore(text if rest else f"{scheme}://")
+            return LocalStore(path_of_file_uri(text))
+        return RemoteStore(checked_uri(text))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self})"
@@ -105,6 +129,53 @@ class Store(ABC):
         """Where a file lies on this machine; only of a local store."""
         raise FolderError(f"{self} is not on this machine")
 
+    def check(self) -> None:
+        """Write, read, list and delete a small file. FolderError says in plain words what the store refuses, and why.
+
+        Call it before anything costly is started; inside `impatient` it answers within some seconds.
+        """
+        name = f".grokray-probe-{secrets.token_hex(4)}"
+        try:
+            self.write_atomic(name, _PROBE)
+            try:
+                if self.read_bytes(name) != _PROBE or name not in self.entries():
+                    raise FolderError(f"{self} does not give back what is written to it")
+            finally:
+                self.delete(name)
+        except FolderError as error:
+            raise FolderError(str(error).replace(self.shown(name), str(self)), hint=error.hint) from error
+
+    def impatient(self) -> AbstractContextManager[None]:
+        """While this holds, a store that does not answer is an error after some ten seconds, not after minutes."""
+        return nullcontext()
+
+    def patiently(self, call: Callable[[], Result]) -> Result:
+        """What `call`, which uses `filesystem` itself, returns or raises; errors that pass are tried again."""
+        return call()
+
+    def read_tagged(self, name: str) -> Tagged | None:
+        """A file with the tag that `replace` wants; None if there is none."""
+        if not self.exists(name):
+            return None
+        data = self.read_bytes(name)
+        return Tagged(data=data, tag=hashlib.sha256(data).hexdigest())
+
+    def replace(self, name: str, data: bytes, tag: str) -> bool:
+        """Write the file if it still is the version of `tag`; whether it was.
+
+        Where the store cannot check that itself, two that try within a second may rarely both be told that it was.
+        """
+        current = self.read_tagged(name)
+        if current is None or current.tag != tag:
+            return False
+        return self._write_and_look(name, data)
+
+    def _write_and_look(self, name: str, data: bytes) -> bool:
+        """Write, wait, and look whose data it is: of several that do so at once the last one has it."""
+        self.write_atomic(name, data)
+        time.sleep(SETTLE_S)
+        return self.exists(name) and self.read_bytes(name) == data
+
     @property
     @abstractmethod
     def filesystem(self) -> FileSystem:
@@ -125,6 +196,13 @@ class Store(ABC):
     @abstractmethod
     def write_atomic(self, name: str, data: bytes | memoryview) -> None:
         """All of it or nothing: a reader, or a crash at any moment, sees the old file or the new one."""
+
+    @abstractmethod
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file that is not there yet, as a whole; False if it is. Of several at once one is told True.
+
+        A store that cannot do that is asked before and after: two within the same second may rarely both succeed.
+        """
 
     @abstractmethod
     def append_stream(self, name: str) -> AppendStream:
@@ -165,25 +243,11 @@ def as_folder_error(action: str, shown: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise FolderError(f"cannot {action} {shown}: it is missing") from error
     except OSError as error:
-        raise FolderError(f"cannot {action} {shown}: {hide_secrets(reason(error))}") from error
+        hint = _LOCAL_HINTS.get(error.errno or 0)
+        raise FolderError(f"cannot {action} {shown}: {hide_secrets(reason(error))}", hint=hint) from error
 
 
 def reason(error: Exception) -> str:
     """`Permission denied`, without number and path; the first line of pyarrow's longer ones."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.splitlines()[0]
-
-
-def hide_secrets(uri: str) -> str:
-    """`s3://key:secret@bucket/x?region=eu` → `s3://bucket/x`: safe to print and to log."""
-    if "://" not in uri:
-        return uri
-    # A secret with an unescaped slash is no valid URI, but stands in the message that says so.
-    return re.sub(r"(\w+://)(?:[^/@\s]*(?::[^@\s]*)?@)?([^?\s]*)(?:\?\S*)?", r"\1\2", uri)
-
-
-def _path_of_file_uri(uri: str) -> str:
-    parts = urlsplit(uri)
-    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-        raise FolderError(f"{uri} names a host, but a file URI must look like file:///folder")
-    return os.path.abspath(unquote(parts.path))

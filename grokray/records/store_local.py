@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,20 +51,21 @@ class LocalStore(Store):
 
     def write_atomic(self, name: str, data: bytes | memoryview) -> None:
         path = self.local_path(name)
-        # Hidden, so that no listing takes the half-written file for a whole one.
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         with as_folder_error("write", self.shown(name)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with open(temporary, "xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
+            with _written_beside(path, data) as temporary:
                 os.replace(temporary, path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
             _sync_folder(path.parent)
+
+    def create(self, name: str, data: bytes) -> bool:
+        path = self.local_path(name)
+        with as_folder_error("write", self.shown(name)):
+            try:
+                with _written_beside(path, data) as temporary:
+                    _link(temporary, path)
+            except FileExistsError:
+                return False
+            _sync_folder(path.parent)
+        return True
 
     def append_stream(self, name: str) -> AppendStream:
         with as_folder_error("write", self.shown(name)):
@@ -118,6 +120,9 @@ class LocalAppend:
             while rest:
                 rest = rest[os.write(self._open(), rest) :]
 
+    def hurry(self) -> None:
+        pass
+
     def flush(self) -> None:
         with as_folder_error("write", self._shown):
             os.fsync(self._open())
@@ -132,6 +137,35 @@ class LocalAppend:
         if self._descriptor is None:
             raise ValueError(f"{self._shown} is closed")
         return self._descriptor
+
+
+@contextmanager
+def _written_beside(path: Path, data: bytes | memoryview) -> Iterator[Path]:
+    """The data in a file beside `path`, on the disk; it is gone afterwards, unless it was moved."""
+    # Hidden, so that no listing takes the half-written file for a whole one.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give the file its name, unless there is such a file: FileExistsError."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a filesystem without links; here a crash in between may leave a file cut short
+        with open(path, "xb") as file:
+            file.write(temporary.read_bytes())
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _walk(folder: str) -> Iterator[tuple[str, int]]:

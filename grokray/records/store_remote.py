@@ -1,63 +1,123 @@
 """A folder on an object store, through pyarrow.
 
-Objects cannot grow, so an append stream keeps its last segment in memory and puts it anew every two seconds: a
-killed process loses at most what it wrote since. Whole objects appear at once, so a plain put is atomic.
+Whole objects appear at once, so a plain put is atomic. What fails in passing is tried again for minutes; what the
+store refuses is an error at once, in plain words.
 """
 
 from __future__ import annotations
 
-import atexit
-import logging
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
 from grokray.errors import FolderError
-from grokray.records.store import AppendStream, Store, as_folder_error, checked_name, hide_secrets, reason
+from grokray.records.patience import Patience
+from grokray.records.remote_append import RemoteAppend
+from grokray.records.s3 import ConditionalPuts, Place
+from grokray.records.store import AppendStream, Store, Tagged, checked_name
+from grokray.records.trouble import refusal
+from grokray.records.uri import hide_secrets
 
-PUT_INTERVAL_S = 2.0
-SEGMENT_BYTES = 1 << 20
+SINGLE_PUT_BYTES = 4 << 20
+GOOGLE_RETRY_S = 10
 
-log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """`path` is the folder's on both filesystems; `small` puts what has less than SINGLE_PUT_BYTES."""
+
+    filesystem: FileSystem
+    small: FileSystem
+    path: str
+    puts: ConditionalPuts | None = None
+
+    @classmethod
+    def open(cls, uri: str, *, impatient: bool) -> Connection:
+        if uri.startswith("s3://"):
+            place = Place.of(uri)
+            large, small = (place.connect(impatient=impatient, delayed=delayed) for delayed in (False, True))
+            path = f"{place.bucket}/{place.key}".rstrip("/")
+            return cls(filesystem=large, small=small, path=path, puts=ConditionalPuts.of(place, impatient=impatient))
+        if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds=" not in uri:
+            uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={GOOGLE_RETRY_S}"
+        filesystem, path = FileSystem.from_uri(uri)
+        return cls(filesystem=filesystem, small=filesystem, path=path.rstrip("/"))
 
 
 class RemoteStore(Store):
-    """`uri` as pyarrow reads it, such as `s3://bucket/folder?region=eu-west-1`. Connects on first use."""
+    """`uri` is such as `s3://bucket/folder?region=eu-west-1`. Connects on first use."""
 
     is_local = False
 
     def __init__(self, uri: str) -> None:
         super().__init__(uri)
-        self._connection: tuple[FileSystem, str] | None = None
+        self._patience = Patience()
+        self._connections: dict[bool, Connection] = {}  # by whether they are impatient
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"uri": self.uri, "_connection": None}
+        return {"uri": self.uri}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["uri"])
 
     @property
     def filesystem(self) -> FileSystem:
-        return self._connect()[0]
+        return self._connect().filesystem
 
     def path(self, name: str = "") -> str:
-        base = self._connect()[1]
+        base = self._connect().path
         return f"{base}/{checked_name(name)}" if name else base
 
+    def impatient(self) -> AbstractContextManager[None]:
+        return self._patience.short()
+
+    def patiently(self, call: Callable[[], Result]) -> Result:
+        return self._patience.keep_trying(call, str(self))
+
     def read_bytes(self, name: str) -> bytes:
-        with self._failing("read", name), self.filesystem.open_input_stream(self.path(name), compression=None) as file:
-            return file.read()
+        def read() -> bytes:
+            with self.filesystem.open_input_stream(self.path(name), compression=None) as file:
+                return file.read()
+
+        return self._try("read", name, read)
 
     def read_range(self, name: str, offset: int, length: int) -> bytes:
-        with self._failing("read", name), self.filesystem.open_input_file(self.path(name)) as file:
-            return file.read_at(length, offset)
+        def read() -> bytes:
+            with self.filesystem.open_input_file(self.path(name)) as file:
+                return file.read_at(length, offset)
+
+        return self._try("read", name, read)
 
     def write_atomic(self, name: str, data: bytes | memoryview) -> None:
-        with self._failing("write", name):
-            path = self.path(name)
-            with self.filesystem.open_output_stream(path, compression=None) as file:
+        def write() -> None:
+            connection = self._connect()
+            filesystem = connection.small if len(data) < SINGLE_PUT_BYTES else connection.filesystem
+            with filesystem.open_output_stream(self.path(name), compression=None) as file:
                 file.write(data)
+
+        self._try("write", name, write)
+
+    def create(self, name: str, data: bytes) -> bool:
+        created = self._conditionally(name, lambda puts, key: puts.create(key, data))
+        if created is not None:
+            return created
+        return not self.exists(name) and self._write_and_look(name, data)
+
+    def replace(self, name: str, data: bytes, tag: str) -> bool:
+        replaced = self._conditionally(name, lambda puts, key: puts.replace(key, data, tag))
+        return super().replace(name, data, tag) if replaced is None else replaced
+
+    def read_tagged(self, name: str) -> Tagged | None:
+        puts = self._connect().puts
+        if puts is None:
+            return super().read_tagged(name)
+        return self._try("read", name, lambda: puts.read(self._key(name)))
 
     def append_stream(self, name: str) -> AppendStream:
         return RemoteAppend(self, name)
@@ -73,98 +133,69 @@ class RemoteStore(Store):
         return sorted(_below(base, info) for info in self._infos("", recursive=False))
 
     def delete(self, name: str) -> None:
-        with self._failing("delete", name):
-            if self.exists(name):
+        def delete() -> None:
+            try:
                 self.filesystem.delete_file(self.path(name))
+            except FileNotFoundError:
+                return
+
+        self._try("delete", name, delete)
 
     def delete_tree(self, prefix: str) -> None:
         if not prefix.strip("/"):
             raise ValueError("prefix is empty, but must name a folder inside the store")
-        with self._failing("delete", prefix):
+
+        def delete() -> None:
             path = self.path(prefix.strip("/"))
             if self.filesystem.get_file_info(path).type == FileType.Directory:
                 self.filesystem.delete_dir(path)
 
+        self._try("delete", prefix, delete)
+
     def _size_or_none(self, name: str) -> int | None:
-        with self._failing("read", name):
-            info = self.filesystem.get_file_info(self.path(name))
+        info = self._try("read", name, lambda: self.filesystem.get_file_info(self.path(name)))
         return info.size if info.type == FileType.File else None
 
     def _infos(self, prefix: str, *, recursive: bool) -> list[FileInfo]:
-        with self._failing("list", prefix):
+        def infos() -> list[FileInfo]:
             selector = FileSelector(self.path(prefix.strip("/")), allow_not_found=True, recursive=recursive)
             return self.filesystem.get_file_info(selector)
 
-    def _connect(self) -> tuple[FileSystem, str]:
-        if self._connection is None:
-            with self._failing("open", ""):
-                filesystem, path = FileSystem.from_uri(self.uri)
-            self._connection = (filesystem, path.rstrip("/"))
-        return self._connection
+        return self._try("list", prefix, infos)
 
-    @contextmanager
-    def _failing(self, action: str, name: str) -> Iterator[None]:
+    def _conditionally(self, name: str, put: Callable[[ConditionalPuts, str], bool | None]) -> bool | None:
+        """None if this store knows no such puts."""
+        puts = self._connect().puts
+        return None if puts is None else self._try("write", name, lambda: put(puts, self._key(name)))
+
+    def _key(self, name: str) -> str:
+        return self.path(name).partition("/")[2]
+
+    def _connect(self) -> Connection:
+        impatient = self._patience.impatient
+        if impatient not in self._connections:
+            opened = self._try("open", "", lambda: Connection.open(self.uri, impatient=impatient))
+            self._connections[impatient] = opened
+        return self._connections[impatient]
+
+    def _try(self, action: str, name: str, call: Callable[[], Result]) -> Result:
+        """Do it, again and again where it fails in passing. FolderError says what the store refuses."""
         shown = self.shown(name) if name else str(self)
-        with as_folder_error(action, shown):
+        try:
+            return self._patience.keep_trying(call, str(self))
+        except FileNotFoundError as error:
+            raise FolderError(f"cannot {action} {shown}: it is missing") from error
+        except (OSError, pa.ArrowException) as error:
+            raise refusal(action, shown, hide_secrets(self._reason(error))) from error
+
+    def _reason(self, error: Exception) -> str:
+        text = str(error)
+        if "ACCESS_DENIED during HeadObject" in text:  # an answer without a body, and so without a reason: ask for one
             try:
-                yield
-            except pa.ArrowException as error:
-                if isinstance(error, OSError):
-                    raise
-                raise FolderError(f"cannot {action} {shown}: {hide_secrets(reason(error))}") from error
-
-
-class RemoteAppend:
-    """Writes `name.jsonl`, then `name.0001.jsonl` and so on, each object closed once it reaches a mebibyte."""
-
-    def __init__(self, store: RemoteStore, name: str) -> None:
-        self._store, self._name = store, name
-        self._segment, self._number, self._unsaved = bytearray(), 0, False
-        # Two locks, so that training need not wait for the network when it writes.
-        self._lock, self._putting, self._closing = threading.Lock(), threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._put_from_time_to_time, name="journal", daemon=True)
-        self._thread.start()
-        atexit.register(self.close)
-
-    def write(self, data: bytes) -> None:
-        with self._lock:
-            self._segment += data
-            self._unsaved = True
-
-    def flush(self) -> None:
-        """Put what is not yet there. Raises FolderError if the store refuses; nothing is lost then."""
-        with self._putting:
-            with self._lock:
-                data = bytes(self._segment) if self._unsaved else b""
-                self._unsaved = False
-            if not data:
-                return
-            try:
-                self._store.write_atomic(self._segment_name(), data)
-            except BaseException:
-                self._unsaved = True
-                raise
-            if len(data) >= SEGMENT_BYTES:
-                with self._lock:
-                    del self._segment[: len(data)]
-                self._number += 1
-
-    def close(self) -> None:
-        atexit.unregister(self.close)
-        self._closing.set()
-        self._thread.join()
-        self.flush()
-
-    def _put_from_time_to_time(self) -> None:
-        while not self._closing.wait(PUT_INTERVAL_S):
-            try:
-                self.flush()
-            except FolderError as error:  # the next round tries again; close() tells the caller if it lasts
-                log.warning("%s; trying again in %g s", error, PUT_INTERVAL_S)
-
-    def _segment_name(self) -> str:
-        stem, dot, ending = self._name.rpartition(".")
-        return self._name if self._number == 0 else f"{stem}.{self._number:04d}{dot}{ending}"
+                self.filesystem.get_file_info(FileSelector(self.path(), allow_not_found=True))
+            except OSError as closer:
+                return str(closer)
+        return text
 
 
 def _below(base: str, info: FileInfo) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -62,8 +61,13 @@ class Machine:
 
 
 @contextmanager
-def ray_cluster(address: str | None = None, *, num_cpus: int | None = None) -> Iterator[Machine]:
-    """Ray, up while this holds. Without an address an embedded one, which no dashboard and nobody else can reach."""
+def ray_cluster(
+    address: str | None = None, *, num_cpus: int | None = None, insecure: bool = False
+) -> Iterator[Machine]:
+    """Ray, up while this holds. Without an address an embedded one, which no dashboard and nobody else can reach.
+
+    Raises ClusterError if the cluster at the address asks for no token, unless `insecure`, or refuses ours.
+    """
     os.environ.update(QUIET)
     import ray
     from ray._private import worker
@@ -76,7 +80,7 @@ def ray_cluster(address: str | None = None, *, num_cpus: int | None = None) -> I
         stack.enter_context(mock.patch.object(worker, "print_to_stdstream"))
         if address is None:
             stack.enter_context(_token_of_this_session())
-        _init(address, num_cpus)
+        _init(address, num_cpus, insecure=insecure)
         stack.callback(ray.shutdown)
         yield _machine(prepared=address is None, elastic=address is not None)
 
@@ -88,11 +92,7 @@ def _token_of_this_session() -> Iterator[None]:
     It lives in the environment of our own processes alone; left to itself, Ray writes one to a file in the user's
     home that every user of the machine can read.
     """
-    from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]
-
-    def read_again() -> None:  # Ray read its settings when it was imported
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
+    from grokray.sweep.guard import read_again
 
     try:
         with mock.patch.dict(os.environ, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}):
@@ -102,21 +102,25 @@ def _token_of_this_session() -> Iterator[None]:
         read_again()
 
 
-def _init(address: str | None, num_cpus: int | None) -> None:
+def _init(address: str | None, num_cpus: int | None, *, insecure: bool) -> None:
     import ray
+    from ray.exceptions import RayError
 
     from grokray.errors import ExecutionError
+    from grokray.sweep.guard import find, refuse_unguarded
+    from grokray.sweep.quiet import quiet_stderr
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        with _quiet_stderr():
+        with quiet_stderr():
             if address is None:
                 with _only_what_is_needed():
                     ray.init(address="local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **quiet)
             else:
-                _knock(address)
-                ray.init(address=address, **quiet)
-    except (OSError, RuntimeError, ValueError) as error:
+                found = find(address)
+                refuse_unguarded(found, insecure=insecure)
+                ray.init(address=found, **quiet)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
         where = "an embedded Ray could not be started" if address is None else f"no Ray cluster answers at {address}"
         raise ExecutionError(f"{where}: {_first_line(error)}") from error
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
@@ -144,13 +148,6 @@ def scratch_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _knock(address: str) -> None:
-    """OSError if nothing listens at host:port; Ray itself would wait for minutes."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit() and "//" not in address:
-        socket.create_connection((host, int(port)), timeout=10).close()
-
-
 def _machine(*, prepared: bool = False, elastic: bool = False) -> Machine:
     import ray
     from ray._private.state import state
@@ -165,20 +162,6 @@ def _machine(*, prepared: bool = False, elastic: bool = False) -> Machine:
         elastic=elastic,
         gpus_to_come=int(most.get("GPU", 0)),
     )
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Ray's start writes to the file descriptor, past Python's logging."""
-    saved = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)
 
 
 def _first_line(error: Exception) -> str:

@@ -16,6 +16,7 @@ from grokray.sweep.ledger import Ledger
 from grokray.sweep.messages import WorkerOptions
 from grokray.sweep.placement import GPU_OF_A_TRIAL
 from grokray.sweep.searcher import LedgerCallback, LedgerSearcher, StopWhen
+from grokray.sweep.secrecy import without_keys
 from grokray.sweep.trainable import ProcessTrial, SeatedTrial
 
 MAX_PENDING = 200
@@ -63,7 +64,7 @@ def _tune(
     chunk = min(max(ROUNDS * slots, CHUNK_TRIALS), MOST_CHUNK_TRIALS)
     searcher = LedgerSearcher(ledger, options, max_trials=chunk)
     books = LedgerCallback(ledger, on_tick)
-    with scratch_folder() as scratch:
+    with without_keys(), scratch_folder() as scratch:
         tuner = tune.Tuner(
             tune.with_resources(trainable, request),
             tune_config=tune.TuneConfig(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from grokray.errors import ExecutionError
 from grokray.records.collect import Collected, collect
 from grokray.records.folder import SweepFolder
+from grokray.records.lock import Lock
 from grokray.records.state import SweepState
 from grokray.records.store import hide_secrets
 from grokray.sweep.ahead import import_ahead
@@ -59,22 +60,28 @@ class Observer:
 
 
 def run_sweep(
-    config: SweepConfig, out: str | Path, *, address: str | None = None, observer: Observer | None = None
+    config: SweepConfig,
+    out: str | Path,
+    *,
+    address: str | None = None,
+    insecure: bool = False,
+    observer: Observer | None = None,
 ) -> SweepResult:
     """Run the sweep in its folder `out`, or go on with it there.
 
     Raises FolderError if the folder belongs to another search space, FolderBusy if another process runs it,
-    ExecutionError if trials cannot be run at all, ConfigError if a tracker that is asked for cannot work.
+    ExecutionError if trials cannot be run at all, ConfigError if a tracker that is asked for cannot work, ClusterError
+    if the cluster at `address` lets in anybody, unless `insecure`.
     """
     observer = observer or Observer()
     check_tracking(config.tracking, observer.message)
     meta = {"versions": versions(), "command": shlex.join(hide_secrets(word) for word in sys.argv)}
     folder = SweepFolder.create_or_open(out, config.to_yaml(), config.fingerprint(), meta)
-    with folder.lock():
+    with folder.lock() as lock:
         with tracked(folder, config.tracking, observer.message, group=config.name):
-            session = _Session(folder, config, observer, meta)
+            session = _Session(folder, config, observer, meta, lock)
             try:
-                session.run(address)
+                session.run(address, insecure=insecure)
             finally:
                 session.close()
         return session.result()
@@ -83,8 +90,10 @@ def run_sweep(
 class _Session:
     """One run of the driver on a sweep's folder."""
 
-    def __init__(self, folder: SweepFolder, config: SweepConfig, observer: Observer, meta: dict[str, Any]) -> None:
-        self.folder, self.config, self.observer, self.meta = folder, config, observer, meta
+    def __init__(
+        self, folder: SweepFolder, config: SweepConfig, observer: Observer, meta: dict[str, Any], lock: Lock
+    ) -> None:
+        self.folder, self.config, self.observer, self.meta, self.lock = folder, config, observer, meta, lock
         self.stopping = threading.Event()
         self.name, self.started = f"{time.time_ns():x}", time.time()
         self._books: Ledger | None = None
@@ -102,7 +111,7 @@ class _Session:
     def resumed(self) -> bool:
         return any(session.session != self.name for session in self.ledger.state.sessions)
 
-    def run(self, address: str | None) -> None:
+    def run(self, address: str | None, *, insecure: bool = False) -> None:
         # Where there is nothing to replay, Ray and the engines start first, and the books are opened meanwhile.
         if self.folder.begun():
             if self.ledger.finished:
@@ -110,15 +119,17 @@ class _Session:
             left = self.ledger.to_run
             self.observer.message(f"going on: {len(self.ledger.ended)} trials have ended, {left} are left")
         import_ahead()
-        with ray_cluster(address) as machine, _interruptible(self.stopping):
+        with ray_cluster(address, insecure=insecure) as machine, _interruptible(self.stopping):
             options = worker_options(self.config, machine, self.folder.store.uri)
             with self._engines(machine, options) as pool:
                 self._run(options, pool)
+        self.lock.require()
         self.ledger.tidy()
         if self.stopping.is_set():
             self.ledger.write("interrupt", session=self.name)
 
     def result(self) -> SweepResult:
+        self.lock.require()
         state = self.ledger.poll()
         return SweepResult(
             collected=collect(self.folder, state),
@@ -188,7 +199,8 @@ class _Session:
         now = time.monotonic()
         if now - self._shown >= TICK_S:
             self._shown = now
-            state = self.ledger.poll()
+            self.lock.require()
+            state = self.ledger.poll() if self.ledger.reader.due else self.ledger.state
             metric = self.config.metrics[0]
             self.observer.progress(progress_of(state, self.ledger.total, metric=metric, since=self.started))
             self._say_what_takes_so_long(state, pool)

@@ -46,8 +46,12 @@ def tracked(
     from grokray.tracking.make import make_trackers
 
     make_fold = partial(TrialFold, folder.store)
-    trackers = make_trackers(settings, _local_folder(folder, group), make_fold, group=group, say=say)
-    feeder = Feeder(folder.reader().chunks, trackers, say)
+    here = _local_folder(folder)
+    if not folder.store.is_local:
+        say(f"trackers keep their files in {here} of this machine")
+    trackers = make_trackers(settings, here, make_fold, group=group, say=say)
+    reader = folder.reader()
+    feeder = Feeder(reader.chunks, trackers, say, due=lambda: reader.due)
     feeder.start()
     try:
         yield
@@ -100,6 +104,9 @@ class TrialFold:
         return [json.loads(line) for line in self._store.read_bytes(name).splitlines()]
 
 
-def _local_folder(folder: SweepFolder, group: str | None) -> Path:
-    """Trackers write files as they go: those of a sweep in an object store lie on the driver's own disk."""
-    return folder.store.local_path() if folder.store.is_local else Path("results", "tracking", group or "train")
+def _local_folder(folder: SweepFolder) -> Path:
+    """Trackers write files as they go, which no object store can: those of s3://bucket/sweep lie on the driver's own
+    disk, in results/tracking/bucket/sweep."""
+    if folder.store.is_local:
+        return folder.store.local_path()
+    return Path("results", "tracking", *str(folder.store).partition("://")[2].strip("/").split("/"))

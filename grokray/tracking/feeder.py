@@ -21,7 +21,8 @@ GIVE_UP_AFTER_S = 120.0  # without a sign of life; W&B's own time limits are bel
 
 
 class Feeder:
-    """`poll` gives what was appended to the journal since its last call, in batches; `say` takes one line of text."""
+    """`poll` gives what was appended to the journal since its last call, in batches, and is called while `due` says so
+    (the last time in any case); `say` takes one line of text."""
 
     def __init__(
         self,
@@ -30,8 +31,9 @@ class Feeder:
         say: Callable[[str], None],
         *,
         interval_s: float = INTERVAL_S,
+        due: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.poll, self.say, self.interval_s = poll, say, interval_s
+        self.poll, self.say, self.interval_s, self.due = poll, say, interval_s, due
         self.trackers = list(trackers)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="grokray-tracking", daemon=True)
@@ -67,7 +69,7 @@ class Feeder:
         while self.trackers and not closing:
             closing = self._closing.is_set()  # before the poll: so the last one sees everything
             try:
-                for events in self.poll():
+                for events in self.poll() if closing or self.due() else ():
                     self._each(lambda tracker, events=events: _show(tracker, events))
             except Exception as error:
                 self._warn(self._names(), f"the journal cannot be read: {_first_line(error)}")

@@ -41,7 +41,7 @@ def ran(monkeypatch, begun):
     given = []
 
     def set_up(*, interrupted=False, error=None):
-        def run_sweep(config, out, *, address=None, observer=None):
+        def run_sweep(config, out, *, address=None, insecure=False, observer=None):
             given.append((config, out, address))
             if error:
                 raise error

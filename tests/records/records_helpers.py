@@ -8,17 +8,44 @@ import fsspec
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from grokray.records.folder import SweepFolder
-from grokray.records.store_remote import RemoteStore
+from grokray.records.store_remote import Connection, RemoteStore
 from grokray.trial import TrialConfig
 
 VERSIONS = {"grokray": "0.1.0", "torch": "2.13.0", "ray": "2.60.0"}
 
 
-def memory_store(uri: str = "s3://bucket/sweep") -> RemoteStore:
+class Flaky(FSSpecHandler):
+    """Objects in this process. Each request raises what stands first in `errors`, until nothing is left there."""
+
+    def __init__(self) -> None:
+        super().__init__(fsspec.filesystem("memory"))
+        self.errors: list[Exception] = []
+        self.requests = 0
+
+    def _answer(self) -> None:
+        self.requests += 1
+        if self.errors:
+            raise self.errors.pop(0)
+
+    def get_file_info(self, paths: Any) -> Any:
+        self._answer()
+        return super().get_file_info(paths)
+
+    def get_file_info_selector(self, selector: Any) -> Any:
+        self._answer()
+        return super().get_file_info_selector(selector)
+
+    def open_output_stream(self, path: str, metadata: Any) -> Any:
+        self._answer()
+        return super().open_output_stream(path, metadata)
+
+
+def memory_store(uri: str = "s3://bucket/sweep", handler: FSSpecHandler | None = None) -> RemoteStore:
     """A RemoteStore whose objects live in this process, shared by all stores of one URI."""
     store = RemoteStore(uri)
-    filesystem = PyFileSystem(FSSpecHandler(fsspec.filesystem("memory")))
-    store._connection = (filesystem, uri.split("://")[1])
+    filesystem = PyFileSystem(handler or FSSpecHandler(fsspec.filesystem("memory")))
+    connection = Connection(filesystem=filesystem, small=filesystem, path=uri.split("://")[1].partition("?")[0])
+    store._connections = {True: connection, False: connection}
     return store
 
 

@@ -14,7 +14,8 @@ from records_helpers import event, measurement, memory_store
 
 from grokray.errors import FolderError
 from grokray.records import journal
-from grokray.records.journal import REQUIRED, JournalReader, JournalWriter
+from grokray.records.journal import REQUIRED, JournalWriter
+from grokray.records.journal_reader import JournalReader
 from grokray.records.store import Store
 
 
@@ -100,7 +101,7 @@ def test_an_event_of_a_later_version_is_read(store):
 
 
 def test_a_line_longer_than_a_read_and_other_files(store, monkeypatch):
-    monkeypatch.setattr("grokray.records.journal._CHUNK_BYTES", 16)
+    monkeypatch.setattr("grokray.records.journal_reader._CHUNK_BYTES", 16)
     with JournalWriter(store, "driver") as writer:
         writer.write("interrupt", session="x" * 1000)
         writer.write("interrupt", session="y")

@@ -4,7 +4,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import fsspec
@@ -12,8 +11,8 @@ import pytest
 from records_helpers import memory_store
 
 from grokray.errors import FolderError
-from grokray.records import store_remote
-from grokray.records.store import Store, hide_secrets
+from grokray.records.store import Store
+from grokray.records.uri import hide_secrets, join, split_last
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -60,10 +59,36 @@ def test_an_append_stream_grows(store):
     stream.write(b"1\n")
     stream.write(b"2\n")
     stream.flush()
-    assert store.read_bytes("journal/a.jsonl") == b"1\n2\n"
+    assert b"".join(store.read_bytes(name) for name in store.list("journal")) == b"1\n2\n"
     stream.write(b"3\n")
     stream.close()
-    assert store.read_bytes("journal/a.jsonl") == b"1\n2\n3\n"
+    assert b"".join(store.read_bytes(name) for name in store.list("journal")) == b"1\n2\n3\n"
+
+
+def test_a_file_is_created_once(store, monkeypatch):
+    monkeypatch.setattr("grokray.records.store.SETTLE_S", 0)
+    assert store.create("a/lock", b"mine")
+    assert not store.create("a/lock", b"yours")
+    assert store.read_bytes("a/lock") == b"mine"
+    assert store.list() == ["a/lock"]
+
+
+def test_a_file_is_replaced_if_it_is_still_the_same(store, monkeypatch):
+    monkeypatch.setattr("grokray.records.store.SETTLE_S", 0)
+    assert store.read_tagged("lock") is None
+    store.write_atomic("lock", b"1")
+    one, other = store.read_tagged("lock"), store.read_tagged("lock")
+    assert one.data == b"1"
+    assert store.replace("lock", b"2", one.tag)
+    assert not store.replace("lock", b"3", other.tag)
+    assert store.read_bytes("lock") == b"2"
+    store.delete("lock")
+    assert not store.replace("lock", b"4", other.tag)
+
+
+def test_a_check_leaves_nothing(store):
+    store.check()
+    assert store.entries() == []
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x"])
@@ -98,7 +123,7 @@ def test_a_store_pickles_as_its_uri(tmp_path):
     remote = memory_store("s3://bucket/x?region=eu-west-1")
     copy = pickle.loads(pickle.dumps(remote))
     assert copy == remote
-    assert copy._connection is None
+    assert copy._connections == {}
 
 
 @pytest.mark.parametrize(
@@ -165,48 +190,51 @@ def test_a_temporary_file_left_by_a_crash_is_not_listed(tmp_path):
     assert not store.exists("a")
 
 
-def test_a_remote_stream_rolls_over_to_a_new_object(monkeypatch):
-    store = memory_store("s3://bucket/rolling")
-    monkeypatch.setattr(store_remote, "SEGMENT_BYTES", 4)
-    stream = store.append_stream("journal/a.jsonl")
-    for line in (b"12\n", b"34\n", b"56\n"):
-        stream.write(line)
-        stream.flush()
-    stream.close()
-    assert store.read_bytes("journal/a.jsonl") == b"12\n34\n"
-    assert store.read_bytes("journal/a.0001.jsonl") == b"56\n"
-
-
-def test_a_remote_stream_saves_by_itself_and_again_after_a_failure(monkeypatch):
-    store = memory_store("s3://bucket/failing")
-    monkeypatch.setattr(store_remote, "PUT_INTERVAL_S", 0.02)
-    put, failures = store.write_atomic, []
-
-    def fail_once(name, data):
-        if not failures:
-            failures.append(name)
-            raise FolderError("no network")
-        put(name, data)
-
-    monkeypatch.setattr(store, "write_atomic", fail_once)
-    stream = store.append_stream("a.jsonl")
-    stream.write(b"1\n")
-    deadline = time.monotonic() + 20
-    while not store.exists("a.jsonl") and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert failures
-    assert store.read_bytes("a.jsonl") == b"1\n"
-    stream.close()
-
-
 def test_credentials_are_never_shown():
     uri = "s3://key:sec/ret@bucket/sweep?endpoint_override=host:9000"
     assert hide_secrets(uri) == "s3://bucket/sweep"
-    store = Store.from_uri("s3://key:secret@bucket/sweep")
-    assert str(store) == "s3://bucket/sweep"
-    assert store.shown("a") == "s3://bucket/sweep/a"
-    assert "secret" not in repr(store)
     with pytest.raises(FolderError) as caught:
         Store.from_uri("ftp://key:secret@host/x")
     assert "secret" not in str(caught.value)
     assert hide_secrets("s3://bucket/run@home") == "s3://bucket/run@home"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://key:hunter2@bucket/x",
+        "s3://key:hun/ter2@bucket/x",
+        "s3://hunter2@bucket/x",
+        "s3://bucket/x?secret_key=hunter2",
+        "gs://bucket/x?access_token=hunter2",
+        "abfs://container:hunter2@account.dfs.core.windows.net/x",
+        "abfs://container@account.dfs.core.windows.net/x?client_secret=hunter2",
+    ],
+)
+def test_a_uri_with_credentials_is_refused(uri):
+    with pytest.raises(FolderError, match="holds credentials") as caught:
+        Store.from_uri(uri)
+    assert "hunter2" not in str(caught.value)
+    assert "ter2" not in str(caught.value)
+    assert "AWS_SECRET_ACCESS_KEY" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://bucket/run@home", "abfs://container@account.dfs.core.windows.net/x", "gs://anonymous@bucket/x"]
+)
+def test_a_uri_without_credentials_is_not(uri):
+    assert Store.from_uri(uri).uri == uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "parts"),
+    [
+        ("s3://bucket/a/b?region=x", ("s3://bucket/a?region=x", "b")),
+        ("s3://bucket/a/", ("s3://bucket", "a")),
+        ("results/what?/b", ("results/what?", "b")),
+        ("b", ("", "b")),
+    ],
+)
+def test_a_uri_is_split_before_its_query(uri, parts):
+    assert split_last(uri) == parts
+    assert join(*parts) == uri.rstrip("/")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grokray.records.journal import Event, JournalReader
+from grokray.records.journal import Event
+from grokray.records.journal_reader import JournalReader
 from grokray.records.state import SweepState
 from grokray.records.store import Store
 from grokray.sweep.assignment import Assignment

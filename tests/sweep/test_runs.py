@@ -10,18 +10,20 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from grokray.engine.engine import Engine
-from grokray.errors import FolderBusy, FolderError
+from grokray.errors import ExecutionError, FolderBusy, FolderError
 from grokray.records.folder import SweepFolder
+from grokray.records.holder import Holder
+from grokray.records.lock import Lock
 from grokray.sweep.checkpoints import TrialCheckpoints
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.load import load_sweep
-from grokray.sweep.runner import run_sweep
+from grokray.sweep.runner import Observer, run_sweep
 from tests.sweep.sweeps import (
     GRID,
     check_every_trial_ended_once,
@@ -54,6 +56,24 @@ def test_a_sweep_writes_its_tables(undisturbed):
     assert curves(undisturbed).num_rows == 32 * 15
     assert (undisturbed / "sweep.yaml").exists()
     assert not list((undisturbed / "checkpoints").rglob("*.pt"))
+
+
+def test_who_loses_the_folder_stops_and_writes_no_tables(ray_up, tmp_path, monkeypatch):
+    lost = threading.Event()
+
+    @contextmanager
+    def hold_for_a_while(store, name, **_):
+        lock = Lock(Holder.here("mine"), str(store))
+        lock.lost = lost
+        yield lock
+
+    monkeypatch.setattr("grokray.records.folder.hold", hold_for_a_while)
+    observer = Observer(progress=lambda progress: lost.set())
+    with pytest.raises(ExecutionError, match="was taken over by another process"):
+        run_sweep(load_sweep(write(tmp_path)), tmp_path / "out", observer=observer)
+    assert not (tmp_path / "out/manifest.json").exists()
+    assert not (tmp_path / "out/trials.parquet").exists()
+    assert events(tmp_path / "out", "sweep")
 
 
 def test_fused_and_process_execution_give_the_same_curves(ray_up, tmp_path):
@@ -260,7 +280,7 @@ def test_books_that_cannot_be_written_end_the_sweep_with_their_error(ray_up, tmp
 DRIVER = """
 import sys
 from grokray.sweep.load import load_sweep
-from grokray.sweep.runner import run_sweep
+from grokray.sweep.runner import Observer, run_sweep
 result = run_sweep(load_sweep(sys.argv[1]), sys.argv[2])
 sys.exit(130 if result.interrupted else 0)
 """

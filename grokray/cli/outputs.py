@@ -1,0 +1,46 @@
+"""Where a command's results go: beside the sweep, unless --out says otherwise; both may be in an object store."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from grokray.errors import ConfigError, Problem
+
+
+def output_place(folders: list[str], out: str | None, name: str) -> str:
+    """DIR/name, a path or a URI; of several folders --out must say where."""
+    from grokray.records.folder import SweepFolder
+    from grokray.records.uri import join
+
+    if out is not None:
+        return out
+    store = SweepFolder.open(folders[0]).store
+    if len(folders) > 1:
+        raise ConfigError([Problem(message="there are several folders, so --out must say where results go")])
+    return join(store.uri, name)
+
+
+@contextmanager
+def writing(place: str) -> Iterator[Path]:
+    """Where to write the file or folder that is to be at `place`; what is for another machine is sent there afterwards.
+
+    FolderError if the store refuses it.
+    """
+    if "://" not in place:
+        yield Path(place)
+        return
+    from grokray.records.store import Store
+    from grokray.records.uri import split_last
+
+    folder, name = split_last(place)
+    store = Store.from_uri(folder)
+    with tempfile.TemporaryDirectory(prefix="grokray-") as temporary:
+        path = Path(temporary) / name
+        yield path
+        with store.impatient():
+            for file in [path, *sorted(path.rglob("*"))]:
+                if file.is_file():
+                    store.write_atomic(file.relative_to(temporary).as_posix(), file.read_bytes())

@@ -1,0 +1,98 @@
+"""`grokray submit`: a sweep on a cluster, started and watched from here."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from grokray.cli.usage import whole_number
+
+if TYPE_CHECKING:
+    from grokray.sweep.follow import Sweep
+
+NARROWEST = 60  # of the tables that the driver prints
+
+
+def submit(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The search space, in YAML.")],
+    cluster: Annotated[
+        str | None, typer.Option(metavar="CLUSTER", help="The file of a cluster that `ray up` started.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="URL", help="Of a cluster's Jobs API, such as http://127.0.0.1:8265.")
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="The sweep's folder, which every node reaches: s3://bucket/robust."),
+    ] = None,
+    num_trials: Annotated[
+        str | None, typer.Option("--num-trials", metavar="N", help="Configurations; each runs once for each seed.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the file, such as trial.eval_interval=50."),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Run only the K-th of every N configurations, in a folder below --out."),
+    ] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for its end.")] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Use that cluster even if anybody who reaches it can run code there.")
+    ] = False,
+) -> int:
+    """Run a sweep on a cluster, or watch it if it runs there already. Ctrl-C ends the watching alone."""
+    from grokray.cli.screen import screen
+    from grokray.records.parts import below, part_name
+    from grokray.sweep.doors import door
+    from grokray.sweep.follow import Sweep, Watcher
+    from grokray.sweep.load import load_sweep
+    from grokray.sweep.parcel import Parcel, folder_for_all_nodes
+    from grokray.sweep.part import numbers
+
+    number = None if num_trials is None else whole_number("--num-trials", num_trials, at_least=1)
+    config = load_sweep(file, (*(overrides or ()), *([] if part is None else [f"part={part}"])), number)
+    folder = folder_for_all_nodes(out)
+    if part is not None:
+        folder = below(folder, part_name(*numbers(part)))
+    parcel = Parcel(config=config, out=folder, insecure=insecure)
+    way = door(cluster=cluster, address=address)
+
+    def tell_job(job_id: str, attached: bool) -> None:
+        print(f"job {job_id} {'runs already' if attached else 'is submitted'}", flush=True)
+        ctx.obj.farewell = _farewell(sweep, job_id, ctx.obj.resume_command)
+
+    watcher = Watcher(message=lambda text: print(text, flush=True), text=_print, job=tell_job)
+    sweep = Sweep(parcel, way, watcher, columns=max(screen().width, NARROWEST))
+    if not no_wait:
+        code = sweep.run()
+        if code == 0:
+            print(f"fetch it: grokray fetch {shlex.quote(parcel.out)} results/{config.name}", flush=True)
+        ctx.obj.farewell, ctx.obj.resumable = (), True
+        return code
+    job_id = sweep.submit()
+    again = [word for word in ctx.obj.words if word != "--no-wait"]
+    print(*_commands(sweep, job_id, shlex.join(["grokray", *again])), sep="\n")
+    return 0
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _farewell(sweep: Sweep, job_id: str, again: str) -> tuple[str, ...]:
+    return (f"no longer watching; job {job_id} goes on", *_commands(sweep, job_id, again))
+
+
+def _commands(sweep: Sweep, job_id: str, again: str) -> tuple[str, ...]:
+    """What may be wanted next."""
+    return (
+        f"watch it: {again}",
+        f"look at the folder: grokray status {shlex.quote(sweep.parcel.out)}",
+        f"stop it: {sweep.door.stop_command(job_id)}",
+    )

@@ -1,0 +1,105 @@
+"""What is sent to a cluster to run a sweep there: the resolved search space, and the data that it refers to."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from grokray.errors import ConfigError, Problem
+from grokray.records.store import Store, hide_secrets
+from grokray.sweep.config import SweepConfig
+
+DATA = "data"
+_SECRET = ("key", "secret", "token", "password", "credential")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """A sweep that is to run elsewhere, in the folder `out`, a URI that every node reaches."""
+
+    config: SweepConfig
+    out: str
+    insecure: bool = False
+
+    @property
+    def command(self) -> str:
+        """The job's command line."""
+        words = ["grokray", "sweep", self._file, "--address", "auto", "--out", self.out]
+        return shlex.join(words + (["--insecure"] if self.insecure else []))
+
+    @contextmanager
+    def packed(self) -> Iterator[Path]:
+        """A folder with all that the command needs, while this holds."""
+        with tempfile.TemporaryDirectory(prefix="grokray-submit-") as name:
+            folder = Path(name)
+            (folder / self._file).write_text(_with_data(self.config, folder).to_yaml(), encoding="utf-8")
+            yield folder
+
+    @property
+    def _file(self) -> str:
+        return f"{self.config.name}.yaml"
+
+
+def folder_for_all_nodes(out: str | None) -> str:
+    """The URI itself. ConfigError unless every node of a cluster finds the same folder there, as far as one can tell.
+
+    >>> folder_for_all_nodes("s3://bucket/robust/")
+    's3://bucket/robust'
+
+    A path means another folder on each machine, so a network filesystem is to be named outright: file:///mnt/robust.
+    """
+    if not out:
+        raise _refused("--out is missing, but must be a folder that every node of the cluster reaches", _WHERE)
+    if "://" not in out:
+        raise _refused(f"--out is {out}, a path, which is another folder on each node", _WHERE)
+    if names_credentials(out):
+        rule = "holds credentials, which would stand in the cluster's list of jobs, in logs and in the journal"
+        raise _refused(f"--out {hide_secrets(out)} {rule}", _CREDENTIALS)
+    Store.from_uri(out)
+    return out.rstrip("/")
+
+
+def names_credentials(uri: str) -> bool:
+    """Whether a URI carries a password or a key, as `s3://key:secret@bucket` does.
+
+    The container of abfs://container@account stands before an @ as well, and so does gs://anonymous@bucket: no secrets.
+    """
+    parts = urlsplit(uri)
+    before = parts.netloc.rpartition("@")[0]
+    is_secret = ":" in before or (before not in ("", "anonymous") and not parts.scheme.startswith("abfs"))
+    return is_secret or any(word in name.lower() for name, _ in parse_qsl(parts.query) for word in _SECRET)
+
+
+_WHERE = (
+    "Give a URI, such as s3://bucket/folder; or file:///mnt/folder, if every node mounts the same filesystem there."
+)
+_CREDENTIALS = "Leave them out; nodes have an instance profile, their environment, or ~/.aws/credentials."
+
+
+def _with_data(config: SweepConfig, folder: Path) -> SweepConfig:
+    """The search space with its data beside it. Of several folders of data the journal tells which is meant by its
+    path, so these stay where they are, and must be there on the nodes too."""
+    parameter = config.parameters.get("data_dir")
+    if parameter is None or not parameter.is_fixed or parameter.values[0] is None:
+        return config
+    _copy_tasks(Path(str(parameter.values[0])), folder / DATA)
+    moved = parameter.model_copy(update={"values": (DATA,)})
+    return config.model_copy(update={"parameters": {**config.parameters, "data_dir": moved}})
+
+
+def _copy_tasks(source: Path, target: Path) -> None:
+    """The JSON files of a folder of tasks, and of the folders right in it."""
+    for path in (*source.glob("*.json"), *source.glob("*/*.json")):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+
+
+def _refused(message: str, hint: str) -> ConfigError:
+    return ConfigError([Problem(message=message)], hint=hint)

@@ -1,0 +1,69 @@
+"""cluster.yaml on a cloud: spot machines that are cut off in mid-sweep, and replaced."""
+
+from __future__ import annotations
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.cluster.lab.checks import check_node
+from tests.cluster.lab.cluster_file import WORKER, write_aws_copy
+from tests.cluster.lab.lab import REPOSITORY, Lab
+from tests.cluster.lab.ray_cluster import RayCluster, make_token
+from tests.cluster.lab.scenario import (
+    PATIENCE_S,
+    TRIALS,
+    check_lost_trials_went_on,
+    submit,
+    wait_for_end,
+    wait_for_training,
+)
+from tests.cluster.lab.services import Cloud, ObjectStore
+from tests.cluster.lab.sweep_folder import SweepFolder, check_every_trial_once, journal
+
+pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.timeout(3000)]
+
+
+def test_a_worker_that_loses_power_is_replaced_and_no_trial_is_lost(lab: Lab):
+    config = write_aws_copy(REPOSITORY / "cluster.yaml", lab.folder / "cluster.yaml", workers=2)
+    cloud, store = Cloud(lab, config), ObjectStore(lab)
+    make_token(lab)
+    cloud.wait()
+    cluster = RayCluster(lab, lab.folder / "cluster.yaml")
+    cluster.up()
+    store.wait()
+    assert not cluster.alive()  # the sweep itself is what brings the workers
+
+    folder = SweepFolder(lab, "aws")
+    sweep = submit(lab, cluster, folder)
+    started = wait_for_training(lab, folder, sweep, hosts=2)
+    victim = next(machine for machine in cloud.powered() if machine.node_type == WORKER)
+    lab.cut_power(victim.name)
+    lab.wait_for(
+        "the replacement",
+        lambda: len(cluster.alive() - {victim.ip}) == 2,
+        seconds=PATIENCE_S,
+        meanwhile=sweep,
+        every=2,
+    )
+    assert {node["node_ip"]: node["state"] for node in cluster.nodes()}[victim.ip] == "DEAD"
+    for machine in cloud.powered():
+        check_node(lab, machine.ip)
+    wait_for_end(lab, sweep)
+
+    copy = folder.copy()
+    check_every_trial_once(copy, TRIALS)
+    told = journal(copy)
+    check_lost_trials_went_on(told, [start for start in started if start["host"] == victim.name], victim.name)
+    replacement = cloud.machines()[-1]
+    assert replacement.node_type == WORKER
+    assert replacement.name in {event["host"] for event in told if event["event"] == "start"}
+
+    fetched = lab.folder / "fetched"
+    lab.run("grokray", "fetch", folder.uri, fetched)
+    assert pq.read_table(fetched / "trials.parquet") == pq.read_table(copy / "trials.parquet")
+    doctor = lab.on_host(cluster.head_ip(), f"grokray doctor --address auto --out {folder.uri}-doctor", check=False)
+    print(doctor)
+
+    cluster.down()
+    lab.wait_for("no machine", lambda: not cloud.powered(), seconds=60)
+    assert lab.processes("raylet") == 0

@@ -1,0 +1,166 @@
+"""A sweep's folder copied to this machine: whole, again, in the midst of things, and not over another one."""
+
+from __future__ import annotations
+
+import json
+
+import fsspec
+import pytest
+from records_helpers import event, make_folder, measurement, memory_store, trial_event
+
+from grokray.errors import FolderBusy, FolderError
+from grokray.records import fetch as module
+from grokray.records.collect import collect, read_curves, read_trials
+from grokray.records.fetch import fetch
+from grokray.records.folder import SweepFolder
+from grokray.records.store import Store
+
+SOURCE = "s3://bucket/sweep"
+
+
+@pytest.fixture(params=["remote", "local"])
+def source(request, tmp_path, monkeypatch):
+    """A sweep's folder with one trial measured once; on an object store in memory, or on this machine."""
+    if request.param == "local":
+        folder = make_folder(tmp_path / "source")
+    else:
+        plain = Store.from_uri
+        there = memory_store(SOURCE)
+        monkeypatch.setattr(Store, "from_uri", staticmethod(lambda uri: there if uri == SOURCE else plain(uri)))
+        folder = make_folder(SOURCE)
+    write(folder, 0)
+    yield folder
+    fsspec.filesystem("memory").store.clear()
+
+
+def write(folder: SweepFolder, index: int) -> str:
+    trial = trial_event(index)
+    with folder.writer("driver") as journal:
+        for e in (trial, event("start", trial_id=trial["trial_id"], attempt=1, step=0)):
+            journal.write(e["event"], **{k: v for k, v in e.items() if k != "event"})
+        e = measurement(trial["trial_id"], 100)
+        journal.write("measurement", **{k: v for k, v in e.items() if k != "event"})
+    return trial["trial_id"]
+
+
+def test_a_copy_can_be_read_and_gone_on_with(source, tmp_path):
+    collect(source)
+    source.store.write_atomic("checkpoints/ab/1.bin", b"weights")
+    fetched = fetch(source.store.uri, tmp_path / "copy")
+    copy = SweepFolder.open(tmp_path / "copy")
+    assert fetched.tables
+    assert read_trials(copy).equals(read_trials(source))
+    assert read_curves(copy).equals(read_curves(source))
+    assert copy.store.read_bytes("checkpoints/ab/1.bin") == b"weights"
+    assert copy.state().trials == source.state().trials
+    assert copy.meta == source.meta
+    assert {*source.store.list()} - {*copy.store.list()} <= {"lock"}
+
+
+def test_again_nothing_is_copied_and_what_is_new_is(source, tmp_path):
+    collect(source)
+    first = fetch(source.store.uri, tmp_path / "copy")
+    again = fetch(source.store.uri, tmp_path / "copy")
+    assert (again.files, again.bytes, again.whole) == (0, 0, first.files)
+    write(source, 1)
+    collect(source)
+    more = fetch(source.store.uri, tmp_path / "copy")
+    copy = SweepFolder.open(tmp_path / "copy")
+    assert more.files == 3  # a part of the journal, trials, curves
+    assert read_curves(copy).num_rows == 2
+    assert copy.store.list("curves") == source.store.list("curves")  # the old part is gone
+
+
+def test_a_file_of_the_same_size_and_other_content_is_no_copy(source, tmp_path):
+    collect(source)
+    fetch(source.store.uri, tmp_path / "copy")
+    path = tmp_path / "copy/trials.parquet"
+    path.write_bytes(bytes(len(path.read_bytes())))
+    assert fetch(source.store.uri, tmp_path / "copy").files == 1
+    assert read_trials(SweepFolder.open(tmp_path / "copy")).num_rows == 1
+
+
+def test_tables_only(source, tmp_path):
+    collect(source)
+    fetch(source.store.uri, tmp_path / "copy", tables_only=True)
+    copy = SweepFolder.open(tmp_path / "copy")
+    assert not copy.begun()
+    assert read_trials(copy).num_rows == 1
+    assert copy.sweep_yaml == source.sweep_yaml
+
+
+def test_without_tables_the_journal_is_copied_and_tables_alone_are_an_error(source, tmp_path):
+    assert not fetch(source.store.uri, tmp_path / "copy").tables
+    assert SweepFolder.open(tmp_path / "copy").begun()
+    with pytest.raises(FolderError, match="holds no tables yet"):
+        fetch(source.store.uri, tmp_path / "tables", tables_only=True)
+
+
+def test_tables_that_are_made_anew_meanwhile_are_copied_together(source, tmp_path, monkeypatch):
+    collect(source)
+    plain, seen = module.read_manifest, []
+
+    def read_manifest(folder):
+        manifest = plain(folder)
+        if not seen:  # the sweep goes on between the manifest and the tables
+            seen.append(write(source, 1))
+            collect(source)
+        return manifest
+
+    monkeypatch.setattr(module, "read_manifest", read_manifest)
+    fetch(source.store.uri, tmp_path / "copy")
+    copy = SweepFolder.open(tmp_path / "copy")
+    assert read_trials(copy).num_rows == read_curves(copy).num_rows == 2
+
+
+def test_tables_that_never_keep_still_are_given_up(source, tmp_path, monkeypatch):
+    collect(source)
+    plain = module.read_manifest
+    monkeypatch.setattr(module, "read_manifest", lambda folder: damaged(plain(folder)))
+
+    def damaged(manifest):
+        return json.loads(json.dumps(manifest).replace('"sha256": "', '"sha256": "0'))
+
+    with pytest.raises(FolderError, match="made anew all the time"):
+        fetch(source.store.uri, tmp_path / "copy")
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(source, tmp_path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/a.txt").write_text("mine")
+    with pytest.raises(FolderError, match=r"holds no sweep \(no meta.json, but a.txt\)"):
+        fetch(source.store.uri, tmp_path / "files")
+    make_folder(tmp_path / "other", {"num_trials": 4})
+    with pytest.raises(FolderError, match="holds another sweep"):
+        fetch(source.store.uri, tmp_path / "other")
+    assert (tmp_path / "files/a.txt").read_text() == "mine"
+
+
+def test_a_copy_in_which_a_sweep_went_on_is_left_alone(source, tmp_path):
+    fetch(source.store.uri, tmp_path / "copy")
+    write(SweepFolder.open(tmp_path / "copy"), 1)
+    with pytest.raises(FolderError, match="a sweep went on there"):
+        fetch(source.store.uri, tmp_path / "copy")
+
+
+def test_a_copy_that_is_in_use_is_left_alone(source, tmp_path):
+    fetch(source.store.uri, tmp_path / "copy")
+    with SweepFolder.open(tmp_path / "copy").lock("grokray sweep x.yaml"), pytest.raises(FolderBusy):
+        fetch(source.store.uri, tmp_path / "copy")
+
+
+def test_what_is_no_sweep_or_the_same_folder_is_refused(source, tmp_path):
+    with pytest.raises(FolderError, match="is no sweep's folder"):
+        fetch(tmp_path / "nowhere", tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    with pytest.raises(FolderError, match=r"own folder|not on this machine"):
+        fetch(source.store.uri, source.store.uri)
+
+
+def test_progress_is_told_in_bytes(source, tmp_path):
+    collect(source)
+    told = []
+    fetched = fetch(source.store.uri, tmp_path / "copy", progress=lambda *numbers: told.append(numbers))
+    assert told[0] == (0, fetched.bytes)
+    assert told[-1] == (fetched.bytes, fetched.bytes)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)

@@ -1,0 +1,111 @@
+"""What pyarrow and botocore say, as they were seen to say it."""
+
+from __future__ import annotations
+
+import pytest
+from records_helpers import Flaky, memory_store
+
+from grokray.errors import ConfigError, FolderError
+from grokray.records import patience
+from grokray.records.s3 import Place
+from grokray.records.store import Store
+from grokray.records.trouble import in_plain_words, is_passing
+
+PUT = "When uploading object with key 'd/x' in bucket 'sweeps': AWS Error"
+PASSING = {
+    f"{PUT} NETWORK_CONNECTION during PutObject operation: curlCode: 28, Timeout was reached": "it does not answer",
+    f"{PUT} NETWORK_CONNECTION during PutObject operation: curlCode: 7, Could not connect": "nothing answers",
+    f"{PUT} NETWORK_CONNECTION during PutObject operation: curlCode: 6, Could not resolve": "its host is unknown",
+    f"{PUT} NETWORK_CONNECTION during PutObject operation: curlCode: 56, Failure": "the connection broke",
+    f"{PUT} SLOW_DOWN during PutObject operation: Please reduce your request rate.": "it asks for fewer requests",
+    f"{PUT} UNKNOWN (HTTP status 503) during PutObject operation: No response body.": "",
+    f"{PUT} INTERNAL_FAILURE during PutObject operation: We encountered an internal error.": "",
+    'EndpointConnectionError: Could not connect to the endpoint URL: "http://host/"': "nothing answers at its address",
+    'ReadTimeoutError: Read timeout on endpoint URL: "None"': "it does not answer",
+    "ConditionalRequestConflict (HTTP status 409): a conflicting operation": "",
+    "google::cloud::Status(UNAVAILABLE: Retry policy exhausted in GetObjectMetadata)": "",
+}
+LASTING = {
+    f"{PUT} SIGNATURE_DOES_NOT_MATCH during PutObject operation:  (Request ID: tx0)": "the secret key is wrong",
+    f"{PUT} INVALID_ACCESS_KEY_ID during PutObject operation:  (Request ID: tx0)": "does not know the access key",
+    f"{PUT} NO_SUCH_BUCKET during PutObject operation:  (Request ID: tx0)": "the bucket does not exist",
+    f"{PUT} ACCESS_DENIED during PutObject operation:  (Request ID: tx0)": "access is denied",
+    f"{PUT} UNKNOWN (HTTP status 403) during PutObject operation: ExceptionName: QuotaExceeded": "it is full",
+    f"{PUT} UNKNOWN (HTTP status 507) during PutObject operation: XMinioStorageFull": "it is full",
+    f"{PUT} NETWORK_CONNECTION during PutObject operation: curlCode: 60, peer certificate": "certificate",
+    f"{PUT} UNKNOWN (HTTP status 301) during PutObject operation: PermanentRedirect": "in another region",
+    "NoCredentialsError: Unable to locate credentials": "no credentials were found",
+    "a thing nobody has seen\nwith a second line": "a thing nobody has seen",
+}
+
+
+@pytest.mark.parametrize("text", PASSING)
+def test_what_passes_is_tried_again(text):
+    assert is_passing(OSError(text))
+    assert PASSING[text] in in_plain_words(text)[0]
+
+
+@pytest.mark.parametrize("text", LASTING)
+def test_what_lasts_is_said_at_once(text):
+    assert not is_passing(OSError(text))
+    assert LASTING[text] in in_plain_words(text)[0]
+    assert "\n" not in in_plain_words(text)[0]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(patience, "FIRST_DELAY_S", 0.01)
+
+
+def test_an_outage_is_waited_for_and_said_once(quick, caplog):
+    handler = Flaky()
+    store = memory_store("s3://bucket/outage", handler)
+    handler.errors = [OSError(next(iter(PASSING)))] * 4
+    store.write_atomic("a", b"1")
+    assert store.read_bytes("a") == b"1"
+    assert handler.errors == []
+    (said,) = caplog.messages
+    assert said == "s3://bucket/outage: it does not answer; trying again for up to 2 s"
+
+
+def test_an_outage_that_lasts_is_an_error(quick, monkeypatch):
+    monkeypatch.setenv(patience.VARIABLE, "0.1")
+    handler = Flaky()
+    store = memory_store("s3://bucket/gone", handler)
+    handler.errors = [OSError(next(iter(PASSING)))] * 1000
+    with pytest.raises(FolderError, match=r"cannot write s3://bucket/gone/a: it does not answer$"):
+        store.write_atomic("a", b"1")
+    assert 2 < handler.requests < 100
+
+
+def test_a_refusal_is_not_tried_again():
+    handler = Flaky()
+    store = memory_store("s3://bucket/refused", handler)
+    handler.errors = [OSError(text) for text in LASTING]
+    with pytest.raises(FolderError, match=r"cannot write s3://bucket/refused: the secret key is wrong") as caught:
+        store.check()
+    assert caught.value.hint
+    assert handler.requests == 1
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan"])
+def test_patience_is_a_number_of_seconds(monkeypatch, value):
+    monkeypatch.setenv(patience.VARIABLE, value)
+    with pytest.raises(ConfigError, match=f"GROKRAY_STORE_PATIENCE is '{value}', but must be a number of seconds"):
+        Store.from_uri("s3://bucket/x")
+
+
+def test_a_place_is_read_off_uri_and_environment(monkeypatch):
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    place = Place.of("s3://bucket/a/b?region=eu-west-1")
+    assert (place.bucket, place.key, place.region, place.endpoint) == ("bucket", "a/b", "eu-west-1", None)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://host:9000/")
+    place = Place.of("s3://bucket/a")
+    assert (place.endpoint, place.scheme, place.region) == ("host:9000", "http", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://other")
+    assert Place.of("s3://bucket/a").endpoint == "other"
+    place = Place.of("s3://bucket/a?endpoint_override=third:1&scheme=http")
+    assert (place.endpoint, place.scheme) == ("third:1", "http")
+    with pytest.raises(FolderError, match="has an option 'regoin', but must have no others than region"):
+        Place.of("s3://bucket/a?regoin=x")
