@@ -4,8 +4,8 @@ python benchmarks/cluster_model.py            (about 18 minutes; --quick takes t
 
 Each case is a sweep in a process of its own: so many engines of 20 seats, so many trials, two rungs or none. A fake
 trial reports as fast as the driver can take it, and writes ten measurements to the journal before each report. A case
-ends
-when its sweep has ended or its time is up; what is printed is of the time after the seats were filled, or half of it:
+ends when its sweep has ended or its time is up; what is printed is of the time after the seats were filled, or half of
+it:
 
 trials/min      that ended
 reports/s       decisions at rungs and ends together, which is what a trial costs the driver
@@ -60,7 +60,7 @@ def main() -> None:
         print(json.dumps(run_case(**json.loads(options.case))))
         return
     cases = [
-        {"engines": engines, "trials": trials, "rungs": rungs, "seconds": options.seconds}
+        {"engines": engines, "trials": trials, "rungs": rungs, "seconds": options.seconds, "hold_s": options.hold}
         for rungs, of in ((True, options.trials), (False, options.trials[1:2]))
         for engines in options.engines
         for trials in of
@@ -69,11 +69,12 @@ def main() -> None:
     for case in cases:
         print(f"{case['engines']:,} engines, {case['trials']:,} trials, {_word(case)} …", flush=True)
         rows.append({**case, **_apart(case)})
+        path = harness.write("cluster-model", {"slots": SLOTS, "cases": rows})  # after each, lest the last one fail
     print(harness.table(HEADER, [_row(row) for row in rows]))
-    print(f"\nwritten to {harness.write('cluster-model', {'slots': SLOTS, 'cases': rows})}")
+    print(f"\nwritten to {path}")
 
 
-def run_case(*, engines: int, trials: int, rungs: bool, seconds: float) -> dict[str, Any]:
+def run_case(*, engines: int, trials: int, rungs: bool, seconds: float, hold_s: float = 1.0) -> dict[str, Any]:
     """One sweep in this process."""
     from fleet import FleetPool, Pace
 
@@ -82,9 +83,9 @@ def run_case(*, engines: int, trials: int, rungs: bool, seconds: float) -> dict[
     from grokray.sweep.load import load_text
     from grokray.sweep.placement import EngineSpec
 
-    config = load_text(SPACE.format(trials=trials, scheduler=RUNGS if rungs else "fifo"), "model.yaml", "sweep")
+    config = load_text(SPACE.format(trials=trials, scheduler=RUNGS if rungs else "{type: fifo}"), "model.yaml", "sweep")
     spec = EngineSpec(count=engines, slots=SLOTS, line=SLOTS, elastic=True)
-    FleetPool.pace = Pace(hold_s=1.0)
+    FleetPool.pace = Pace(hold_s=hold_s)
     samples: list[dict[str, float]] = []
     started = time.monotonic()
 
@@ -194,6 +195,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engines", type=int, nargs="+", default=[10, 100, 1000], metavar="N")
     parser.add_argument("--trials", type=int, nargs="+", default=[1_000, 10_000, 100_000], metavar="N")
     parser.add_argument("--seconds", type=float, default=75.0, help="of a case, at most")
+    parser.add_argument("--hold", type=float, default=1.0, help="seconds that a fake trial takes from report to report")
     parser.add_argument("--quick", action="store_true", help="fewer cases, a third of the time each")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
