@@ -22,16 +22,19 @@ class Probe:
         self.store, self.name, self.content = Store.from_uri(uri), f"{PROBE}{mark}", mark.encode()
 
     def write(self) -> None:
-        self.store.write_atomic(self.name, self.content)
+        with self.store.impatient():
+            self.store.write_atomic(self.name, self.content)
         self.read()
 
     def read(self) -> None:
         """FolderError if it is not what was written."""
-        if self.store.read_bytes(self.name) != self.content:
+        with self.store.impatient():
+            content = self.store.read_bytes(self.name)
+        if content != self.content:
             raise FolderError(f"{self.store} gives back other bytes than were written")
 
     def delete(self) -> None:
-        with suppress(GrokrayError):
+        with suppress(GrokrayError), self.store.impatient():
             self.store.delete(self.name)
 
 
