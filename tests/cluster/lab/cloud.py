@@ -110,7 +110,8 @@ class Hypervisor:
             self._hosts[name] = self._boot(instance)
         elif state in ("stopping", "stopped", "shutting-down", "terminated") and name in self._hosts:
             host = self._hosts.pop(name)
-            subprocess.run([HERE / "host_cut", host], check=False)  # it may have lost its power before
+            # It may have lost its power before.
+            subprocess.run([HERE / "host_cut", host], check=False, stderr=subprocess.DEVNULL)
             self._tell("power_off", instance=name, host=host)
 
     def _boot(self, instance: dict[str, Any]) -> str:
