@@ -55,6 +55,8 @@ def test_a_host_is_a_machine_of_its_own_until_its_power_is_cut(tmp_path: Path):
         assert lab.on_host("172.31.0.11", "hostname; echo of h1 > /etc/own").split() == ["h1"]
         assert lab.on_host("172.31.0.12", "cat /etc/own || echo none").split() == ["none"]
         assert not Path("/etc/own").exists()
+        boots = {lab.on_host(ip, "cat /proc/sys/kernel/random/boot_id") for ip in ("172.31.0.11", "172.31.0.12")}
+        assert len(boots | {Path("/proc/sys/kernel/random/boot_id").read_text()}) == 3
         lab.cut_power("h1")
         with pytest.raises(LabError):
             lab.on_host("172.31.0.11", "hostname", seconds=5)
