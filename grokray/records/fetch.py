@@ -19,6 +19,7 @@ from grokray.records.collect import read_manifest
 from grokray.records.folder import CURVES, LOCK, MANIFEST, META, SWEEP_YAML, TASK_CURVES, SweepFolder
 from grokray.records.journal import JOURNAL
 from grokray.records.lock import hold
+from grokray.records.remote_append import batch_of
 from grokray.records.store import Store
 
 THREADS = 8
@@ -77,7 +78,9 @@ def _refuse_other(there: SweepFolder, here: Store) -> None:
     copy = SweepFolder.open(here.path())
     if (copy.meta.get("created"), copy.fingerprint) != (there.meta.get("created"), there.fingerprint):
         raise FolderError(f"{here} holds another sweep than {there.store}", hint="choose another folder")
-    own = {*here.list(JOURNAL)} - {*there.store.list(JOURNAL)}
+    known = {*there.store.list(JOURNAL)}
+    # Batches of an object store become one object, their block, when there are many.
+    own = {name for name in here.list(JOURNAL) if not {name, getattr(batch_of(name), "block", name)} & known}
     if own:
         text = f"{here} is no mere copy of {there.store} any more: a sweep went on there ({min(own)})"
         raise FolderError(text, hint="choose another folder")
@@ -89,6 +92,7 @@ class _Copy:
     ) -> None:
         self.there, self.source, self.here = there, there.store, here
         self.tables_only, self.progress = tables_only, progress
+        self._journal_moved = False  # a batch was gone: it is part of a block by now, which is to be copied instead
 
     def run(self) -> Fetched:
         manifest = read_manifest(self.there) if self.tables_only or self.source.exists(MANIFEST) else None
@@ -98,6 +102,10 @@ class _Copy:
         for name in (META, SWEEP_YAML):  # they say what the rest is, and are small
             self._copy(name, None)
         copied = self._copy_all({name: sizes[name] for name in missing}, tables)
+        while self._journal_moved:
+            self._journal_moved = False
+            sizes = self.source.sizes(JOURNAL)
+            copied += self._copy_all({n: size for n, size in sizes.items() if not self._is_whole(n, size, None)}, {})
         if manifest:
             self.here.write_atomic(MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
             self._remove_stale({*tables})
@@ -139,6 +147,7 @@ class _Copy:
                 raise
             if table is not None:
                 raise _Changed from None
+            self._journal_moved |= name.startswith(f"{JOURNAL}/")
             return 0  # such as a checkpoint of a trial that has ended meanwhile
         if table is not None and _sha256(data) != table["sha256"]:
             raise _Changed

@@ -164,3 +164,47 @@ def test_progress_is_told_in_bytes(source, tmp_path):
     assert told[0] == (0, fetched.bytes)
     assert told[-1] == (fetched.bytes, fetched.bytes)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """A journal on an object store whose second batch is not yet part of a block, and what makes it one."""
+    monkeypatch.setattr("grokray.records.remote_append.PUT_INTERVAL_S", 1000)
+    monkeypatch.setattr("grokray.records.remote_append.GATHER_S", 1000)
+    monkeypatch.setattr("grokray.records.remote_append.BLOCK", 2)
+    plain, there = Store.from_uri, memory_store(SOURCE)
+    monkeypatch.setattr(Store, "from_uri", staticmethod(lambda uri: there if uri == SOURCE else plain(uri)))
+    folder = make_folder(SOURCE)
+    stream = there.append_stream("journal/p.jsonl")
+    for session in (1, 2):
+        stream.write(b'{"t":1,"event":"interrupt","session":%d}\n' % session)
+        stream.flush()
+    yield folder, stream._merge
+    fsspec.filesystem("memory").store.clear()
+
+
+def sessions(folder):
+    return [e["session"] for e in folder.reader().poll()]
+
+
+def test_batches_that_became_a_block_since_the_last_copy(batches, tmp_path):
+    _, merge = batches
+    fetch(SOURCE, tmp_path / "copy")
+    merge()
+    fetch(SOURCE, tmp_path / "copy")
+    assert sessions(SweepFolder.open(tmp_path / "copy")) == [1, 2]
+
+
+def test_batches_that_become_a_block_while_they_are_copied(batches, tmp_path, monkeypatch):
+    folder, merge = batches
+    read = folder.store.read_bytes
+
+    def merging(name):
+        merge()
+        return read(name)
+
+    monkeypatch.setattr(folder.store, "read_bytes", merging)
+    fetch(SOURCE, tmp_path / "copy")
+    copy = SweepFolder.open(tmp_path / "copy")
+    assert copy.store.list("journal") == ["journal/p.000001.jsonl"]
+    assert sessions(copy) == [1, 2]
