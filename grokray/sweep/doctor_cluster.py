@@ -64,7 +64,7 @@ class Node:
 
 
 def of_guard(address: str, *, guarded: bool) -> Iterator[Finding]:
-    """Whether the cluster asks for a token: its control service, which is asked before joining it, and its dashboard."""
+    """Whether the cluster asks for a token; `guarded` is whether its control service does, asked before joining it."""
     if not guarded:
         text = "Ray's control service asks for no token: whoever reaches it can run code there"
         yield Finding(check="token", level="fault", text=text, cure=doctor.GUARD_CURE, where=address)
