@@ -16,7 +16,7 @@ from grokray.sweep import doctor
 from grokray.sweep.doctor import Finding
 from grokray.sweep.doctor_storage import Probe, fault_of, mark, not_shared
 from grokray.sweep.facts import Facts, facts, listens_on
-from grokray.sweep.guard import control_answer, dashboard_of, jobs_answer
+from grokray.sweep.guard import dashboard_of, jobs_answer
 
 ANSWER_S = 120.0  # a process has to start there, and torch to be loaded
 
@@ -63,9 +63,9 @@ class Node:
     actor: Any
 
 
-def of_guard(address: str) -> Iterator[Finding]:
-    """Whether the cluster asks for a token, asked before joining it."""
-    if control_answer(address) == "open":
+def of_guard(address: str, *, guarded: bool) -> Iterator[Finding]:
+    """Whether the cluster asks for a token; `guarded` is whether its control service does, asked before joining it."""
+    if not guarded:
         text = "Ray's control service asks for no token: whoever reaches it can run code there"
         yield Finding(check="token", level="fault", text=text, cure=doctor.GUARD_CURE, where=address)
         return
@@ -77,13 +77,15 @@ def of_guard(address: str) -> Iterator[Finding]:
         yield Finding(check="token", level="fault", text=text, cure=doctor.GUARD_CURE, where=address)
 
 
-def of_cluster(address: str, mine: Facts, probe: Probe | None) -> Iterator[Finding]:
+def of_cluster(address: str, mine: Facts, probe: Probe | None, *, guarded: bool) -> Iterator[Finding]:
     """Everything about the nodes of the cluster that Ray is connected to; the probe has been written here."""
     nodes = _nodes()
     yield Finding(check="nodes", level="ok", text=", ".join(node.name for node in nodes), where=address)
     for node in nodes:
         try:
-            yield from _of_node(node, address, mine, probe)
+            yield from _of_node(node, mine, probe)
+            if node.is_head:
+                yield from _doors(node, address, guarded=guarded)
         except GetTimeoutError:
             text, cure = f"does not answer within {ANSWER_S:.0f} s", "`ray status` says what it does."
             yield Finding(check="nodes", level="fault", text=text, cure=cure, where=node.name)
@@ -95,7 +97,7 @@ def of_cluster(address: str, mine: Facts, probe: Probe | None) -> Iterator[Findi
             ray.kill(node.actor)
 
 
-def _of_node(node: Node, address: str, mine: Facts, probe: Probe | None) -> Iterator[Finding]:
+def _of_node(node: Node, mine: Facts, probe: Probe | None) -> Iterator[Finding]:
     try:
         theirs = Facts(**_ask(node.actor.facts.remote()))
     except TypeError:  # it knows other facts than we do
@@ -107,14 +109,11 @@ def _of_node(node: Node, address: str, mine: Facts, probe: Probe | None) -> Iter
     if offered:
         yield offered
     yield doctor.of_clock(_clock_offset(node), node.name)
-    if node.is_head:
-        yield from _doors(node, address)
     if probe is not None:
         yield from _storage(node, probe)
 
 
-def _doors(node: Node, address: str) -> Iterator[Finding]:
-    guarded = control_answer(address) == "guarded"
+def _doors(node: Node, address: str, *, guarded: bool) -> Iterator[Finding]:
     dashboard = ray.get_runtime_context().worker.node.address_info.get("webui_url") or ""
     ports = [text.rpartition(":")[2] for text in (address, dashboard)]
     control, board = ([] if not p.isdigit() else _ask(node.actor.listens_on.remote(int(p))) for p in ports)

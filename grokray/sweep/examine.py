@@ -10,7 +10,7 @@ from grokray.sweep.cluster import ray_cluster
 from grokray.sweep.doctor import Finding, Level
 from grokray.sweep.doctor_storage import Probe, fault_of, mark, of_store_here
 from grokray.sweep.facts import facts
-from grokray.sweep.guard import find
+from grokray.sweep.guard import control_answer, find
 
 
 def examine(address: str | None = None, out: str | None = None, cluster: str | None = None) -> Iterator[Finding]:
@@ -63,9 +63,11 @@ def _cluster(address: str, mine: doctor.Facts, probe: Probe | None) -> Iterator[
 
     try:
         found = find(address)
-        yield from of_guard(found)
+        # Before joining it: to ask without a token takes it from all that is connected.
+        guarded = control_answer(found) == "guarded"
+        yield from of_guard(found, guarded=guarded)
         with ray_cluster(found, insecure=True):
-            yield from of_cluster(found, mine, probe)
+            yield from of_cluster(found, mine, probe, guarded=guarded)
     except (GrokrayError, OSError) as error:
         cure = getattr(error, "hint", None) or "`ray status` says whether it runs; see that its port can be reached."
         text = str(error) if isinstance(error, GrokrayError) else f"no Ray cluster answers at {address}: {error}"
