@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grokray.cli.usage import whole_number
+from grokray.cli.sweep_options import File, Insecure, NumTrials, Overrides, Part, sweep_of
 
 if TYPE_CHECKING:
     from grokray.sweep.follow import Sweep
@@ -18,7 +18,7 @@ NARROWEST = 60  # of the tables that the driver prints
 
 def submit(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The search space, in YAML.")],
+    file: File,
     cluster: Annotated[
         str | None, typer.Option(metavar="CLUSTER", help="The file of a cluster that `ray up` started.")
     ] = None,
@@ -29,33 +29,21 @@ def submit(
         str | None,
         typer.Option(metavar="URI", help="The sweep's folder, which every node reaches: s3://bucket/robust."),
     ] = None,
-    num_trials: Annotated[
-        str | None, typer.Option("--num-trials", metavar="N", help="Configurations; each runs once for each seed.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the file, such as trial.eval_interval=50."),
-    ] = None,
-    part: Annotated[
-        str | None,
-        typer.Option(metavar="K/N", help="Run only the K-th of every N configurations, in a folder below --out."),
-    ] = None,
+    num_trials: NumTrials = None,
+    overrides: Overrides = None,
+    part: Part = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for its end.")] = False,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Use that cluster even if anybody who reaches it can run code there.")
-    ] = False,
+    insecure: Insecure = False,
 ) -> int:
     """Run a sweep on a cluster, or watch it if it runs there already. Ctrl-C ends the watching alone."""
     from grokray.cli.screen import screen
     from grokray.records.parts import below, part_name
     from grokray.sweep.doors import door
     from grokray.sweep.follow import Sweep, Watcher
-    from grokray.sweep.load import load_sweep
     from grokray.sweep.parcel import Parcel, folder_for_all_nodes
     from grokray.sweep.part import numbers
 
-    number = None if num_trials is None else whole_number("--num-trials", num_trials, at_least=1)
-    config = load_sweep(file, (*(overrides or ()), *([] if part is None else [f"part={part}"])), number)
+    config = sweep_of(file, num_trials, overrides, part)
     folder = folder_for_all_nodes(out)
     if part is not None:
         folder = below(folder, part_name(*numbers(part)))

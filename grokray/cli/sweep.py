@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grokray.cli.invocation import INTERRUPTED
-from grokray.cli.usage import whole_number
+from grokray.cli.sweep_options import File, Insecure, NumTrials, Overrides, Part, sweep_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,36 +23,24 @@ if TYPE_CHECKING:
 
 def sweep(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The search space, in YAML.")],
+    file: File,
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="The sweep's folder, or its URI. Default: results/<name>.")
     ] = None,
-    num_trials: Annotated[
-        str | None, typer.Option("--num-trials", metavar="N", help="Configurations; each runs once for each seed.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the file, such as trial.eval_interval=50."),
-    ] = None,
-    part: Annotated[
-        str | None,
-        typer.Option(metavar="K/N", help="Run only the K-th of every N configurations, in a folder below --out."),
-    ] = None,
+    num_trials: NumTrials = None,
+    overrides: Overrides = None,
+    part: Part = None,
     address: Annotated[
         str | None, typer.Option(metavar="A", help="Of a running Ray cluster. Default: Ray on this machine alone.")
     ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Use that cluster even if anybody who reaches it can run code there.")
-    ] = False,
+    insecure: Insecure = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
 ) -> int:
     """Run a sweep, or go on with one that was interrupted."""
     from grokray.cli.screen import screen
-    from grokray.sweep.load import load_sweep
     from grokray.sweep.part import folder_of_part
 
-    number = None if num_trials is None else whole_number("--num-trials", num_trials, at_least=1)
-    config = load_sweep(file, (*(overrides or ()), *([] if part is None else [f"part={part}"])), number)
+    config = sweep_of(file, num_trials, overrides, part)
     console = screen()
     if dry_run:
         from grokray.cli.dry_run import show_dry_run

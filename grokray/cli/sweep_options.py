@@ -1,0 +1,36 @@
+"""Arguments that `grokray sweep` and `grokray submit` share, and the sweep that they name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from grokray.cli.usage import whole_number
+
+if TYPE_CHECKING:
+    from grokray.sweep.config import SweepConfig
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="The search space, in YAML.")]
+NumTrials = Annotated[
+    str | None, typer.Option("--num-trials", metavar="N", help="Configurations; each runs once for each seed.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the file, such as trial.eval_interval=50."),
+]
+Part = Annotated[
+    str | None,
+    typer.Option(metavar="K/N", help="Run only the K-th of every N configurations, in a folder below --out."),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Use that cluster even if anybody who reaches it can run code there.")
+]
+
+
+def sweep_of(file: str, num_trials: str | None, overrides: list[str] | None, part: str | None) -> SweepConfig:
+    """Raises ConfigError with every problem of file and options."""
+    from grokray.sweep.load import load_sweep
+
+    number = None if num_trials is None else whole_number("--num-trials", num_trials, at_least=1)
+    return load_sweep(file, (*(overrides or ()), *([] if part is None else [f"part={part}"])), number)
