@@ -82,7 +82,7 @@ class Place:
 
     def client(self, *, impatient: bool) -> Any:
         """boto3's, with the same address, region and patience."""
-        import boto3
+        from boto3.session import Session
         from botocore.config import Config
 
         connect_s, request_s = IMPATIENT_TIMEOUTS_S if impatient else TIMEOUTS_S
@@ -95,7 +95,7 @@ class Place:
             **({"request_checksum_calculation": "when_required"} if self.endpoint else {}),
         )
         endpoint = f"{self.scheme}://{self.endpoint}" if self.endpoint else None
-        return boto3.session.Session().client("s3", region_name=self._region(), endpoint_url=endpoint, config=config)
+        return Session().client("s3", region_name=self._region(), endpoint_url=endpoint, config=config)
 
     def _region(self) -> str:
         return self.region or _region_of(self.bucket)

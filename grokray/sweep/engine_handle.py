@@ -36,7 +36,8 @@ class EngineHandle:
             self.dead = True
             return
         try:
-            self.slots, self.up = min(self.slots, ray.get(answer)), True
+            offered: Any = ray.get(answer)
+            self.slots, self.up = min(self.slots, int(offered)), True
         except RayError:
             self.dead = True
 

@@ -47,8 +47,8 @@ def _cluster_file(path: str) -> Iterator[Finding]:
     """What is wrong is a fault; what is merely unwise, a warning."""
     from grokray.sweep.cluster_file import read_cluster_file
 
-    level: Level
-    for strict, level in ((False, "fault"), (True, "warning")):
+    levels: tuple[tuple[bool, Level], ...] = ((False, "fault"), (True, "warning"))
+    for strict, level in levels:
         try:
             read_cluster_file(path, strict=strict)
         except ConfigError as error:

@@ -161,7 +161,7 @@ class Sweep:
         except (StopAsyncIteration, TimeoutError):
             return
         finally:
-            await stream.aclose()
+            await stream.aclose()  # pyright: ignore[reportAttributeAccessIssue] - it is a generator
 
     def _print(self, text: str, *, last: bool = False) -> None:
         """Whole lines, and the last one even if it is not; NOT_FOR_US is left out."""

@@ -18,6 +18,7 @@ from unittest import mock
 
 import ray
 from ray.air.execution._internal import actor_manager
+from ray.experimental.internal_kv import _internal_kv_get
 from ray.tune import registry
 from ray.tune.execution import tune_controller
 from ray.tune.experiment import Trial
@@ -30,7 +31,7 @@ def made_for_many_trials() -> Iterator[None]:
     """While this holds, a run of Tune costs the same for each event, however many trials are live."""
     with (
         mock.patch.object(actor_manager.RayActorManager, "next", _next),
-        mock.patch.object(registry, "_internal_kv_get", cache(registry._internal_kv_get)),
+        mock.patch.object(registry, "_internal_kv_get", cache(_internal_kv_get)),
         mock.patch.object(registry._global_registry, "get", cache(registry._global_registry.get)),
         mock.patch.object(tune_controller.TuneController, "_get_trial_checkpoints", _nothing),
     ):
