@@ -46,7 +46,7 @@ import sys
 from grokray.sweep.load import load_sweep
 from grokray.sweep.runner import Observer, run_sweep
 
-run_sweep(load_sweep(sys.argv[1]), sys.argv[2], address=sys.argv[3], observer=Observer(message=print))
+run_sweep(load_sweep(sys.argv[1]), sys.argv[2], address=sys.argv[3], insecure=True, observer=Observer(message=print))
 """
 
 
