@@ -27,11 +27,12 @@ def fetch(
     from grokray.cli.screen import screen
     from grokray.cli.wording import count, memory
     from grokray.records.fetch import fetch as copy
-    from grokray.records.parts import below, parts_of
+    from grokray.records.parts import parts_of
+    from grokray.records.uri import join, split_last
 
     has_tables = True
     for part in parts_of(source):
-        target = folder if part == source else below(folder, _name_of(part))
+        target = folder if part == source else join(folder, split_last(part)[1])
         with _progress(screen()) as tell:
             fetched = copy(part, target, tables_only=tables, progress=tell)
         whole = f", {fetched.whole:,} were there already" if fetched.whole else ""
@@ -39,11 +40,6 @@ def fetch(
         has_tables = has_tables and fetched.tables
     print(f"look at it: grokray {'analyze' if has_tables else 'status'} {shlex.quote(folder)}")
     return 0
-
-
-def _name_of(part: str) -> str:
-    """`s3://bucket/robust/part-1of2?region=eu` → `part-1of2`."""
-    return part.partition("?")[0].rpartition("/")[2]
 
 
 @contextmanager

@@ -37,7 +37,8 @@ def submit(
 ) -> int:
     """Run a sweep on a cluster, or watch it if it runs there already. Ctrl-C ends the watching alone."""
     from grokray.cli.screen import screen
-    from grokray.records.parts import below, part_name
+    from grokray.records.parts import part_name
+    from grokray.records.uri import join
     from grokray.sweep.doors import door
     from grokray.sweep.follow import Sweep, Watcher
     from grokray.sweep.parcel import Parcel, folder_for_all_nodes
@@ -46,7 +47,7 @@ def submit(
     config = sweep_of(file, num_trials, overrides, part)
     folder = folder_for_all_nodes(out)
     if part is not None:
-        folder = below(folder, part_name(*numbers(part)))
+        folder = join(folder, part_name(*numbers(part)))
     parcel = Parcel(config=config, out=folder, insecure=insecure)
     way = door(cluster=cluster, address=address)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from grokray.errors import FolderError
 from grokray.records.folder import META
 from grokray.records.store import Store
+from grokray.records.uri import join
 
 _NAME = re.compile(r"part-(\d+)of(\d+)")
 
@@ -22,7 +23,7 @@ def part_folder(uri: str, number: int, of: int) -> str:
         found = _NAME.fullmatch(name)
         if found and int(found[2]) != of:
             raise FolderError(f"{store} holds {name}, so it is for parts of {found[2]}, and not of {of}")
-    return below(uri, part_name(number, of))
+    return join(uri, part_name(number, of))
 
 
 def part_name(number: int, of: int) -> str:
@@ -35,10 +36,4 @@ def parts_of(uri: str | Path) -> list[str]:
     store = Store.from_uri(uri)
     entries = store.entries()
     names = sorted((name for name in entries if _NAME.fullmatch(name)), key=lambda name: int(name[5:].split("of")[0]))
-    return [str(uri)] if META in entries or not names else [below(str(uri), name) for name in names]
-
-
-def below(uri: str, name: str) -> str:
-    """A folder in another one; a URI's options stay at its end."""
-    place, mark, options = uri.partition("?") if "://" in uri else (uri, "", "")
-    return f"{place.rstrip('/')}/{name}{mark}{options}"
+    return [str(uri)] if META in entries or not names else [join(str(uri), name) for name in names]

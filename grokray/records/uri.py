@@ -13,7 +13,7 @@ CREDENTIALS_HINT = (
     "give the bare URI, and the credentials in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), in "
     "~/.aws, or through the machine's own role"
 )
-_SECRET_WORDS = re.compile(r"secret|token|password|passwd|signature|access_key|account_key|^sig$", re.IGNORECASE)
+_SECRET_WORDS = re.compile(r"secret|token|password|passwd|signature|key|credential|^sig$", re.IGNORECASE)
 _AZURE = ("abfs", "abfss")
 
 
@@ -27,7 +27,7 @@ def checked_uri(uri: str) -> str:
     if scheme not in OBJECT_STORES:
         known = ", ".join(("file", *OBJECT_STORES))
         raise FolderError(f"the scheme of {hide_secrets(uri)} is {scheme!r}, but must be one of {known}, or a path")
-    if _holds_credentials(uri):
+    if holds_credentials(uri):
         text = f"the URI of {hide_secrets(uri)} holds credentials, which would end up in logs and lists of processes"
         raise FolderError(text, hint=CREDENTIALS_HINT)
     if not urlsplit(uri).netloc:
@@ -64,7 +64,8 @@ def hide_secrets(uri: str) -> str:
     return re.sub(r"(\w+://)(?:[^/@\s]*(?::[^@\s]*)?@)?([^?\s]*)(?:\?\S*)?", r"\1\2", uri)
 
 
-def _holds_credentials(uri: str) -> bool:
+def holds_credentials(uri: str) -> bool:
+    """Whether it carries a password or a key, as `s3://key:secret@bucket` does."""
     scheme, _, rest = uri.partition("://")
     host = re.split(r"[/?]", rest, maxsplit=1)[0]
     user = host.rpartition("@")[0]

@@ -188,8 +188,10 @@ class EnginePool:
     def _start(self, *, lonely: bool) -> EngineHandle:
         number, self._started = self._started, self._started + 1
         share = LONELY if lonely else 1 - LONELY
+        # On a cluster no core at all would let it start on the head.
+        of_a_core = share if self.spec.elastic else float(not lonely)
         actor_class = ray.remote(EngineActor).options(
-            num_cpus=self.spec.num_cpus * self._share_of_a_core(lonely=lonely),
+            num_cpus=self.spec.num_cpus * of_a_core,
             num_gpus=share if self.spec.gpu else 0.0,
             max_restarts=0,
             max_concurrency=MAX_CALLS,
@@ -197,11 +199,6 @@ class EnginePool:
         )
         actor = actor_class.remote(self._options, f"engine-{number}", self.spec.slots, self._sample)
         return EngineHandle(actor, number=number, slots=self.spec.slots)
-
-    def _share_of_a_core(self, *, lonely: bool) -> float:
-        if self.spec.elastic:  # no core at all would let it start on the head
-            return LONELY if lonely else 1 - LONELY
-        return 0.0 if lonely else 1.0
 
 
 @dataclass(frozen=True)

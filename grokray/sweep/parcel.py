@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
 
 from grokray.errors import ConfigError, Problem
-from grokray.records.store import Store, hide_secrets
+from grokray.records.store import Store
+from grokray.records.uri import hide_secrets, holds_credentials
 from grokray.sweep.config import SweepConfig
 
 DATA = "data"
-_SECRET = ("key", "secret", "token", "password", "credential")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,22 +57,11 @@ def folder_for_all_nodes(out: str | None) -> str:
         raise _refused("--out is missing, but must be a folder that every node of the cluster reaches", _WHERE)
     if "://" not in out:
         raise _refused(f"--out is {out}, a path, which is another folder on each node", _WHERE)
-    if names_credentials(out):
+    if holds_credentials(out):
         rule = "holds credentials, which would stand in the cluster's list of jobs, in logs and in the journal"
         raise _refused(f"--out {hide_secrets(out)} {rule}", _CREDENTIALS)
     Store.from_uri(out)
     return out.rstrip("/")
-
-
-def names_credentials(uri: str) -> bool:
-    """Whether a URI carries a password or a key, as `s3://key:secret@bucket` does.
-
-    The container of abfs://container@account stands before an @ as well, and so does gs://anonymous@bucket: no secrets.
-    """
-    parts = urlsplit(uri)
-    before = parts.netloc.rpartition("@")[0]
-    is_secret = ":" in before or (before not in ("", "anonymous") and not parts.scheme.startswith("abfs"))
-    return is_secret or any(word in name.lower() for name, _ in parse_qsl(parts.query) for word in _SECRET)
 
 
 _WHERE = (

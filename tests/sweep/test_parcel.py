@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from grokray.errors import ConfigError, FolderError
+from grokray.records.uri import holds_credentials
 from grokray.sweep.load import load_sweep
-from grokray.sweep.parcel import Parcel, folder_for_all_nodes, names_credentials
+from grokray.sweep.parcel import Parcel, folder_for_all_nodes
 from tests.sweep.sweeps import write
 
 GRIDS = {"train": [{"input": [[1, 2]], "output": [[2, 1]]}, {"input": [[3, 2]], "output": [[2, 3]]}], "test": []}
@@ -118,7 +119,7 @@ def test_folders_that_mean_nothing_on_a_node_are_refused(out, message):
     ],
 )
 def test_credentials_in_a_uri_are_refused_and_not_repeated(out):
-    assert names_credentials(out)
+    assert holds_credentials(out)
     with pytest.raises(ConfigError) as caught:
         folder_for_all_nodes(out)
     assert "holds credentials" in str(caught.value)

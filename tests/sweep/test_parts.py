@@ -12,8 +12,9 @@ from grokray.analysis.sweeps import load_sweeps
 from grokray.cli.overview import trials_in_all
 from grokray.errors import ConfigError, FolderError
 from grokray.records.folder import META, SweepFolder
-from grokray.records.parts import below, part_folder, parts_of
+from grokray.records.parts import part_folder, parts_of
 from grokray.records.store import Store
+from grokray.records.uri import join
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.load import load_sweep
 from grokray.sweep.runner import run_sweep
@@ -111,7 +112,7 @@ def test_parts_stand_in_their_order_and_a_folder_without_stands_for_itself(tmp_p
 
 
 def test_a_part_of_a_uri_keeps_the_options_at_its_end():
-    assert below("s3://bucket/robust/?region=eu", "part-1of2") == "s3://bucket/robust/part-1of2?region=eu"
+    assert join("s3://bucket/robust/?region=eu", "part-1of2") == "s3://bucket/robust/part-1of2?region=eu"
 
 
 @pytest.mark.ray
