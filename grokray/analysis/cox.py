@@ -17,7 +17,7 @@ import numpy as np
 from grokray.analysis.aft import LONE
 from grokray.analysis.clusters import jackknife
 from grokray.analysis.design import Design
-from grokray.analysis.effects import Effect, effect_of
+from grokray.analysis.effects import Effect, effect_of, standard_errors
 from grokray.analysis.estimable import Estimable, estimable
 from grokray.analysis.intervals import effective_size
 from grokray.analysis.newton import maximise
@@ -88,7 +88,7 @@ def _effects(
     degrees = np.inf
     if not part.times.is_plain:
         degrees = max(effective_size(part.times.weight, part.times.codes) - len(place), 1.0)
-    errors = np.sqrt(np.diag(covariance))
+    errors = standard_errors(covariance)
     return {
         name: effect_of(name, part.labels[name], place[at], errors[at], level=level, degrees=degrees)
         for at, name in enumerate(part.design.names)

@@ -31,6 +31,11 @@ class Effect:
     reason: str | None = None
 
 
+def standard_errors(covariance: np.ndarray) -> np.ndarray:
+    """(p,) of (p, p). Where trials agree completely, rounding can leave a variance just below zero: it is none."""
+    return np.sqrt(np.diag(covariance).clip(min=0.0))
+
+
 def effect_of(
     name: str, label: str, log_ratio: float, standard_error: float, *, level: float, degrees: float = np.inf
 ) -> Effect:
