@@ -10,15 +10,15 @@ from typing import Protocol
 
 import torch
 
+from grokray.engine.ahead import Ahead, ahead_of
 from grokray.engine.evaluation import RowSums
 from grokray.engine.graphs import build_of, graph_folder, load_kernels
 from grokray.engine.kernels import Kernels, inductor_kernels
 from grokray.engine.memory import FreeMemory, Room, cuda_free, slot_bytes
 from grokray.engine.shape import ShapeKey
-from grokray.engine.tiles import EAGER_ELEMENTS, buckets, cover, library_widths, tile_width
+from grokray.engine.tiles import EAGER_ELEMENTS, Tiles, buckets, cover, library_widths, powers, tile_width
 
 CPU = torch.device("cpu")
-Tiles = list[tuple[int, int]]  # (first slot, width)
 
 
 class Backend(Protocol):
@@ -58,7 +58,8 @@ class OfOneSize:
 
 def backend_for(shape: ShapeKey, device: torch.device, *, compiled: bool) -> Backend:
     if device.type != "cpu":
-        return Buckets(shape, device, compiled=compiled, free=cuda_free(device))
+        ahead = ahead_of(shape, device) if compiled else None
+        return Buckets(shape, device, free=cuda_free(device), ahead=ahead)
     return Libraries(shape) if compiled else Eager(shape)
 
 
@@ -83,20 +84,28 @@ class Eager(OfOneSize):
 
 class Buckets:
     """Of a GPU: widths that are powers of two, as wide as memory allows, so that few different steps are recorded.
-    Compiled kernels are made anew for each width."""
+    With `ahead` kernels are compiled, anew for each width; all slots of the stack use the same options then, the most
+    that any had."""
 
-    building = False
-
-    def __init__(self, shape: ShapeKey, device: torch.device, *, compiled: bool, free: FreeMemory) -> None:
-        self.shape, self.device = shape, device
-        self._kernels = inductor_kernels if compiled else _eager_kernels
+    def __init__(self, shape: ShapeKey, device: torch.device, *, free: FreeMemory, ahead: Ahead | None = None) -> None:
+        self.shape, self.device, self._ahead = shape, device, ahead
+        self.options: frozenset[str] = frozenset()
         self._room = Room(slot_bytes(shape), free)
 
+    @property
+    def building(self) -> bool:
+        return self._ahead is not None and self._ahead.building
+
     def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
-        return buckets(training, self._room.width)
+        self.options |= options
+        widths = powers(self._room.width)
+        return self._ahead.tiles(training, widths, self.options) if self._ahead else buckets(training, widths)
 
     def kernels(self, width: int, options: frozenset[str]) -> Kernels:
-        return self._kernels(self.shape, self.device, options)
+        if self._ahead is None:
+            return _eager_kernels(self.shape, self.device, options)
+        self._ahead.compiled_here(width, self.options)
+        return inductor_kernels(self.shape, self.device, self.options)
 
     def needed(self, width: int, peak_bytes: int) -> None:
         self._room.needed(width, peak_bytes)

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import sys
-import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from grokray.engine import made_up
+from grokray.engine.builder import end_with_the_parent, from_spec
 from grokray.engine.graphs import THREADS, cache_folder, graph_folder, signature
 from grokray.engine.kernels import Kernels
-from grokray.engine.model import Batch
 from grokray.engine.shape import ShapeKey
-from grokray.engine.sharing import Sharing
 from grokray.engine.slots import Slots
 from grokray.engine.tiles import library_widths
 
@@ -41,46 +40,36 @@ def main(spec: dict[str, Any], folder: Path) -> None:
         unfinished = folder.with_suffix(".part")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        shape = ShapeKey(**{**spec["shape"], "sharing": Sharing(*spec["shape"]["sharing"])})
-        build(shape, spec["width"], spec["options"], unfinished)
+        build(*from_spec(spec), unfinished)
         unfinished.rename(folder)
 
 
-def build(shape: ShapeKey, width: int, options: list[str], folder: Path) -> None:
+def build(shape: ShapeKey, width: int, options: frozenset[str], folder: Path) -> None:
     torch.set_num_threads(THREADS)
     cpu = torch.device("cpu")
     kernels = Kernels(shape, cpu, options, compile=lambda name, f: _Builder(f, folder / f"{name}.so"), functional=True)
     slots = Slots(shape, cpu)
     slots.reserve(width, 1)
     s = slots.span(0, width)
-    gradients, _ = kernels.one_pass(s, _rows(shape, width, shape.batch_size), s["step"])
+    gradients, _ = kernels.one_pass(s, made_up.batch(shape, width, shape.batch_size), s["step"])
     kernels.step(s, gradients)
     _take_from_another_width("row_sums", shape, options, folder)
     kernels.row_sums(slots.span(0, 1)["parameters"], *_chunk(shape))
 
 
-def _take_from_another_width(name: str, shape: ShapeKey, options: list[str], folder: Path) -> None:
+def _take_from_another_width(name: str, shape: ShapeKey, options: frozenset[str], folder: Path) -> None:
     """An evaluation is of one slot at every width, so its library need not be compiled twice."""
     for width in library_widths(shape):
-        there = graph_folder(shape, width, frozenset(options))
+        there = graph_folder(shape, width, options)
         if there.exists():
             for end in (".so", ".signature"):
                 shutil.copy2(there / f"{name}{end}", folder)
 
 
-def _rows(shape: ShapeKey, width: int, rows: int) -> Batch:
-    def zeros(dtype: torch.dtype, *size: int) -> Tensor:
-        return torch.zeros(width, rows, *size, dtype=dtype)
-
-    positions = None if shape.uniform else zeros(torch.int64, shape.answers)
-    weight = zeros(shape.torch_dtype) + 1
-    return Batch(zeros(torch.int32, shape.length), positions, zeros(torch.int64, shape.answers), weight)
-
-
 def _chunk(shape: ShapeKey) -> list[Tensor]:
     """A chunk of an evaluation, as `row_sums` takes it."""
     rows, (shared, prefixes) = shape.chunk_rows, shape.sharing
-    batch = _rows(shape, 1, rows)
+    batch = made_up.batch(shape, 1, rows)
     chunk = [batch.tokens[..., shared:].clone(), batch.targets]
     chunk += [] if batch.positions is None else [batch.positions]
     if shared:
@@ -122,11 +111,6 @@ class _Module(nn.Module):
         return self.graph(*tensors)
 
 
-def _end_with_the_parent() -> None:
-    sys.stdin.read()
-    os._exit(1)
-
-
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    end_with_the_parent()
     main(json.loads(sys.argv[1]), Path(sys.argv[2]))

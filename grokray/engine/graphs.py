@@ -8,12 +8,9 @@ folder. What a library depends on is hashed into its folder's name.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -23,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokray.engine.builder import Builder, to_spec
 from grokray.engine.kernels import Kernels
 from grokray.engine.shape import ShapeKey
 
@@ -30,7 +28,7 @@ from grokray.engine.shape import ShapeKey
 THREADS = 1
 SOURCES = (
     *("build_graphs", "kernels", "model", "gradient", "loss", "optimizer", "muon", "filters", "randomness"),
-    *("precision", "shape", "sharing", "slots", "evaluation"),
+    *("precision", "shape", "sharing", "slots", "evaluation", "made_up"),
 )
 
 
@@ -49,7 +47,7 @@ def graph_folder(shape: ShapeKey, width: int, options: frozenset[str]) -> Path:
 @cache
 def _digest(shape: ShapeKey, width: int, options: frozenset[str]) -> str:
     spec = [asdict(shape), width, sorted(options), torch.__version__, torch.backends.cpu.get_cpu_capability()]
-    return hashlib.sha256(json.dumps([*spec, _sources()]).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([*spec, sources()]).encode()).hexdigest()[:24]
 
 
 @cache
@@ -58,44 +56,18 @@ def load_kernels(folder: Path, shape: ShapeKey, options: frozenset[str]) -> Kern
     return Kernels(shape, torch.device("cpu"), options, compile=lambda name, _: _Library(folder / f"{name}.so"))
 
 
-class Build:
+class Build(Builder):
     """A process that builds the libraries of one shape and width, unless another one is at it already: then it waits
     for that one."""
 
     def __init__(self, shape: ShapeKey, width: int, options: frozenset[str]) -> None:
         self.folder = graph_folder(shape, width, options)
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        spec = json.dumps({"shape": asdict(shape), "width": width, "options": sorted(options)})
-        with open(self.log, "w") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "grokray.engine.build_graphs", spec, str(self.folder)],
-                stdin=subprocess.PIPE,  # the builder ends when this end of the pipe is closed, however that happens
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"},
-            )
-        atexit.register(self.stop)
-
-    @property
-    def log(self) -> Path:
-        return self.folder.with_suffix(".log")
-
-    @property
-    def running(self) -> bool:
-        return self._process.poll() is None
+        spec = to_spec(shape, width, options)
+        super().__init__("grokray.engine.build_graphs", spec, self.folder, log=self.folder.with_suffix(".log"))
 
     @property
     def failed(self) -> bool:
         return not self.running and not self.folder.exists()
-
-    def wait(self) -> int:
-        """The builder's exit status, once it has ended."""
-        return self._process.wait()
-
-    def stop(self) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait()
 
 
 @cache
@@ -132,7 +104,7 @@ class _Library:
 
 
 @cache
-def _sources() -> str:
+def sources() -> str:
     """A hash of all that the kernels are made of."""
     digest = hashlib.sha256()
     for name in SOURCES:

@@ -11,6 +11,8 @@ from collections.abc import Collection
 
 from grokray.engine.shape import ShapeKey
 
+Tiles = list[tuple[int, int]]  # (first slot, width)
+
 ELEMENTS = 1 << 17  # of one layer's activations over a tile's slots (see docs/log.md for what was measured)
 EAGER_ELEMENTS = 1 << 19  # eager kernels have more overhead to share, and leave the cache at every operation anyway
 MOST = 16  # beyond, nothing more was gained
@@ -31,8 +33,8 @@ def library_widths(shape: ShapeKey) -> tuple[int, ...]:
     return tuple(sorted({1, tile_width(shape)}))
 
 
-def cover(training: int, widths: Collection[int]) -> list[tuple[int, int]]:
-    """(first slot, width) of tiles of the given widths that hold the first `training` slots, the last one perhaps
+def cover(training: int, widths: Collection[int]) -> Tiles:
+    """Tiles of the given widths that hold the first `training` slots, the last one perhaps
     with some to spare: cover(19, (1, 16)) is [(0, 16), (16, 1), (17, 1), (18, 1)]."""
     out, start = [], 0
     for width in sorted(widths, reverse=True):
@@ -44,12 +46,18 @@ def cover(training: int, widths: Collection[int]) -> list[tuple[int, int]]:
     return out
 
 
-def buckets(training: int, widest: int) -> list[tuple[int, int]]:
-    """(first slot, width) of tiles of a GPU, which computes slots for nothing until it is full: as wide as allowed, the
-    last one the narrowest power of two that holds the rest. buckets(19, 8) is [(0, 8), (8, 8), (16, 4)].
+def powers(widest: int) -> list[int]:
+    """The widths that a GPU's buckets may have, rising: powers of two."""
+    return [1 << power for power in range(widest.bit_length())]
+
+
+def buckets(training: int, widths: Collection[int]) -> Tiles:
+    """Tiles of a GPU, which computes slots for nothing until it is full: as wide as may be, the last one the narrowest
+    that holds the rest. buckets(19, powers(8)) is [(0, 8), (8, 8), (16, 4)].
     """
+    widest = max(widths)
     out = [(first, widest) for first in range(0, training - widest + 1, widest)]
     first = len(out) * widest
     if first < training:
-        out.append((first, 1 << (training - first - 1).bit_length()))
+        out.append((first, min(width for width in widths if width >= training - first)))
     return out

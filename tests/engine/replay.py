@@ -116,7 +116,7 @@ def pretend(monkeypatch, *, free: int = MUCH, fits: Callable[[int], bool] = lamb
     class Pretended(Stack):
         def __init__(self, shape: ShapeKey, *, device: torch.device, **options) -> None:
             super().__init__(shape, device=device, **options)
-            self.backend = Buckets(shape, device, compiled=False, free=lambda: free)
+            self.backend = Buckets(shape, device, free=lambda: free)
             self.orders = Orders(self.slots, NotedEvent)
             self.recordings.recorder = Replay(self, fits)
             self.free = None if FREE_FOR_SLOTS is None else lambda: FREE_FOR_SLOTS or 0

@@ -14,7 +14,7 @@ from grokray.engine.shape import shape_of
 from grokray.engine.slots import Slots
 from grokray.engine.step import Step, parts_of
 from grokray.engine.tables import Tables
-from grokray.engine.tiles import buckets
+from grokray.engine.tiles import buckets, powers
 from grokray.tasks.dataset import build_dataset
 from tests.engine.conftest import alone, curve, run, small
 from tests.engine.replay import MUCH, Outdated, Tape, pretend
@@ -202,11 +202,11 @@ def test_rows_of_a_trial_that_has_left_are_not_read(monkeypatch):
 
 
 def test_buckets_follow_each_other_and_the_last_is_as_narrow_as_may_be():
-    assert buckets(19, 8) == [(0, 8), (8, 8), (16, 4)]
-    assert buckets(5, 8) == [(0, 8)]
+    assert buckets(19, powers(8)) == [(0, 8), (8, 8), (16, 4)]
+    assert buckets(5, powers(8)) == [(0, 8)]
     for training in range(1, 70):
         for widest in (1, 4, 16, 64):
-            tiles = buckets(training, widest)
+            tiles = buckets(training, powers(widest))
             ends = [first + width for first, width in tiles]
             assert [first for first, _ in tiles] == [0, *ends[:-1]]
             assert all(width & (width - 1) == 0 and width <= widest for _, width in tiles)

@@ -1,0 +1,67 @@
+"""Compiling in a process of its own, so that an engine goes on meanwhile."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from grokray.engine.shape import ShapeKey
+from grokray.engine.sharing import Sharing
+
+
+class Builder:
+    """Runs `python -m module SPEC ...` with what is to be compiled as JSON; what it prints is in `log`. It does not
+    outlive the process that began it."""
+
+    def __init__(self, module: str, spec: Mapping[str, Any], *arguments: str | Path, log: Path) -> None:
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "w") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", module, json.dumps(spec), *map(str, arguments)],
+                stdin=subprocess.PIPE,  # the builder ends when this end of the pipe is closed, however that happens
+                stdout=file,
+                stderr=file,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"},
+            )
+        atexit.register(self.stop)
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait(self) -> int:
+        """Its exit status, once it has ended."""
+        return self._process.wait()
+
+    def stop(self) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+
+
+def end_with_the_parent() -> None:
+    """To be called first by a module that a Builder runs."""
+
+    def watch() -> None:
+        sys.stdin.read()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def to_spec(shape: ShapeKey, width: int, options: frozenset[str]) -> dict[str, Any]:
+    return {"shape": asdict(shape), "width": width, "options": sorted(options)}
+
+
+def from_spec(spec: Mapping[str, Any]) -> tuple[ShapeKey, int, frozenset[str]]:
+    shape = ShapeKey(**{**spec["shape"], "sharing": Sharing(*spec["shape"]["sharing"])})
+    return shape, spec["width"], frozenset(spec["options"])

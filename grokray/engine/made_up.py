@@ -1,0 +1,38 @@
+"""Rows and slots that stand for real ones where kernels are compiled before anybody needs them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grokray.engine.evaluation import RowTable
+from grokray.engine.model import Batch
+from grokray.engine.shape import ShapeKey
+from grokray.engine.slots import Slots
+
+
+def batch(shape: ShapeKey, width: int, rows: int) -> Batch:
+    """As kernels take it for `width` slots on a CPU."""
+
+    def zeros(dtype: torch.dtype, *size: int) -> Tensor:
+        return torch.zeros(width, rows, *size, dtype=dtype)
+
+    positions = None if shape.uniform else zeros(torch.int64, shape.answers)
+    weight = zeros(shape.torch_dtype) + 1
+    return Batch(zeros(torch.int32, shape.length), positions, zeros(torch.int64, shape.answers), weight)
+
+
+def slots(shape: ShapeKey, width: int, device: torch.device) -> Slots:
+    """Of trials that train, each on a batch of rows."""
+    out = Slots(shape, device)
+    out.reserve(width, shape.batch_size)
+    out.active.fill_(1)
+    out.rows.fill_(shape.batch_size)
+    return out
+
+
+def table(shape: ShapeKey, device: torch.device) -> RowTable:
+    """Of one row, which an order of zeros names again and again."""
+    row = batch(shape, 1, 1)
+    tokens, targets = row.tokens[0].to(device), row.targets[0].to(device)
+    return RowTable(tokens, None if row.positions is None else row.positions[0].to(device), targets)
