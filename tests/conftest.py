@@ -8,6 +8,15 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A store that is not there: no test waits five minutes for it.
 os.environ.setdefault("GROKRAY_STORE_PATIENCE", "2")
+# Whoever takes these up last would still be at it when all others have ended.
+LONGEST = ("sweep/test_runs.py", "engine/test_compiled.py", "sweep/test_nodes.py", "notebooks/test_notebooks.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((i for i, end in enumerate(LONGEST) if item.path.as_posix().endswith(end)), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from tests.cluster.lab.sweep_folder import SweepFolder, check_every_trial_once, 
 pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.timeout(2000)]
 
 OUTAGE_S = 30.0
+ONE_SEED = "seeds=[0]"  # half of the trials will do
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,8 @@ def test_a_bucket_that_does_not_exist_is_one_error(lab: Lab, store: ObjectStore)
 
 def test_a_store_that_is_gone_for_half_a_minute_stalls_the_sweep_and_loses_nothing(lab: Lab, store: ObjectStore):
     folder = SweepFolder(lab, "outage")
-    sweep = lab.start("grokray", "sweep", SEARCH_SPACE, "--out", folder.uri, log="submit.log", cwd=REPOSITORY)
+    command = ("grokray", "sweep", SEARCH_SPACE, "--out", folder.uri, "--set", ONE_SEED)
+    sweep = lab.start(*command, log="submit.log", cwd=REPOSITORY)
     wait_for_training(lab, folder, sweep, hosts=1)
     store.freeze()
     time.sleep(OUTAGE_S)
@@ -59,6 +61,6 @@ def test_a_store_that_is_gone_for_half_a_minute_stalls_the_sweep_and_loses_nothi
     wait_for_end(lab, sweep)
 
     copy = folder.copy()
-    check_every_trial_once(copy, TRIALS)
+    check_every_trial_once(copy, TRIALS // 2)
     assert chosen(journal(copy), "failure") == []
     lab.wait_for("no process of Ray", lambda: lab.processes("raylet") == 0, seconds=PATIENCE_S)
