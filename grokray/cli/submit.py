@@ -37,18 +37,12 @@ def submit(
 ) -> int:
     """Run a sweep on a cluster, or watch it if it runs there already. Ctrl-C ends the watching alone."""
     from grokray.cli.screen import screen
-    from grokray.records.parts import part_name
-    from grokray.records.uri import join
     from grokray.sweep.doors import door
     from grokray.sweep.follow import Sweep, Watcher
     from grokray.sweep.parcel import Parcel, folder_for_all_nodes
-    from grokray.sweep.part import numbers
 
     config = sweep_of(file, num_trials, overrides, part)
-    folder = folder_for_all_nodes(out)
-    if part is not None:
-        folder = join(folder, part_name(*numbers(part)))
-    parcel = Parcel(config=config, out=folder, insecure=insecure)
+    parcel = Parcel(config=config, out=folder_for_all_nodes(out), part=part, insecure=insecure)
     way = door(cluster=cluster, address=address)
 
     def tell_job(job_id: str, attached: bool) -> None:
@@ -60,7 +54,7 @@ def submit(
     if not no_wait:
         code = sweep.run()
         if code == 0:
-            print(f"fetch it: grokray fetch {shlex.quote(parcel.out)} results/{config.name}", flush=True)
+            print(f"fetch it: grokray fetch {shlex.quote(parcel.folder)} results/{config.name}", flush=True)
         ctx.obj.farewell, ctx.obj.resumable = (), True
         return code
     job_id = sweep.submit()
@@ -82,6 +76,6 @@ def _commands(sweep: Sweep, job_id: str, again: str) -> tuple[str, ...]:
     """What may be wanted next."""
     return (
         f"watch it: {again}",
-        f"look at the folder: grokray status {shlex.quote(sweep.parcel.out)}",
+        f"look at the folder: grokray status {shlex.quote(sweep.parcel.folder)}",
         f"stop it: {sweep.door.stop_command(job_id)}",
     )

@@ -72,9 +72,9 @@ class Jobs:
             jobs = self._client.list_jobs()
         for details in jobs:
             metadata = details.metadata or {}
-            if details.submission_id and metadata.get(FOLDER) == parcel.out and not details.status.is_terminal():
+            if details.submission_id and metadata.get(FOLDER) == parcel.folder and not details.status.is_terminal():
                 if metadata.get(SPACE) != space_of(parcel):
-                    text = f"job {details.submission_id} runs a sweep of another search space in {parcel.out}"
+                    text = f"job {details.submission_id} runs a sweep of another search space in {parcel.folder}"
                     raise ClusterError(text, hint="choose another --out, or wait until that job has ended")
                 return _job(details)
         return None
@@ -91,7 +91,7 @@ class Jobs:
                     # Nothing secret may stand here: whoever may list jobs reads it.
                     "env_vars": {"COLUMNS": str(columns), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_S)},
                 },
-                metadata={FOLDER: parcel.out, SPACE: space_of(parcel)},
+                metadata={FOLDER: parcel.folder, SPACE: space_of(parcel)},
             )
         return Job(id=job_id, ended=False)
 

@@ -11,25 +11,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grokray.errors import ConfigError, Problem
+from grokray.records.parts import part_name
 from grokray.records.store import Store
-from grokray.records.uri import hide_secrets, holds_credentials
+from grokray.records.uri import hide_secrets, holds_credentials, join
 from grokray.sweep.config import SweepConfig
+from grokray.sweep.part import numbers
 
 DATA = "data"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
-    """A sweep that is to run elsewhere, in the folder `out`, a URI that every node reaches."""
+    """A sweep that is to run elsewhere: `out` is a URI that every node reaches, `part` what --part says."""
 
     config: SweepConfig
     out: str
+    part: str | None = None
     insecure: bool = False
 
     @property
+    def folder(self) -> str:
+        """The sweep's own: `out`, or that of the part in it."""
+        return self.out if self.part is None else join(self.out, part_name(*numbers(self.part)))
+
+    @property
     def command(self) -> str:
-        """The job's command line."""
+        """The job's command line. It names the part, as it is the job that sees whether `out` has room for it."""
         words = ["grokray", "sweep", self._file, "--address", "auto", "--out", self.out]
+        words += [] if self.part is None else ["--part", self.part]
         return shlex.join(words + (["--insecure"] if self.insecure else []))
 
     @contextmanager

@@ -88,7 +88,8 @@ def test_a_part_is_run_in_a_folder_below(cluster, space):
     out = "s3://b/x?region=eu"
     assert main(["submit", str(space), "--address", URL, "--out", out, "--part", "2/3"]) == 0
     parcel = given[0].parcel
-    assert (parcel.out, parcel.config.part) == ("s3://b/x/part-2of3?region=eu", "2/3")
+    assert (parcel.folder, parcel.config.part) == ("s3://b/x/part-2of3?region=eu", "2/3")
+    assert f"--out '{out}' --part 2/3" in parcel.command  # so the job refuses a folder with another number of parts
     assert "part: 2/3" in parcel.config.to_yaml()
 
 

@@ -6,31 +6,25 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.cluster.lab.checks import check_node
-from tests.cluster.lab.cluster_file import WORKER, write_aws_copy
-from tests.cluster.lab.lab import REPOSITORY, Lab
-from tests.cluster.lab.ray_cluster import RayCluster, make_token
+from tests.cluster.lab.cluster_file import WORKER
+from tests.cluster.lab.lab import Lab
 from tests.cluster.lab.scenario import (
     PATIENCE_S,
     TRIALS,
     check_lost_trials_went_on,
+    end_on_aws,
+    start_on_aws,
     submit,
     wait_for_end,
     wait_for_training,
 )
-from tests.cluster.lab.services import Cloud, ObjectStore
 from tests.cluster.lab.sweep_folder import SweepFolder, check_every_trial_once, journal
 
 pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.timeout(3000)]
 
 
 def test_a_worker_that_loses_power_is_replaced_and_no_trial_is_lost(lab: Lab):
-    config = write_aws_copy(REPOSITORY / "cluster.yaml", lab.folder / "cluster.yaml", workers=2)
-    cloud, store = Cloud(lab, config), ObjectStore(lab)
-    make_token(lab)
-    cloud.wait()
-    cluster = RayCluster(lab, lab.folder / "cluster.yaml")
-    cluster.up()
-    store.wait()
+    cloud, cluster = start_on_aws(lab)
     assert not cluster.alive()  # the sweep itself is what brings the workers
 
     folder = SweepFolder(lab, "aws")
@@ -65,6 +59,4 @@ def test_a_worker_that_loses_power_is_replaced_and_no_trial_is_lost(lab: Lab):
         cluster.head_ip(), f"grokray doctor --address auto --out {folder.uri}-doctor", seconds=PATIENCE_S
     )
 
-    cluster.down()
-    lab.wait_for("no machine", lambda: not cloud.powered(), seconds=60)
-    assert lab.processes("raylet") == 0
+    end_on_aws(lab, cloud, cluster)

@@ -7,11 +7,9 @@ import time
 import pytest
 
 from grokray.errors import FolderBusy
-from tests.cluster.lab.cluster_file import write_aws_copy
-from tests.cluster.lab.lab import REPOSITORY, Lab
-from tests.cluster.lab.ray_cluster import RayCluster, make_token
-from tests.cluster.lab.scenario import PATIENCE_S, TRIALS, submit, wait_for_training
-from tests.cluster.lab.services import Cloud, ObjectStore
+from tests.cluster.lab.lab import Lab
+from tests.cluster.lab.ray_cluster import RayCluster
+from tests.cluster.lab.scenario import PATIENCE_S, TRIALS, end_on_aws, start_on_aws, submit, wait_for_training
 from tests.cluster.lab.sweep_folder import Event, SweepFolder, check_every_trial_once, chosen, journal
 
 pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(3000)]
@@ -20,13 +18,7 @@ LEASE_S, PAUSE_S = 120, 20
 
 
 def test_a_sweep_goes_on_after_its_head_was_lost(lab: Lab):
-    config = write_aws_copy(REPOSITORY / "cluster.yaml", lab.folder / "cluster.yaml", workers=2)
-    cloud, store = Cloud(lab, config), ObjectStore(lab)
-    make_token(lab)
-    cloud.wait()
-    cluster = RayCluster(lab, lab.folder / "cluster.yaml")
-    cluster.up()
-    store.wait()
+    cloud, cluster = start_on_aws(lab)
     folder = SweepFolder(lab, "head")
     sweep = submit(lab, cluster, folder)
     started = wait_for_training(lab, folder, sweep, hosts=2)
@@ -44,9 +36,7 @@ def test_a_sweep_goes_on_after_its_head_was_lost(lab: Lab):
     told = journal(copy)
     assert len(chosen(told, "sweep")) == 2
     check_nothing_was_done_twice(told, {start["trial_id"] for start in started})
-    cluster.down()
-    lab.wait_for("no machine", lambda: not cloud.powered(), seconds=60)
-    assert lab.processes("raylet") == 0
+    end_on_aws(lab, cloud, cluster)
 
 
 def check_nothing_was_done_twice(told: list[Event], started: set[str]) -> None:

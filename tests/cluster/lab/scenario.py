@@ -5,13 +5,34 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
+from tests.cluster.lab.cluster_file import write_aws_copy
 from tests.cluster.lab.lab import REPOSITORY, Lab
-from tests.cluster.lab.ray_cluster import RayCluster
+from tests.cluster.lab.ray_cluster import RayCluster, make_token
+from tests.cluster.lab.services import Cloud, ObjectStore
 from tests.cluster.lab.sweep_folder import Event, SweepFolder, chosen
 
 SEARCH_SPACE = "tests/cluster/sweep.yaml"  # in the repository
 TRIALS = 12  # of it
 PATIENCE_S = 600.0  # for what may take many times longer on a machine with other work
+
+
+def start_on_aws(lab: Lab) -> tuple[Cloud, RayCluster]:
+    """`ray up` of cluster.yaml: its head runs, and no worker yet."""
+    config = write_aws_copy(REPOSITORY / "cluster.yaml", lab.folder / "cluster.yaml", workers=2)
+    cloud, store = Cloud(lab, config), ObjectStore(lab)
+    make_token(lab)
+    cloud.wait()
+    cluster = RayCluster(lab, lab.folder / "cluster.yaml")
+    cluster.up()
+    store.wait()
+    return cloud, cluster
+
+
+def end_on_aws(lab: Lab, cloud: Cloud, cluster: RayCluster) -> None:
+    """`ray down`: nothing is left that would cost money."""
+    cluster.down()
+    lab.wait_for("no machine", lambda: not cloud.powered(), seconds=60)
+    assert lab.processes("raylet") == 0
 
 
 def submit(lab: Lab, cluster: RayCluster, folder: SweepFolder) -> subprocess.Popen[bytes]:
