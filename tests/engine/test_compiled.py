@@ -167,7 +167,7 @@ def test_where_one_width_is_there_a_failure_of_the_other_changes_nothing(monkeyp
     """Eager kernels would round differently in the middle of a trial."""
     backend = Libraries(shape_of(build_dataset(small(dim_model=12))))
     backend._folder(1).mkdir(parents=True)
-    monkeypatch.setattr(Build, "__init__", lambda self, *spec: setattr(self, "folder", backend._folder(16)))
+    monkeypatch.setattr(Build, "__init__", lambda self, *spec: self.__dict__.update(folder=backend._folder(16), log=""))
     monkeypatch.setattr(Build, "running", False)
     build_of.cache_clear()
     assert backend.tiles(2, frozenset()) == [(0, 1), (1, 1)]
