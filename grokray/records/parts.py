@@ -15,8 +15,7 @@ _NAME = re.compile(r"part-(\d+)of(\d+)")
 
 def part_folder(uri: str, number: int, of: int) -> str:
     """`results/robust/part-2of4`. FolderError if the folder holds a whole sweep, or as many parts as another number."""
-    store = Store.from_uri(uri)
-    entries = store.entries()
+    store, entries = _entries(uri)
     if META in entries:
         raise FolderError(f"{store} holds a whole sweep, so no part of one can be run there")
     for name in entries:
@@ -33,7 +32,13 @@ def part_name(number: int, of: int) -> str:
 
 def parts_of(uri: str | Path) -> list[str]:
     """The folders of the parts that it holds; of a folder without, itself."""
-    store = Store.from_uri(uri)
-    entries = store.entries()
+    _, entries = _entries(uri)
     names = sorted((name for name in entries if _NAME.fullmatch(name)), key=lambda name: int(name[5:].split("of")[0]))
     return [str(uri)] if META in entries or not names else [join(str(uri), name) for name in names]
+
+
+def _entries(uri: str | Path) -> tuple[Store, list[str]]:
+    """What is in the folder. This is where a mistyped address is met first, so nobody should wait for minutes."""
+    store = Store.from_uri(uri)
+    with store.impatient():
+        return store, store.entries()

@@ -130,3 +130,15 @@ def test_drivers_of_parts_and_what_reads_all_of_them(ray_up, tmp_path):
         [sys.executable, "-m", "grokray", "status", str(tmp_path / "out"), "--json"], capture_output=True, text=True
     )
     assert [part["ended"] for part in json.loads(done.stdout)["parts"]] == [4, 4]
+
+
+@pytest.mark.timeout(60)
+def test_an_address_that_nothing_answers_at_is_said_within_seconds(monkeypatch):
+    monkeypatch.setenv("GROKRAY_STORE_PATIENCE", "1000")
+    monkeypatch.setattr("grokray.records.patience.IMPATIENCE_S", 0.1)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    for look in (parts_of, lambda uri: part_folder(uri, 1, 2)):
+        with pytest.raises(FolderError, match="nothing answers at its address"):
+            look("s3://bucket/x")
