@@ -42,6 +42,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         # Empty, so that the first one that compiles shows what compiling takes, and shared by all parts.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", cache)
+        # A process that compiles would share the card with those that are measured.
+        os.environ.setdefault("GROKRAY_COMPILE_AHEAD", "0")
         run.parts(todo)
     print(f"\n{report(plan, results)}\n\nwritten to {run.write()}")
 

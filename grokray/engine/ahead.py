@@ -30,6 +30,7 @@ from grokray.engine.tiles import Tiles, buckets
 MOST_TILES = 4  # in place of one, while that is being compiled: each is recorded, and pays its own overhead
 EMPTYING = 0.75  # a bucket no fuller than this: half of it may do soon, as more trials end
 PATIENCE_S = 900.0  # for a process that compiles
+VARIABLE = "GROKRAY_COMPILE_AHEAD"
 
 
 class Compiling(Protocol):
@@ -119,7 +120,8 @@ class Ahead:
 
 @cache
 def ahead_of(shape: ShapeKey, device: torch.device) -> Ahead:
-    """The one of this process: what it has compiled outlives the stack that asked for it."""
+    """The one of this process: what it has compiled outlives the stack that asked for it. With $GROKRAY_COMPILE_AHEAD
+    set to 0 it starts nothing, and the engine compiles when it comes to it."""
     # What the other process leaves there, this one must look for there.
     folder = Path(os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "inductor")))
 
@@ -130,9 +132,12 @@ def ahead_of(shape: ShapeKey, device: torch.device) -> Ahead:
     def begin(kind: Kind) -> Builder:
         place = mark(kind)
         spec, log = to_spec(shape, *kind), place.with_suffix(".log")
-        return Builder("grokray.engine.build_step", spec, str(device), place, log=log)
+        # The compiler looks up code for a CPU by the number of threads too, and a GPU's step may hold some.
+        threads = torch.get_num_threads()
+        return Builder("grokray.engine.build_step", spec, str(device), place, log=log, threads=threads)
 
-    return Ahead(begin, lambda kind: mark(kind).exists())
+    wanted = os.environ.get(VARIABLE, "").strip() != "0"
+    return Ahead(begin, lambda kind: not wanted or mark(kind).exists())
 
 
 def _name(device: torch.device) -> str:

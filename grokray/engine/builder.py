@@ -19,9 +19,11 @@ from grokray.engine.sharing import Sharing
 
 class Builder:
     """Runs `python -m module SPEC ...` with what is to be compiled as JSON; what it prints is in `log`. It does not
-    outlive the process that began it."""
+    outlive the process that began it. It has `threads` to compute with."""
 
-    def __init__(self, module: str, spec: Mapping[str, Any], *arguments: str | Path, log: Path) -> None:
+    def __init__(
+        self, module: str, spec: Mapping[str, Any], *arguments: str | Path, log: Path, threads: int = 1
+    ) -> None:
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "w") as file:
@@ -30,7 +32,7 @@ class Builder:
                 stdin=subprocess.PIPE,  # the builder ends when this end of the pipe is closed, however that happens
                 stdout=file,
                 stderr=file,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"},
+                env={**os.environ, "OMP_NUM_THREADS": str(threads), "TORCHINDUCTOR_COMPILE_THREADS": "1"},
             )
         atexit.register(self.stop)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,12 @@ import torch
 from torch._dynamo.utils import counters
 
 from grokray.engine import ahead as of_ahead
+from grokray.engine import stack as of_stack
 from grokray.engine.ahead import Ahead, Kind, ahead_of
 from grokray.engine.backends import Buckets
-from grokray.engine.build_step import train_a_step
+from grokray.engine.engine import Engine
 from grokray.engine.kernels import Kernels, inductor_kernels
-from grokray.engine.shape import shape_of
+from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.stack import Stack
 from grokray.engine.tiles import buckets, powers
 from grokray.tasks.dataset import build_dataset
@@ -203,22 +203,45 @@ class _Eager(Buckets):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-def test_what_another_process_has_compiled_is_found_on_disk(monkeypatch, tmp_path):
+def test_trials_go_on_while_a_bucket_is_compiled(monkeypatch, tmp_path):
     """torch.compile of a CPU stands for that of a GPU: both look in the same cache."""
     monkeypatch.setenv("GROKRAY_CACHE", str(tmp_path))
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    shape, cpu = shape_of(build_dataset(small(num_layers=1, dim_model=8))), torch.device("cpu")
+
+    def backend(shape: ShapeKey, device: torch.device, *, compiled: bool) -> Buckets:
+        return Buckets(shape, device, free=lambda: MUCH, ahead=ahead_of(shape, device))
+
+    monkeypatch.setattr(of_stack, "backend_for", backend)
+    check_that_trials_go_on_while_a_bucket_is_compiled("cpu")
+
+
+def check_that_trials_go_on_while_a_bucket_is_compiled(device: str) -> None:
+    """On a GPU too, see test_gpu."""
     ahead_of.cache_clear()
     inductor_kernels.cache_clear()
-    ahead = ahead_of(shape, cpu)
-    assert ahead.tiles(2, powers(2), NONE) is None
-    while ahead.building:
-        time.sleep(0.2)
-        tiles = ahead.tiles(2, powers(2), NONE)
-    assert tiles == [(0, 2)]
+    lasting = {"num_steps": 10**6, "continue_training": True, "num_layers": 1, "dim_model": 24}
+    engine = Engine(device=device, compile="on")
+    for name in "ab":
+        engine.join(name, small(**lasting))
+    assert engine.next(should_yield=lambda: engine.building) == []
+    assert len(engine.next()) == 2  # once both can train
+    engine.join("c", small(**lasting))
     counters.clear()
-    train_a_step(shape, 2, NONE, cpu)
+    meanwhile = [m for m in engine.next() if engine.building]
+    assert meanwhile
+    while engine.building:
+        engine.next()
+    engine.next()
+    # The engine has come to a bucket of four, and found it compiled.
     assert counters["inductor"]["fxgraph_cache_hit"] > 0
     assert counters["inductor"]["fxgraph_cache_miss"] == 0
-    train_a_step(shape, 4, NONE, cpu)  # nobody has compiled that
-    assert counters["inductor"]["fxgraph_cache_miss"] > 0
+
+
+def test_who_does_not_want_it_gets_no_process(monkeypatch, tmp_path):
+    monkeypatch.setenv("GROKRAY_CACHE", str(tmp_path))
+    monkeypatch.setenv(of_ahead.VARIABLE, "0")
+    ahead_of.cache_clear()
+    ahead = ahead_of(shape_of(build_dataset(small())), torch.device("cpu"))
+    assert ahead.tiles(20, WIDTHS, NONE) == [(0, 32)]
+    assert not ahead.building
+    ahead_of.cache_clear()

@@ -8,15 +8,26 @@ import pytest
 import torch
 
 from grokray.engine import stack as of_stack
+from grokray.engine.ahead import VARIABLE, ahead_of
 from grokray.engine.engine import Engine, Measurement
 from grokray.engine.recorder import CudaRecorder, NoRecorder
 from tests.engine.conftest import alone, curve, run, small
+from tests.engine.test_ahead import check_that_trials_go_on_while_a_bucket_is_compiled
 from tests.engine.test_options import OPTIONS
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("cuda")]
 # Sums are taken in another order: over 60 steps of float32 curves drift apart by less than this.
 TOLERANCE = 1e-2
 LEARNING = {"learning_rate": 1e-3, "dropout": 0.1, "measure": "gradient_norm,update_norm,weight_norm"}
+
+
+@pytest.fixture(autouse=True)
+def _compiled_when_needed(monkeypatch):
+    """Beside each test another process would compile what the test is about to compile itself."""
+    monkeypatch.setenv(VARIABLE, "0")
+    ahead_of.cache_clear()
+    yield
+    ahead_of.cache_clear()
 
 
 @pytest.fixture(params=["off", "on"], ids=["eager", "compiled"])
@@ -123,3 +134,11 @@ def test_other_precisions_are_near_and_not_the_same(precision, compile_):
     assert found[0].metrics["train_loss"] != exact[0].metrics["train_loss"]
     assert_near(found[:1], exact[:1], 0.1)
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_bucket_is_compiled_by_another_process_while_the_trials_go_on(monkeypatch, tmp_path, capfd):
+    monkeypatch.setenv("GROKRAY_CACHE", str(tmp_path))
+    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    check_that_trials_go_on_while_a_bucket_is_compiled("cuda")
+    assert "could not be compiled" not in capfd.readouterr().err
