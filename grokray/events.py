@@ -8,7 +8,7 @@ Phases follow Liu et al. 2022, "Towards Understanding Grokking": confusion, memo
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Phase = Literal["confusion", "memorization", "grokking", "comprehension", "diverged"]
@@ -91,4 +91,4 @@ class EventTracker:
 
     def state(self) -> dict[str, Any]:
         """Plain values, enough to go on from with `EventTracker(**state)`."""
-        return asdict(self)
+        return dict(vars(self))

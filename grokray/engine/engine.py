@@ -211,16 +211,16 @@ class Engine:
         self.trial_steps += sum(seat.step for seat in stack.seats) - before
         if not due:
             return due if due is None else []
-        measured = [self._measure(stack, seat, found) for seat, found in zip(due, stack.measure(due), strict=True)]
+        measured = [self._measure(seat, found) for seat, found in zip(due, stack.measure(due), strict=True)]
         for m in measured:
             if m.outcome:
                 self.leave(m.trial)
         return measured
 
-    def _measure(self, stack: Stack, seat: Seat, found: Evaluation) -> Measurement:
+    def _measure(self, seat: Seat, found: Evaluation) -> Measurement:
         progress = seat.progress
         finite = all(math.isfinite(value) for name, value in found.metrics.items() if name not in MEASURES)
-        if finite and stack.first_bad(seat.trial) is None:
+        if finite and seat.first_bad is None:
             progress.observe(seat.step, found.metrics, found.tasks)
         else:
             progress.diverge()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection
 from functools import cache, partial
 from typing import Any
@@ -20,6 +21,9 @@ from grokray.engine.randomness import NOISE_PURPOSE, counters, mask_of, normal_o
 from grokray.engine.shape import ShapeKey
 
 OPTIONS = ("dropout", "weight_noise", "input_noise", "gradient_noise")
+# On a GPU Inductor tries out which of several kernels is the fastest at that moment. Where they round differently it
+# must not, or the same bucket, compiled on another machine, would compute another trial.
+COMPILER_OPTIONS = {"deterministic": True}
 GRAPHS = 256  # of one function, over all shapes, widths and options; beyond, PyTorch would run it eagerly in silence
 
 Compile = Callable[[str, Callable[..., Any]], Callable[..., Any]]  # name, function of tensors -> the same, compiled
@@ -108,7 +112,9 @@ def inductor_kernels(shape: ShapeKey, device: torch.device, options: frozenset[s
     import torch._dynamo
 
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
-    compiled = partial(torch.compile, dynamic=False)
+    # Advice to whoever writes a model, such as to let go of float32.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\._inductor\.")
+    compiled = partial(torch.compile, dynamic=False, options=COMPILER_OPTIONS)
     return Kernels(shape, device, options, compile=lambda _, function: compiled(function), functional=True)
 
 

@@ -11,7 +11,7 @@ from grokray.events import EventTracker
 from grokray.tasks.dataset import Dataset
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)  # equal is only what is the same: thousands are compared
 class Seat:
     """A trial's tensors are one row of the stack's; the rest is here."""
 
@@ -25,7 +25,9 @@ class Seat:
     since: float = field(default_factory=time.monotonic)
     first_row: int = 0  # of the trial's table in the stack's concatenated table
     chunks: Chunks = field(init=False)  # of the rows that it is evaluated on, since it joined a stack
+    slot: int = -1  # where its tensors are in the stack
     normed: int = -1  # the step of which the slot has the norms
+    first_bad: int | None = None  # the first update whose loss was not finite, as of the last measurement
 
     @property
     def batches(self) -> int:

@@ -83,5 +83,7 @@ class Slots:
 
     def swap(self, a: int, b: int) -> None:
         if a != b:
-            for t in self.tensors.values():
-                t[[a, b]] = t[[b, a]]
+            for t in self.tensors.values():  # row by row: a list of slots would be copied to a GPU, and waited for
+                kept = t[a].clone()
+                t[a].copy_(t[b])
+                t[b].copy_(kept)

@@ -35,6 +35,7 @@ class Stack:
     ) -> None:
         self.shape, self.device, self.compiled = shape, device, compiled
         self.seats: list[Seat] = []  # in slot order: training first, parked after
+        self._by_trial: dict[str, Seat] = {}
         self.slots = Slots(shape, device)
         self.backend = backend_for(shape, device, compiled=compiled)
         self.capacity = capacity or 0
@@ -51,7 +52,7 @@ class Stack:
         config = seat.dataset.config
         seat.first_row = self.tables.add(seat.dataset)
         seat.chunks = chunks_of(self.shape, seat.dataset).to(self.device)
-        slot = len(self.seats)
+        seat.slot = slot = len(self.seats)
         self._make_room(slot + 1, seat.dataset)
         self.slots.clear(slot)
         row = self.shape.layout.rows({n: p[None] for n, p in initial_parameters(self.shape, config.init_seed).items()})
@@ -68,6 +69,7 @@ class Stack:
         # One seed orders the batches and draws dropout and noise: all of it is of training, not of the start.
         self.slots.key[slot] = dropout_key(config.order_seed).to(self.device)
         self.seats.append(seat)
+        self._by_trial[seat.trial] = seat
         seat.since = time.monotonic()
         self._begin_epoch([slot])
         self._place(seat, self.training - 1)
@@ -83,11 +85,12 @@ class Stack:
 
     def leave(self, trial: str) -> None:
         """Free the trial's slot. The others' trajectories are unaffected."""
-        seat = self._seat(trial)
+        seat = self._by_trial[trial]
         if not seat.parked:  # through the last training slot to the very last, so that the rest stays packed
             self._place(seat, self.training - 1)
         self._place(seat, len(self.seats) - 1)
         self.seats.pop()
+        del self._by_trial[trial]
         self.slots.clear(len(self.seats))  # its rows may be dropped, and padding of a tile must have sound ones
         if self.tables.keep({seat.dataset.key for seat in self.seats}):
             for seat in self.seats:
@@ -96,19 +99,19 @@ class Stack:
 
     def park(self, trial: str) -> None:
         """Let the trial keep its slot without training on."""
-        seat = self._seat(trial)
+        seat = self._by_trial[trial]
         if not seat.parked:
             seat.wall_time_s += time.monotonic() - seat.since
             self._place(seat, self.training - 1)
-            self.slots.active[self.slot(trial)] = 0.0
+            self.slots.active[seat.slot] = 0.0
             seat.parked = True
 
     def unpark(self, trial: str) -> None:
-        seat = self._seat(trial)
+        seat = self._by_trial[trial]
         if seat.parked:
             seat.parked, seat.since = False, time.monotonic()
             self._place(seat, self.training - 1)
-            self.slots.active[self.slot(trial)] = 1.0
+            self.slots.active[seat.slot] = 1.0
 
     @property
     def training(self) -> int:
@@ -172,7 +175,7 @@ class Stack:
 
     def measure(self, seats: Sequence[Seat]) -> list[Evaluation]:
         """An evaluation of each given trial, in their order, with what its config wants measured among the metrics."""
-        return [evaluation for group in self._groups(seats) for evaluation in self._measure(group)]
+        return [evaluation for group in self._groups(seats) for evaluation in self._measure_within_memory(group)]
 
     def _groups(self, seats: Sequence[Seat]) -> Iterator[Sequence[Seat]]:
         """Seats that are evaluated at once, in their order. On a CPU each alone, as a pass fills its cache."""
@@ -182,8 +185,18 @@ class Stack:
             for _, group in groupby(seats, key=lambda seat: (seat.dataset.key, seat.chunks.sizes)):
                 yield list(group)
 
+    def _measure_within_memory(self, group: Sequence[Seat]) -> list[Evaluation]:
+        """At once if it fits, else in two halves, and so on. Raises torch.OutOfMemoryError if not even one does."""
+        try:
+            return list(self._measure(group))
+        except torch.OutOfMemoryError:
+            if len(group) == 1:
+                raise
+        middle = len(group) // 2
+        return [e for half in (group[:middle], group[middle:]) for e in self._measure_within_memory(half)]
+
     def _measure(self, group: Sequence[Seat]) -> Iterator[Evaluation]:
-        at = torch.tensor([self.slot(seat.trial) for seat in group], device=self.device)
+        at = torch.tensor([seat.slot for seat in group], device=self.device)
         parameters = self.slots.parameters[at]
         chunks = [seat.chunks for seat in group]
         table = self.tables[group[0].dataset.key]
@@ -195,15 +208,12 @@ class Stack:
         if "softmax_collapse" in wanted:
             columns["softmax_collapse"] = softmax_collapse(self.shape, parameters, table, chunks)
         values = {name: column.tolist() for name, column in columns.items()}
+        first_bad = self.slots.first_bad[at].tolist()
         for i, (seat, evaluation) in enumerate(zip(group, evaluations, strict=True)):
+            seat.first_bad = first_bad[i] if first_bad[i] >= 0 else None
             found = {name: column[i] for name, column in values.items()}
             evaluation.metrics.update(_of_seat(seat, found | {"logit_scale": evaluation.logit_scale}))
             yield evaluation
-
-    def first_bad(self, trial: str) -> int | None:
-        """The first update whose loss was not finite, or None."""
-        step = int(self.slots.first_bad[self.slot(trial)])
-        return None if step < 0 else step
 
     # -- one trial's tensors
 
@@ -226,16 +236,14 @@ class Stack:
             getattr(self.slots, kind)[slot] = row[0].to(self.device)
 
     def slot(self, trial: str) -> int:
-        return self.seats.index(self._seat(trial))
-
-    def _seat(self, trial: str) -> Seat:
-        return next(seat for seat in self.seats if seat.trial == trial)
+        return self._by_trial[trial].slot
 
     def _place(self, seat: Seat, slot: int) -> None:
         """Move the seat to a slot; who sat there takes its place."""
-        here = self.seats.index(seat)
+        here, other = seat.slot, self.seats[slot]
         self.slots.swap(here, slot)
-        self.seats[here], self.seats[slot] = self.seats[slot], self.seats[here]
+        self.seats[here], self.seats[slot] = other, seat
+        other.slot, seat.slot = here, slot
 
 
 def _wants_norms(seat: Seat) -> bool:
