@@ -23,7 +23,7 @@ from grokray.engine.shape import ShapeKey
 OPTIONS = ("dropout", "weight_noise", "input_noise", "gradient_noise")
 # On a GPU Inductor tries out which of several kernels is the fastest at that moment. Where they round differently it
 # must not, or the same bucket, compiled on another machine, would compute another trial.
-COMPILER_OPTIONS = {"deterministic": True}
+COMPILER_OPTIONS: dict[str, Any] = {"deterministic": True}
 GRAPHS = 256  # of one function, over all shapes, widths and options; beyond, PyTorch would run it eagerly in silence
 
 Compile = Callable[[str, Callable[..., Any]], Callable[..., Any]]  # name, function of tensors -> the same, compiled

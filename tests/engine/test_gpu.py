@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from grokray.engine import stack as of_stack
 from grokray.engine.ahead import VARIABLE, ahead_of
 from grokray.engine.engine import Engine, Measurement
 from grokray.engine.recorder import CudaRecorder, NoRecorder
+from grokray.trial import MEASURES
 from tests.engine.conftest import alone, curve, run, small
 from tests.engine.test_ahead import check_that_trials_go_on_while_a_bucket_is_compiled
 from tests.engine.test_options import OPTIONS
@@ -126,6 +130,50 @@ def test_stacks_grow_and_shrink_and_neighbours_are_not_felt():
     assert len(seen) == 9
 
 
+@pytest.mark.parametrize("operation", ["x+y_mod", "x+y_mod,x-y_mod"])
+def test_all_that_can_be_measured_is_near_what_a_cpu_finds(operation):
+    config = small(operation=operation, measure=",".join(MEASURES), dtype="float64")
+    neighbour = small(operation=operation, seed=2, dtype="float64")
+    found, reference = together([config, neighbour], compile="off")[0], alone(config)
+    assert_near(found, reference, 1e-9)
+    for m, wanted in zip(found, reference, strict=True):
+        assert m.tasks.keys() == wanted.tasks.keys()
+        assert m.events == wanted.events
+
+
+def test_a_trial_goes_on_on_a_cpu_and_on_a_gpu_again():
+    config = small(dtype="float64", num_steps=80, dropout=0.1)
+    seen, checkpoint = [], None
+    for device in ("cuda", "cpu", "cuda", "cpu"):
+        engine = Engine(device=device, compile="off")
+        for seed in range(2, 4):
+            engine.join(str(seed), small(dtype="float64", seed=seed))
+        if checkpoint is None:
+            engine.join("watched", config)
+        else:
+            engine.restore("watched", config, checkpoint)
+        seen += [m for m in engine.next() if m.trial == "watched"]
+        checkpoint = engine.save_many(engine.trials).get("watched")
+    assert_near(seen, alone(config), 1e-9)
+
+
+def test_an_evaluation_that_does_not_fit_is_done_in_halves(monkeypatch):
+    evaluate, sizes = of_stack.evaluate, []
+
+    def of_three_at_most(shape, parameters, *args, **options):
+        sizes.append(len(parameters))
+        if len(parameters) > 3:
+            raise torch.OutOfMemoryError("pretended")
+        return evaluate(shape, parameters, *args, **options)
+
+    configs = [small(seed=seed, num_steps=20) for seed in range(7)]
+    whole = together(configs, compile="off")
+    monkeypatch.setattr(of_stack, "evaluate", of_three_at_most)
+    for found, wanted in zip(together(configs, compile="off"), whole, strict=True):
+        assert_near(found, wanted, TOLERANCE)
+    assert sizes == [7, 3, 4, 2, 2]
+
+
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_other_precisions_are_near_and_not_the_same(precision, compile_):
     # Wide enough for tensor cores to be used.
@@ -134,6 +182,26 @@ def test_other_precisions_are_near_and_not_the_same(precision, compile_):
     assert found[0].metrics["train_loss"] != exact[0].metrics["train_loss"]
     assert_near(found[:1], exact[:1], 0.1)
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+ANEW = """
+from tests.engine.test_gpu import LEARNING, together
+from tests.engine.conftest import curve, small
+wide = {"dim_model": 128, "num_heads": 4, "batch_size": 512, "modulus": 97, **LEARNING}
+print(curve(together([small(seed=seed, **wide) for seed in range(4)], compile="on")[0]))
+"""
+
+
+def test_what_is_compiled_anew_computes_the_same_curve(tmp_path):
+    """On another machine it would be: what the compiler tries out must not decide how sums are taken."""
+    curves = set()
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        caches = {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "TRITON_CACHE_DIR": str(folder / "triton")}
+        command = [sys.executable, "-c", ANEW]
+        done = subprocess.run(command, env={**os.environ, **caches}, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr[-2000:]
+        curves.add(done.stdout)
+    assert len(curves) == 1
 
 
 def test_a_bucket_is_compiled_by_another_process_while_the_trials_go_on(monkeypatch, tmp_path, capfd):
