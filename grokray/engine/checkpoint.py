@@ -45,6 +45,11 @@ class Checkpoint:
     metrics: dict[str, float] = field(default_factory=dict)
     task_events: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its tensors."""
+        return sum(t.nbytes for by_name in self.tensors.values() for t in by_name.values())
+
 
 def to_bytes(checkpoint: Checkpoint) -> tuple[bytes, str]:
     """The file's bytes and their sha256 in hexadecimal."""

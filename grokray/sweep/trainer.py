@@ -7,9 +7,9 @@ checkpoints and finishes go to its own part of the journal, where the engine is;
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 from grokray.engine.checkpoint import Checkpoint
@@ -17,9 +17,13 @@ from grokray.engine.engine import Engine, Measurement
 from grokray.records.journal import EVENT_FIELDS, JournalWriter
 from grokray.records.store import Store
 from grokray.sweep.assignment import Assignment, Report
+from grokray.sweep.background import Background
 from grokray.sweep.checkpoints import Kind, TrialCheckpoints
 from grokray.sweep.keepsakes import Keepsakes
 from grokray.trial import TrialConfig
+
+WRITERS = 4  # threads that write checkpoints, where training shall not wait for them
+TOGETHER = 16  # trials are copied off a GPU at once: the host is to hold no copy of all that is there
 
 
 @dataclass(kw_only=True)
@@ -42,11 +46,18 @@ class Trainer:
         share: float = 1.0,
         slots: int | None = None,
         on_measurement: Callable[[Measurement], None] = lambda m: None,
+        writers: int | None = None,
     ) -> None:
-        """`share` is the part of the planned steps that falls to this engine, `slots` how many trials it is to hold."""
+        """`share` is the part of the planned steps that falls to this engine, `slots` how many trials it is to hold.
+        `writers` are threads that write checkpoints beside the training, by default none where that would only take
+        the core from it: on a CPU with a disk of its own."""
         self.store, self.role, self.share, self.on_measurement = store, role, share, on_measurement
         self.engine = Engine(device=device, compile=compile, capacity=slots, before_leaving=self._take_last_look)
         self.journal = JournalWriter(store, role)
+        if writers is None:
+            writers = 0 if store.is_local and self.engine.device.type == "cpu" else WRITERS
+        self._background = Background(writers)
+        self._due: list[_Running] = []  # at a checkpoint
         self._running: dict[str, _Running] = {}
         self._last_states: dict[str, Checkpoint] = {}
 
@@ -96,6 +107,9 @@ class Trainer:
             report = self._take(m)
             if report is not None:
                 reports.append(report)
+        self._save_due()
+        # Who hears of a trial may end it and put its files in order.
+        self._background.finish([report.trial_id for report in reports])
         if reports:
             self.journal.flush()  # what somebody acts on must outlive this process
         return reports
@@ -110,18 +124,18 @@ class Trainer:
         if running is None:
             return
         if save:
-            self._save(running)
+            self._save_many([running])
         else:  # stopped for good: this is how it ends
             self._write_best(running)
             if running.keepsakes.files.last:
                 self._write_checkpoint(running, self._state(running), "last")
+        self._background.finish([trial_id])
         self.engine.leave(trial_id)
 
     def save_all(self) -> int:
         """Checkpoint every trial where it is; how many."""
-        states = self.engine.save_many([trial for trial in self._running if trial not in self._last_states])
-        for trial, running in self._running.items():
-            self._save(running, states.get(trial))
+        self._save_many(list(self._running.values()))
+        self._background.finish()
         return len(self._running)
 
     @property
@@ -138,6 +152,7 @@ class Trainer:
         return self.training > 0
 
     def close(self) -> None:
+        self._background.close()
         self.journal.close()
 
     def _take(self, m: Measurement) -> Report | None:
@@ -155,7 +170,7 @@ class Trainer:
             if rung is not None:
                 self.engine.park(m.trial)
             if _is_checkpoint_step(m.step, running.assignment.checkpoint_interval, running.config.eval_interval):
-                self._save(running)
+                self._due.append(running)
         if rung is None and m.outcome is None:
             return None
         return Report(
@@ -192,12 +207,29 @@ class Trainer:
         self._write_best(running)
         if running.keepsakes.files.last:
             self._write_checkpoint(running, state(), "last")
+        self._background.finish([m.trial])
         self.journal.write(
             "finish", trial_id=m.trial, attempt=running.assignment.attempt, step=m.step, outcome=m.outcome
         )
         del self._running[m.trial]
         self._last_states.pop(m.trial, None)
         running.keepsakes.files.settle()
+
+    def _save_due(self) -> None:
+        """Once for all trials that came to a checkpoint in a turn."""
+        due, self._due = self._due, []
+        self._save_many(due)
+        self._background.look()
+
+    def _save_many(self, those: Sequence[_Running]) -> None:
+        """Several at once, as a copy off a GPU is waited for."""
+        if those:
+            self.journal.flush()  # nobody measures again what lies before a checkpoint
+        for start in range(0, len(those), TOGETHER):
+            some = {running.assignment.trial_id: running for running in those[start : start + TOGETHER]}
+            states = self.engine.save_many([trial_id for trial_id in some if trial_id not in self._last_states])
+            for trial_id, running in some.items():
+                self._save(running, states.get(trial_id))
 
     def _save(self, running: _Running, saved: Checkpoint | None = None) -> None:
         self._write_best(running)
@@ -209,6 +241,10 @@ class Trainer:
             self._write_checkpoint(running, best, "best")
 
     def _write_checkpoint(self, running: _Running, checkpoint: Checkpoint, kind: Kind) -> None:
+        job = partial(self._write_now, running, checkpoint, kind)
+        self._background.do(running.assignment.trial_id, job, checkpoint.size)
+
+    def _write_now(self, running: _Running, checkpoint: Checkpoint, kind: Kind) -> None:
         file, size = running.keepsakes.files.write(checkpoint, kind)
         self.journal.write(
             "checkpoint",
@@ -219,7 +255,6 @@ class Trainer:
             sha256=file.sha256,
             bytes=size,
         )
-        self.journal.flush()  # nobody measures again what lies before a checkpoint
 
     def _state(self, running: _Running, saved: Checkpoint | None = None) -> Checkpoint:
         """The trial where it is, which may be `saved` already, with the metrics if they were measured there."""

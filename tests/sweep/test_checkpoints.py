@@ -10,7 +10,9 @@ import torch
 
 from grokray.engine.checkpoint import Checkpoint, from_bytes
 from grokray.records.store import Store
+from grokray.sweep import trainer as of_trainer
 from grokray.sweep.assignment import Assignment, Report
+from grokray.sweep.background import Background
 from grokray.sweep.best import rank
 from grokray.sweep.checkpoints import CheckpointFile, TrialCheckpoints, trials_with_checkpoints
 from grokray.sweep.sections import KEEP, TrialSection
@@ -24,6 +26,11 @@ CONFIG = resolve(
     }
 )
 ID = CONFIG.id
+
+
+@pytest.fixture(autouse=True, params=[0, 3], ids=["at once", "beside the training"])
+def _written(request, monkeypatch):
+    monkeypatch.setattr(of_trainer, "Background", lambda threads: Background(request.param))
 
 
 def assignment(keep: str = "none", **options) -> Assignment:
