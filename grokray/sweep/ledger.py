@@ -82,6 +82,7 @@ class Ledger:
             examples=trial.examples,
             planned_steps=self.config.planned_steps(self._configs[trial_id].num_steps),
             compiled=self._began_compiled(trial_id),
+            fresh=trial_id not in self.state.trials or self.state.trials[trial_id].started is None,
         )
 
     def _began_compiled(self, trial_id: str) -> bool | None:

@@ -64,7 +64,8 @@ class Trainer:
     def start(self, assignment: Assignment) -> int:
         """Seat the trial, from its latest sound checkpoint if it has one; the step it starts from."""
         config = TrialConfig.model_validate(assignment.config)
-        checkpoint = TrialCheckpoints(self.store, assignment.trial_id, assignment.keep_checkpoints).latest()
+        files = TrialCheckpoints(self.store, assignment.trial_id, assignment.keep_checkpoints)
+        checkpoint = None if assignment.fresh else files.latest()
         step = 0 if checkpoint is None else checkpoint.step
         # Written first: should seating the trial kill this process, the journal says who was to be seated.
         self.journal.write(
@@ -213,7 +214,7 @@ class Trainer:
         )
         del self._running[m.trial]
         self._last_states.pop(m.trial, None)
-        running.keepsakes.files.settle()
+        self._background.do(m.trial, running.keepsakes.files.settle)
 
     def _save_due(self) -> None:
         """Once for all trials that came to a checkpoint in a turn."""

@@ -264,3 +264,10 @@ def test_a_line_cut_short_by_a_crash_is_removed(tmp_path):
 def test_checkpoints_are_written_at_measurements_at_most_an_interval_apart(interval, eval_interval, steps):
     measured = range(eval_interval, steps[-1] + eval_interval, eval_interval)
     assert [step for step in measured if _is_checkpoint_step(step, interval, eval_interval)] == steps
+
+
+def test_a_fresh_trial_is_not_looked_for(tmp_path, monkeypatch):
+    train(tmp_path, until=50)
+    assert trainer(tmp_path).start(assignment()) == 40
+    monkeypatch.setattr(TrialCheckpoints, "latest", lambda self: pytest.fail("an object store was asked for nothing"))
+    assert trainer(tmp_path).start(assignment(fresh=True)) == 0

@@ -111,6 +111,18 @@ def test_a_rung_that_was_passed_is_not_asked_again_and_one_that_was_not_is(tmp_p
     assert ledger.assignment(trial_id).decided == 60
 
 
+def test_only_a_trial_that_nobody_has_begun_is_fresh(tmp_path):
+    ledger = open_ledger(tmp_path)
+    begun, died_before, waits = (ledger.next_assignment() for _ in range(3))
+    assert begun.fresh
+    ledger.write("start", trial_id=begun.trial_id, attempt=0, step=0)
+    for one in (begun, died_before):
+        ledger.fail(one.trial_id, "engine died", fault="engine", alone=False)
+    ids = [one.trial_id for one in (begun, died_before, waits)]
+    assert [ledger.assignment(trial_id).fresh for trial_id in ids] == [False, True, True]
+    assert {a.trial_id: a.fresh for a in assignments(open_ledger(tmp_path))}[begun.trial_id] is False
+
+
 def test_a_grid_with_many_equal_trials_in_a_row_runs_to_its_end(tmp_path):
     bases = ", ".join(map(str, range(2, 260)))
     text = f"{{value: 7}}\n  base: {{values: [{bases}]}}\n  task_type: {{values: [classification, sequence]}}"
