@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from grokray.cli.holder import holder_of
-from grokray.cli.tables import OUTCOMES, PHASES, best_table, tally, varying_parameters
+from grokray.cli.tables import OUTCOMES, PHASES, best_table, failures, tally, varying_parameters
 from grokray.cli.wording import count
 from grokray.records.folder import SWEEP_YAML, SweepFolder
 from grokray.records.holder import Holder
@@ -79,6 +79,8 @@ def show(console: Console, found: Overview) -> None:
     console.print(Text(f"{count(p.total, 'trial')}: {tally(counts, counts)}"))
     if p.outcomes:
         console.print(Text(f"outcomes: {tally(p.outcomes, OUTCOMES)}"))
+    for line in failures(p):
+        console.print(line)
     if found.phases:
         console.print(Text(f"phases: {tally(found.phases, PHASES)}"))
     console.print(Text(f"steps: {p.steps:,} in {count(len(found.sessions), 'session')}"))
@@ -101,6 +103,7 @@ def as_plain(found: Overview) -> dict[str, Any]:
         "running": p.running,
         "ended": p.ended,
         "outcomes": p.outcomes,
+        "errors": p.errors,
         "phases": found.phases,
         "steps": p.steps,
         "best": [_plain_trial(trial) for trial in p.best],

@@ -61,13 +61,16 @@ def _run(
     with observing(console, config, config.max_steps()) as observer:
         result = runner.run_sweep(config, out, address=address, insecure=insecure, observer=observer)
     _show_result(console, config, out, result)
-    return INTERRUPTED if result.interrupted else 0
+    if result.interrupted:
+        return INTERRUPTED
+    progress = result.progress
+    return int(0 < progress.ended == progress.outcomes.get("failed", 0))  # of those that ended, every one
 
 
 def _show_result(console: Console, config: SweepConfig, out: str, result: SweepResult) -> None:
     from rich.text import Text
 
-    from grokray.cli.tables import OUTCOMES, PHASES, best_table, tally, varying_parameters
+    from grokray.cli.tables import OUTCOMES, PHASES, best_table, failures, tally, varying_parameters
     from grokray.cli.wording import count
     from grokray.records.store import hide_secrets
 
@@ -77,8 +80,11 @@ def _show_result(console: Console, config: SweepConfig, out: str, result: SweepR
         console.print()
     ended = f"{progress.ended:,} of {count(progress.total, 'trial')} ended"
     console.print(Text(f"{ended}: {tally(progress.outcomes, OUTCOMES)}" if progress.ended else ended))
-    if progress.known:
-        console.print(Text(f"phases: {tally(_phases(out), PHASES)}"))
+    for line in failures(progress):
+        console.print(line)
+    phases = _phases(out) if progress.known else None
+    if phases:
+        console.print(Text(f"phases: {tally(phases, PHASES)}"))
     folder = hide_secrets(out).rstrip("/")
     console.print(Text(f"trials: {folder}/trials.parquet"), soft_wrap=True)
     console.print(Text(f"curves: {folder}/curves/"), soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,15 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from grokray.cli.wording import NOTHING, percent, value
+from grokray.cli.wording import NOTHING, count, percent, value
 
 if TYPE_CHECKING:
     from grokray.records.state import TrialState
     from grokray.sweep.config import SweepConfig
+    from grokray.sweep.progress import Progress
 
 SHOWN_ID = 8
+SHOWN_ERRORS = 3
 OUTCOMES = ("grokked", "budget", "pruned", "diverged", "failed", "stopped")
 PHASES = ("grokking", "comprehension", "memorization", "confusion", "diverged")
 # What the original's names stand for in a trial's config.
@@ -111,3 +113,12 @@ def _steps(steps: int | None) -> str:
 def _setting(trial: TrialState, name: str) -> str:
     setting: Any = trial.seed if name == "seed" else trial.config.get(name)
     return value(setting)
+
+
+def failures(progress: Progress) -> Iterator[Text]:
+    """Why trials failed, a line for each of the most frequent reasons."""
+    for error, number in list(progress.errors.items())[:SHOWN_ERRORS]:
+        first, *_ = error.splitlines() or [""]
+        yield Text(f"failed: {number:,} × {first}")
+    if (more := len(progress.errors) - SHOWN_ERRORS) > 0:
+        yield Text(f"failed: {count(more, 'other reason')}, in the column error of trials.parquet")

@@ -9,11 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 import traceback
+from concurrent.futures import Future
 from typing import Any
 
 from grokray.sweep.assignment import Report
 from grokray.sweep.messages import WorkerOptions, as_result, assignment_of, failed_result
+
+LAST_WORDS_S = 1.0  # for the driver to hear why the engine dies
+WORDS = 300  # characters of it
 
 
 class EngineActor:
@@ -36,19 +41,22 @@ class EngineActor:
         self._by_trial: dict[str, _Tenant] = {}
         self._asyncio: asyncio.AbstractEventLoop | None = None
         self._turnstile = asyncio.Semaphore(1)  # for those that must be alone
+        self._last_words: Future[str] = Future()
         self._loop = EngineLoop(
             lambda: Line(worker.make_trainer(role, seats), seats=seats, failed=self._deliver_to),
             lambda report: self._deliver_to(report.trial_id, report),
-            _die,
+            self._die,
         )
 
     async def seats(self) -> int:
-        """How many trials may train here at a time; answers once the actor is up."""
+        """How many trials may train here at a time; answers once the engine is up."""
+        await asyncio.wrap_future(self._loop.submit(lambda line: None))
         return self._seats
 
-    async def until_death(self) -> None:
-        """Never answers: the call fails when the actor dies, which is how the driver notices without asking."""
-        await asyncio.Event().wait()
+    async def until_death(self) -> str:
+        """Answers when the engine is about to die, and says why. Where it cannot, the call fails when the process
+        ends. Either is how the driver notices without asking."""
+        return await asyncio.wrap_future(self._last_words)
 
     async def create(self, seat: int, config: dict[str, Any]) -> bool:
         """Take a trial in; one that must be alone waits until nobody else of its kind is here."""
@@ -107,6 +115,14 @@ class EngineActor:
         if tenant is not None and self._asyncio is not None:
             self._asyncio.call_soon_threadsafe(tenant.reports.put_nowait, report)
 
+    def _die(self, error: BaseException) -> None:
+        """Training itself failed: end the process, so that every tenant is retried on a sound engine."""
+        traceback.print_exception(error, file=sys.stderr)
+        sys.stderr.flush()
+        self._last_words.set_result(_in_a_line(error))
+        time.sleep(LAST_WORDS_S)
+        os._exit(1)
+
 
 class _Tenant:
     def __init__(self, config: dict[str, Any]) -> None:
@@ -117,8 +133,6 @@ class _Tenant:
         self.reports: asyncio.Queue[Report | Exception] = asyncio.Queue()
 
 
-def _die(error: BaseException) -> None:
-    """Training itself failed: end the process, so that every tenant is retried on a sound engine."""
-    traceback.print_exception(error, file=sys.stderr)
-    sys.stderr.flush()
-    os._exit(1)
+def _in_a_line(error: BaseException) -> str:
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}"[:WORDS]

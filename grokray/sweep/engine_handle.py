@@ -12,11 +12,13 @@ from ray.exceptions import RayError
 
 class EngineHandle:
     """`slots` are what it was asked to hold, and when it is `up` what it says that it can; `used` are taken, those in
-    line before it included. `up` once it ever answered; `dead` for good."""
+    line before it included. `up` once it ever answered; `dead` for good, and why if it could say so in its
+    `last_words`."""
 
     def __init__(self, actor: Any, *, number: int, slots: int) -> None:
         self.actor, self.number, self.slots, self.used = actor, number, slots, 0
         self.up = self.dead = False
+        self.last_words: str | None = None
         self.ready = actor.seats.remote()
         self.death = actor.until_death.remote()
         self._since = time.monotonic()
@@ -32,14 +34,21 @@ class EngineHandle:
 
     def heard(self, answer: Any) -> None:
         """One of its two calls has come back: that it is up, or that it is gone."""
-        if answer == self.death:
-            self.dead = True
-            return
         try:
-            offered: Any = ray.get(answer)
-            self.slots, self.up = min(self.slots, int(offered)), True
+            said: Any = ray.get(answer)
         except RayError:
             self.dead = True
+            return
+        if answer == self.death:
+            self.dead, self.last_words = True, said
+        else:
+            self.slots, self.up = min(self.slots, int(said)), True
+
+    def lost(self) -> None:
+        """Another call on it failed: it is dead, whether Ray knows by now or not."""
+        if not self.dead:
+            look_at([self])
+        self.dead = True
 
 
 def look_at(engines: Sequence[EngineHandle]) -> None:

@@ -89,12 +89,10 @@ class EnginePool:
         self._close_idle()
         self.start()
 
-    def lose(self, actor: Any) -> None:
-        """A call on an engine failed, so it is lost, whether Ray knows by now that it is dead or not."""
-        for engine in (*self._engines, self._lonely):
-            if engine is not None and engine.actor is actor:
-                engine.dead = True
-                self._looked = -math.inf
+    def lose(self, engine: EngineHandle) -> None:
+        """A call on an engine failed."""
+        engine.lost()
+        self._looked = -math.inf
 
     def take(self) -> EngineSlot:
         """A place in the engine that is the least full."""
@@ -107,13 +105,13 @@ class EnginePool:
         slot.engine.used -= 1
         self._free = None
 
-    def lonely(self) -> Any:
+    def lonely(self) -> EngineHandle:
         """The engine for trials that may have killed others: they are retried apart from the rest."""
         if self._lonely is not None:
             look_at([self._lonely])
         if self._lonely is None or self._lonely.dead:
             self._lonely = self._start(lonely=True)
-        return self._lonely.actor
+        return self._lonely
 
     def coming(self) -> list[Any]:
         """What Ray answers once an engine of a cluster comes up: a reference for each that has not."""
@@ -180,8 +178,9 @@ class EnginePool:
     def _count_death(self, engine: EngineHandle) -> None:
         self._dead_starts = 0 if engine.up else self._dead_starts + 1
         if self._dead_starts >= MAX_DEAD_STARTS:
+            why = f": {engine.last_words}" if engine.last_words else ""
             raise ExecutionError(
-                f"{self._dead_starts} engines in a row died before they were up",
+                f"{self._dead_starts} engines in a row died before they were up{why}",
                 hint="Their output is in Ray's session folder, logs/worker-*.err.",
             )
 
@@ -208,6 +207,6 @@ class EngineSlot:
     pool: EnginePool
     engine: EngineHandle
 
-    def engine_for(self, config: dict[str, Any]) -> Any:
-        """The actor that shall train the trial."""
-        return self.pool.lonely() if "alone" in config else self.engine.actor
+    def engine_for(self, config: dict[str, Any]) -> EngineHandle:
+        """The engine that shall train the trial."""
+        return self.pool.lonely() if "alone" in config else self.engine

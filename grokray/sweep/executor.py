@@ -53,7 +53,7 @@ def tolerant_of_any_death() -> Iterator[None]:
             wrapped.__cause__ = exception
             exception = wrapped
         if isinstance(exception, RayActorError):
-            _report_loss(self, tracked_actor_task._tracked_actor)
+            exception = _report_loss(self, tracked_actor_task._tracked_actor, exception)
         if tracked_actor_task._tracked_actor not in self._live_actors_to_ray_actors_resources and isinstance(
             exception, RayActorError
         ):
@@ -64,7 +64,7 @@ def tolerant_of_any_death() -> Iterator[None]:
 
     def start_failed(self: Any, tracked_actor: Any, exception: Exception) -> None:
         if isinstance(exception, RayActorError):
-            _report_loss(self, tracked_actor)
+            exception = _report_loss(self, tracked_actor, exception)
         start_failed_in_tune(self, tracked_actor, exception)
 
     with (
@@ -74,11 +74,12 @@ def tolerant_of_any_death() -> Iterator[None]:
         yield
 
 
-def _report_loss(manager: Any, tracked_actor: Any) -> None:
-    """Tell the pool before Tune looks for another seat: it would find one in the same engine."""
+def _report_loss(manager: Any, tracked_actor: Any, exception: RayActorError) -> RayActorError:
+    """Tell the pool before Tune looks for another seat: it would find one in the same engine. The exception, or a
+    better one that has the engine's last words."""
     handle, *_ = manager._live_actors_to_ray_actors_resources.get(tracked_actor, (None,))
-    if isinstance(handle, SeatHandle):
-        handle.report_loss()
+    words = handle.report_loss() if isinstance(handle, SeatHandle) else None
+    return exception if words is None else RayActorError(error_msg=words)
 
 
 @dataclass
@@ -148,11 +149,12 @@ class SeatHandle:
         # Tune's own objects in it would have the engine import Tune.
         config = {name: value for name, value in kwargs["config"].items() if isinstance(value, str)}
         self._engine = slot.engine_for(config)
-        self._created = self._engine.create.remote(self._number, config)
+        self._created = self._engine.actor.create.remote(self._number, config)
 
-    def report_loss(self) -> None:
-        """The engine does not answer any more."""
+    def report_loss(self) -> str | None:
+        """The engine does not answer any more; its last words, if it had any."""
         self._slot.pool.lose(self._engine)
+        return self._engine.last_words
 
     def __getattr__(self, method: str) -> _SeatMethod:
         if method.startswith("_") and method not in ("__ray_ready__", "__ray_terminate__"):
@@ -166,8 +168,8 @@ class SeatHandle:
             return self._slot.pool.nothing  # asked of every trial, and never read where it has reported
         if method in ("__ray_terminate__", "stop"):
             # Tune calls both, in this order or alone; leaving twice is harmless.
-            return self._engine.call.remote(self._number, "stop", save=self._slot.pool.saving)
-        return self._engine.call.remote(self._number, method)
+            return self._engine.actor.call.remote(self._number, "stop", save=self._slot.pool.saving)
+        return self._engine.actor.call.remote(self._number, method)
 
 
 class _SeatMethod:

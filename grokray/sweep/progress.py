@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from grokray.records.state import SweepState, TrialState
@@ -15,7 +15,7 @@ DEFAULT = Metric()
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """Counts of trials. `steps` are optimiser updates, summed over trials and counted once; `ended_steps` those of
-    the trials that have ended."""
+    the trials that have ended. `errors` are why trials failed, the most frequent first."""
 
     total: int
     known: int
@@ -25,6 +25,7 @@ class Progress:
     steps: int
     ended_steps: int
     best: tuple[TrialState, ...]
+    errors: dict[str, int] = field(default_factory=dict)
 
     @property
     def grokked(self) -> int:
@@ -51,6 +52,7 @@ def progress_of(
         steps=sum(t.last_step for t in trials),
         ended_steps=sum(t.last_step for t in ended),
         best=tuple(sorted((t for t in trials if t.measurements), key=partial(_rank, metric))[:best]),
+        errors=dict(Counter(t.error for t in ended if t.outcome == "failed" and t.error).most_common()),
     )
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from grokray.cli.main import main
+from grokray.sweep.load import load_sweep
 
 
 def test_status_of_an_interrupted_sweep(begun, capsys):
@@ -40,6 +41,39 @@ def test_status_as_json(begun, capsys):
     assert found["best"][0]["grok_step"] == 1000
     assert found["best"][0]["config"]["weight_decay"] == 0.1
     assert found["sessions"][0]["started"] == "2026-01-01T12:00:00+00:00"
+
+
+def end_as_failed(folder, *errors: str) -> None:
+    """The last of its trials, each with an error."""
+    ids = list(folder.state().trials)[-len(errors) :]
+    with folder.writer("driver") as journal:
+        for trial_id, error in zip(ids, errors, strict=True):
+            journal.write("end", trial_id=trial_id, outcome="failed", step=0, error=error)
+
+
+def test_status_says_why_trials_failed(begun, capsys):
+    folder, why = begun(), "AcceleratorError: CUDA error: an illegal memory access"
+    end_as_failed(folder, f"{why}\nand more of it", f"{why}\nand more of it")
+    assert main(["status", str(folder.store)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3:5] == ["outcomes: 1 grokked · 1 budget · 2 failed", f"failed: 2 × {why}"]
+    assert main(["status", str(folder.store), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["errors"] == {f"{why}\nand more of it": 2}
+
+
+def test_of_many_reasons_the_most_frequent_are_said(begun, capsys):
+    folder = begun()
+    with folder.writer("driver") as journal:
+        for i, error in enumerate("abbcde"):
+            config = load_sweep(folder.store.local_path("sweep.yaml")).trial_config({"num_steps": 50 + i}, 0)
+            journal.write("trial", trial_id=str(i), index=9 + i, configuration=9, seed=0, config=config.model_dump())
+            journal.write("end", trial_id=str(i), outcome="failed", step=0, error=error)
+    assert main(["status", str(folder.store)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed")]
+    assert lines == [
+        *("failed: 2 × b", "failed: 1 × a", "failed: 1 × c"),
+        "failed: 2 other reasons, in the column error of trials.parquet",
+    ]
 
 
 def test_status_tells_who_works_there_and_gets_in_nobody_s_way(begun, capsys):

@@ -16,6 +16,7 @@ from grokray.cli.main import main
 from grokray.cli.preview import preview
 from grokray.errors import ExecutionError
 from grokray.records.collect import collect
+from grokray.records.folder import SweepFolder
 from grokray.sweep.load import load_sweep, load_text
 from grokray.sweep.progress import progress_of
 from grokray.sweep.runner import SweepResult
@@ -40,12 +41,12 @@ def ran(monkeypatch, begun):
     """Replaces the runner: it leaves the folder that `begun` makes, and notes what it was given."""
     given = []
 
-    def set_up(*, interrupted=False, error=None):
+    def set_up(*, interrupted=False, error=None, make=begun):
         def run_sweep(config, out, *, address=None, insecure=False, observer=None):
             given.append((config, out, address))
             if error:
                 raise error
-            folder = begun(out, interrupted=interrupted)
+            folder = make(out, interrupted=interrupted)
             state = folder.state()
             observer.message("going on")
             observer.progress(progress_of(state, 8))
@@ -72,6 +73,26 @@ def test_a_sweep_shows_its_best_trials_and_where_the_tables_are(ran, space, tmp_
     assert "phases: 1 comprehension · 2 memorization" in lines
     assert "trials: results/small/trials.parquet" in lines
     assert "curves: results/small/curves/" in lines
+
+
+def test_a_sweep_whose_trials_all_failed_says_why_and_has_no_phases(ran, space, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = load_sweep(space)
+
+    def make(out, *, interrupted):
+        folder = SweepFolder.create_or_open(out, config.to_yaml(), {}, {"versions": {}, "command": "grokray sweep"})
+        trial = config.trial_config({"weight_decay": 0.1}, 0)
+        with folder.writer("driver") as journal:
+            who = {"trial_id": trial.id, "index": 0, "configuration": 0, "seed": 0}
+            journal.write("trial", **who, config=trial.model_dump())
+            journal.write("end", trial_id=trial.id, outcome="failed", step=0, error="MemoryError: too large")
+        return folder
+
+    ran(make=make)
+    assert main(["sweep", str(space)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("1 of 8 trials ended: 1 failed")
+    assert lines[at + 1 : at + 3] == ["failed: 1 × MemoryError: too large", "trials: results/small/trials.parquet"]
 
 
 def test_the_hint_at_the_end_works(ran, space, tmp_path, monkeypatch, capsys):

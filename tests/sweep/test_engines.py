@@ -185,7 +185,7 @@ def test_an_engine_that_does_not_answer_gets_nobody_though_ray_does_not_know_yet
     pool.start()
     fake_ray.answers |= {"e0.seats": 10, "e1.seats": 10}
     pool.look()
-    pool.lose(pool._engines[0].actor)
+    pool.lose(pool._engines[0])
     assert take_all(pool) == [10, 0]
     assert fake_ray.killed == ["e0"]
     assert [engine.number for engine in pool._engines] == [1, 2]
@@ -200,3 +200,24 @@ def test_engines_that_never_come_up_but_die_end_the_sweep(fake_ray):
     fake_ray.answers[f"e{MAX_DEAD_STARTS - 1}.seats"] = ActorDiedError()
     with pytest.raises(ExecutionError, match=f"{MAX_DEAD_STARTS} engines in a row died before they were up"):
         pool.look()
+
+
+def test_why_they_died_is_said_if_they_could_say_so(fake_ray):
+    pool = pool_of([20], count=1)
+    pool.start()
+    for number in range(MAX_DEAD_STARTS):
+        fake_ray.answers[f"e{number}.until_death"] = f"FolderError: not {number}"
+    with pytest.raises(ExecutionError, match=f"before they were up: FolderError: not {MAX_DEAD_STARTS - 1}$"):
+        [pool.look() for _ in range(MAX_DEAD_STARTS)]
+
+
+@pytest.mark.parametrize(("answer", "words"), [("MemoryError: no", "MemoryError: no"), (ActorDiedError(), None)])
+def test_the_last_words_of_an_engine_are_heard_when_a_call_on_it_fails(fake_ray, answer, words):
+    pool = pool_of([20], count=1)
+    pool.start()
+    (engine,) = pool._engines
+    fake_ray.answers |= {"e0.seats": 3, "e0.until_death": answer}
+    pool.lose(engine)
+    assert (engine.dead, engine.last_words) == (True, words)
+    assert take_all(pool) == [5]
+    assert [engine.number for engine in pool._engines] == [1]

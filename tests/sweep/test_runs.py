@@ -211,6 +211,27 @@ def test_a_killed_engine_costs_no_trial(ray_up, undisturbed, tmp_path):
     assert curves(tmp_path / "out").equals(curves(undisturbed))
 
 
+def test_why_an_engine_died_is_said_of_its_trials(ray_up, tmp_path, monkeypatch):
+    """Its training fails, here at the first examples: a file is where their folder should be."""
+    one = GRID.replace("sustain: 100", "sustain: 100, retries: 0, examples: 1").replace("seeds: [0, 1]", "seeds: [0]")
+    config = load_sweep(write(tmp_path, one, **FEW, **{"[0.1, 1]": "[1]"}))
+    out, created = tmp_path / "out", SweepFolder.create_or_open
+
+    def spoiled(*args, **options) -> SweepFolder:
+        folder = created(*args, **options)
+        (out / "examples").write_text("")
+        return folder
+
+    monkeypatch.setattr(SweepFolder, "create_or_open", spoiled)
+    result = run_sweep(config, out)
+    errors = trials(out)["error"].to_pylist()
+    assert errors
+    for error in errors:
+        assert error.startswith("FolderError: cannot write")
+        assert "out/examples" in error
+    assert sum(result.progress.errors.values()) == len(errors) == result.progress.outcomes["failed"]
+
+
 def test_a_trial_that_kills_its_engine_every_time_fails_alone(ray_up, tmp_path):
     """A thread kills whichever engine seats the victim, as a config would that eats all memory."""
     config = load_sweep(write(tmp_path, GRID.replace("sustain: 100", "sustain: 100, retries: 1"), **FEW))
