@@ -274,6 +274,10 @@ def test_a_trial_with_an_error_of_its_own_is_retried_and_then_fails_with_its_cau
         tmp_path / "out", config.to_yaml(), config.fingerprint(), {"versions": {}, "command": "test"}
     )
     TrialCheckpoints(folder.store, victim.id, "none").write(engine.save("other"))
+    ledger = Ledger(folder, config)
+    assert ledger.next_assignment().trial_id == victim.id
+    ledger.write("start", trial_id=victim.id, attempt=0, step=0)  # else nobody would look for a checkpoint
+    ledger.close()
     run_sweep(config, tmp_path / "out")
     check_every_trial_ended_once(tmp_path / "out", 2)
     table = {row["trial_id"]: row for row in trials(tmp_path / "out").to_pylist()}
