@@ -46,7 +46,7 @@ def main(seconds: float) -> None:
 def run_case(name: str, parameters: dict[str, Any], seconds: float) -> dict[str, dict[str, float]]:
     config = resolve({**parameters, "eval_interval": NEVER, "num_steps": NEVER})
     dataset = build_dataset(config)
-    tile = tile_width(shape_of(dataset), torch.device("cpu"))
+    tile = tile_width(shape_of(dataset))
     made = {mode: _contestants(mode, name, parameters, tile) for mode in MODES}
     harness.measure([c for of_mode in made.values() for c in of_mode], rounds=ROUNDS, seconds=seconds)
     out = {}
