@@ -4,12 +4,13 @@ python benchmarks/gpu.py                          (under 9 minutes of one large 
 python benchmarks/gpu.py --device cpu --quick     (a rehearsal: every part, at sizes whose numbers mean nothing)
 python benchmarks/gpu.py --only engines,rivals --keep     (these parts anew, the others' results stay)
 
-Parts, in the order of their importance (`card.parts`): the card's matrix products; the engine, compiled and eager, in
-each precision, with few and many trials; a process for each trial; other ways to train many models, in the same
-rounds; evaluations, churn and checkpoints; how equal curves are; what lower precision does to grokking. Each runs in a
-process of its own, so that one that fails or hangs costs no other, and within `--budget` seconds: what does not fit is
-left out. Rates are trial-steps per second of wall time, medians of rounds in which contestants take turns; the card is
-waited for at the ends of a slice alone. Whatever is found is written at once to results/gpu-CARD.json.
+Parts, in the order of their importance (`card.parts`): what the engine compiles for the others, several at
+once; the card's matrix products; the engine, compiled and eager, in each precision, with few and many trials; a
+process for each trial; other ways to train many models, in the same rounds; evaluations, churn and checkpoints; how
+equal curves are; what lower precision does to grokking. Each runs in a process of its own, so that one that fails or
+hangs costs no other, and within `--budget` seconds: what does not fit is left out. Rates are trial-steps per second of
+wall time, medians of rounds in which contestants take turns; the card is waited for at the ends of a slice alone.
+Whatever is found is written at once to results/gpu-CARD.json.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main() -> None:
     results |= {"card": description(plan.device), "plan": plan.as_json(), "budget_s": options.budget}
     run = Run(plan, budget_s=options.budget, name=name, folder=options.out, results=results)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
-        # Empty, so that the first one that compiles shows what compiling takes, and shared by all parts.
+        # Empty, so that the first part shows what compiling takes, and shared by all parts.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", cache)
         # A process that compiles would share the card with those that are measured.
         os.environ.setdefault("GROKRAY_COMPILE_AHEAD", "0")

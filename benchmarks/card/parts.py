@@ -19,16 +19,17 @@ class PartOf:
 
 
 PARTS = {
+    "builds": PartOf(function="card.builds:measure", needs_s=40, at_most_s=120),
     "products": PartOf(function="card.products:measure", needs_s=5, at_most_s=45),
     "engines": PartOf(function="card.engines:measure", needs_s=15, at_most_s=180),
     "processes": PartOf(function="card.processes:measure", needs_s=20, at_most_s=75),
-    "rivals": PartOf(function="card.rivals:measure", needs_s=15, at_most_s=200),
+    "rivals": PartOf(function="card.rivals:measure", needs_s=15, at_most_s=240),
     "upkeep": PartOf(function="card.upkeep:measure", needs_s=15, at_most_s=110),
     "exactness": PartOf(function="card.exactness:measure", needs_s=10, at_most_s=120),
+    "stability": PartOf(function="card.stability:measure", needs_s=10, at_most_s=90),
     "rivals_tf32": PartOf(function="card.rivals:measure_tf32", needs_s=15, at_most_s=75),
     "rivals_plain": PartOf(function="card.rivals:measure_plain", needs_s=15, at_most_s=75),
     "engines_more": PartOf(function="card.engines:measure_more", needs_s=15, at_most_s=120),
-    "stability": PartOf(function="card.stability:measure", needs_s=10, at_most_s=90),
     "processes_compiled": PartOf(function="card.processes:measure_compiled", needs_s=30, at_most_s=75),
 }
 # Of the first case all parts; of the others what is compared.

@@ -21,8 +21,9 @@ class CasePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`rounds` of `slice_s` seconds are the measurement of a contestant. `compile_s` and `build_s` are about what a
-    contestant takes to be compiled, and otherwise made ready: where less time is left it is not begun."""
+    """`rounds` of `slice_s` seconds are the measurement of a contestant. `compile_s`, `jax_s` and `build_s` are about
+    what a contestant takes to be compiled, by PyTorch and by JAX, and otherwise made ready: where less time is left it
+    is not begun."""
 
     device: str = "cuda"
     cases: dict[str, CasePlan] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Plan:
     slice_s: float = 0.5
     compiled: bool = True
     compile_s: float = 25.0
+    jax_s: float = 45.0
     build_s: float = 5.0
     products: tuple[int, ...] = (8192, 16384)
     processes: tuple[int, ...] = (1, 2, 4, 8, 16)

@@ -71,11 +71,15 @@ class Found:
     ceilings: dict[str, float]
 
     def tables(self) -> Iterator[str]:
-        for table in (self.products(), self.rates(), self.others()):
+        for table in (self.builds(), self.products(), self.rates(), self.others()):
             if table:
                 yield table
         yield harness.table(["", "measured", "target", ""], [target.row for target in self.targets()])
         yield from filter(None, [self.of_own_products(), self.projection()])
+
+    def builds(self) -> str:
+        rows = [[name, f"{found['warm_up_s']:.0f}"] for name, found in self.results.get("builds", {}).items()]
+        return harness.table(["compiled beside each other", "s"], rows) if rows else ""
 
     def products(self) -> str:
         rows = [

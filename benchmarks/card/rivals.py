@@ -18,7 +18,7 @@ from card.notes import Notes
 FLOAT32 = {
     "hfta": ("hfta_pruned", "hfta"),
     "vmap": ("vmap_pruned", "vmap", "vmap_compiled_pruned"),
-    "jax": ("jax_pruned", "jax"),
+    "jax": ("jax_pruned",),
 }
 TF32 = {"hfta": ("hfta_pruned",), "jax": ("jax_pruned",), "vmap": ("vmap_pruned", "vmap_compiled_pruned")}
 
@@ -30,6 +30,7 @@ def measure(notes: Notes) -> None:
 
 def measure_plain(notes: Notes) -> None:
     _heat(notes, "plain", ("plain", "plain_compiled"), "float32")
+    _heat(notes, "jax of all", ("jax",), "float32")
 
 
 def measure_tf32(notes: Notes) -> None:
@@ -53,7 +54,9 @@ def _entrants(notes: Notes, peer: str, precision: str) -> list[Entrant]:
         return []
     trials = _trials(notes, peer)
     make = _remote if peer.startswith("jax") else _local
-    needs_s = notes.plan.compile_s if compiled or peer.startswith("jax") else notes.plan.build_s
+    needs_s = notes.plan.compile_s if compiled else notes.plan.build_s
+    if peer.startswith("jax"):
+        needs_s = notes.plan.jax_s
     return [
         Entrant(name=f"{peer} {number}", make=lambda n=number: make(notes, peer, n, precision), needs_s=needs_s)
         for number in trials

@@ -16,7 +16,16 @@ from grokray.engine.graphs import build_of, graph_folder, load_kernels
 from grokray.engine.kernels import Kernels, inductor_kernels
 from grokray.engine.memory import FreeMemory, Room, cuda_free, slot_bytes
 from grokray.engine.shape import ShapeKey
-from grokray.engine.tiles import EAGER_ELEMENTS, Tiles, buckets, cover, library_widths, powers, tile_width
+from grokray.engine.tiles import (
+    EAGER_ELEMENTS,
+    Tiles,
+    buckets,
+    cover,
+    evaluated_width,
+    library_widths,
+    powers,
+    tile_width,
+)
 
 CPU = torch.device("cpu")
 
@@ -42,18 +51,25 @@ class Backend(Protocol):
         ...
 
     def row_sums(self) -> tuple[RowSums, bool]:
-        """For evaluations, and whether it takes one slot and `chunk_rows` rows only."""
+        """For evaluations, and whether it takes `chunk_rows` rows only."""
+        ...
+
+    def evaluated(self, width: int) -> int:
+        """How many slots are evaluated at once, always, where so many are trained at once."""
         ...
 
 
-class OfOneSize:
-    """A backend whose tiles do not depend on memory."""
+class OfCpu:
+    """What all backends of a CPU have in common: memory is no matter, and one slot's evaluation fills its cache."""
 
     def needed(self, width: int, peak_bytes: int) -> None:
         """It makes no difference."""
 
     def exceeded(self, width: int) -> bool:
         return False
+
+    def evaluated(self, width: int) -> int:
+        return 1
 
 
 def backend_for(shape: ShapeKey, device: torch.device, *, compiled: bool) -> Backend:
@@ -63,7 +79,7 @@ def backend_for(shape: ShapeKey, device: torch.device, *, compiled: bool) -> Bac
     return Libraries(shape) if compiled else Eager(shape)
 
 
-class Eager(OfOneSize):
+class Eager(OfCpu):
     """Any width will do, so the last tile is just as wide as need be."""
 
     building = False
@@ -114,11 +130,16 @@ class Buckets:
         return self._room.exceeded(width)
 
     def row_sums(self) -> tuple[RowSums, bool]:
-        """Not compiled: as many trials are due at once as happen to be, and each number would be a graph."""
-        return _eager_kernels(self.shape, self.device, frozenset()).row_sums, False
+        """Compiled for whole chunks, or each table's last one would be compiled anew."""
+        if self._ahead is None:
+            return _eager_kernels(self.shape, self.device, frozenset()).row_sums, False
+        return inductor_kernels(self.shape, self.device, frozenset()).row_sums, True
+
+    def evaluated(self, width: int) -> int:
+        return evaluated_width(self.shape, width)
 
 
-class Libraries(OfOneSize):
+class Libraries(OfCpu):
     """Libraries of two widths, one slot and a whole tile. The one that helps most is built first, the other beside the
     training. All slots of a stack use the same options, the most that any had."""
 

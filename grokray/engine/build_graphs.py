@@ -54,7 +54,7 @@ def build(shape: ShapeKey, width: int, options: frozenset[str], folder: Path) ->
     gradients, _ = kernels.one_pass(s, made_up.batch(shape, width, shape.batch_size), s["step"])
     kernels.step(s, gradients)
     _take_from_another_width("row_sums", shape, options, folder)
-    kernels.row_sums(slots.span(0, 1)["parameters"], *_chunk(shape))
+    kernels.row_sums(slots.span(0, 1)["parameters"], *made_up.chunk(shape, 1, torch.device("cpu")))
 
 
 def _take_from_another_width(name: str, shape: ShapeKey, options: frozenset[str], folder: Path) -> None:
@@ -64,18 +64,6 @@ def _take_from_another_width(name: str, shape: ShapeKey, options: frozenset[str]
         if there.exists():
             for end in (".so", ".signature"):
                 shutil.copy2(there / f"{name}{end}", folder)
-
-
-def _chunk(shape: ShapeKey) -> list[Tensor]:
-    """A chunk of an evaluation, as `row_sums` takes it."""
-    rows, (shared, prefixes) = shape.chunk_rows, shape.sharing
-    batch = made_up.batch(shape, 1, rows)
-    chunk = [batch.tokens[..., shared:].clone(), batch.targets]
-    chunk += [] if batch.positions is None else [batch.positions]
-    if shared:
-        at = torch.zeros(1, rows, dtype=torch.int32)
-        chunk += [torch.zeros(1, prefixes, shared, dtype=torch.int32), at]
-    return chunk
 
 
 class _Builder:

@@ -1,5 +1,6 @@
-"""`python -m grokray.engine.build_step SPEC DEVICE MARK` does a step on made-up rows with kernels that torch.compile
-compiles, which leaves them in its cache on disk, and then makes the empty file MARK (see `ahead`)."""
+"""`python -m grokray.engine.build_step SPEC DEVICE MARK` does a step and an evaluation on made-up rows with
+kernels that torch.compile compiles, which leaves them in its cache on disk. Then it makes the empty file MARK (see
+`ahead`)."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from grokray.engine.builder import end_with_the_parent, from_spec
 from grokray.engine.kernels import inductor_kernels
 from grokray.engine.shape import ShapeKey
 from grokray.engine.step import Step, parts_of
+from grokray.engine.tiles import evaluated_width
 
 
 def main(spec: dict[str, Any], device: torch.device, mark: Path) -> None:
@@ -23,6 +25,7 @@ def main(spec: dict[str, Any], device: torch.device, mark: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not mark.exists():  # else somebody has compiled it meanwhile
             train_a_step(*from_spec(spec), device)
+            evaluate(*from_spec(spec)[:2], device)
             mark.touch()
 
 
@@ -32,6 +35,12 @@ def train_a_step(shape: ShapeKey, width: int, options: frozenset[str], device: t
     step = Step(shape, kernels, slots.span(0, width), made_up.table(shape, device))
     for part in parts_of(shape.accumulation_steps, measured=False):
         step.part(part)()
+
+
+def evaluate(shape: ShapeKey, width: int, device: torch.device) -> None:
+    width = evaluated_width(shape, width)
+    parameters = made_up.slots(shape, width, device).parameters[:width].clone()
+    inductor_kernels(shape, device, frozenset()).row_sums(parameters, *made_up.chunk(shape, width, device))
 
 
 if __name__ == "__main__":

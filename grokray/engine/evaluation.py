@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from grokray.engine.attention import Form
 from grokray.engine.chunks import PARTS, Chunks
 from grokray.engine.loss import log_probabilities
 from grokray.engine.model import forward, keys_values
@@ -85,7 +86,7 @@ def _inputs(shape: ShapeKey, table: RowTable, rows: Tensor, prefixes: Tensor, at
     inputs = [table.tokens[rows][..., shared:].contiguous(), table.targets[rows]]
     if table.positions is not None:
         inputs.append(table.positions[rows])
-    return [*inputs, table.tokens[prefixes][..., :shared].contiguous(), at] if shared else inputs
+    return [*inputs, table.tokens[prefixes][..., :shared].contiguous(), at.contiguous()] if shared else inputs
 
 
 def _totals(sums: Tensor, part: Tensor, task: Tensor | None, groups: int) -> Tensor:
@@ -98,7 +99,7 @@ def _totals(sums: Tensor, part: Tensor, task: Tensor | None, groups: int) -> Ten
 
 @torch.no_grad()
 def row_sums(
-    shape: ShapeKey, rows: Tensor, tokens: Tensor, targets: Tensor, *more: Tensor, small: bool = False
+    shape: ShapeKey, rows: Tensor, tokens: Tensor, targets: Tensor, *more: Tensor, form: Form = "products"
 ) -> Tensor:
     """(slots, n, COLUMNS) float64: mean loss, answer tokens, right tokens, whole answer right, one, and the sum over
     answer tokens of the logits' variance over the vocabulary.
@@ -112,8 +113,8 @@ def row_sums(
     past = None
     if shape.sharing.length:
         prefixes, at = rest
-        past = [_of_rows(kept, at) for kept in keys_values(shape, parameters, prefixes, small=small)]
-    logits = forward(shape, parameters, tokens, where, small=small, past=past)
+        past = [_of_rows(kept, at) for kept in keys_values(shape, parameters, prefixes, form=form)]
+    logits = forward(shape, parameters, tokens, where, form=form, past=past)
     scored, wanted = targets >= 0, targets.clamp(min=0)
     loss = -log_probabilities(logits, shape.loss).gather(-1, wanted[..., None]).squeeze(-1) * scored
     right = (logits.argmax(-1) == wanted) & scored

@@ -7,8 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from grokray.engine.attention import Form
 from grokray.engine.loss import token_loss
-from grokray.engine.model import SMALL_LENGTH, Batch, forward
+from grokray.engine.model import Batch, forward
 from grokray.engine.shape import ShapeKey
 
 
@@ -33,15 +34,14 @@ def eager_gradient(shape: ShapeKey) -> GradientFunction:
     return gradient
 
 
-def functional_gradient(shape: ShapeKey) -> GradientFunction:
-    """The same as one graph, which the compiler can take whole."""
-    small = shape.length <= SMALL_LENGTH
+def functional_gradient(shape: ShapeKey, form: Form) -> GradientFunction:
+    """The same as one graph, which the compiler can take whole; `form` is that of attention."""
 
     def gradient(
         rows: Tensor, batch: Batch, dropout: Tensor | None, input_noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         def total(views: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-            losses = slot_losses(shape, views, batch, dropout, input_noise, small=small)
+            losses = slot_losses(shape, views, batch, dropout, input_noise, form=form)
             return losses.sum(), losses
 
         grads, losses = torch.func.grad(total, has_aux=True)(shape.layout.views(rows))
@@ -57,8 +57,8 @@ def slot_losses(
     dropout: Tensor | None,
     input_noise: Tensor | None = None,
     *,
-    small: bool = False,
+    form: Form = "products",
 ) -> Tensor:
     """Training loss of each slot (slots,). No slot's loss depends on another slot's parameters."""
-    logits = forward(shape, parameters, batch.tokens, batch.positions, dropout, input_noise=input_noise, small=small)
+    logits = forward(shape, parameters, batch.tokens, batch.positions, dropout, input_noise=input_noise, form=form)
     return token_loss(logits, batch.targets, batch.weight, shape.loss)

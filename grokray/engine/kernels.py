@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokray.engine.attention import form_of
 from grokray.engine.evaluation import row_sums
 from grokray.engine.filters import grokfast
 from grokray.engine.gradient import eager_gradient, functional_gradient
-from grokray.engine.model import SMALL_LENGTH, Batch, dropout_elements
+from grokray.engine.model import Batch, dropout_elements
 from grokray.engine.muon import make_muon
 from grokray.engine.optimizer import Update, adam, adamw, coefficients
 from grokray.engine.precision import in_precision
@@ -47,7 +48,8 @@ class Kernels:
         functional: bool = False,
     ) -> None:
         self.shape, self.options = shape, frozenset(options)
-        gradient = functional_gradient(shape) if functional else eager_gradient(shape)
+        form = form_of(shape, device, compiled=functional)
+        gradient = functional_gradient(shape, form) if functional else eager_gradient(shape)
         self._gradient = in_precision(
             shape.precision,
             device,
@@ -64,10 +66,7 @@ class Kernels:
             self._streams[name] = compile(f"{name}_streams", partial(_streams_of, NOISE_PURPOSE[name]))
             self._normal[name] = compile(name, partial(_noise_of, elements, shape.torch_dtype))
         self._used = shape.layout.used(device)
-        small = functional and shape.length <= SMALL_LENGTH
-        self.row_sums = in_precision(
-            shape.precision, device, compile("row_sums", partial(row_sums, shape, small=small))
-        )
+        self.row_sums = in_precision(shape.precision, device, compile("row_sums", partial(row_sums, shape, form=form)))
 
     def one_pass(self, s: dict[str, Tensor], batch: Batch, count: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient rows (slots, row_size) and losses (slots,) of one batch; `count` (slots,) int32 numbers a trial's

@@ -22,6 +22,18 @@ def batch(shape: ShapeKey, width: int, rows: int) -> Batch:
     return Batch(zeros(torch.int32, shape.length), positions, zeros(torch.int64, shape.answers), weight)
 
 
+def chunk(shape: ShapeKey, width: int, device: torch.device) -> list[Tensor]:
+    """A chunk of an evaluation, as `row_sums` takes it after the parameters."""
+    rows, (shared, prefixes) = shape.chunk_rows, shape.sharing
+    of_rows = batch(shape, width, rows)
+    tensors = [of_rows.tokens[..., shared:].contiguous(), of_rows.targets]
+    tensors += [] if of_rows.positions is None else [of_rows.positions]
+    if shared:
+        at = torch.zeros(width, rows, dtype=torch.int32)
+        tensors += [torch.zeros(width, prefixes, shared, dtype=torch.int32), at]
+    return [tensor.to(device) for tensor in tensors]
+
+
 def slots(shape: ShapeKey, width: int, device: torch.device) -> Slots:
     """Of trials that train, each on a batch of rows."""
     out = Slots(shape, device)

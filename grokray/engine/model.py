@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from grokray.engine.attention import Form, answer_mask, attend, attend_unrolled, causal_mask
 from grokray.engine.precision import Precision, product
 from grokray.engine.shape import ShapeKey
 
-SMALL_LENGTH = 8  # up to here, attention as plain products and sums is the faster one when compiled
+TENSOR_CORE_COLUMNS = 8  # of bfloat16: 16 bytes
 
 
 class Batch(NamedTuple):
@@ -40,18 +41,18 @@ def forward(
     dropout: Tensor | None = None,
     *,
     input_noise: Tensor | None = None,
-    small: bool = False,
+    form: Form = "products",
     past: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Logits (slots, batch, answers, vocabulary_size).
 
     `dropout` (slots, dropout_elements(shape)) multiplies the residual branches; None leaves them whole.
     `input_noise` (slots, batch · length · dim_model) is added to the embedded inputs; None adds nothing.
-    `small` computes attention as products and sums instead of matrix products; not in bf16, which they would not round.
+    `form` is that of attention, see `attention.form_of`; `unrolled` is for uniform shapes, and with a past it
+    is `sums`.
     `past` are each layer's keys and values (slots, batch, n, 2 · dim_model) of the n tokens before `tokens`, none of
     which is an answer position.
     """
-    small = small and shape.precision != "bf16"
     slots, batch, length = tokens.shape
     before = 0 if past is None else past[0].shape[2]
     drop = _dropper(shape, batch, dropout)
@@ -59,25 +60,26 @@ def forward(
     if input_noise is not None:
         x = x + input_noise.view_as(x)
     length += before
-    causal = _causal_mask(length, x)[:, :, before:]
+    causal = causal_mask(length, x)[:, :, before:]
     for i in range(shape.num_layers):
-        layer = _Layer(shape, parameters, i, drop, small, None if past is None else past[i])
+        layer = _Layer(shape, parameters, i, drop, form, None if past is None else past[i])
         if i < shape.num_layers - 1:
             x = layer(x, x, causal)
         else:
             q = _at(x, None if positions is None else positions - before, shape.answers)
-            x = layer(x, q, _answer_mask(length, positions, shape.answers, x))
+            x = layer(x, q, answer_mask(length, positions, shape.answers, x))
     return _linear(_norm(x, parameters, "norm"), parameters, "head", shape.precision)
 
 
-def keys_values(shape: ShapeKey, parameters: dict[str, Tensor], tokens: Tensor, *, small: bool = False) -> list[Tensor]:
+def keys_values(
+    shape: ShapeKey, parameters: dict[str, Tensor], tokens: Tensor, *, form: Form = "products"
+) -> list[Tensor]:
     """Each layer's keys and values (slots, batch, length, 2 · dim_model) of rows' first tokens, `forward`'s `past`."""
-    small = small and shape.precision != "bf16"
     x = _embedded(parameters, tokens, 0)
-    causal = _causal_mask(tokens.shape[2], x)
+    causal = causal_mask(tokens.shape[2], x)
     found = []
     for i in range(shape.num_layers):
-        layer = _Layer(shape, parameters, i, lambda site, x: x, small)
+        layer = _Layer(shape, parameters, i, lambda site, x: x, form)
         found.append(layer.keys_values(x))
         x = layer(x, x, causal) if i < shape.num_layers - 1 else x
     return found
@@ -98,10 +100,10 @@ class _Layer:
         parameters: dict[str, Tensor],
         index: int,
         drop: Callable,
-        small: bool,
+        form: Form,
         past: Tensor | None = None,
     ) -> None:
-        self.shape, self.p, self.i, self.drop, self.small, self.past = shape, parameters, index, drop, small, past
+        self.shape, self.p, self.i, self.drop, self.form, self.past = shape, parameters, index, drop, form, past
 
     def __call__(self, x: Tensor, q: Tensor, mask: Tensor | None) -> Tensor:
         norm = self.shape.norm
@@ -126,26 +128,42 @@ class _Layer:
         return _norm(x, self.p, f"{self.i}.norm2")
 
     def _attention(self, x: Tensor, q: Tensor, mask: Tensor | None) -> Tensor:
-        slots, batch = x.shape[:2]
-        d, heads = self.shape.dim_model, self.shape.num_heads
+        d, precision = self.shape.dim_model, self.shape.precision
         weight, bias = self.p[f"{self.i}.qkv.weight"], self.p[f"{self.i}.qkv.bias"]
-        precision = self.shape.precision
         if q is x:
-            query, key, value = _affine(x, weight, bias, precision).split(d, -1)
+            made = [_affine(x, weight, bias, precision)]
         else:
-            query = _affine(q, weight[..., :d], bias[:, :d], precision)
-            key, value = _affine(x, weight[..., d:], bias[:, d:], precision).split(d, -1)
+            made = [_affine(q, weight[..., :d], bias[:, :d], precision)]
+            made.append(_affine(x, weight[..., d:], bias[:, d:], precision))
+        unrolled = self.form == "unrolled" and self.past is None
+        mixed = self._unrolled(made) if unrolled else self._attended(made, mask)
+        return self.drop(2 * self.i, _linear(mixed.reshape_as(q), self.p, f"{self.i}.out", precision))
 
-        def by_head(t: Tensor) -> Tensor:
-            return t.reshape(slots * batch, -1, heads, d // heads).transpose(1, 2)
-
-        seen = [(by_head(key), by_head(value))]
+    def _attended(self, made: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        """Of queries, keys and values (slots, batch, n, 3 · width), or queries and the others of other positions."""
+        query, key, value = (part for t in made for part in t.split(self.shape.dim_model, -1))
+        seen = [(self._by_head(key), self._by_head(value))]
         if self.past is not None:
-            key, value = self.past.split(d, -1)
-            seen.insert(0, (by_head(key), by_head(value)))
-        attended = _attend(by_head(query), seen, mask, self.small, precision)
-        mixed = attended.transpose(1, 2).reshape(slots, batch, -1, d)
-        return self.drop(2 * self.i, _linear(mixed, self.p, f"{self.i}.out", precision))
+            key, value = self.past.split(self.shape.dim_model, -1)
+            seen.insert(0, (self._by_head(key), self._by_head(value)))
+        return attend(self._by_head(query), seen, mask, self.form, self.shape.precision).transpose(1, 2)
+
+    def _unrolled(self, made: Sequence[Tensor]) -> Tensor:
+        """Of the same. Everything is taken apart at once, so that the gradients are put together at once."""
+        heads, d = self.shape.num_heads, self.shape.dim_model
+        parts = [t.reshape(-1, t.shape[2] * t.shape[3] // d, heads, d // heads).unbind(1) for t in made]
+        if len(parts) == 1:
+            (whole,) = parts
+            queries, keys, values = (whole[i::3] for i in range(3))
+        else:
+            queries, others = parts
+            keys, values = others[::2], others[1::2]
+        return attend_unrolled(queries, keys, values, self.shape.precision)
+
+    def _by_head(self, t: Tensor) -> Tensor:
+        """(slots, batch, n, width) -> (slots · batch, heads, n, e)"""
+        heads = self.shape.num_heads
+        return t.reshape(-1, t.shape[2], heads, t.shape[3] // heads).transpose(1, 2)
 
     def _ffn(self, x: Tensor) -> Tensor:
         precision = self.shape.precision
@@ -188,51 +206,6 @@ def _embedded(parameters: dict[str, Tensor], tokens: Tensor, first: int) -> Tens
     return x + parameters["position_embedding"][:, None, first : first + length]
 
 
-def _attend(
-    q: Tensor, seen: Sequence[tuple[Tensor, Tensor]], mask: Tensor | None, small: bool, precision: Precision
-) -> Tensor:
-    """q (n, heads, answers, e), additive mask (…, answers, length) -> (n, heads, answers, e).
-
-    `seen` are keys and values (n, heads, part, e) of the length, whole or in two parts, which are not put together, as
-    that would copy them.
-    """
-    scores = [_scores(q, k, small, precision) for k, _ in seen]
-    a = scores[0] if len(seen) == 1 else torch.cat(scores, -1)
-    a = (a if mask is None else a + mask).softmax(-1)
-    if len(seen) == 1:
-        return _mixed(a, seen[0][1], small, precision)
-    parts = a.split([k.shape[2] for k, _ in seen], -1)
-    early, late = (_mixed(part, v, small, precision) for part, (_, v) in zip(parts, seen, strict=True))
-    return early + late
-
-
-def _scores(q: Tensor, k: Tensor, small: bool, precision: Precision) -> Tensor:
-    scale = q.shape[-1] ** -0.5
-    if small:
-        return (q.unsqueeze(-2) * k.unsqueeze(-3)).sum(-1) * scale
-    return product(precision, torch.matmul, q * scale, k.transpose(-1, -2))
-
-
-def _mixed(a: Tensor, v: Tensor, small: bool, precision: Precision) -> Tensor:
-    return (a.unsqueeze(-1) * v.unsqueeze(-3)).sum(-2) if small else product(precision, torch.matmul, a, v)
-
-
-def _causal_mask(length: int, like: Tensor) -> Tensor:
-    at = torch.arange(length, device=like.device)
-    return torch.where(at[None] > at[:, None], float("-inf"), 0.0).to(like.dtype)[None, None]
-
-
-def _answer_mask(length: int, positions: Tensor | None, answers: int, like: Tensor) -> Tensor | None:
-    """The causal mask's rows at the answer positions; None where nothing is masked (one answer, read last)."""
-    at = torch.arange(length, device=like.device)
-    if positions is None:
-        if answers == 1:
-            return None
-        return _causal_mask(length, like)[:, :, -answers:]
-    mask = torch.where(at > positions[..., None], float("-inf"), 0.0).to(like.dtype)
-    return mask.reshape(-1, 1, answers, length)
-
-
 def _at(x: Tensor, positions: Tensor | None, answers: int) -> Tensor:
     """x (slots, batch, length, width) at the answer positions: (slots, batch, answers, width)."""
     if positions is None:
@@ -252,12 +225,21 @@ def _linear(x: Tensor, p: dict[str, Tensor], name: str, precision: Precision) ->
 def _affine(x: Tensor, weight: Tensor, bias: Tensor, precision: Precision) -> Tensor:
     """x (slots, batch, n, in), weight (slots, in, out), bias (slots, out) -> (slots, batch, n, out)."""
     slots, batch, n, width = x.shape
-    rows = x.reshape(slots, batch * n, width)
-    if precision == "bf16":
-        y = product(precision, torch.bmm, rows, weight) + bias[:, None]
-    else:
+    rows, out = x.reshape(slots, batch * n, width), weight.shape[-1]
+    if precision != "bf16" and x.device.type == "cpu":
         y = torch.baddbmm(bias[:, None], rows, weight)
-    return y.view(slots, batch, n, -1)
+    else:
+        # A GPU's library would write the bias to all rows first, and read it again while it multiplies.
+        y = product(precision, torch.bmm, rows, _padded(weight, precision))[..., :out] + bias[:, None]
+    return y.reshape(slots, batch, n, out)
+
+
+def _padded(weight: Tensor, precision: Precision) -> Tensor:
+    """With zeros in further columns, where a GPU's tensor cores cannot be used for as many as there are."""
+    missing = -weight.shape[-1] % TENSOR_CORE_COLUMNS
+    if precision != "bf16" or weight.device.type == "cpu" or not missing:
+        return weight
+    return F.pad(weight, (0, missing))
 
 
 def _dropout_sites(shape: ShapeKey, batch: int) -> list[int]:

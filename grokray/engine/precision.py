@@ -27,6 +27,11 @@ def product(precision: Precision, multiply: Callable[[Tensor, Tensor], Tensor], 
     return multiply(a.to(torch.bfloat16), b.to(torch.bfloat16)).to(a.dtype)
 
 
+def rounded(precision: Precision, t: Tensor) -> Tensor:
+    """`t` as a factor or the result of such a product, for whoever computes it otherwise."""
+    return t.to(torch.bfloat16).to(t.dtype) if precision == "bf16" else t
+
+
 @contextmanager
 def matrix_products(precision: Precision, device: torch.device) -> Iterator[None]:
     """Within it a GPU rounds products of float32 matrices as the precision says, and as before after it."""

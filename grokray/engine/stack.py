@@ -41,6 +41,7 @@ class Stack:
         self.capacity = capacity or 0
         self.free = cuda_free(device) if device.type == "cuda" else None
         self._next_slot = 0  # where the next tile begins
+        self._width = 1  # of the last tile
         self.tables = Tables(shape, device)
         self.orders = Orders.on(self.slots)
         self.recordings = Recordings(shape, self.slots, self.tables, recorder_for(device))
@@ -144,7 +145,7 @@ class Stack:
             if not self.backend.exceeded(width):
                 raise
             return self.advance(limit)
-        self._next_slot = first + width
+        self._next_slot, self._width = first + width, width
         due = epochs_due(seats, first, steps, self.shape.accumulation_steps)
         batch = count()
         for works in chain(repeat(plain, steps - 1), [last]):
@@ -175,30 +176,31 @@ class Stack:
 
     def measure(self, seats: Sequence[Seat]) -> list[Evaluation]:
         """An evaluation of each given trial, in their order, with what its config wants measured among the metrics."""
-        return [evaluation for group in self._groups(seats) for evaluation in self._measure_within_memory(group)]
+        width = self.backend.evaluated(self._width)
+        groups = groupby(seats, key=lambda seat: (seat.dataset.key, seat.chunks.sizes))
+        return [evaluation for _, group in groups for evaluation in self._measure_alike(list(group), width)]
 
-    def _groups(self, seats: Sequence[Seat]) -> Iterator[Sequence[Seat]]:
-        """Seats that are evaluated at once, in their order. On a CPU each alone, as a pass fills its cache."""
-        if self.device.type == "cpu":
-            yield from ([seat] for seat in seats)
-        else:
-            for _, group in groupby(seats, key=lambda seat: (seat.dataset.key, seat.chunks.sizes)):
-                yield list(group)
+    def _measure_alike(self, seats: Sequence[Seat], width: int) -> list[Evaluation]:
+        """Seats of one table: `width` at once, or if that does not fit, half as many, and so on. Raises
+        torch.OutOfMemoryError if not even one does."""
+        out: list[Evaluation] = []
+        for start in range(0, len(seats), width):
+            group = seats[start : start + width]
+            try:
+                out += list(self._measure(group, width))
+                continue
+            except torch.OutOfMemoryError:
+                if width == 1:
+                    raise
+            out += self._measure_alike(group, width // 2)
+        return out
 
-    def _measure_within_memory(self, group: Sequence[Seat]) -> list[Evaluation]:
-        """At once if it fits, else in two halves, and so on. Raises torch.OutOfMemoryError if not even one does."""
-        try:
-            return list(self._measure(group))
-        except torch.OutOfMemoryError:
-            if len(group) == 1:
-                raise
-        middle = len(group) // 2
-        return [e for half in (group[:middle], group[middle:]) for e in self._measure_within_memory(half)]
-
-    def _measure(self, group: Sequence[Seat]) -> Iterator[Evaluation]:
-        at = torch.tensor([seat.slot for seat in group], device=self.device)
+    def _measure(self, group: Sequence[Seat], width: int) -> Iterator[Evaluation]:
+        """Together with enough others to be `width`, as sums of another number of slots may be rounded differently."""
+        padded = [*group, *repeat(group[0], width - len(group))]
+        at = torch.tensor([seat.slot for seat in padded], device=self.device)
         parameters = self.slots.parameters[at]
-        chunks = [seat.chunks for seat in group]
+        chunks = [seat.chunks for seat in padded]
         table = self.tables[group[0].dataset.key]
         sums_of, one_size = self.backend.row_sums()
         evaluations = evaluate(self.shape, parameters, table, chunks, sums_of, one_size=one_size)
@@ -209,7 +211,7 @@ class Stack:
             columns["softmax_collapse"] = softmax_collapse(self.shape, parameters, table, chunks)
         values = {name: column.tolist() for name, column in columns.items()}
         first_bad = self.slots.first_bad[at].tolist()
-        for i, (seat, evaluation) in enumerate(zip(group, evaluations, strict=True)):
+        for i, (seat, evaluation) in enumerate(zip(group, evaluations, strict=False)):
             seat.first_bad = first_bad[i] if first_bad[i] >= 0 else None
             found = {name: column[i] for name, column in values.items()}
             evaluation.metrics.update(_of_seat(seat, found | {"logit_scale": evaluation.logit_scale}))

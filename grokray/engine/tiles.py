@@ -16,6 +16,7 @@ Tiles = list[tuple[int, int]]  # (first slot, width)
 ELEMENTS = 1 << 17  # of one layer's activations over a tile's slots (see docs/log.md for what was measured)
 EAGER_ELEMENTS = 1 << 19  # eager kernels have more overhead to share, and leave the cache at every operation anyway
 MOST = 16  # beyond, nothing more was gained
+EVALUATED_ELEMENTS = 1 << 22  # of one layer over the slots that a GPU evaluates at once: as much as keeps it busy
 PAD = 0.6  # a tile this full is run whole, rather than slot by slot
 
 
@@ -26,6 +27,16 @@ def tile_width(shape: ShapeKey, elements: int = ELEMENTS) -> int:
     """
     fit = elements // (shape.batch_size * shape.length * shape.dim_model)
     return 1 << (max(1, min(fit, MOST)).bit_length() - 1)
+
+
+def evaluated_width(shape: ShapeKey, bucket: int) -> int:
+    """How many slots of a bucket a GPU evaluates at once: a function of these two alone, so that in one bucket no
+    trial's metrics depend on how many others are due at the same time.
+
+    Of x/y mod 97, width 128: 16.
+    """
+    fit = EVALUATED_ELEMENTS // (shape.chunk_rows * (shape.length - shape.sharing.length) * shape.dim_model)
+    return min(1 << (max(1, fit).bit_length() - 1), bucket)
 
 
 def library_widths(shape: ShapeKey) -> tuple[int, ...]:

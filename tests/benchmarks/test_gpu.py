@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import harness
 import pytest
 import torch
-from card import device, engines, exactness, process, processes, products, rivals, run, stability, upkeep
+from card import builds, device, engines, exactness, process, processes, products, rivals, run, stability, upkeep
 from card.heats import Entrant, heat
 from card.notes import Notes
 from card.parts import PARTS, order
@@ -112,6 +112,23 @@ def test_the_engines_rates_are_of_all_trials(notes, said):
     # What a trial cannot have is said to be left out.
     missing = {"tf32", "bf16"} - {*engines.precisions(notes)}
     assert {what.split()[-1] for what in left_out(said)} == missing
+
+
+def test_what_the_engine_will_need_is_built_beforehand(notes, said):
+    builds.measure(notes)
+    assert said == []  # on a CPU nothing is compiled
+    builds.build(notes, "grokray")
+    found = puts(said)
+    eager = {f"tiny float32 {trials}" for trials in (1, 2, 4)}
+    assert {*found} == {f"builds/{name}" for name in (*eager, "tiny tf32 4", "tiny bf16 4")}
+    assert all(value["warm_up_s"] > 0 for value in found.values())
+    assert not left_out(said)
+
+
+def test_what_cannot_be_built_is_left_out(notes, said):
+    builds.build(notes, "nobody")
+    assert len(left_out(said)) == 5
+    assert {why.partition(":")[0] for why in left_out(said).values()} == {"WorkerError"}
 
 
 def test_upkeep_is_measured_beside_the_same_without_it(notes, said):

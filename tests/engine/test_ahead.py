@@ -13,6 +13,7 @@ from grokray.engine import stack as of_stack
 from grokray.engine.ahead import Ahead, Kind, ahead_of
 from grokray.engine.backends import Buckets
 from grokray.engine.engine import Engine
+from grokray.engine.evaluation import RowSums
 from grokray.engine.kernels import Kernels, inductor_kernels
 from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.stack import Stack
@@ -199,6 +200,9 @@ class _Eager(Buckets):
 
     def kernels(self, width: int, options: frozenset[str]) -> Kernels:
         return self._plain.kernels(width, options)
+
+    def row_sums(self) -> tuple[RowSums, bool]:
+        return self._plain.row_sums()
 
 
 @pytest.mark.slow

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from grokray.engine.gradient import eager_gradient
+from grokray.engine.attention import UNROLLED_LENGTH, form_of
+from grokray.engine.gradient import eager_gradient, functional_gradient
 from grokray.engine.model import Batch, forward
 from grokray.engine.shape import ShapeKey
 from tests.engine.reference import Transformer, named, ours
@@ -35,9 +36,11 @@ def reference_loss(logits: torch.Tensor, targets: torch.Tensor, weight: torch.Te
 
 @pytest.mark.parametrize("norm", ["pre", "post", "input"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
-@pytest.mark.parametrize("uniform", [True, False])
-@pytest.mark.parametrize("small", [True, False])
-def test_one_slot_equals_plain_torch_modules(norm, dtype, tolerance, uniform, small):
+@pytest.mark.parametrize(
+    ("uniform", "form"),
+    [(True, "products"), (True, "sums"), (True, "unrolled"), (False, "products"), (False, "sums")],
+)
+def test_one_slot_equals_plain_torch_modules(norm, dtype, tolerance, uniform, form):
     shape = key(norm=norm, dtype=dtype, uniform=uniform)
     torch.manual_seed(0)
     model = Transformer(13, 6, 24, 3, 2, norm).to(shape.torch_dtype)
@@ -55,13 +58,33 @@ def test_one_slot_equals_plain_torch_modules(norm, dtype, tolerance, uniform, sm
 
     rows = shape.layout.rows({n: ours(n, p.detach())[None] for n, p in named(model).items()})
     batch = Batch(tokens[None], None if uniform else positions[None], targets[None], weight[None])
-    logits = forward(shape, shape.layout.views(rows), batch.tokens, batch.positions, small=small)
-    gradients, losses = eager_gradient(shape)(rows, batch, None)
+    logits = forward(shape, shape.layout.views(rows), batch.tokens, batch.positions, form=form)
+    gradient = eager_gradient(shape) if form == "products" else functional_gradient(shape, form)
+    gradients, losses = gradient(rows, batch, None)
 
     torch.testing.assert_close(logits[0], expected, rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(losses[0], loss.detach(), rtol=tolerance, atol=tolerance)
-    for name, gradient in shape.layout.views(gradients).items():
-        torch.testing.assert_close(gradient[0], ours(name, reference_gradients[name]), rtol=tolerance, atol=tolerance)
+    for name, found in shape.layout.views(gradients).items():
+        torch.testing.assert_close(found[0], ours(name, reference_gradients[name]), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("changes", "device", "compiled", "form"),
+    [
+        ({"length": 4}, "cuda", True, "unrolled"),
+        ({"length": 4, "precision": "bf16"}, "cuda", True, "unrolled"),
+        ({"length": 4}, "cuda", False, "products"),
+        ({"length": 4}, "cpu", True, "sums"),
+        ({"length": 4}, "cpu", False, "products"),
+        ({"length": 4, "precision": "bf16"}, "cpu", True, "products"),
+        ({"length": 4, "uniform": False}, "cuda", True, "sums"),
+        ({"length": UNROLLED_LENGTH + 1}, "cuda", True, "sums"),
+        ({"length": UNROLLED_LENGTH + 1, "precision": "bf16"}, "cuda", True, "sums"),
+        ({"length": 9}, "cuda", True, "products"),
+    ],
+)
+def test_attention_has_the_form_that_suits_its_length_and_device(changes, device, compiled, form):
+    assert form_of(key(**changes), torch.device(device), compiled=compiled) == form
 
 
 def test_a_slot_does_not_see_its_neighbours_gradient():

@@ -140,7 +140,9 @@ def test_bf16_keeps_parameters_and_everything_between_the_products_in_float32():
     assert logits.dtype == torch.float32
     exact = forward(replace(shape, precision="float32"), parameters, tokens, None)
     assert 1e-4 < (logits - exact).abs().max() < 0.1
-    assert torch.equal(logits, forward(shape, parameters, tokens, None, small=True))
+    # Nearly all roundings are the same, however attention is computed.
+    assert (logits - forward(shape, parameters, tokens, None, form="unrolled")).abs().max() < 2e-3
+    assert not torch.equal(exact, forward(shape, parameters, tokens, None, form="unrolled"))
 
 
 # -- softmax collapse

@@ -75,9 +75,9 @@ def test_equals_the_plain_pass(task, norm, dtype, tolerance):
     assert_near(measured(shape, dataset, one_size=True), wanted, tolerance)
 
 
-@pytest.mark.parametrize("small_length", [True, False])
+@pytest.mark.parametrize("form", ["products", "sums", "unrolled"])
 @pytest.mark.parametrize("layers", [1, 3])
-def test_equals_the_plain_pass_with_either_attention_and_any_depth(small_length, layers):
+def test_equals_the_plain_pass_with_each_attention_and_any_depth(form, layers):
     dataset = build_dataset(small(dtype="float64", num_layers=layers, **TASKS["fixed length"]))
     shape = shared(dataset)
     plain = replace(shape, sharing=Sharing())
@@ -85,9 +85,7 @@ def test_equals_the_plain_pass_with_either_attention_and_any_depth(small_length,
     tables.add(dataset)
     row = shape.layout.rows({name: tensor[None] for name, tensor in initial_parameters(shape, 0).items()})
     found, wanted = (
-        evaluate(key, row, tables[dataset.key], [chunks_of(key, dataset)], partial(row_sums, key, small=small_length))[
-            0
-        ]
+        evaluate(key, row, tables[dataset.key], [chunks_of(key, dataset)], partial(row_sums, key, form=form))[0]
         for key in (shape, plain)
     )
     assert_near(found, wanted, 1e-10)
