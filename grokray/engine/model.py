@@ -103,7 +103,8 @@ class _Layer:
         form: Form,
         past: Tensor | None = None,
     ) -> None:
-        self.shape, self.p, self.i, self.drop, self.form, self.past = shape, parameters, index, drop, form, past
+        self.shape, self.p, self.i, self.drop, self.past = shape, parameters, index, drop, past
+        self.form: Form = form
 
     def __call__(self, x: Tensor, q: Tensor, mask: Tensor | None) -> Tensor:
         norm = self.shape.norm
