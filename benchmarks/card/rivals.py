@@ -17,8 +17,8 @@ from card.notes import Notes
 # One heat each, what has a target first.
 FLOAT32 = {
     "hfta": ("hfta_pruned", "hfta"),
-    "vmap": ("vmap_pruned", "vmap", "vmap_compiled_pruned"),
     "jax": ("jax_pruned",),
+    "vmap": ("vmap_pruned", "vmap", "vmap_compiled_pruned"),
 }
 TF32 = {"hfta": ("hfta_pruned",), "jax": ("jax_pruned",), "vmap": ("vmap_pruned", "vmap_compiled_pruned")}
 

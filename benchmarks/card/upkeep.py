@@ -28,7 +28,7 @@ def measure(notes: Notes) -> None:
 
 def _evaluation(notes: Notes) -> None:
     """`share` is how much of the time goes into evaluations, `ms` what one of one trial takes."""
-    interval = notes.plan.interval
+    interval, trials = notes.plan.interval, _evaluated(notes)
     entrants = [
         Entrant(name=name, make=lambda i=i: _evaluating(notes, i), needs_s=_needs_s(notes))
         for name, i in (("never", NEVER), ("evaluating", interval))
@@ -37,6 +37,7 @@ def _evaluation(notes: Notes) -> None:
     if found and len(found) == 2:
         never, evaluating = found["never"]["per_s"], found["evaluating"]["per_s"]
         value = {"share": 1 - _ratio(found, "evaluating", "never"), "interval": interval}
+        value["trials"] = trials
         notes.put(["upkeep", "evaluation"], {**value, "ms": 1000 * interval * (1 / evaluating - 1 / never)})
 
 
@@ -45,8 +46,8 @@ def _evaluating(notes: Notes, interval: int) -> Contestant:
     engine = new_engine(notes, modes(notes)[0])
     engine.turn_steps = notes.plan.interval
     if interval == NEVER:
-        return contestant(notes, engine, turns(engine, notes.case.parameters, notes.case.main))
-    for seed in range(notes.case.main):
+        return contestant(notes, engine, turns(engine, notes.case.parameters, _evaluated(notes)))
+    for seed in range(_evaluated(notes)):
         lasting = {"num_steps": NEVER, "continue_training": True, "eval_interval": interval}
         engine.join(str(seed), resolve({**notes.case.parameters, "seed": seed, **lasting}))
 
@@ -56,6 +57,11 @@ def _evaluating(notes: Notes, interval: int) -> Contestant:
         return engine.trial_steps - before
 
     return contestant(notes, engine, call)
+
+
+def _evaluated(notes: Notes) -> int:
+    """Trials of a bucket that is compiled already: with all of them every slice would take seconds."""
+    return min(notes.case.main, max(notes.plan.probe_buckets))
 
 
 def _churn(notes: Notes) -> None:
