@@ -50,17 +50,15 @@ def _warm_up_s(notes: Notes, peer: str, build: Build) -> float:
 
 
 def _builds(notes: Notes) -> Iterator[Build]:
-    """What the first case needs for its targets, then for all its parts, then what the others need in float32."""
-    first, *others = notes.plan.cases
-    main = notes.case.main
-    yield from (_of(notes, first, precision, main) for precision in precisions(notes))
-    lone = {*notes.plan.probe_buckets, notes.plan.collapse_trials} - {main}
-    yield from (_of(notes, first, "float32", trials) for trials in sorted(lone, reverse=True))
-    for precision in precisions(notes)[1:]:
-        yield _of(notes, first, precision, notes.plan.collapse_trials)
-    yield from (_of(notes, case, "float32", notes.plan.cases[case].main) for case in others)
+    """What the case needs for its targets; and the first one, of which there are more parts, for the others."""
+    plan, main = notes.plan, notes.case.main
+    yield from (_of(notes, precision, main) for precision in precisions(notes))
+    if notes.case_name == next(iter(plan.cases)):
+        lone = {*plan.probe_buckets, plan.collapse_trials} - {main}
+        yield from (_of(notes, "float32", trials) for trials in sorted(lone, reverse=True))
+        if plan.collapse_trials != main:
+            yield from (_of(notes, precision, plan.collapse_trials) for precision in precisions(notes)[1:])
 
 
-def _of(notes: Notes, case: str, precision: str, trials: int) -> Build:
-    parameters = with_precision(notes.plan.cases[case].parameters, precision)
-    return f"{case} {precision} {trials}", parameters, trials
+def _of(notes: Notes, precision: str, trials: int) -> Build:
+    return f"{precision} {trials}", with_precision(notes.case.parameters, precision), trials

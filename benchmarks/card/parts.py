@@ -33,7 +33,7 @@ PARTS = {
     "processes_compiled": PartOf(function="card.processes:measure_compiled", needs_s=30, at_most_s=75),
 }
 # Of the first case all parts; of the others what is compared.
-OF_OTHERS = ("engines", "processes", "rivals", "upkeep")
+OF_OTHERS = ("builds", "engines", "processes", "rivals", "upkeep")
 
 
 def order(plan: Plan, cases: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
