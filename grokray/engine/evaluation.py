@@ -52,7 +52,6 @@ class RowTable:
 RowSums = Callable[..., Tensor]  # `row_sums` of one shape, perhaps compiled, from `rows` on
 
 
-@torch.no_grad()
 def evaluate(
     shape: ShapeKey,
     parameters: Tensor,
@@ -68,6 +67,20 @@ def evaluate(
     rows of the mean over a row's answer tokens, in the kind that is trained; token accuracy the share of all answer
     tokens, exact match the share of whole answers. `one_size` says that `sums_of` takes whole chunks only.
     """
+    return evaluations_of(totals_of(shape, parameters, table, chunks, sums_of, one_size=one_size), table)
+
+
+@torch.no_grad()
+def totals_of(
+    shape: ShapeKey,
+    parameters: Tensor,
+    table: RowTable,
+    chunks: Sequence[Chunks],
+    sums_of: RowSums,
+    *,
+    one_size: bool = False,
+) -> Tensor:
+    """What `evaluate` is made of, before anything is read from the device: (slots, groups, PARTS, COLUMNS) float64."""
     rows, part, prefixes, at = (torch.stack(columns) for columns in zip(*(c.tensors for c in chunks), strict=True))
     groups = 1 + len(table.task_names)  # all rows, then each task's
     totals = torch.zeros(len(rows), groups, len(PARTS), COLUMNS, dtype=torch.float64, device=rows.device)
@@ -77,6 +90,11 @@ def evaluate(
         sums = sums_of(parameters, *_inputs(shape, table, numbers, prefixes[:, i], at[:, i, :stop]))
         task = None if table.task is None else table.task[numbers[:, :size]]
         totals += _totals(sums[:, :size], part[:, i, :size], task, groups)
+    return totals
+
+
+def evaluations_of(totals: Tensor, table: RowTable) -> list[Evaluation]:
+    """Of each slot; waits for the device."""
     return [_evaluation(slot, table.task_names) for slot in totals.tolist()]
 
 

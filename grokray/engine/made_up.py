@@ -27,7 +27,7 @@ def chunk(shape: ShapeKey, width: int, device: torch.device) -> list[Tensor]:
     rows, (shared, prefixes) = shape.chunk_rows, shape.sharing
     of_rows = batch(shape, width, rows)
     tensors = [of_rows.tokens[..., shared:].contiguous(), of_rows.targets]
-    tensors += [] if of_rows.positions is None else [of_rows.positions]
+    tensors += [] if of_rows.positions is None else [of_rows.positions + shared]  # the first that is computed
     if shared:
         at = torch.zeros(width, rows, dtype=torch.int32)
         tensors += [torch.zeros(width, prefixes, shared, dtype=torch.int32), at]

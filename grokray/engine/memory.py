@@ -57,13 +57,14 @@ def slot_bytes(shape: ShapeKey) -> int:
     """About what one slot of an eager step needs at its peak besides the slot's own tensors.
 
     That is either when all activations wait for their gradients, some 20 tensors as large as a layer's input, fewer in
-    the last layer, which computes little but the answers; or in the update, some 11 rows as large as the parameters.
+    the last layer, which computes little but the answers, and what the tokens were embedded as; or in the update, some
+    11 rows as large as the parameters.
     """
     read = shape.batch_size * shape.length  # tokens of a batch, and of its answers
     asked = shape.batch_size * shape.answers
     layer = 20 * read * shape.dim_model + 4 * read * shape.length * shape.num_heads
     last = (8 * read + 14 * asked) * shape.dim_model + 4 * asked * shape.length * shape.num_heads
-    waiting = (shape.num_layers - 1) * layer + last + 4 * asked * shape.vocabulary_size
+    waiting = read * shape.dim_model + (shape.num_layers - 1) * layer + last + 4 * asked * shape.vocabulary_size
     row = shape.layout.row_size
     return shape.torch_dtype.itemsize * max(waiting + 3 * row, 11 * row)
 

@@ -17,9 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from grokray.engine.attention import Form, answer_mask, attend, attend_unrolled, causal_mask
+from grokray.engine.embedding import look_up
 from grokray.engine.precision import Precision, product
 from grokray.engine.shape import ShapeKey
 
+TOKENS = "token_embedding"
 TENSOR_CORE_COLUMNS = 8  # of bfloat16: 16 bytes
 
 
@@ -43,6 +45,7 @@ def forward(
     input_noise: Tensor | None = None,
     form: Form = "products",
     past: Sequence[Tensor] | None = None,
+    embedded: Tensor | None = None,
 ) -> Tensor:
     """Logits (slots, batch, answers, vocabulary_size).
 
@@ -52,11 +55,14 @@ def forward(
     is `sums`.
     `past` are each layer's keys and values (slots, batch, n, 2 · dim_model) of the n tokens before `tokens`, none of
     which is an answer position.
+    `embedded` (slots, batch, length, dim_model) are the tokens' embeddings, for who wants their gradient: there is none
+    through `parameters`.
     """
     slots, batch, length = tokens.shape
     before = 0 if past is None else past[0].shape[2]
     drop = _dropper(shape, batch, dropout)
-    x = _embedded(parameters, tokens, before)
+    x = _embedded(parameters, tokens) if embedded is None else embedded
+    x = x + parameters["position_embedding"][:, None, before : before + length]
     if input_noise is not None:
         x = x + input_noise.view_as(x)
     length += before
@@ -75,7 +81,7 @@ def keys_values(
     shape: ShapeKey, parameters: dict[str, Tensor], tokens: Tensor, *, form: Form = "products"
 ) -> list[Tensor]:
     """Each layer's keys and values (slots, batch, length, 2 · dim_model) of rows' first tokens, `forward`'s `past`."""
-    x = _embedded(parameters, tokens, 0)
+    x = _embedded(parameters, tokens) + parameters["position_embedding"][:, None, : tokens.shape[2]]
     causal = causal_mask(tokens.shape[2], x)
     found = []
     for i in range(shape.num_layers):
@@ -172,39 +178,8 @@ class _Layer:
         return self.drop(2 * self.i + 1, _linear(hidden, self.p, f"{self.i}.ffn2", precision))
 
 
-class _Embedding(torch.autograd.Function):
-    """Per-slot embedding: weights (slots, vocabulary, width), ids (slots, n) -> (slots, n, width).
-
-    Its gradient is a product with one-hot rows: no atomic additions, so it repeats bit by bit on every device.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(weight: Tensor, ids: Tensor) -> Tensor:
-        slots, vocabulary, width = weight.shape
-        offset = torch.arange(slots, device=weight.device)[:, None] * vocabulary
-        return F.embedding(ids + offset, weight.reshape(slots * vocabulary, width))
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(inputs[1])
-        ctx.vocabulary = inputs[0].shape[1]
-
-    @staticmethod
-    def backward(ctx, *grads):
-        (ids,) = ctx.saved_tensors
-        (grad,) = grads
-        rows = torch.arange(ctx.vocabulary, device=grad.device)[None, :, None]
-        return torch.bmm((rows == ids[:, None]).to(grad.dtype), grad), None
-
-
-def _embedded(parameters: dict[str, Tensor], tokens: Tensor, first: int) -> Tensor:
-    """tokens (slots, batch, length), the first of them at position `first` -> (slots, batch, length, width)."""
-    slots, batch, length = tokens.shape
-    ids = tokens.reshape(slots, batch * length)
-    x = _Embedding.apply(parameters["token_embedding"], ids).view(slots, batch, length, -1)  # type: ignore[union-attr]
-    return x + parameters["position_embedding"][:, None, first : first + length]
+def _embedded(parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
+    return look_up(parameters[TOKENS].detach(), tokens)
 
 
 def _at(x: Tensor, positions: Tensor | None, answers: int) -> Tensor:

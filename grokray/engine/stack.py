@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, count, groupby, repeat
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from grokray.engine.backends import backend_for
 from grokray.engine.chunks import chunks_of
-from grokray.engine.evaluation import Evaluation, evaluate
+from grokray.engine.evaluation import Evaluation, evaluations_of, totals_of
 from grokray.engine.kernels import OPTIONS
 from grokray.engine.measures import OF_THE_STEP, of_parameters, softmax_collapse
 from grokray.engine.memory import cuda_free, slots_ahead
@@ -25,6 +25,8 @@ from grokray.engine.slots import SETTINGS, Slots
 from grokray.engine.step import parts_of
 from grokray.engine.tables import Tables
 from grokray.tasks.dataset import Dataset
+
+Finish = Callable[[], Iterator[Evaluation]]  # waits for the device
 
 
 class Stack:
@@ -178,16 +180,18 @@ class Stack:
         """An evaluation of each given trial, in their order, with what its config wants measured among the metrics."""
         width = self.backend.evaluated(self._width)
         groups = groupby(seats, key=lambda seat: (seat.dataset.key, seat.chunks.sizes))
-        return [evaluation for _, group in groups for evaluation in self._measure_alike(list(group), width)]
+        # All of it is begun before anything is read, so that a GPU never waits for the host.
+        begun = [finish for _, group in groups for finish in self._measure_alike(list(group), width)]
+        return [evaluation for finish in begun for evaluation in finish()]
 
-    def _measure_alike(self, seats: Sequence[Seat], width: int) -> list[Evaluation]:
+    def _measure_alike(self, seats: Sequence[Seat], width: int) -> list[Finish]:
         """Seats of one table: `width` at once, or if that does not fit, half as many, and so on. Raises
         torch.OutOfMemoryError if not even one does."""
-        out: list[Evaluation] = []
+        out: list[Finish] = []
         for start in range(0, len(seats), width):
             group = seats[start : start + width]
             try:
-                out += list(self._measure(group, width))
+                out.append(self._measure(group, width))
                 continue
             except torch.OutOfMemoryError:
                 if width == 1:
@@ -195,7 +199,7 @@ class Stack:
             out += self._measure_alike(group, width // 2)
         return out
 
-    def _measure(self, group: Sequence[Seat], width: int) -> Iterator[Evaluation]:
+    def _measure(self, group: Sequence[Seat], width: int) -> Finish:
         """Together with enough others to be `width`, as sums of another number of slots may be rounded differently."""
         padded = [*group, *repeat(group[0], width - len(group))]
         at = torch.tensor([seat.slot for seat in padded], device=self.device)
@@ -203,19 +207,24 @@ class Stack:
         chunks = [seat.chunks for seat in padded]
         table = self.tables[group[0].dataset.key]
         sums_of, one_size = self.backend.row_sums()
-        evaluations = evaluate(self.shape, parameters, table, chunks, sums_of, one_size=one_size)
+        totals = totals_of(self.shape, parameters, table, chunks, sums_of, one_size=one_size)
         wanted = {name for seat in group for name in seat.dataset.config.measures}
         columns = {name: getattr(self.slots, name)[at] for name in OF_THE_STEP if name in wanted}
         columns |= of_parameters(self.shape, group[0].dataset, parameters, wanted)
         if "softmax_collapse" in wanted:
             columns["softmax_collapse"] = softmax_collapse(self.shape, parameters, table, chunks)
-        values = {name: column.tolist() for name, column in columns.items()}
-        first_bad = self.slots.first_bad[at].tolist()
-        for i, (seat, evaluation) in enumerate(zip(group, evaluations, strict=False)):
-            seat.first_bad = first_bad[i] if first_bad[i] >= 0 else None
-            found = {name: column[i] for name, column in values.items()}
-            evaluation.metrics.update(_of_seat(seat, found | {"logit_scale": evaluation.logit_scale}))
-            yield evaluation
+        columns["first_bad"] = self.slots.first_bad[at]
+
+        def finish() -> Iterator[Evaluation]:
+            values = {name: column.tolist() for name, column in columns.items()}
+            for i, (seat, evaluation) in enumerate(zip(group, evaluations_of(totals, table), strict=False)):
+                found = {name: column[i] for name, column in values.items()}
+                first_bad = found.pop("first_bad")
+                seat.first_bad = first_bad if first_bad >= 0 else None
+                evaluation.metrics.update(_of_seat(seat, found | {"logit_scale": evaluation.logit_scale}))
+                yield evaluation
+
+        return finish
 
     # -- one trial's tensors
 

@@ -161,17 +161,17 @@ def test_a_trial_goes_on_on_a_cpu_and_on_a_gpu_again():
 
 
 def test_an_evaluation_that_does_not_fit_is_done_in_halves(monkeypatch):
-    evaluate, sizes = of_stack.evaluate, []
+    totals_of, sizes = of_stack.totals_of, []
 
     def of_three_at_most(shape, parameters, *args, **options):
         sizes.append(len(parameters))
         if len(parameters) > 3:
             raise torch.OutOfMemoryError("pretended")
-        return evaluate(shape, parameters, *args, **options)
+        return totals_of(shape, parameters, *args, **options)
 
     configs = [small(seed=seed, num_steps=20) for seed in range(7)]
     whole = together(configs, compile="off")
-    monkeypatch.setattr(of_stack, "evaluate", of_three_at_most)
+    monkeypatch.setattr(of_stack, "totals_of", of_three_at_most)
     for found, wanted in zip(together(configs, compile="off"), whole, strict=True):
         assert_near(found, wanted, TOLERANCE)
     assert sizes == [8, 4, 2, 2, 4, 2, 2]  # the eighth is there to fill the bucket
