@@ -31,7 +31,7 @@ class Plan:
     slice_s: float = 0.5
     compiled: bool = True
     compile_s: float = 25.0
-    jax_s: float = 45.0
+    jax_s: float = 90.0
     build_s: float = 5.0
     products: tuple[int, ...] = (8192, 16384)
     processes: tuple[int, ...] = (1, 2, 4, 8, 16)

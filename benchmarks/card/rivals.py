@@ -64,13 +64,12 @@ def _entrants(notes: Notes, peer: str, precision: str) -> list[Entrant]:
 
 
 def _trials(notes: Notes, peer: str) -> Sequence[int]:
-    """Not with every number of trials what PyTorch compiles, as it takes long, and what computes more than is read, as
-    it is slower in any case."""
+    """Not with every number of trials what is compiled, which takes up to one and a half minutes each, and what
+    computes more than is read, as it is slower in any case."""
     if peer.startswith(peers.ONE_MODEL):
         return (1,)
-    return (
-        notes.case.peer_trials if peer.endswith(peers.PRUNED) and "compiled" not in peer else notes.case.peer_trials[:1]
-    )
+    every = peer.endswith(peers.PRUNED) and "compiled" not in peer and not peer.startswith("jax")
+    return notes.case.peer_trials if every else notes.case.peer_trials[:1]
 
 
 def _remote(notes: Notes, peer: str, trials: int, precision: str) -> Contestant:
