@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from grokray.engine.attention import Form
-from grokray.engine.embedding import look_up, look_up_gradient
+from grokray.engine.first_layer import Tables, gradients_of, looked_up, parted, tables_of
 from grokray.engine.loss import token_loss
-from grokray.engine.model import TOKENS, Batch, forward
+from grokray.engine.model import Batch, forward
 from grokray.engine.shape import ShapeKey
 
 
@@ -28,11 +29,15 @@ def eager_gradient(shape: ShapeKey) -> GradientFunction:
         rows: Tensor, batch: Batch, dropout: Tensor | None, input_noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         views = {name: v.detach().requires_grad_() for name, v in shape.layout.views(rows).items()}
-        embedded = look_up(views[TOKENS].detach(), batch.tokens).requires_grad_()
-        losses = slot_losses(shape, views, batch, dropout, input_noise, embedded=embedded)
-        wanted = {name: v for name, v in views.items() if name != TOKENS}
-        *grads, of_embedded = torch.autograd.grad(losses.sum(), [*wanted.values(), embedded])
-        return _rows(shape, dict(zip(wanted, grads, strict=True)), of_embedded, batch), losses.detach()
+        first, rest = parted(shape, views)
+        tables = tables_of(shape, first)
+        begin = tuple(t.detach().requires_grad_() for t in looked_up(shape, tables, batch.tokens))
+        losses = slot_losses(shape, rest, batch, dropout, input_noise, begin=begin)
+        grads = torch.autograd.grad(losses.sum(), [*rest.values(), *begin])
+        of_tables = gradients_of(shape, grads[len(rest) :], batch.tokens)
+        grads += torch.autograd.grad(tables, list(first.values()), of_tables)
+        names = [*rest, *(f"looked up {i}" for i in range(len(begin))), *first]
+        return shape.layout.rows(dict(zip(names, grads, strict=True))), losses.detach()
 
     return gradient
 
@@ -43,22 +48,18 @@ def functional_gradient(shape: ShapeKey, form: Form) -> GradientFunction:
     def gradient(
         rows: Tensor, batch: Batch, dropout: Tensor | None, input_noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        def total(views: dict[str, Tensor], embedded: Tensor) -> tuple[Tensor, Tensor]:
-            losses = slot_losses(shape, views, batch, dropout, input_noise, form=form, embedded=embedded)
+        def total(rest: dict[str, Tensor], begin: Tables) -> tuple[Tensor, Tensor]:
+            losses = slot_losses(shape, rest, batch, dropout, input_noise, form=form, begin=begin)
             return losses.sum(), losses
 
-        views = shape.layout.views(rows)
-        embedded = look_up(views.pop(TOKENS), batch.tokens)
-        (grads, of_embedded), losses = torch.func.grad(total, argnums=(0, 1), has_aux=True)(views, embedded)
-        return _rows(shape, grads, of_embedded, batch), losses.detach()
+        first, rest = parted(shape, shape.layout.views(rows))
+        tables, back, *_ = torch.func.vjp(partial(tables_of, shape), first)
+        begin = looked_up(shape, tables, batch.tokens)
+        (grads, of_begin), losses = torch.func.grad(total, argnums=(0, 1), has_aux=True)(rest, begin)
+        (of_first,) = back(gradients_of(shape, of_begin, batch.tokens))
+        return shape.layout.rows({**grads, **of_first}), losses.detach()
 
     return gradient
-
-
-def _rows(shape: ShapeKey, grads: dict[str, Tensor], of_embedded: Tensor, batch: Batch) -> Tensor:
-    """Gradient rows (slots, row_size) of all parameters."""
-    of_tokens = look_up_gradient(of_embedded, batch.tokens, shape.vocabulary_size)
-    return shape.layout.rows({TOKENS: of_tokens, **grads})
 
 
 def slot_losses(
@@ -69,13 +70,13 @@ def slot_losses(
     input_noise: Tensor | None = None,
     *,
     form: Form = "products",
-    embedded: Tensor | None = None,
+    begin: Tables | None = None,
 ) -> Tensor:
     """Training loss of each slot (slots,). No slot's loss depends on another slot's parameters."""
     logits = forward(
         *(shape, parameters, batch.tokens, batch.positions, dropout),
         input_noise=input_noise,
         form=form,
-        embedded=embedded,
+        begin=begin,
     )
     return token_loss(logits, batch.targets, batch.weight, shape.loss)

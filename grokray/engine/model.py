@@ -12,17 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from grokray.engine.attention import Form, answer_mask, attend, attend_unrolled, causal_mask
 from grokray.engine.embedding import look_up
-from grokray.engine.precision import Precision, product
+from grokray.engine.first_layer import POSITIONS, TOKENS, Tables
+from grokray.engine.layers import affine, linear, norm
 from grokray.engine.shape import ShapeKey
-
-TOKENS = "token_embedding"
-TENSOR_CORE_COLUMNS = 8  # of bfloat16: 16 bytes
 
 
 class Batch(NamedTuple):
@@ -45,7 +42,7 @@ def forward(
     input_noise: Tensor | None = None,
     form: Form = "products",
     past: Sequence[Tensor] | None = None,
-    embedded: Tensor | None = None,
+    begin: Tables | None = None,
 ) -> Tensor:
     """Logits (slots, batch, answers, vocabulary_size).
 
@@ -55,14 +52,14 @@ def forward(
     is `sums`.
     `past` are each layer's keys and values (slots, batch, n, 2 · dim_model) of the n tokens before `tokens`, none of
     which is an answer position.
-    `embedded` (slots, batch, length, dim_model) are the tokens' embeddings, for who wants their gradient: there is none
-    through `parameters`.
+    `begin` is what `first_layer.looked_up` finds, for who wants gradients: there is none through the look-up here.
     """
     slots, batch, length = tokens.shape
     before = 0 if past is None else past[0].shape[2]
     drop = _dropper(shape, batch, dropout)
-    x = _embedded(parameters, tokens) if embedded is None else embedded
-    x = x + parameters["position_embedding"][:, None, before : before + length]
+    x, *made = begin or (look_up(parameters[TOKENS].detach(), tokens),)
+    if not made:
+        x = x + parameters[POSITIONS][:, None, before : before + length]
     if input_noise is not None:
         x = x + input_noise.view_as(x)
     length += before
@@ -70,18 +67,18 @@ def forward(
     for i in range(shape.num_layers):
         layer = _Layer(shape, parameters, i, drop, form, None if past is None else past[i])
         if i < shape.num_layers - 1:
-            x = layer(x, x, causal)
+            x = layer.first(x, made, causal) if i == 0 and made else layer(x, x, causal)
         else:
             q = _at(x, None if positions is None else positions - before, shape.answers)
             x = layer(x, q, answer_mask(length, positions, shape.answers, x))
-    return _linear(_norm(x, parameters, "norm"), parameters, "head", shape.precision)
+    return linear(norm(x, parameters, "norm"), parameters, "head", shape.precision)
 
 
 def keys_values(
     shape: ShapeKey, parameters: dict[str, Tensor], tokens: Tensor, *, form: Form = "products"
 ) -> list[Tensor]:
     """Each layer's keys and values (slots, batch, length, 2 · dim_model) of rows' first tokens, `forward`'s `past`."""
-    x = _embedded(parameters, tokens) + parameters["position_embedding"][:, None, : tokens.shape[2]]
+    x = look_up(parameters[TOKENS].detach(), tokens) + parameters[POSITIONS][:, None, : tokens.shape[2]]
     causal = causal_mask(tokens.shape[2], x)
     found = []
     for i in range(shape.num_layers):
@@ -113,38 +110,50 @@ class _Layer:
         self.form: Form = form
 
     def __call__(self, x: Tensor, q: Tensor, mask: Tensor | None) -> Tensor:
-        norm = self.shape.norm
-        if norm == "post":
-            r = self._norm1(q + self._attention(x, q, mask))
-            return self._norm2(r + self._ffn(r))
+        if self.shape.norm == "post":
+            return self._behind(q, self._attention(x, q, mask))
         same = q is x
         h = self._norm1(x)
         hq = h if same else self._norm1(q)
-        r = (q if norm == "pre" else hq) + self._attention(h, hq, mask)
+        return self._behind(q if self.shape.norm == "pre" else hq, self._attention(h, hq, mask))
+
+    def first(self, x: Tensor, made: Sequence[Tensor], mask: Tensor | None) -> Tensor:
+        """Of what is added to, and queries, keys and values."""
+        return self._behind(x, self._mix(made, x, mask))
+
+    def _behind(self, x: Tensor, attended: Tensor) -> Tensor:
+        """What comes behind attention, which is added to x."""
+        r = x + attended
+        if self.shape.norm == "post":
+            r = self._norm1(r)
+            return self._norm2(r + self._ffn(r))
         return r + self._ffn(self._norm2(r))
 
     def keys_values(self, x: Tensor) -> Tensor:
         h, d = x if self.shape.norm == "post" else self._norm1(x), self.shape.dim_model
         weight, bias = self.p[f"{self.i}.qkv.weight"][..., d:], self.p[f"{self.i}.qkv.bias"][:, d:]
-        return _affine(h, weight, bias, self.shape.precision)
+        return affine(h, weight, bias, self.shape.precision)
 
     def _norm1(self, x: Tensor) -> Tensor:
-        return _norm(x, self.p, f"{self.i}.norm1")
+        return norm(x, self.p, f"{self.i}.norm1")
 
     def _norm2(self, x: Tensor) -> Tensor:
-        return _norm(x, self.p, f"{self.i}.norm2")
+        return norm(x, self.p, f"{self.i}.norm2")
 
     def _attention(self, x: Tensor, q: Tensor, mask: Tensor | None) -> Tensor:
         d, precision = self.shape.dim_model, self.shape.precision
         weight, bias = self.p[f"{self.i}.qkv.weight"], self.p[f"{self.i}.qkv.bias"]
         if q is x:
-            made = [_affine(x, weight, bias, precision)]
+            made = [affine(x, weight, bias, precision)]
         else:
-            made = [_affine(q, weight[..., :d], bias[:, :d], precision)]
-            made.append(_affine(x, weight[..., d:], bias[:, d:], precision))
+            made = [affine(q, weight[..., :d], bias[:, :d], precision)]
+            made.append(affine(x, weight[..., d:], bias[:, d:], precision))
+        return self._mix(made, q, mask)
+
+    def _mix(self, made: Sequence[Tensor], q: Tensor, mask: Tensor | None) -> Tensor:
         unrolled = self.form == "unrolled" and self.past is None
         mixed = self._unrolled(made) if unrolled else self._attended(made, mask)
-        return self.drop(2 * self.i, _linear(mixed.reshape_as(q), self.p, f"{self.i}.out", precision))
+        return self.drop(2 * self.i, linear(mixed.reshape_as(q), self.p, f"{self.i}.out", self.shape.precision))
 
     def _attended(self, made: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         """Of queries, keys and values (slots, batch, n, 3 · width), or queries and the others of other positions."""
@@ -174,12 +183,8 @@ class _Layer:
 
     def _ffn(self, x: Tensor) -> Tensor:
         precision = self.shape.precision
-        hidden = F.gelu(_linear(x, self.p, f"{self.i}.ffn1", precision))
-        return self.drop(2 * self.i + 1, _linear(hidden, self.p, f"{self.i}.ffn2", precision))
-
-
-def _embedded(parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
-    return look_up(parameters[TOKENS].detach(), tokens)
+        hidden = F.gelu(linear(x, self.p, f"{self.i}.ffn1", precision))
+        return self.drop(2 * self.i + 1, linear(hidden, self.p, f"{self.i}.ffn2", precision))
 
 
 def _at(x: Tensor, positions: Tensor | None, answers: int) -> Tensor:
@@ -187,35 +192,6 @@ def _at(x: Tensor, positions: Tensor | None, answers: int) -> Tensor:
     if positions is None:
         return x[:, :, -answers:]
     return x.gather(2, positions[..., None].expand(*positions.shape, x.shape[-1]))
-
-
-def _norm(x: Tensor, p: dict[str, Tensor], name: str) -> Tensor:
-    scaled = F.layer_norm(x, x.shape[-1:])
-    return torch.addcmul(p[f"{name}.bias"][:, None, None], scaled, p[f"{name}.weight"][:, None, None])
-
-
-def _linear(x: Tensor, p: dict[str, Tensor], name: str, precision: Precision) -> Tensor:
-    return _affine(x, p[f"{name}.weight"], p[f"{name}.bias"], precision)
-
-
-def _affine(x: Tensor, weight: Tensor, bias: Tensor, precision: Precision) -> Tensor:
-    """x (slots, batch, n, in), weight (slots, in, out), bias (slots, out) -> (slots, batch, n, out)."""
-    slots, batch, n, width = x.shape
-    rows, out = x.reshape(slots, batch * n, width), weight.shape[-1]
-    if precision != "bf16" and x.device.type == "cpu":
-        y = torch.baddbmm(bias[:, None], rows, weight)
-    else:
-        # A GPU's library would write the bias to all rows first, and read it again while it multiplies.
-        y = product(precision, torch.bmm, rows, _padded(weight, precision))[..., :out] + bias[:, None]
-    return y.reshape(slots, batch, n, out)
-
-
-def _padded(weight: Tensor, precision: Precision) -> Tensor:
-    """With zeros in further columns, where a GPU's tensor cores cannot be used for as many as there are."""
-    missing = -weight.shape[-1] % TENSOR_CORE_COLUMNS
-    if precision != "bf16" or weight.device.type == "cpu" or not missing:
-        return weight
-    return F.pad(weight, (0, missing))
 
 
 def _dropout_sites(shape: ShapeKey, batch: int) -> list[int]:

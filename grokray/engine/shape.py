@@ -20,6 +20,7 @@ from grokray.engine.sharing import Sharing, chunk_rows, sharing_of
 from grokray.tasks.dataset import Dataset
 
 ALIGN = 16  # floats
+WORTH = 0.6  # of the work at rows: what saves less is not worth a table's detours
 HIDDEN_MATRICES = ("qkv.weight", "out.weight", "ffn1.weight", "ffn2.weight")
 
 Init = Literal["normal", "one", "zero", "xavier", "fan_in"]
@@ -46,6 +47,7 @@ class ShapeKey:
     gradient_filter: Literal["none", "grokfast_ema"] = "none"
     precision: Precision = "float32"
     sharing: Sharing = Sharing()  # of an evaluation
+    by_token: bool = False  # see `first_layer`
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -80,7 +82,21 @@ def shape_of(dataset: Dataset) -> ShapeKey:
         gradient_filter=config.gradient_filter,
         precision=config.precision,
         sharing=sharing_of(dataset.table, num_layers=config.num_layers, dim_model=config.dim_model),
+        by_token=_by_token(dataset),
     )
+
+
+def _by_token(dataset: Dataset) -> bool:
+    """Whether the first layer's queries, keys and values are computed once for each token and position.
+
+    Counted are multiplications at a position: those of three maps of the width, for every row or for every token, and
+    those that add up the rows' gradients for each token. With noise on what is embedded every row is another.
+    """
+    config = dataset.config
+    if config.num_layers == 1 or config.input_noise:
+        return False
+    whole = 3 * config.dim_model * config.batch_size
+    return dataset.vocabulary_size * (3 * config.dim_model + config.batch_size) < WORTH * whole
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,63 @@
+"""What the model begins with, looked up for each token of a batch.
+
+The embedded tokens, as a rule. But the first layer's queries, keys and values are a function of token and position
+alone, and of those there are often fewer than tokens in a batch: of x/y mod 97, 99 tokens at 4 positions against 512
+rows. Then the layer computes them once for each token and position, and looks them up. Gradients take the same way
+back: they are added up for each token and position, and only the sums pass through the layer. That saves a tenth of
+all operations of a step there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from grokray.engine.embedding import look_up, look_up_gradient
+from grokray.engine.layers import linear, norm
+from grokray.engine.shape import ShapeKey
+
+TOKENS, POSITIONS = "token_embedding", "position_embedding"
+Tables = tuple[Tensor, ...]
+
+
+def parted(shape: ShapeKey, parameters: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The parameters that tables are made of, and those of the rest of the model: none is in both."""
+    names = [TOKENS]
+    if shape.by_token:
+        names += [POSITIONS, "0.qkv.weight", "0.qkv.bias"]
+        names += [] if shape.norm == "post" else ["0.norm1.weight", "0.norm1.bias"]
+    rest = {name: p for name, p in parameters.items() if name not in names}
+    return {name: parameters[name] for name in names}, rest
+
+
+def tables_of(shape: ShapeKey, parameters: Mapping[str, Tensor]) -> Tables:
+    """What is looked up: the tokens' embeddings (slots, vocabulary_size, width); or where `shape.by_token`, of each
+    position and token what the first layer adds to (slots, length · vocabulary_size, width), and queries, keys and
+    values (slots, length · vocabulary_size, 3 · width)."""
+    tokens = parameters[TOKENS]
+    if not shape.by_token:
+        return (tokens,)
+    x = tokens[:, None] + parameters[POSITIONS][:, :, None]
+    h = x if shape.norm == "post" else norm(x, parameters, "0.norm1")
+    made = linear(h, parameters, "0.qkv", shape.precision)
+    return (h if shape.norm == "input" else x).flatten(1, 2), made.flatten(1, 2)
+
+
+def looked_up(shape: ShapeKey, tables: Tables, tokens: Tensor) -> Tables:
+    """tokens (slots, batch, length) -> of each table (slots, batch, length, its width)"""
+    if shape.by_token:
+        tokens = tokens + torch.arange(shape.length, device=tokens.device, dtype=tokens.dtype) * shape.vocabulary_size
+    return tuple(look_up(table, tokens) for table in tables)
+
+
+def gradients_of(shape: ShapeKey, gradients: Sequence[Tensor], tokens: Tensor) -> Tables:
+    """Those of the tables, of the gradients of what was looked up."""
+    if not shape.by_token:
+        return tuple(look_up_gradient(g, tokens, shape.vocabulary_size) for g in gradients)
+    each = range(shape.length)
+    return tuple(
+        torch.cat([look_up_gradient(g[:, :, i], tokens[:, :, i], shape.vocabulary_size) for i in each], 1)
+        for g in gradients
+    )
