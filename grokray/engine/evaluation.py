@@ -52,24 +52,6 @@ class RowTable:
 RowSums = Callable[..., Tensor]  # `row_sums` of one shape, perhaps compiled, from `rows` on
 
 
-def evaluate(
-    shape: ShapeKey,
-    parameters: Tensor,
-    table: RowTable,
-    chunks: Sequence[Chunks],
-    sums_of: RowSums,
-    *,
-    one_size: bool = False,
-) -> list[Evaluation]:
-    """One evaluation per slot, in one pass.
-
-    parameters (slots, row_size); `chunks` are what each slot is evaluated on, of the same sizes. Loss is the mean over
-    rows of the mean over a row's answer tokens, in the kind that is trained; token accuracy the share of all answer
-    tokens, exact match the share of whole answers. `one_size` says that `sums_of` takes whole chunks only.
-    """
-    return evaluations_of(totals_of(shape, parameters, table, chunks, sums_of, one_size=one_size), table)
-
-
 @torch.no_grad()
 def totals_of(
     shape: ShapeKey,
@@ -80,7 +62,12 @@ def totals_of(
     *,
     one_size: bool = False,
 ) -> Tensor:
-    """What `evaluate` is made of, before anything is read from the device: (slots, groups, PARTS, COLUMNS) float64."""
+    """One pass over all that is evaluated: (slots, groups, PARTS, COLUMNS) float64, for `evaluations_of`. Nothing is
+    read from the device.
+
+    parameters (slots, row_size); `chunks` are what each slot is evaluated on, of the same sizes. `one_size` says that
+    `sums_of` takes whole chunks only.
+    """
     rows, part, prefixes, at = (torch.stack(columns) for columns in zip(*(c.tensors for c in chunks), strict=True))
     groups = 1 + len(table.task_names)  # all rows, then each task's
     totals = torch.zeros(len(rows), groups, len(PARTS), COLUMNS, dtype=torch.float64, device=rows.device)
@@ -94,7 +81,8 @@ def totals_of(
 
 
 def evaluations_of(totals: Tensor, table: RowTable) -> list[Evaluation]:
-    """Of each slot; waits for the device."""
+    """One of each slot; waits for the device. Loss is the mean over rows of the mean over a row's answer tokens, in the
+    kind that is trained; token accuracy the share of all answer tokens, exact match the share of whole answers."""
     return [_evaluation(slot, table.task_names) for slot in totals.tolist()]
 
 

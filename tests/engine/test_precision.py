@@ -10,7 +10,7 @@ import torch
 
 from grokray.engine.chunks import chunks_of
 from grokray.engine.engine import Engine
-from grokray.engine.evaluation import RowTable, evaluate
+from grokray.engine.evaluation import RowTable, totals_of
 from grokray.engine.kernels import Kernels
 from grokray.engine.measures import softmax_collapse, token_collapsed
 from grokray.engine.model import forward
@@ -107,7 +107,7 @@ def test_on_a_gpu_gradients_and_evaluations_are_in_the_trials_precision_and_the_
     table = dataset.table
     kernels._gradient(s["parameters"], table.tokens[rows], table.targets[rows], torch.ones(1, 32))
     row_table = RowTable(table.tokens, None, table.targets)
-    evaluate(stack.shape, s["parameters"], row_table, [chunks_of(stack.shape, dataset)], kernels.row_sums)
+    totals_of(stack.shape, s["parameters"], row_table, [chunks_of(stack.shape, dataset)], kernels.row_sums)
     kernels.step(s, s["parameters"] * 0)
     assert {name: seen[name] for name in ("gradient", "row_sums", "update")} == {
         "gradient": "high",

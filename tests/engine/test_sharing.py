@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from grokray.engine.chunks import Chunks, chunks_of, evaluated_rows
-from grokray.engine.evaluation import Evaluation, evaluate, row_sums
+from grokray.engine.evaluation import Evaluation, evaluations_of, row_sums, totals_of
 from grokray.engine.randomness import initial_parameters
 from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.sharing import Sharing, sharing_of
@@ -43,6 +43,12 @@ def shared(dataset: Dataset) -> ShapeKey:
     length = int(dataset.table.positions.min())
     assert length > 0
     return replace(shape, sharing=Sharing(length, min(5, dataset.table.sorted_rows.distinct(length))))
+
+
+def evaluate(
+    shape: ShapeKey, rows: torch.Tensor, table, chunks, sums_of, *, one_size: bool = False
+) -> list[Evaluation]:
+    return evaluations_of(totals_of(shape, rows, table, chunks, sums_of, one_size=one_size), table)
 
 
 def measured(shape: ShapeKey, dataset: Dataset, *, one_size: bool = False) -> Evaluation:
