@@ -55,7 +55,7 @@ def norms(rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def softmax_collapse(shape: ShapeKey, parameters: Tensor, table: RowTable, chunks: Sequence[Chunks]) -> Tensor:
-    """(slots,) float64; the arguments are those of `evaluation.evaluate`. A pass of its own over the training rows."""
+    """(slots,) float64; the arguments are those of `evaluation.totals_of`. A pass of its own over the training rows."""
     rows, part = (torch.stack([getattr(c, name).flatten() for c in chunks]) for name in ("rows", "part"))
     views, train = shape.layout.views(parameters), part == PARTS.index("train")
     most = int(train.sum(1).max())
