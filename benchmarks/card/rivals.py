@@ -49,14 +49,12 @@ def _heat(notes: Notes, name: str, names: Sequence[str], precision: str) -> None
 
 
 def _entrants(notes: Notes, peer: str, precision: str) -> list[Entrant]:
-    compiled = "compiled" in peer
-    if compiled and not notes.plan.compiled:
+    plan, compiled, jax = notes.plan, "compiled" in peer, peer.startswith("jax")
+    if compiled and not plan.compiled:
         return []
     trials = _trials(notes, peer)
-    make = _remote if peer.startswith("jax") else _local
-    needs_s = notes.plan.compile_s if compiled else notes.plan.build_s
-    if peer.startswith("jax"):
-        needs_s = notes.plan.jax_s
+    make = _remote if jax else _local
+    needs_s = plan.jax_s if jax else plan.compile_s if compiled else plan.build_s
     return [
         Entrant(name=f"{peer} {number}", make=lambda n=number: make(notes, peer, n, precision), needs_s=needs_s)
         for number in trials

@@ -28,7 +28,7 @@ def measure(notes: Notes) -> None:
 
 def _evaluation(notes: Notes) -> None:
     """`share` is how much of the time goes into evaluations, `ms` what one of one trial takes."""
-    interval, trials = notes.plan.interval, _evaluated(notes)
+    interval = notes.plan.interval
     entrants = [
         Entrant(name=name, make=lambda i=i: _evaluating(notes, i), needs_s=_needs_s(notes))
         for name, i in (("never", NEVER), ("evaluating", interval))
@@ -36,8 +36,8 @@ def _evaluation(notes: Notes) -> None:
     found = heat(notes, ["upkeep", "evaluation heat"], entrants)
     if found and len(found) == 2:
         never, evaluating = found["never"]["per_s"], found["evaluating"]["per_s"]
-        value = {"share": 1 - _ratio(found, "evaluating", "never"), "interval": interval}
-        value["trials"] = trials
+        share = 1 - _ratio(found, "evaluating", "never")
+        value = {"share": share, "interval": interval, "trials": _evaluated(notes)}
         notes.put(["upkeep", "evaluation"], {**value, "ms": 1000 * interval * (1 / evaluating - 1 / never)})
 
 

@@ -54,7 +54,7 @@ def build(shape: ShapeKey, width: int, options: frozenset[str], folder: Path) ->
     gradients, _ = kernels.one_pass(s, made_up.batch(shape, width, shape.batch_size), s["step"])
     kernels.step(s, gradients)
     _take_from_another_width("row_sums", shape, options, folder)
-    kernels.row_sums(slots.span(0, 1)["parameters"], *made_up.chunk(shape, 1, torch.device("cpu")))
+    kernels.row_sums(slots.span(0, 1)["parameters"], *made_up.chunk(shape, 1, cpu))
 
 
 def _take_from_another_width(name: str, shape: ShapeKey, options: frozenset[str], folder: Path) -> None:

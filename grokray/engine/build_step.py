@@ -24,8 +24,9 @@ def main(spec: dict[str, Any], device: torch.device, mark: Path) -> None:
     with open(mark.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not mark.exists():  # else somebody has compiled it meanwhile
-            train_a_step(*from_spec(spec), device)
-            evaluate(*from_spec(spec)[:2], device)
+            shape, width, options = from_spec(spec)
+            train_a_step(shape, width, options, device)
+            evaluate(shape, evaluated_width(shape, width), device)
             mark.touch()
 
 
@@ -38,8 +39,7 @@ def train_a_step(shape: ShapeKey, width: int, options: frozenset[str], device: t
 
 
 def evaluate(shape: ShapeKey, width: int, device: torch.device) -> None:
-    width = evaluated_width(shape, width)
-    parameters = made_up.slots(shape, width, device).parameters[:width].clone()
+    parameters = made_up.slots(shape, width, device).span(0, width)["parameters"]
     inductor_kernels(shape, device, frozenset()).row_sums(parameters, *made_up.chunk(shape, width, device))
 
 

@@ -34,10 +34,10 @@ def eager_gradient(shape: ShapeKey) -> GradientFunction:
         begin = tuple(t.detach().requires_grad_() for t in looked_up(shape, tables, batch.tokens))
         losses = slot_losses(shape, rest, batch, dropout, input_noise, begin=begin)
         grads = torch.autograd.grad(losses.sum(), [*rest.values(), *begin])
-        of_tables = gradients_of(shape, grads[len(rest) :], batch.tokens)
-        grads += torch.autograd.grad(tables, list(first.values()), of_tables)
-        names = [*rest, *(f"looked up {i}" for i in range(len(begin))), *first]
-        return shape.layout.rows(dict(zip(names, grads, strict=True))), losses.detach()
+        of_rest, of_begin = grads[: len(rest)], grads[len(rest) :]
+        of_first = torch.autograd.grad(tables, list(first.values()), gradients_of(shape, of_begin, batch.tokens))
+        named = zip([*rest, *first], [*of_rest, *of_first], strict=True)
+        return shape.layout.rows(dict(named)), losses.detach()
 
     return gradient
 

@@ -4,9 +4,10 @@ What is saved is mostly memory traffic between operations, so it goes with the a
 compiler's time, once for each width. On a CPU both are times of the same core, so that their ratio hardly depends on
 the machine. Measured with `benchmarks/compile.py`, see docs/log.md. What a GPU saves was measured on an H200: slower
 ones save more, and compile in the same time. There the first width counts alone, as others are compiled beside the
-training. The choice is a function of the shape and the planned
-steps alone, not of what the disk happens to hold or how busy the machine is: compiled sums are rounded differently, and
-a trial must come out the same each time.
+training.
+
+The choice is a function of the shape and the planned steps alone, not of what the disk happens to hold or how busy the
+machine is: compiled sums are rounded differently, and a trial must come out the same each time.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_a_quick_look_is_not_compiled_and_a_long_sweep_is():
     assert compiling_pays(shape(**WIDE), CPU, 20_000)
 
 
-def test_a_cpu_needs_a_compiler_and_a_gpu_always_compiles(monkeypatch):
+def test_a_cpu_needs_a_compiler_and_a_gpu_brings_its_own(monkeypatch):
     monkeypatch.setattr(payoff, "has_compiler", lambda: False)
     assert not compiling_pays(shape(**NARROW), CPU, 1e12)
     assert compiling_pays(shape(**NARROW), GPU, 1e12)
