@@ -11,7 +11,6 @@ from typing import Protocol
 import torch
 
 from grokray.engine.ahead import Ahead, ahead_of
-from grokray.engine.evaluation import RowSums
 from grokray.engine.graphs import build_of, graph_folder, load_kernels
 from grokray.engine.kernels import Kernels, inductor_kernels
 from grokray.engine.memory import FreeMemory, Room, cuda_free, slot_bytes
@@ -26,6 +25,7 @@ from grokray.engine.tiles import (
     powers,
     tile_width,
 )
+from grokray.engine.totals import RowSums
 
 CPU = torch.device("cpu")
 
@@ -130,10 +130,9 @@ class Buckets:
         return self._room.exceeded(width)
 
     def row_sums(self) -> tuple[RowSums, bool]:
-        """Compiled for whole chunks, or each table's last one would be compiled anew."""
-        if self._ahead is None:
-            return _eager_kernels(self.shape, self.device, frozenset()).row_sums, False
-        return inductor_kernels(self.shape, self.device, frozenset()).row_sums, True
+        """Of whole chunks, or each table's last one would be compiled and recorded anew."""
+        made = _eager_kernels if self._ahead is None else inductor_kernels
+        return made(self.shape, self.device, frozenset()).row_sums, True
 
     def evaluated(self, width: int) -> int:
         return evaluated_width(self.shape, width)

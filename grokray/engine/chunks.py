@@ -39,6 +39,13 @@ class Chunks(NamedTuple):
         return Chunks(rows, part, prefixes, at, self.sizes)
 
 
+def side_by_side(chunks: Sequence[Chunks], first_row: int) -> Chunks:
+    """Those of several slots, of equal sizes, with the slots in front: rows (slots, chunks, n). Rows are numbered as
+    those of all tables, of which theirs begins at `first_row`."""
+    rows, part, prefixes, at = (torch.stack(columns) for columns in zip(*(c.tensors for c in chunks), strict=True))
+    return Chunks(rows + first_row, part, prefixes + first_row, at, chunks[0].sizes)
+
+
 def chunks_of(shape: ShapeKey, dataset: Dataset) -> Chunks:
     """What a trial of this shape is evaluated on."""
     rows, part = evaluated_rows(dataset)

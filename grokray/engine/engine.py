@@ -104,7 +104,7 @@ class Engine:
         have the same kernels.
         """
         dataset = build_dataset(config)
-        names = dataset.table.task_names if len(dataset.table.task_names) > 1 else ()
+        names = dataset.tasks_apart
         tracker, *of_tasks = (
             EventTracker(threshold=config.threshold, sustain=config.sustain) for _ in range(1 + len(names))
         )

@@ -7,14 +7,15 @@ decoding loop.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from grokray.engine.attention import Form
-from grokray.engine.chunks import PARTS, Chunks
+from grokray.engine.chunks import PARTS
+from grokray.engine.first_layer import looked_up, tables_of
 from grokray.engine.loss import log_probabilities
 from grokray.engine.model import forward, keys_values
 from grokray.engine.shape import ShapeKey
@@ -33,74 +34,13 @@ class Evaluation:
     logit_scale: float | None = None
 
 
-class RowTable:
-    """A table's tensors on the engine's device: tokens (rows, length), positions (rows, answers) or None where the
-    shape is uniform, targets (rows, answers), task (rows,) where there are several task names."""
-
-    def __init__(
-        self,
-        tokens: Tensor,
-        positions: Tensor | None,
-        targets: Tensor,
-        task: Tensor | None = None,
-        task_names: tuple[str, ...] = (),
-    ) -> None:
-        self.tokens, self.positions, self.targets = tokens, positions, targets
-        self.task, self.task_names = task, task_names
-
-
-RowSums = Callable[..., Tensor]  # `row_sums` of one shape, perhaps compiled, from `rows` on
-
-
-@torch.no_grad()
-def totals_of(
-    shape: ShapeKey,
-    parameters: Tensor,
-    table: RowTable,
-    chunks: Sequence[Chunks],
-    sums_of: RowSums,
-    *,
-    one_size: bool = False,
-) -> Tensor:
-    """One pass over all that is evaluated: (slots, groups, PARTS, COLUMNS) float64, for `evaluations_of`. Nothing is
-    read from the device.
-
-    parameters (slots, row_size); `chunks` are what each slot is evaluated on, of the same sizes. `one_size` says that
-    `sums_of` takes whole chunks only.
-    """
-    rows, part, prefixes, at = (torch.stack(columns) for columns in zip(*(c.tensors for c in chunks), strict=True))
-    groups = 1 + len(table.task_names)  # all rows, then each task's
-    totals = torch.zeros(len(rows), groups, len(PARTS), COLUMNS, dtype=torch.float64, device=rows.device)
-    for i, size in enumerate(chunks[0].sizes):
-        stop = None if one_size else size
-        numbers = rows[:, i, :stop].long()
-        sums = sums_of(parameters, *_inputs(shape, table, numbers, prefixes[:, i], at[:, i, :stop]))
-        task = None if table.task is None else table.task[numbers[:, :size]]
-        totals += _totals(sums[:, :size], part[:, i, :size], task, groups)
-    return totals
-
-
-def evaluations_of(totals: Tensor, table: RowTable) -> list[Evaluation]:
+def evaluations_of(totals: Tensor, task_names: Sequence[str]) -> list[Evaluation]:
     """One of each slot; waits for the device. Loss is the mean over rows of the mean over a row's answer tokens, in the
-    kind that is trained; token accuracy the share of all answer tokens, exact match the share of whole answers."""
-    return [_evaluation(slot, table.task_names) for slot in totals.tolist()]
+    kind that is trained; token accuracy the share of all answer tokens, exact match the share of whole answers.
 
-
-def _inputs(shape: ShapeKey, table: RowTable, rows: Tensor, prefixes: Tensor, at: Tensor) -> list[Tensor]:
-    """What `row_sums` takes after the parameters."""
-    shared = shape.sharing.length
-    inputs = [table.tokens[rows][..., shared:].contiguous(), table.targets[rows]]
-    if table.positions is not None:
-        inputs.append(table.positions[rows])
-    return [*inputs, table.tokens[prefixes][..., :shared].contiguous(), at.contiguous()] if shared else inputs
-
-
-def _totals(sums: Tensor, part: Tensor, task: Tensor | None, groups: int) -> Tensor:
-    """sums (slots, n, COLUMNS) to (slots, groups, len(PARTS), COLUMNS): over all rows, then over each task's."""
-    masks = [part == i for i in range(len(PARTS))]
-    if task is not None:
-        masks += [of_part & (task == i) for i in range(groups - 1) for of_part in masks[: len(PARTS)]]
-    return torch.stack([(sums * mask[..., None]).sum(1) for mask in masks], 1).unflatten(1, (groups, len(PARTS)))
+    totals (slots, groups, PARTS, COLUMNS) are sums of what `row_sums` gives: over all rows, then those of each task.
+    """
+    return [_evaluation(slot, task_names) for slot in totals.tolist()]
 
 
 @torch.no_grad()
@@ -116,11 +56,13 @@ def row_sums(
     """
     rest, parameters = list(more), shape.layout.views(rows)
     where = None if shape.uniform else rest.pop(0)
-    past = None
+    tables, past = tables_of(shape, parameters), None
     if shape.sharing.length:
         prefixes, at = rest
-        past = [_of_rows(kept, at) for kept in keys_values(shape, parameters, prefixes, form=form)]
-    logits = forward(shape, parameters, tokens, where, form=form, past=past)
+        of_prefixes = keys_values(shape, parameters, looked_up(shape, tables, prefixes), form=form)
+        past = [_of_rows(kept, at) for kept in of_prefixes]
+    begin = looked_up(shape, tables, tokens, shape.sharing.length)
+    logits = forward(shape, parameters, tokens, where, form=form, past=past, begin=begin)
     scored, wanted = targets >= 0, targets.clamp(min=0)
     loss = -log_probabilities(logits, shape.loss).gather(-1, wanted[..., None]).squeeze(-1) * scored
     right = (logits.argmax(-1) == wanted) & scored
@@ -141,7 +83,7 @@ def _of_rows(kept: Tensor, at: Tensor) -> Tensor:
     return kept.flatten(0, 1)[at + first]
 
 
-def _evaluation(groups: list[list[list[float]]], task_names: tuple[str, ...]) -> Evaluation:
+def _evaluation(groups: list[list[list[float]]], task_names: Sequence[str]) -> Evaluation:
     heldout = groups[0][PARTS.index("heldout")]
     return Evaluation(
         metrics=_metrics(groups[0]),

@@ -45,10 +45,12 @@ def tables_of(shape: ShapeKey, parameters: Mapping[str, Tensor]) -> Tables:
     return (h if shape.norm == "input" else x).flatten(1, 2), made.flatten(1, 2)
 
 
-def looked_up(shape: ShapeKey, tables: Tables, tokens: Tensor) -> Tables:
-    """tokens (slots, batch, length) -> of each table (slots, batch, length, its width)"""
+def looked_up(shape: ShapeKey, tables: Tables, tokens: Tensor, before: int = 0) -> Tables:
+    """tokens (slots, batch, n), which stand at position `before` and after -> of each table (slots, batch, n, its
+    width)"""
     if shape.by_token:
-        tokens = tokens + torch.arange(shape.length, device=tokens.device, dtype=tokens.dtype) * shape.vocabulary_size
+        places = torch.arange(before, before + tokens.shape[2], device=tokens.device, dtype=tokens.dtype)
+        tokens = tokens + places * shape.vocabulary_size
     return tuple(look_up(table, tokens) for table in tables)
 
 

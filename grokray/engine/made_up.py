@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from grokray.engine.evaluation import RowTable
 from grokray.engine.model import Batch
 from grokray.engine.shape import ShapeKey
 from grokray.engine.slots import Slots
+from grokray.engine.tables import RowTable
 
 
 def batch(shape: ShapeKey, width: int, rows: int) -> Batch:
@@ -46,5 +46,6 @@ def slots(shape: ShapeKey, width: int, device: torch.device) -> Slots:
 def table(shape: ShapeKey, device: torch.device) -> RowTable:
     """Of one row, which an order of zeros names again and again."""
     row = batch(shape, 1, 1)
-    tokens, targets = row.tokens[0].to(device), row.targets[0].to(device)
-    return RowTable(tokens, None if row.positions is None else row.positions[0].to(device), targets)
+    positions = None if row.positions is None else row.positions[0].to(device)
+    task = torch.zeros(1, dtype=torch.uint8, device=device)
+    return RowTable(row.tokens[0].to(device), positions, row.targets[0].to(device), task)

@@ -17,18 +17,18 @@ softmax_collapse
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from grokray.engine.chunks import PARTS, Chunks
-from grokray.engine.evaluation import RowTable
 from grokray.engine.loss import log_probabilities
 from grokray.engine.model import forward
 from grokray.engine.precision import matrix_products
 from grokray.engine.shape import ShapeKey
+from grokray.engine.tables import RowTable
 from grokray.tasks.dataset import Dataset
 
 OF_THE_STEP = ("gradient_norm", "update_norm")
@@ -54,9 +54,9 @@ def norms(rows: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def softmax_collapse(shape: ShapeKey, parameters: Tensor, table: RowTable, chunks: Sequence[Chunks]) -> Tensor:
-    """(slots,) float64; the arguments are those of `evaluation.totals_of`. A pass of its own over the training rows."""
-    rows, part = (torch.stack([getattr(c, name).flatten() for c in chunks]) for name in ("rows", "part"))
+def softmax_collapse(shape: ShapeKey, table: RowTable, parameters: Tensor, chunks: Chunks) -> Tensor:
+    """(slots,) float64; the arguments are those of `totals.totals_of`. A pass of its own over the training rows."""
+    rows, part = chunks.rows.flatten(1), chunks.part.flatten(1)
     views, train = shape.layout.views(parameters), part == PARTS.index("train")
     most = int(train.sum(1).max())
     first = (~train).to(torch.int8).argsort(dim=1, stable=True)[:, :most]  # columns of rows to train on

@@ -52,7 +52,8 @@ def forward(
     is `sums`.
     `past` are each layer's keys and values (slots, batch, n, 2 · dim_model) of the n tokens before `tokens`, none of
     which is an answer position.
-    `begin` is what `first_layer.looked_up` finds, for who wants gradients: there is none through the look-up here.
+    `begin` is what `first_layer.looked_up` finds, for who has its tables, or wants gradients: there is none through the
+    look-up here.
     """
     slots, batch, length = tokens.shape
     before = 0 if past is None else past[0].shape[2]
@@ -75,16 +76,22 @@ def forward(
 
 
 def keys_values(
-    shape: ShapeKey, parameters: dict[str, Tensor], tokens: Tensor, *, form: Form = "products"
+    shape: ShapeKey, parameters: dict[str, Tensor], begin: Tables, *, form: Form = "products"
 ) -> list[Tensor]:
-    """Each layer's keys and values (slots, batch, length, 2 · dim_model) of rows' first tokens, `forward`'s `past`."""
-    x = look_up(parameters[TOKENS].detach(), tokens) + parameters[POSITIONS][:, None, : tokens.shape[2]]
-    causal = causal_mask(tokens.shape[2], x)
+    """Each layer's keys and values (slots, batch, length, 2 · dim_model) of rows' first tokens, `forward`'s `past`;
+    `begin` is what `first_layer.looked_up` finds of them."""
+    x, *made = begin
+    length = x.shape[2]
+    if not made:
+        x = x + parameters[POSITIONS][:, None, :length]
+    causal = causal_mask(length, x)
     found = []
     for i in range(shape.num_layers):
         layer = _Layer(shape, parameters, i, lambda site, x: x, form)
-        found.append(layer.keys_values(x))
-        x = layer(x, x, causal) if i < shape.num_layers - 1 else x
+        by_token = i == 0 and bool(made)
+        found.append(made[0][..., shape.dim_model :] if by_token else layer.keys_values(x))
+        if i < shape.num_layers - 1:
+            x = layer.first(x, made, causal) if by_token else layer(x, x, causal)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The recorded steps of a stack's tiles.
+"""The recorded steps of a stack's tiles, and its recorded evaluations.
 
 A recording is bound to the memory that it was made on. It holds as long as none of these has been replaced, and here
 is the one place that sees to it:
@@ -7,6 +7,8 @@ is the one place that sees to it:
 - the rows of all tables, which `Tables` replaces when they outgrow their room or some are dropped (`Tables.all`);
 - the kernels, which the backend chooses by the tile's width and the options that any of its trials uses. Recordings of
   other kernels stay, as they may be wanted again.
+
+An evaluation has tensors of its own for what it is asked about, so that of these only the tables matter to it.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from grokray.engine.backends import Backend
-from grokray.engine.evaluation import RowTable
+from grokray.engine.chunks import Chunks
 from grokray.engine.kernels import Kernels
 from grokray.engine.recorder import Recorder, Work
 from grokray.engine.shape import ShapeKey
 from grokray.engine.slots import Slots
 from grokray.engine.step import Part, Step
-from grokray.engine.tables import Tables
+from grokray.engine.tables import RowTable, Tables
+from grokray.engine.totals import RowSums, Totals
 
 _Tile = tuple[int, int, Kernels]  # first slot, width
 
@@ -30,6 +33,7 @@ class Recordings:
         self.shape, self.slots, self.tables, self.recorder = shape, slots, tables, recorder
         self._steps: dict[_Tile, Step] = {}
         self._recorded: dict[tuple[_Tile, Part], Work] = {}
+        self._totals: dict[tuple[RowSums, int, int], tuple[Totals, Work]] = {}  # by slots and groups
         self._reads: tuple[dict[str, Tensor], RowTable] | None = None
 
     def works(self, first: int, width: int, options: frozenset[str], parts: list[Part], backend: Backend) -> list[Work]:
@@ -41,11 +45,22 @@ class Recordings:
             self._steps[tile] = Step(self.shape, tile[2], self.slots.span(first, width), self.tables.all)
         return [self._work(tile, part, backend) for part in parts]
 
+    def totals(self, parameters: Tensor, chunks: Chunks, groups: int, sums_of: RowSums) -> Tensor:
+        """See `totals.totals_of`; of whole chunks. Raises torch.OutOfMemoryError if it does not fit."""
+        self._drop_outdated()
+        kind = sums_of, len(parameters), groups
+        if kind not in self._totals:
+            made = Totals(self.shape, sums_of, self.tables.all, parameters, chunks, groups)
+            self._totals[kind] = made, self.recorder.record(made.add, [made.totals])
+        totals, add = self._totals[kind]
+        return totals.of(parameters, chunks, add)
+
     def drop(self) -> None:
         """Forget everything that was recorded, and what it holds."""
-        if self._recorded:
+        if self._recorded or self._totals:
             self._steps.clear()
             self._recorded.clear()
+            self._totals.clear()
             self.recorder.forget()
         self._reads = None
 

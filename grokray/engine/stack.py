@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, count, groupby, repeat
+from collections.abc import Sequence
+from itertools import chain, count, repeat
 
 import torch
 from torch import Tensor
 
 from grokray.engine.backends import backend_for
 from grokray.engine.chunks import chunks_of
-from grokray.engine.evaluation import Evaluation, evaluations_of, totals_of
+from grokray.engine.evaluation import Evaluation
 from grokray.engine.kernels import OPTIONS
-from grokray.engine.measures import OF_THE_STEP, of_parameters, softmax_collapse
+from grokray.engine.measures import OF_THE_STEP
+from grokray.engine.measuring import Measuring
 from grokray.engine.memory import cuda_free, slots_ahead
 from grokray.engine.orders import Due, Orders, epochs_due
 from grokray.engine.randomness import dropout_key, initial_parameters
@@ -25,8 +26,6 @@ from grokray.engine.slots import SETTINGS, Slots
 from grokray.engine.step import parts_of
 from grokray.engine.tables import Tables
 from grokray.tasks.dataset import Dataset
-
-Finish = Callable[[], Iterator[Evaluation]]  # waits for the device
 
 
 class Stack:
@@ -178,53 +177,11 @@ class Stack:
 
     def measure(self, seats: Sequence[Seat]) -> list[Evaluation]:
         """An evaluation of each given trial, in their order, with what its config wants measured among the metrics."""
-        width = self.backend.evaluated(self._width)
-        groups = groupby(seats, key=lambda seat: (seat.dataset.key, seat.chunks.sizes))
-        # All of it is begun before anything is read, so that a GPU never waits for the host.
-        begun = [finish for _, group in groups for finish in self._measure_alike(list(group), width)]
-        return [evaluation for finish in begun for evaluation in finish()]
+        return self._measuring.of(seats, self._width)
 
-    def _measure_alike(self, seats: Sequence[Seat], width: int) -> list[Finish]:
-        """Seats of one table: `width` at once, or if that does not fit, half as many, and so on. Raises
-        torch.OutOfMemoryError if not even one does."""
-        out: list[Finish] = []
-        for start in range(0, len(seats), width):
-            group = seats[start : start + width]
-            try:
-                out.append(self._measure(group, width))
-                continue
-            except torch.OutOfMemoryError:
-                if width == 1:
-                    raise
-            out += self._measure_alike(group, width // 2)
-        return out
-
-    def _measure(self, group: Sequence[Seat], width: int) -> Finish:
-        """Together with enough others to be `width`, as sums of another number of slots may be rounded differently."""
-        padded = [*group, *repeat(group[0], width - len(group))]
-        at = torch.tensor([seat.slot for seat in padded], device=self.device)
-        parameters = self.slots.parameters[at]
-        chunks = [seat.chunks for seat in padded]
-        table = self.tables[group[0].dataset.key]
-        sums_of, one_size = self.backend.row_sums()
-        totals = totals_of(self.shape, parameters, table, chunks, sums_of, one_size=one_size)
-        wanted = {name for seat in group for name in seat.dataset.config.measures}
-        columns = {name: getattr(self.slots, name)[at] for name in OF_THE_STEP if name in wanted}
-        columns |= of_parameters(self.shape, group[0].dataset, parameters, wanted)
-        if "softmax_collapse" in wanted:
-            columns["softmax_collapse"] = softmax_collapse(self.shape, parameters, table, chunks)
-        columns["first_bad"] = self.slots.first_bad[at]
-
-        def finish() -> Iterator[Evaluation]:
-            values = {name: column.tolist() for name, column in columns.items()}
-            for i, (seat, evaluation) in enumerate(zip(group, evaluations_of(totals, table), strict=False)):
-                found = {name: column[i] for name, column in values.items()}
-                first_bad = found.pop("first_bad")
-                seat.first_bad = first_bad if first_bad >= 0 else None
-                evaluation.metrics.update(_of_seat(seat, found | {"logit_scale": evaluation.logit_scale}))
-                yield evaluation
-
-        return finish
+    @property
+    def _measuring(self) -> Measuring:
+        return Measuring(self.shape, self.slots, self.tables, self.recordings, self.backend)
 
     # -- one trial's tensors
 
@@ -259,13 +216,3 @@ class Stack:
 
 def _wants_norms(seat: Seat) -> bool:
     return not {*OF_THE_STEP}.isdisjoint(seat.dataset.config.measures)
-
-
-def _of_seat(seat: Seat, values: dict[str, float | None]) -> dict[str, float]:
-    """Those of the values that the seat wants and has. Norms of a step are known where that step was done."""
-    out = {}
-    for name in seat.dataset.config.measures:
-        value = values.get(name)
-        if value is not None and (name not in OF_THE_STEP or seat.normed == seat.step):
-            out[name] = value
-    return out

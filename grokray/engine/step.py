@@ -12,12 +12,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from grokray.engine.evaluation import RowTable
 from grokray.engine.kernels import Kernels
 from grokray.engine.measures import norms
 from grokray.engine.model import Batch
 from grokray.engine.recorder import Work
 from grokray.engine.shape import ShapeKey
+from grokray.engine.tables import RowTable
 
 CHANGED = ("gradient_norm", "update_norm", "first_bad", "step")  # and the slots' states
 

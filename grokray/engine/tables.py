@@ -3,75 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from grokray.engine.evaluation import RowTable
 from grokray.engine.shape import ShapeKey
 from grokray.tasks.dataset import Dataset
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a table's rows lie among all, and which of its tasks each is of, where there are several."""
+class RowTable(NamedTuple):
+    """Rows on the engine's device: tokens (rows, length), positions (rows, answers) or None where the shape is uniform,
+    targets (rows, answers), task (rows,), which of its table's tasks each is of; see `tasks.tables.Table`."""
 
-    rows: slice
-    task: Tensor | None
-    task_names: tuple[str, ...]
-
-    @property
-    def size(self) -> int:
-        return self.rows.stop - self.rows.start
+    tokens: Tensor
+    positions: Tensor | None
+    targets: Tensor
+    task: Tensor
 
 
 class Tables:
     """Grows as trials of other tables join, until `keep` drops those that nobody uses. Trials with equal dataset keys
     share one table.
 
-    `all` has the rows of all tables, without their tasks, and perhaps room for more. It is another object whenever its
-    tensors are replaced; until there is no room left a new table is written behind the others.
+    `all` has the rows of all tables, and perhaps room for more. It is another object whenever its tensors are replaced;
+    until there is no room left a new table is written behind the others.
     """
 
     all: RowTable
 
     def __init__(self, shape: ShapeKey, device: torch.device) -> None:
         self.shape, self.device = shape, device
-        self._places: dict[tuple, _Place] = {}
+        self._places: dict[tuple, range] = {}  # among all rows
         self._used = self._room = 0  # rows
-
-    def __getitem__(self, key: tuple) -> RowTable:
-        place = self._places[key]
-        tokens, positions, targets = (None if t is None else t[place.rows] for t in _columns(self.all))
-        return RowTable(tokens, positions, targets, place.task, place.task_names)  # type: ignore[arg-type]
 
     def add(self, dataset: Dataset) -> int:
         """The first row of the dataset's table among all, adding it if it is new."""
         if dataset.key not in self._places:
-            table, several = dataset.table, len(dataset.table.task_names) > 1
-            rows = slice(self._used, self._used + len(table.tokens))
-            task = table.task.to(self.device) if several else None
-            self._places[dataset.key] = _Place(rows, task, table.task_names if several else ())
+            table = dataset.table
+            self._places[dataset.key] = range(self._used, self._used + len(table.tokens))
             positions = None if self.shape.uniform else table.positions
-            self._append(RowTable(table.tokens, positions, table.targets))
+            self._append(RowTable(table.tokens, positions, table.targets, table.task))
         return self.first_row(dataset.key)
 
     def first_row(self, key: tuple) -> int:
-        return self._places[key].rows.start
+        return self._places[key].start
 
     def keep(self, used: Collection[tuple]) -> bool:
         """Drop the other tables if they hold more rows than the used ones: whether first rows have changed."""
-        if 2 * sum(self._places[key].size for key in used) >= self._used:
-            return False
         kept = {key: place for key, place in self._places.items() if key in used}
-        old, start = self.all, 0
+        if 2 * sum(map(len, kept.values())) >= self._used:
+            return False
+        pieces, self._used = [slice(place.start, place.stop) for place in kept.values()], 0
         for key, place in kept.items():
-            self._places[key] = _Place(slice(start, start + place.size), place.task, place.task_names)
-            start += place.size
+            self._places[key] = range(self._used, self._used + len(place))
+            self._used += len(place)
         self._places = {key: self._places[key] for key in kept}
-        self._used = self._room = start
-        self.all = _each(old, lambda t: torch.cat([t[:0], *(t[place.rows] for place in kept.values())]))
+        self._room = self._used
+        self.all = _each(self.all, lambda t: torch.cat([t[:0], *(t[piece] for piece in pieces)]))
         return True
 
     def _append(self, added: RowTable) -> None:
@@ -84,9 +73,9 @@ class Tables:
             self._room = max(rows.stop, 2 * self._room)
             self.all = _each(self.all, self._with_room)
         if rows.start:
-            for target, new in zip(_columns(self.all), _columns(added), strict=True):
-                if target is not None:
-                    target[rows] = new.to(self.device)  # type: ignore[union-attr]
+            for target, new in zip(self.all, added, strict=True):
+                if target is not None and new is not None:
+                    target[rows] = new.to(self.device)
         self._used = rows.stop
 
     def _with_room(self, t: Tensor) -> Tensor:
@@ -95,10 +84,6 @@ class Tables:
         return larger
 
 
-def _columns(table: RowTable) -> tuple[Tensor | None, ...]:
-    return table.tokens, table.positions, table.targets
-
-
 def _each(table: RowTable, function: Callable[[Tensor], Tensor]) -> RowTable:
-    tokens, positions, targets = (None if t is None else function(t) for t in _columns(table))
-    return RowTable(tokens, positions, targets)  # type: ignore[arg-type]
+    positions = None if table.positions is None else function(table.positions)
+    return RowTable(function(table.tokens), positions, function(table.targets), function(table.task))

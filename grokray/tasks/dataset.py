@@ -39,6 +39,11 @@ class Dataset:
         """Answer tokens of a row, at most."""
         return self.table.targets.shape[1]
 
+    @property
+    def tasks_apart(self) -> tuple[str, ...]:
+        """The tasks that are measured each for itself too: all where there are several."""
+        return self.table.task_names if len(self.table.task_names) > 1 else ()
+
 
 def build_dataset(config: TrialConfig) -> Dataset:
     """The dataset of a resolved trial (see `grokray.tasks.resolve`): for `TrialConfig()`, 9,312 rows of 4 tokens."""

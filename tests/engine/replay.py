@@ -59,26 +59,29 @@ class Tape(TorchDispatchMode):
 
 
 class Replay:
-    """`fits(width)` says whether a step of so many slots fits in memory. `recorded` lists the widths."""
+    """`fits(width)` says whether a step of so many slots fits in memory. `recorded` lists the widths of steps,
+    `evaluated` those of evaluations."""
 
     def __init__(self, stack: Stack, fits: Callable[[int], bool]) -> None:
         self.stack, self.fits = stack, fits
         self.peak_bytes: int | None = None
         self.recorded: list[int] = []
+        self.evaluated: list[int] = []
         self.forgotten = 0
 
     def record(self, work: Work, changes: Sequence[Tensor]) -> Work:
         saved = [t.clone() for t in changes]
-        self.recorded.append(len(changes[0]))
         with Tape() as tape:
             work()
         for t, old in zip(changes, saved, strict=True):
             t.copy_(old)
-        if not self.fits(len(changes[0])):
-            raise torch.OutOfMemoryError("pretended")
         read = tape.reads()
         bound = {name: place for name, place in self._places().items() if place in read}
-        assert {"parameters", "order", "tokens"} <= bound.keys()
+        a_step = "parameters" in bound
+        assert {"parameters", "order", "tokens"} <= bound.keys() if a_step else {"tokens", "targets"} <= bound.keys()
+        (self.recorded if a_step else self.evaluated).append(len(changes[0]))
+        if not self.fits(len(changes[0])):
+            raise torch.OutOfMemoryError("pretended")
 
         def replay() -> None:
             now = self._places()

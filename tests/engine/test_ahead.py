@@ -13,11 +13,11 @@ from grokray.engine import stack as of_stack
 from grokray.engine.ahead import Ahead, Kind, ahead_of
 from grokray.engine.backends import Buckets
 from grokray.engine.engine import Engine
-from grokray.engine.evaluation import RowSums
 from grokray.engine.kernels import Kernels, inductor_kernels
 from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.stack import Stack
 from grokray.engine.tiles import buckets, powers
+from grokray.engine.totals import RowSums
 from grokray.tasks.dataset import build_dataset
 from tests.engine.conftest import alone, curve, run, small
 from tests.engine.replay import MUCH, pretend

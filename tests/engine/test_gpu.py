@@ -14,6 +14,7 @@ from grokray.engine import stack as of_stack
 from grokray.engine.ahead import VARIABLE, ahead_of
 from grokray.engine.engine import Engine, Measurement
 from grokray.engine.recorder import CudaRecorder, NoRecorder
+from grokray.engine.recordings import Recordings
 from grokray.trial import MEASURES
 from tests.engine.conftest import alone, curve, run, small
 from tests.engine.test_ahead import check_that_trials_go_on_while_a_bucket_is_compiled
@@ -93,7 +94,7 @@ def test_recorded_steps_equal_those_that_are_not(monkeypatch, options, compile_)
         assert curve(found) == curve(wanted)
 
 
-def test_steps_are_really_recorded(compile_, capfd):
+def test_steps_and_evaluations_are_really_recorded(compile_, capfd):
     engine = Engine(device="cuda", compile=compile_)
     engine.join("a", small(**LEARNING))
     engine.next()
@@ -101,7 +102,9 @@ def test_steps_are_really_recorded(compile_, capfd):
     recorder = stack.recordings.recorder
     assert isinstance(recorder, CudaRecorder)
     assert recorder.peak_bytes > 0
-    assert all(work.__self__.__class__ is torch.cuda.CUDAGraph for work in stack.recordings._recorded.values())
+    works = [*stack.recordings._recorded.values(), *(work for _, work in stack.recordings._totals.values())]
+    assert len(works) == 3  # a step, one that norms are measured of, and a chunk of an evaluation
+    assert all(work.__self__.__class__ is torch.cuda.CUDAGraph for work in works)
     assert "could not be recorded" not in capfd.readouterr().err
 
 
@@ -117,6 +120,23 @@ def test_the_host_waits_for_nothing_between_two_evaluations(compile_):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert {seat.step for seat in stack.seats} == {205}
+
+
+def test_the_host_waits_for_no_evaluation_before_all_are_begun(compile_):
+    engine = Engine(device="cuda", compile=compile_)
+    for seed in range(4):
+        engine.join(str(seed), small(seed=seed, measure="weight_norm,update_norm,fourier_gini,logit_scale"))
+    engine.next()  # recorded here
+    (stack,) = engine._stacks.values()
+    at = torch.tensor([seat.slot for seat in stack.seats], device=stack.device)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        begun = [stack._measuring._begin(stack.seats, at) for _ in range(2)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    first, second = ([e.metrics for e in finish()] for (finish,) in begun)
+    assert first == second
+    assert len(first) == len(stack.seats)
 
 
 def test_stacks_grow_and_shrink_and_neighbours_are_not_felt():
@@ -161,17 +181,17 @@ def test_a_trial_goes_on_on_a_cpu_and_on_a_gpu_again():
 
 
 def test_an_evaluation_that_does_not_fit_is_done_in_halves(monkeypatch):
-    totals_of, sizes = of_stack.totals_of, []
+    totals, sizes = Recordings.totals, []
 
-    def of_three_at_most(shape, parameters, *args, **options):
+    def of_three_at_most(self, parameters, *args):
         sizes.append(len(parameters))
         if len(parameters) > 3:
             raise torch.OutOfMemoryError("pretended")
-        return totals_of(shape, parameters, *args, **options)
+        return totals(self, parameters, *args)
 
     configs = [small(seed=seed, num_steps=20) for seed in range(7)]
     whole = together(configs, compile="off")
-    monkeypatch.setattr(of_stack, "totals_of", of_three_at_most)
+    monkeypatch.setattr(Recordings, "totals", of_three_at_most)
     for found, wanted in zip(together(configs, compile="off"), whole, strict=True):
         assert_near(found, wanted, TOLERANCE)
     assert sizes == [8, 4, 2, 2, 4, 2, 2]  # the eighth is there to fill the bucket

@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from grokray.engine.chunks import chunks_of
+from grokray.engine.chunks import chunks_of, side_by_side
 from grokray.engine.engine import Engine
-from grokray.engine.evaluation import RowTable, totals_of
 from grokray.engine.kernels import Kernels
 from grokray.engine.measures import softmax_collapse, token_collapsed
 from grokray.engine.model import forward
@@ -18,6 +17,8 @@ from grokray.engine.precision import in_precision, matrix_products, product
 from grokray.engine.randomness import initial_parameters
 from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.stack import Stack
+from grokray.engine.tables import RowTable
+from grokray.engine.totals import totals_of
 from grokray.errors import ConfigError
 from grokray.tasks.dataset import build_dataset
 from grokray.tasks.resolve import resolve
@@ -106,8 +107,9 @@ def test_on_a_gpu_gradients_and_evaluations_are_in_the_trials_precision_and_the_
     rows = torch.zeros(1, 32, dtype=torch.int64)
     table = dataset.table
     kernels._gradient(s["parameters"], table.tokens[rows], table.targets[rows], torch.ones(1, 32))
-    row_table = RowTable(table.tokens, None, table.targets)
-    totals_of(stack.shape, s["parameters"], row_table, [chunks_of(stack.shape, dataset)], kernels.row_sums)
+    row_table = RowTable(table.tokens, None, table.targets, table.task)
+    chunks = side_by_side([chunks_of(stack.shape, dataset)], 0)
+    totals_of(stack.shape, kernels.row_sums, row_table, s["parameters"], chunks, 1)
     kernels.step(s, s["parameters"] * 0)
     assert {name: seen[name] for name in ("gradient", "row_sums", "update")} == {
         "gradient": "high",
@@ -183,7 +185,6 @@ def test_a_collapsed_token_has_no_gradient_and_others_have():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_share_of_collapsed_tokens_equals_a_plain_count(dtype, changes):
     """Logits scaled up by a factor of the head's weights, until right answers collapse."""
-    dataset = build_dataset(small(dtype=dtype, eval_train_rows=20, **changes))
     engine = Engine()
     engine.join("a", small(dtype=dtype, eval_train_rows=20, num_steps=60, eval_interval=60, **changes))
     engine.next(lambda: True)
@@ -196,14 +197,14 @@ def test_the_share_of_collapsed_tokens_equals_a_plain_count(dtype, changes):
             views[name].mul_(scale)
         seat = stack.seats[0]
         at = seat.chunks.rows[seat.chunks.part == 0].long()
-        table, count, all_ = stack.tables[dataset.key], 0, 0
+        table, count, all_ = stack.tables.all, 0, 0
         logits = forward(stack.shape, views, table.tokens[at][None], _given(table.positions, at))
         for row, targets in zip(logits[0], table.targets[at], strict=True):
             for answer, target in zip(row, targets, strict=True):
                 if target >= 0:
                     all_ += 1
                     count += torch.nn.functional.cross_entropy(answer, target).item() == 0.0
-        found = softmax_collapse(stack.shape, rows, table, [seat.chunks])
+        found = softmax_collapse(stack.shape, table, rows, side_by_side([seat.chunks], 0))
         assert found.tolist() == [count / all_]
         shares[scale] = count / all_
     assert shares[1.0] == 0

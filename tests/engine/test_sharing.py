@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from grokray.engine.chunks import Chunks, chunks_of, evaluated_rows
-from grokray.engine.evaluation import Evaluation, evaluations_of, row_sums, totals_of
+from grokray.engine.chunks import Chunks, chunks_of, evaluated_rows, side_by_side
+from grokray.engine.evaluation import Evaluation, evaluations_of, row_sums
 from grokray.engine.randomness import initial_parameters
 from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.sharing import Sharing, sharing_of
 from grokray.engine.tables import Tables
+from grokray.engine.totals import Totals, totals_of
 from grokray.tasks.dataset import Dataset, build_dataset
 from grokray.tasks.resolve import resolve
 from tests.engine.conftest import small
@@ -46,19 +48,28 @@ def shared(dataset: Dataset) -> ShapeKey:
 
 
 def evaluate(
-    shape: ShapeKey, rows: torch.Tensor, table, chunks, sums_of, *, one_size: bool = False
+    shape: ShapeKey, rows: torch.Tensor, trials: Sequence[Dataset], sums_of, *, whole: bool = False
 ) -> list[Evaluation]:
-    return evaluations_of(totals_of(shape, rows, table, chunks, sums_of, one_size=one_size), table)
+    """Of trials of one table, each with its row of parameters; whole: as what is recorded takes chunks."""
+    tables = Tables(shape, CPU)
+    other = replace(trials[0], key=("other",))
+    tables.add(other)  # so that row numbers are not those of the table alone
+    chunks = side_by_side([chunks_of(shape, trial) for trial in trials], tables.add(trials[0]))
+    groups = 1 + len(trials[0].tasks_apart)
+    if whole:
+        totals = Totals(shape, sums_of, tables.all, rows, chunks, groups)
+        for _ in range(2):  # the second time too
+            found = totals.of(rows, chunks, totals.add)
+    else:
+        found = totals_of(shape, sums_of, tables.all, rows, chunks, groups)
+    return evaluations_of(found, trials[0].tasks_apart)
 
 
-def measured(shape: ShapeKey, dataset: Dataset, *, one_size: bool = False) -> Evaluation:
+def measured(shape: ShapeKey, dataset: Dataset, *, whole: bool = False) -> Evaluation:
     """Of large weights, so that answers differ."""
     initial = initial_parameters(shape, 3)
     row = shape.layout.rows({name: 3 * tensor[None] for name, tensor in initial.items()})
-    tables = Tables(shape, CPU)
-    tables.add(dataset)
-    chunks, table = chunks_of(shape, dataset), tables[dataset.key]
-    return evaluate(shape, row, table, [chunks], partial(row_sums, shape), one_size=one_size)[0]
+    return evaluate(shape, row, [dataset], partial(row_sums, shape), whole=whole)[0]
 
 
 def assert_near(found: Evaluation, wanted: Evaluation, tolerance: float) -> None:
@@ -78,7 +89,7 @@ def test_equals_the_plain_pass(task, norm, dtype, tolerance):
     wanted = measured(replace(shape, sharing=Sharing()), dataset)
     assert wanted.metrics["heldout_loss"] > 0.1
     assert_near(measured(shape, dataset), wanted, tolerance)
-    assert_near(measured(shape, dataset, one_size=True), wanted, tolerance)
+    assert_near(measured(shape, dataset, whole=True), wanted, tolerance)
 
 
 @pytest.mark.parametrize("form", ["products", "sums", "unrolled"])
@@ -87,13 +98,8 @@ def test_equals_the_plain_pass_with_each_attention_and_any_depth(form, layers):
     dataset = build_dataset(small(dtype="float64", num_layers=layers, **TASKS["fixed length"]))
     shape = shared(dataset)
     plain = replace(shape, sharing=Sharing())
-    tables = Tables(shape, CPU)
-    tables.add(dataset)
     row = shape.layout.rows({name: tensor[None] for name, tensor in initial_parameters(shape, 0).items()})
-    found, wanted = (
-        evaluate(key, row, tables[dataset.key], [chunks_of(key, dataset)], partial(row_sums, key, form=form))[0]
-        for key in (shape, plain)
-    )
+    found, wanted = (evaluate(key, row, [dataset], partial(row_sums, key, form=form))[0] for key in (shape, plain))
     assert_near(found, wanted, 1e-10)
 
 
@@ -152,16 +158,15 @@ def test_a_chunk_ends_where_it_would_have_too_many_prefixes():
 def test_several_trials_at_once_as_on_a_gpu(task):
     """Trials of one table, each with rows, parts and weights of its own."""
     trials = [build_dataset(small(**task, dtype="float64", seed=seed, eval_train_rows=12)) for seed in range(3)]
-    shape, tables = shared(trials[0]), Tables(shared(trials[0]), CPU)
-    tables.add(trials[0])
+    shape = shared(trials[0])
     initial = [initial_parameters(shape, seed) for seed in range(3)]
     row = shape.layout.rows({name: torch.stack([of_one[name] for of_one in initial]) for name in initial[0]})
     chunks = [chunks_of(shape, trial) for trial in trials]
     assert len({of_one.sizes for of_one in chunks}) == 1
-    table, sums_of = tables[trials[0].key], partial(row_sums, shape)
-    together = evaluate(shape, row, table, chunks, sums_of)
-    for i, found in enumerate(together):
-        assert_near(found, evaluate(shape, row[i : i + 1], table, chunks[i : i + 1], sums_of)[0], 1e-10)
+    sums_of = partial(row_sums, shape)
+    for whole in (False, True):
+        for i, found in enumerate(evaluate(shape, row, trials, sums_of, whole=whole)):
+            assert_near(found, evaluate(shape, row[i : i + 1], trials[i : i + 1], sums_of)[0], 1e-10)
 
 
 def test_tasks_of_one_modulus_share_a_stack():

@@ -1,0 +1,102 @@
+"""Evaluations of a stack's trials: all are begun on the device before any is read, so that a GPU never waits for the
+host between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, repeat
+
+import torch
+from torch import Tensor
+
+from grokray.engine.backends import Backend
+from grokray.engine.chunks import Chunks, side_by_side
+from grokray.engine.evaluation import Evaluation, evaluations_of
+from grokray.engine.measures import OF_THE_STEP, of_parameters, softmax_collapse
+from grokray.engine.recordings import Recordings
+from grokray.engine.seat import Seat
+from grokray.engine.shape import ShapeKey
+from grokray.engine.slots import Slots
+from grokray.engine.tables import Tables
+from grokray.engine.totals import totals_of
+
+Finish = Callable[[], Iterator[Evaluation]]  # waits for the device
+
+
+@dataclass(frozen=True)
+class Measuring:
+    shape: ShapeKey
+    slots: Slots
+    tables: Tables
+    recordings: Recordings
+    backend: Backend
+
+    def of(self, seats: Sequence[Seat], trained: int) -> list[Evaluation]:
+        """See `Stack.measure`; `trained` slots are trained at once."""
+        width = self.backend.evaluated(trained)
+        groups: list[list[Seat]] = []
+        for _, alike in groupby(seats, key=lambda seat: (seat.dataset.key, seat.chunks.sizes)):
+            found = list(alike)
+            groups += [found[start : start + width] for start in range(0, len(found), width)]
+        filled = [[seat.slot for seat in _filled(group, width)] for group in groups]
+        slots = torch.tensor(filled, device=self.slots.device)  # at once, as each such copy is waited for
+        begun = [finish for group, at in zip(groups, slots, strict=True) for finish in self._begin(group, at)]
+        return [evaluation for finish in begun for evaluation in finish()]
+
+    def _begin(self, group: Sequence[Seat], at: Tensor) -> list[Finish]:
+        """Measure seats of one table, in slots `at`, at once; or if that does not fit in memory, half of them at once,
+        and so on. Raises torch.OutOfMemoryError if not even one does.
+
+        There may be more slots than seats: sums of another number of slots may be rounded differently."""
+        try:
+            return [self._measure(group, at)]
+        except torch.OutOfMemoryError:
+            if len(at) == 1:
+                raise
+        half = len(at) // 2
+        rest = self._begin(group[half:], at[half:]) if group[half:] else []
+        return self._begin(group[:half], at[:half]) + rest
+
+    def _measure(self, group: Sequence[Seat], at: Tensor) -> Finish:
+        parameters = self.slots.parameters[at]
+        chunks = side_by_side([seat.chunks for seat in _filled(group, len(at))], group[0].first_row)
+        tasks = group[0].dataset.tasks_apart
+        totals = self._totals(parameters, chunks, 1 + len(tasks))
+        wanted = {name for seat in group for name in seat.dataset.config.measures}
+        columns = {name: getattr(self.slots, name)[at] for name in OF_THE_STEP if name in wanted}
+        columns |= of_parameters(self.shape, group[0].dataset, parameters, wanted)
+        if "softmax_collapse" in wanted:
+            columns["softmax_collapse"] = softmax_collapse(self.shape, self.tables.all, parameters, chunks)
+        columns["first_bad"] = self.slots.first_bad[at]
+
+        def finish() -> Iterator[Evaluation]:
+            values = {name: column.tolist() for name, column in columns.items()}
+            for i, (seat, evaluation) in enumerate(zip(group, evaluations_of(totals, tasks), strict=False)):
+                found = {name: column[i] for name, column in values.items()}
+                first_bad = found.pop("first_bad")
+                seat.first_bad = first_bad if first_bad >= 0 else None
+                evaluation.metrics.update(_of_seat(seat, found | {"logit_scale": evaluation.logit_scale}))
+                yield evaluation
+
+        return finish
+
+    def _totals(self, parameters: Tensor, chunks: Chunks, groups: int) -> Tensor:
+        sums_of, one_size = self.backend.row_sums()
+        if one_size:
+            return self.recordings.totals(parameters, chunks, groups, sums_of)
+        return totals_of(self.shape, sums_of, self.tables.all, parameters, chunks, groups)
+
+
+def _filled(group: Sequence[Seat], width: int) -> list[Seat]:
+    return [*group, *repeat(group[0], width - len(group))]
+
+
+def _of_seat(seat: Seat, values: dict[str, float | None]) -> dict[str, float]:
+    """Those of the values that the seat wants and has. Norms of a step are known where that step was done."""
+    out = {}
+    for name in seat.dataset.config.measures:
+        value = values.get(name)
+        if value is not None and (name not in OF_THE_STEP or seat.normed == seat.step):
+            out[name] = value
+    return out
