@@ -29,10 +29,11 @@ FIELDS = {
     "loss": "loss",
     "gradient_filter": "filter",
     "sharing": "shared",
+    "by_token": "by token",
 }
 IF_DIFFERENT = (
     *("answers", "uniform", "dtype", "precision", "accumulation_steps"),
-    *("optimizer", "loss", "gradient_filter", "sharing"),
+    *("optimizer", "loss", "gradient_filter", "sharing", "by_token"),
 )
 
 

@@ -45,6 +45,7 @@ SHAPING = (
     *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "list_length", "multitask"),
     *("arc_tasks", "arc_subset", "arc_max_cells", "arc_context", "num_layers", "dim_model", "num_heads", "norm"),
     *("dtype", "precision", "batch_size", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
+    "input_noise",  # whether there is any
 )
 CPU_OF_A_TRIAL = {"fused": 0.05, "process": 1.0}
 Strings = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
@@ -182,7 +183,7 @@ class SweepConfig(BaseModel):
         """
         trials = self.num_configurations() * len(self.seeds)
         steps = self.scheduler.expected_steps(num_steps, self.max_steps())
-        shapes = math.prod(_choices(self.parameters[name]) for name in SHAPING if name in self.parameters)
+        shapes = math.prod(_choices(name, self.parameters[name]) for name in SHAPING if name in self.parameters)
         return trials * steps / max(shapes, 1)
 
     def to_yaml(self) -> str:
@@ -223,9 +224,10 @@ class SweepConfig(BaseModel):
         return [name for name, parameter in self.parameters.items() if not parameter.is_fixed]
 
 
-def _choices(parameter: Parameter) -> int:
-    """How many values a parameter may take; one of a range is as good as constant here."""
-    return len(parameter.grid_values() or [None])
+def _choices(name: str, parameter: Parameter) -> int:
+    """How many values that tell shapes apart a parameter may take; one of a range is as good as constant here."""
+    values = parameter.grid_values() or [None]
+    return len({bool(value) for value in values}) if name == "input_noise" else len(values)
 
 
 def _held(path: Any, subsets: Sequence[Any]) -> list[str]:

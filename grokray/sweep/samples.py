@@ -8,18 +8,13 @@ from itertools import islice
 from typing import Any
 
 from grokray.errors import ConfigError
+from grokray.sweep.config import SHAPING as SHAPING_THE_MODEL
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.proposer import make_proposer
 
 SAMPLED = 64  # configurations whose shapes are looked at
-# What a stack's shape depends on; of a grid all combinations of these are looked at.
-SHAPING = (
-    *("operation", "task_type", "base", "digit_order", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
-    *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "num_layers", "dim_model", "num_heads"),
-    *("list_length", "label_noise"),
-    *("data_dir", "data", "arc_subset", "arc_tasks", "arc_max_cells", "arc_context", "arc_holdout"),
-    *("norm", "batch_size", "dtype", "precision", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
-)
+# What a stack's shape and its tables depend on; of a grid all combinations of these are looked at.
+SHAPING = (*SHAPING_THE_MODEL, "digit_order", "label_noise", "data_dir", "data", "arc_holdout")
 
 
 def proposals(config: SweepConfig, number: int) -> list[dict[str, Any]]:

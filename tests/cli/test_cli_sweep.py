@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import subprocess
@@ -12,8 +13,10 @@ import pyarrow.dataset as ds
 import pytest
 
 import grokray
+from grokray.cli.dry_run import FIELDS
 from grokray.cli.main import main
 from grokray.cli.preview import preview
+from grokray.engine.shape import ShapeKey
 from grokray.errors import ExecutionError
 from grokray.records.collect import collect
 from grokray.records.folder import SweepFolder
@@ -315,6 +318,18 @@ def test_dry_run_says_what_sets_shapes_apart(tmp_path, monkeypatch, capsys, widt
     text = " ".join(out.split())
     assert "(weights, the optimizer's moments, a filter's average)" in text
     assert "AdamW" not in text
+
+
+def test_dry_run_has_a_column_for_every_field_of_a_shape():
+    assert {*FIELDS} == {field.name for field in dataclasses.fields(ShapeKey)}
+
+
+def test_inputs_with_noise_are_a_shape_of_their_own_where_the_first_layer_goes_by_token():
+    grid = "method: grid\nparameters: {input_noise: {values: [0, 0.1, 0.2]}, modulus: {value: 97}}\n"
+    wide = preview(load_text(grid, "c.yaml", "c"))
+    assert sorted(s.shape.by_token for s in wide.shapes) == [False, True]
+    few_rows = load_text(grid.replace("modulus:", "batch_size: {value: 64}, modulus:"), "c.yaml", "c")
+    assert [s.shape.by_token for s in preview(few_rows).shapes] == [False]
 
 
 def test_dry_run_shows_no_column_for_what_all_shapes_share(tmp_path, monkeypatch, capsys):

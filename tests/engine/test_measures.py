@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from grokray.engine import stack
+from grokray.engine import measuring
 from grokray.engine.engine import Engine
 from grokray.engine.measures import fourier_gini, gini, norms, residues
 from grokray.tasks.dataset import build_dataset
@@ -114,7 +114,7 @@ def test_measures_are_the_same_with_one_and_two_threads():
 
 def test_a_measure_that_is_not_finite_is_no_divergence(monkeypatch):
     monkeypatch.setattr(
-        stack, "of_parameters", lambda shape, dataset, rows, wanted: {"weight_norm": rows[:, 0] * math.nan}
+        measuring, "of_parameters", lambda shape, dataset, rows, wanted: {"weight_norm": rows[:, 0] * math.nan}
     )
     last = alone(small(measure="weight_norm"))[-1]
     assert math.isnan(last.metrics["weight_norm"])

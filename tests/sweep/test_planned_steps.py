@@ -34,6 +34,12 @@ def test_shapes_share_what_is_planned_and_other_parameters_do_not():
     assert planned("  dim_model: {values: [16, 32]}\n  num_layers: {values: [1, 2]}\n", seeds=1) == 1000
 
 
+@pytest.mark.parametrize(("values", "shapes"), [("[0, 0.1, 0.2]", 2), ("[0.1, 0.2]", 1), ("[0.0]", 1)])
+def test_inputs_with_noise_are_another_shape_however_much_it_is(values, shapes):
+    number = values.count(",") + 1
+    assert planned(f"  input_noise: {{values: {values}}}\n") == number * 2 * 1000 / shapes
+
+
 def test_a_grid_cut_short_plans_fewer():
     assert planned("  weight_decay: {values: [0.1, 1, 2]}\n", "num_trials: 2") == 2 * 2 * 1000
 
