@@ -60,7 +60,7 @@ def test_every_option_is_computed_as_it_is_without_recording(monkeypatch, option
 
 def test_what_replaces_tensors_is_followed_by_new_recordings_and_nothing_else_is(monkeypatch):
     stacks = pretend(monkeypatch)
-    config = {"dropout": 0.2, "num_steps": 400, "eval_interval": 5}
+    config = {"dropout": 0.2, "num_steps": 100, "eval_interval": 5}
     engine, seen = Engine(), {}
 
     def turn() -> list[int]:
