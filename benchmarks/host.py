@@ -4,8 +4,9 @@ python benchmarks/host.py --trials 256,1024 --seconds 5
 
 An engine on this machine's CPU trains as on a GPU, in buckets whose steps are recorded; but a recording, once made,
 does nothing, as if the card took no time. What is left is the host's CPU time, for each trial-step, evaluation and so
-on, of models of width 32 with batches of 64, x/y mod 97. "operations" are those on tensors that the host begins itself:
-on a card each is a launch of some microseconds more. Results go to benchmarks/results/host-cpu.json.
+on, of models of width 32 with batches of 64, x/y mod 97; copies that a card would do are in it. "operations" are those
+on tensors that the host begins itself: on a card each is a launch of some microseconds more. Results go to
+benchmarks/results/host-cpu.json.
 """
 
 from __future__ import annotations
