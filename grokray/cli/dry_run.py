@@ -30,10 +30,11 @@ FIELDS = {
     "gradient_filter": "filter",
     "sharing": "shared",
     "by_token": "by token",
+    "batch_sharing": "shared in batches",
 }
 IF_DIFFERENT = (
     *("answers", "uniform", "dtype", "precision", "accumulation_steps"),
-    *("optimizer", "loss", "gradient_filter", "sharing", "by_token"),
+    *("optimizer", "loss", "gradient_filter", "sharing", "by_token", "batch_sharing"),
 )
 
 

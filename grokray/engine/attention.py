@@ -36,8 +36,7 @@ def form_of(shape: ShapeKey, device: torch.device, *, compiled: bool) -> Form:
 def attend(
     q: Tensor, seen: Sequence[tuple[Tensor, Tensor]], mask: Tensor | None, form: Form, precision: Precision
 ) -> Tensor:
-    """q (n, heads, answers, e), additive mask (…, answers, length) -> (n, heads, answers, e). What should be unrolled
-    but comes in two parts is computed as sums.
+    """q (n, heads, answers, e), additive mask (…, answers, length) -> (n, heads, answers, e).
 
     `seen` are keys and values (n, heads, part, e) of the length, whole or in two parts, which are not put together, as
     that would copy them.

@@ -51,7 +51,7 @@ def build(shape: ShapeKey, width: int, options: frozenset[str], folder: Path) ->
     slots = Slots(shape, cpu)
     slots.reserve(width, 1)
     s = slots.span(0, width)
-    gradients, _ = kernels.one_pass(s, made_up.batch(shape, width, shape.batch_size), s["step"])
+    gradients, _ = kernels.one_pass(s, made_up.batch(shape, width), s["step"])
     kernels.step(s, gradients)
     _take_from_another_width("row_sums", shape, options, folder)
     kernels.row_sums(slots.span(0, 1)["parameters"], *made_up.chunk(shape, 1, cpu))

@@ -65,5 +65,5 @@ def to_spec(shape: ShapeKey, width: int, options: frozenset[str]) -> dict[str, A
 
 
 def from_spec(spec: Mapping[str, Any]) -> tuple[ShapeKey, int, frozenset[str]]:
-    shape = ShapeKey(**{**spec["shape"], "sharing": Sharing(*spec["shape"]["sharing"])})
-    return shape, spec["width"], frozenset(spec["options"])
+    shared = {name: Sharing(*spec["shape"][name]) for name in ("sharing", "batch_sharing")}
+    return ShapeKey(**{**spec["shape"], **shared}), spec["width"], frozenset(spec["options"])

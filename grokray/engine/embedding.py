@@ -13,16 +13,16 @@ from torch import Tensor
 
 
 def look_up(table: Tensor, ids: Tensor) -> Tensor:
-    """table (slots, rows, width), ids (slots, …) -> (slots, …, width)"""
-    slots, rows, width = table.shape
+    """table (slots, rows, *width), ids (slots, *n) -> (slots, *n, *width)"""
+    slots, rows, *width = table.shape
     flat = ids.reshape(slots, -1)
     first = torch.arange(slots, device=table.device)[:, None] * rows
-    return F.embedding(flat + first, table.reshape(slots * rows, width)).view(*ids.shape, width)
+    return F.embedding(flat + first, table.reshape(slots * rows, -1)).view(*ids.shape, *width)
 
 
 def look_up_gradient(gradient: Tensor, ids: Tensor, rows: int) -> Tensor:
-    """That of a table of so many rows: gradient (slots, …, width), ids (slots, …) -> (slots, rows, width)."""
-    slots, width = len(gradient), gradient.shape[-1]
+    """That of a table of so many rows: gradient (slots, *n, *width), ids (slots, *n) -> (slots, rows, *width)."""
+    slots, width = len(gradient), gradient.shape[ids.dim() :]
     every = torch.arange(rows, device=gradient.device)[None, :, None]
     one_hot = (every == ids.reshape(slots, 1, -1)).to(gradient.dtype)
-    return torch.bmm(one_hot, gradient.reshape(slots, -1, width))
+    return torch.bmm(one_hot, gradient.reshape(slots, -1, width.numel())).view(slots, rows, *width)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from grokray.engine.attention import Form
 from grokray.engine.chunks import PARTS
+from grokray.engine.embedding import look_up
 from grokray.engine.first_layer import looked_up, tables_of
 from grokray.engine.loss import log_probabilities
 from grokray.engine.model import forward, keys_values
@@ -60,7 +61,7 @@ def row_sums(
     if shape.sharing.length:
         prefixes, at = rest
         of_prefixes = keys_values(shape, parameters, looked_up(shape, tables, prefixes), form=form)
-        past = [_of_rows(kept, at) for kept in of_prefixes]
+        past = [look_up(kept, at) for kept in of_prefixes]
     begin = looked_up(shape, tables, tokens, shape.sharing.length)
     logits = forward(shape, parameters, tokens, where, form=form, past=past, begin=begin)
     scored, wanted = targets >= 0, targets.clamp(min=0)
@@ -74,13 +75,6 @@ def row_sums(
         *(whole, torch.ones_like(tokens_of_row), spread.sum(-1)),
     )
     return torch.stack([c.to(torch.float64) for c in columns], -1)
-
-
-def _of_rows(kept: Tensor, at: Tensor) -> Tensor:
-    """kept (slots, prefixes, length, width) to (slots, n, length, width), what each row has in its place."""
-    slots, prefixes = kept.shape[:2]
-    first = torch.arange(slots, device=at.device)[:, None] * prefixes
-    return kept.flatten(0, 1)[at + first]
 
 
 def _evaluation(groups: list[list[list[float]]], task_names: Sequence[str]) -> Evaluation:

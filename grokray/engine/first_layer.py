@@ -10,6 +10,7 @@ all operations of a step there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -54,12 +55,16 @@ def looked_up(shape: ShapeKey, tables: Tables, tokens: Tensor, before: int = 0) 
     return tuple(look_up(table, tokens) for table in tables)
 
 
-def gradients_of(shape: ShapeKey, gradients: Sequence[Tensor], tokens: Tensor) -> Tables:
-    """Those of the tables, of the gradients of what was looked up."""
+def gradients_of(shape: ShapeKey, looked: Sequence[tuple[Sequence[Tensor], Tensor]]) -> Tables:
+    """Those of the tables; `looked` has the gradients of what was looked up, and the tokens that it was looked up for,
+    of one position after the other."""
+    number = shape.vocabulary_size
     if not shape.by_token:
-        return tuple(look_up_gradient(g, tokens, shape.vocabulary_size) for g in gradients)
-    each = range(shape.length)
-    return tuple(
-        torch.cat([look_up_gradient(g[:, :, i], tokens[:, :, i], shape.vocabulary_size) for i in each], 1)
-        for g in gradients
-    )
+        found = [look_up_gradient(g, tokens, number) for (g,), tokens in looked]
+        return (reduce(torch.add, found),)
+    columns = [
+        [look_up_gradient(g[:, :, i], tokens[:, :, i], number) for g in gradients]
+        for gradients, tokens in looked
+        for i in range(tokens.shape[2])
+    ]
+    return tuple(torch.cat(of_table, 1) for of_table in zip(*columns, strict=True))

@@ -1,18 +1,29 @@
-"""Losses and gradient rows of one pass: through autograd where it runs eagerly, as a function for the compiler."""
+"""Losses and gradient rows of one pass: through autograd where it runs eagerly, as a function for the compiler.
+
+What is looked up is computed before the rows that look it up, stage by stage: tables of the first layer, then, where
+batches share prefixes, keys and values of these, then the rows. Gradients come back the same way; between two stages
+they are added up by `look_up_gradient`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from grokray.engine.attention import Form
+from grokray.engine.embedding import look_up, look_up_gradient
 from grokray.engine.first_layer import Tables, gradients_of, looked_up, parted, tables_of
 from grokray.engine.loss import token_loss
-from grokray.engine.model import Batch, forward
+from grokray.engine.model import Batch, early_parameters, forward, keys_values
 from grokray.engine.shape import ShapeKey
+
+# function, arguments -> its results, and what takes their gradients to those of the arguments, as torch.func.vjp
+Vjp = Callable[..., tuple[Any, Callable[[Any], tuple[Any, ...]]]]
 
 
 class GradientFunction(Protocol):
@@ -25,41 +36,64 @@ class GradientFunction(Protocol):
 
 
 def eager_gradient(shape: ShapeKey) -> GradientFunction:
-    def gradient(
-        rows: Tensor, batch: Batch, dropout: Tensor | None, input_noise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        views = {name: v.detach().requires_grad_() for name, v in shape.layout.views(rows).items()}
-        first, rest = parted(shape, views)
-        tables = tables_of(shape, first)
-        begin = tuple(t.detach().requires_grad_() for t in looked_up(shape, tables, batch.tokens))
-        losses = slot_losses(shape, rest, batch, dropout, input_noise, begin=begin)
-        grads = torch.autograd.grad(losses.sum(), [*rest.values(), *begin])
-        of_rest, of_begin = grads[: len(rest)], grads[len(rest) :]
-        of_first = torch.autograd.grad(tables, list(first.values()), gradients_of(shape, of_begin, batch.tokens))
-        named = zip([*rest, *first], [*of_rest, *of_first], strict=True)
-        return shape.layout.rows(dict(named)), losses.detach()
-
-    return gradient
+    return partial(_gradient, shape, autograd_vjp, "products")
 
 
 def functional_gradient(shape: ShapeKey, form: Form) -> GradientFunction:
     """The same as one graph, which the compiler can take whole; `form` is that of attention."""
+    return partial(_gradient, shape, functional_vjp, form)
 
-    def gradient(
-        rows: Tensor, batch: Batch, dropout: Tensor | None, input_noise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        def total(rest: dict[str, Tensor], begin: Tables) -> tuple[Tensor, Tensor]:
-            losses = slot_losses(shape, rest, batch, dropout, input_noise, form=form, begin=begin)
-            return losses.sum(), losses
 
-        first, rest = parted(shape, shape.layout.views(rows))
-        tables, back, *_ = torch.func.vjp(partial(tables_of, shape), first)
-        begin = looked_up(shape, tables, batch.tokens)
-        (grads, of_begin), losses = torch.func.grad(total, argnums=(0, 1), has_aux=True)(rest, begin)
-        (of_first,) = back(gradients_of(shape, of_begin, batch.tokens))
-        return shape.layout.rows({**grads, **of_first}), losses.detach()
+def _gradient(
+    shape: ShapeKey,
+    vjp: Vjp,
+    form: Form,
+    rows: Tensor,
+    batch: Batch,
+    dropout: Tensor | None,
+    input_noise: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    first, rest = parted(shape, shape.layout.views(rows))
+    tables, back_to_first = vjp(partial(tables_of, shape), first)
 
-    return gradient
+    def losses_of(rest: dict[str, Tensor], begin: Tables, past: Sequence[Tensor]) -> Tensor:
+        return slot_losses(shape, rest, batch, dropout, input_noise, form=form, begin=begin, past=past)
+
+    begin = looked_up(shape, tables, batch.tokens, shape.batch_sharing.length)
+    if batch.prefixes is None or batch.at is None:
+        losses, back = vjp(losses_of, rest, begin, [])
+        of_rest, of_begin, _ = back(torch.ones_like(losses))
+        looked = [(of_begin, batch.tokens)]
+    else:
+        begin_early, at = looked_up(shape, tables, batch.prefixes), batch.at
+        kept, back_to_early = vjp(partial(keys_values, shape, form=form), early_parameters(shape, rest), begin_early)
+        losses, back = vjp(losses_of, rest, begin, [look_up(of_layer, at) for of_layer in kept])
+        of_rest, of_begin, of_past = back(torch.ones_like(losses))
+        of_kept = [look_up_gradient(of_layer, at, batch.prefixes.shape[1]) for of_layer in of_past]
+        of_early, of_begin_early = back_to_early(of_kept)
+        of_rest = of_rest | {name: of_rest[name] + gradient for name, gradient in of_early.items()}
+        looked = [(of_begin_early, batch.prefixes), (of_begin, batch.tokens)]
+    (of_first,) = back_to_first(gradients_of(shape, looked))
+    return shape.layout.rows({**of_rest, **of_first}), losses.detach()
+
+
+def functional_vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    results, back, *_ = torch.func.vjp(function, *arguments)
+    return results, back
+
+
+def autograd_vjp(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """torch.func.vjp, of which each operation is done at once."""
+    leaves, structure = tree_flatten(arguments)
+    leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+    with torch.enable_grad():
+        results = function(*tree_unflatten(leaves, structure))
+
+    def back(gradients: Any) -> tuple[Any, ...]:
+        found = torch.autograd.grad(tree_leaves(results), leaves, tree_leaves(gradients), materialize_grads=True)
+        return tree_unflatten(list(found), structure)
+
+    return tree_map(Tensor.detach, results), back
 
 
 def slot_losses(
@@ -71,6 +105,7 @@ def slot_losses(
     *,
     form: Form = "products",
     begin: Tables | None = None,
+    past: Sequence[Tensor] = (),
 ) -> Tensor:
     """Training loss of each slot (slots,). No slot's loss depends on another slot's parameters."""
     logits = forward(
@@ -78,5 +113,6 @@ def slot_losses(
         input_noise=input_noise,
         form=form,
         begin=begin,
+        past=past or None,
     )
     return token_loss(logits, batch.targets, batch.weight, shape.loss)

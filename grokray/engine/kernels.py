@@ -53,7 +53,7 @@ class Kernels:
         self._gradient = in_precision(
             shape.precision,
             device,
-            compile("gradient", partial(_gradient_of, gradient, not shape.uniform, self.options)),
+            compile("gradient", partial(_gradient_of, gradient, shape, self.options)),
         )
         self._coefficients = compile("coefficients", partial(coefficients, dtype=shape.torch_dtype))
         self._update = compile("update", update_of(shape))
@@ -79,8 +79,8 @@ class Kernels:
             more.append(self._noise("input_noise", s, stream))
         if "weight_noise" in self.options:
             rows = rows + self._noise("weight_noise", s, stream)
-        positions = [] if batch.positions is None else [batch.positions]
-        return self._gradient(rows, batch.tokens, batch.targets, batch.weight, *positions, *more)
+        given = [t for t in (batch.positions, batch.prefixes, batch.at) if t is not None]
+        return self._gradient(rows, batch.tokens, batch.targets, batch.weight, *given, *more)
 
     def step(self, s: dict[str, Tensor], gradients: Tensor) -> None:
         """Change the parameters by gradient rows: noise, then the filter, then the optimiser."""
@@ -119,7 +119,7 @@ def inductor_kernels(shape: ShapeKey, device: torch.device, options: frozenset[s
 
 def _gradient_of(
     gradient: Callable[..., tuple[Tensor, Tensor]],
-    has_positions: bool,
+    shape: ShapeKey,
     options: Collection[str],
     rows: Tensor,
     tokens: Tensor,
@@ -128,7 +128,9 @@ def _gradient_of(
     *more: Tensor,
 ) -> tuple[Tensor, Tensor]:
     rest = iter(more)
-    batch = Batch(tokens, next(rest) if has_positions else None, targets, weight)
+    positions = None if shape.uniform else next(rest)
+    prefixes, at = (next(rest), next(rest)) if shape.batch_sharing.length else (None, None)
+    batch = Batch(tokens, positions, targets, weight, prefixes, at)
     mask = next(rest) if "dropout" in options else None
     return gradient(rows, batch, mask, next(rest) if "input_noise" in options else None)
 

@@ -11,8 +11,33 @@ from grokray.engine.slots import Slots
 from grokray.engine.tables import RowTable
 
 
-def batch(shape: ShapeKey, width: int, rows: int) -> Batch:
+def batch(shape: ShapeKey, width: int) -> Batch:
     """As kernels take it for `width` slots on a CPU."""
+    of_rows, (shared, prefixes) = _rows(shape, width, shape.batch_size), shape.batch_sharing
+    if not shared:
+        return of_rows
+    return of_rows._replace(
+        tokens=of_rows.tokens[..., shared:].contiguous(),
+        positions=None if of_rows.positions is None else of_rows.positions + shared,  # the first that is computed
+        prefixes=torch.zeros(width, prefixes, shared, dtype=torch.int32),
+        at=torch.zeros(width, shape.batch_size, dtype=torch.int32),
+    )
+
+
+def chunk(shape: ShapeKey, width: int, device: torch.device) -> list[Tensor]:
+    """A chunk of an evaluation, as `row_sums` takes it after the parameters."""
+    rows, (shared, prefixes) = shape.chunk_rows, shape.sharing
+    of_rows = _rows(shape, width, rows)
+    tensors = [of_rows.tokens[..., shared:].contiguous(), of_rows.targets]
+    tensors += [] if of_rows.positions is None else [of_rows.positions + shared]
+    if shared:
+        at = torch.zeros(width, rows, dtype=torch.int32)
+        tensors += [torch.zeros(width, prefixes, shared, dtype=torch.int32), at]
+    return [tensor.to(device) for tensor in tensors]
+
+
+def _rows(shape: ShapeKey, width: int, rows: int) -> Batch:
+    """Whole rows."""
 
     def zeros(dtype: torch.dtype, *size: int) -> Tensor:
         return torch.zeros(width, rows, *size, dtype=dtype)
@@ -20,18 +45,6 @@ def batch(shape: ShapeKey, width: int, rows: int) -> Batch:
     positions = None if shape.uniform else zeros(torch.int64, shape.answers)
     weight = zeros(shape.torch_dtype) + 1
     return Batch(zeros(torch.int32, shape.length), positions, zeros(torch.int64, shape.answers), weight)
-
-
-def chunk(shape: ShapeKey, width: int, device: torch.device) -> list[Tensor]:
-    """A chunk of an evaluation, as `row_sums` takes it after the parameters."""
-    rows, (shared, prefixes) = shape.chunk_rows, shape.sharing
-    of_rows = batch(shape, width, rows)
-    tensors = [of_rows.tokens[..., shared:].contiguous(), of_rows.targets]
-    tensors += [] if of_rows.positions is None else [of_rows.positions + shared]  # the first that is computed
-    if shared:
-        at = torch.zeros(width, rows, dtype=torch.int32)
-        tensors += [torch.zeros(width, prefixes, shared, dtype=torch.int32), at]
-    return [tensor.to(device) for tensor in tensors]
 
 
 def slots(shape: ShapeKey, width: int, device: torch.device) -> Slots:
@@ -45,7 +58,9 @@ def slots(shape: ShapeKey, width: int, device: torch.device) -> Slots:
 
 def table(shape: ShapeKey, device: torch.device) -> RowTable:
     """Of one row, which an order of zeros names again and again."""
-    row = batch(shape, 1, 1)
-    positions = None if row.positions is None else row.positions[0].to(device)
+    row = _rows(shape, 1, 1)
+    shared = shape.batch_sharing.length
+    positions = None if row.positions is None else (row.positions[0] + shared).to(device)
     task = torch.zeros(1, dtype=torch.uint8, device=device)
-    return RowTable(row.tokens[0].to(device), positions, row.targets[0].to(device), task)
+    prefix = torch.zeros(1, dtype=torch.int32, device=device) if shared else None
+    return RowTable(row.tokens[0].to(device), positions, row.targets[0].to(device), task, prefix)

@@ -24,12 +24,17 @@ from grokray.engine.shape import ShapeKey
 
 class Batch(NamedTuple):
     """tokens (slots, batch, length) · positions (slots, batch, answers), or None where the shape is uniform ·
-    targets (slots, batch, answers), −1 where not scored · weight (slots, batch), 1 for a row that is there."""
+    targets (slots, batch, answers), −1 where not scored · weight (slots, batch), 1 for a row that is there.
+
+    Where the shape has `batch_sharing`, `tokens` are those after the shared ones, which are in prefixes (slots,
+    prefixes, shared length) · at (slots, batch) says which of them each row begins with."""
 
     tokens: Tensor
     positions: Tensor | None
     targets: Tensor
     weight: Tensor
+    prefixes: Tensor | None = None
+    at: Tensor | None = None
 
 
 def forward(
@@ -48,8 +53,7 @@ def forward(
 
     `dropout` (slots, dropout_elements(shape)) multiplies the residual branches; None leaves them whole.
     `input_noise` (slots, batch · length · dim_model) is added to the embedded inputs; None adds nothing.
-    `form` is that of attention, see `attention.form_of`; `unrolled` is for uniform shapes, and with a past it
-    is `sums`.
+    `form` is that of attention, see `attention.form_of`; `unrolled` is for uniform shapes.
     `past` are each layer's keys and values (slots, batch, n, 2 · dim_model) of the n tokens before `tokens`, none of
     which is an answer position.
     `begin` is what `first_layer.looked_up` finds, for who has its tables, or wants gradients: there is none through the
@@ -93,6 +97,14 @@ def keys_values(
         if i < shape.num_layers - 1:
             x = layer.first(x, made, causal) if by_token else layer(x, x, causal)
     return found
+
+
+def early_parameters(shape: ShapeKey, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those of the parameters that `keys_values` reads."""
+    last = shape.num_layers - 1
+    read = [f"{i}." for i in range(last)] + [f"{last}.qkv.", POSITIONS]
+    read += [] if shape.norm == "post" else [f"{last}.norm1."]
+    return {name: p for name, p in parameters.items() if name.startswith(tuple(read))}
 
 
 def dropout_elements(shape: ShapeKey) -> int:
@@ -158,8 +170,7 @@ class _Layer:
         return self._mix(made, q, mask)
 
     def _mix(self, made: Sequence[Tensor], q: Tensor, mask: Tensor | None) -> Tensor:
-        unrolled = self.form == "unrolled" and self.past is None
-        mixed = self._unrolled(made) if unrolled else self._attended(made, mask)
+        mixed = self._unrolled(made) if self.form == "unrolled" else self._attended(made, mask)
         return self.drop(2 * self.i, linear(mixed.reshape_as(q), self.p, f"{self.i}.out", self.shape.precision))
 
     def _attended(self, made: Sequence[Tensor], mask: Tensor | None) -> Tensor:
@@ -181,6 +192,9 @@ class _Layer:
         else:
             queries, others = parts
             keys, values = others[::2], others[1::2]
+        if self.past is not None:
+            before = self.past.reshape(-1, 2 * self.past.shape[2], heads, d // heads).unbind(1)
+            keys, values = (*before[::2], *keys), (*before[1::2], *values)
         return attend_unrolled(queries, keys, values, self.shape.precision)
 
     def _by_head(self, t: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from grokray.engine.precision import Precision
-from grokray.engine.sharing import Sharing, chunk_rows, sharing_of
+from grokray.engine.sharing import Sharing, batch_sharing_of, chunk_rows, sharing_of
 from grokray.tasks.dataset import Dataset
 
 ALIGN = 16  # floats
@@ -48,6 +48,7 @@ class ShapeKey:
     precision: Precision = "float32"
     sharing: Sharing = Sharing()  # of an evaluation
     by_token: bool = False  # see `first_layer`
+    batch_sharing: Sharing = Sharing()  # of a training batch
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -83,6 +84,7 @@ def shape_of(dataset: Dataset) -> ShapeKey:
         precision=config.precision,
         sharing=sharing_of(dataset.table, num_layers=config.num_layers, dim_model=config.dim_model),
         by_token=_by_token(dataset),
+        batch_sharing=_batch_sharing(dataset),
     )
 
 
@@ -97,6 +99,20 @@ def _by_token(dataset: Dataset) -> bool:
         return False
     whole = 3 * config.dim_model * config.batch_size
     return dataset.vocabulary_size * (3 * config.dim_model + config.batch_size) < WORTH * whole
+
+
+def _batch_sharing(dataset: Dataset) -> Sharing:
+    """With dropout, or noise on what is embedded, no two rows are computed alike."""
+    config = dataset.config
+    if config.dropout or config.input_noise:
+        return Sharing()
+    return batch_sharing_of(
+        dataset.table,
+        num_layers=config.num_layers,
+        dim_model=config.dim_model,
+        batch_size=config.batch_size,
+        by_token=_by_token(dataset),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
-"""What an evaluation computes once for many rows: the tokens that they begin with.
+"""What is computed once for many rows: the tokens that they begin with.
 
 The model is causal, so what it computes at a row's first tokens is the same for every row that begins with them. Of
-x/y mod 97 half of each row is one of 97 prefixes, computed once for about 96 rows.
+x/y mod 97 half of each row is one of 97 prefixes. An evaluation computes one for about 96 rows. A batch of 512 rows has
+about five of each, and computes all 97; but only without dropout, by which no two rows are computed alike.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ CHUNK_ELEMENTS = 1 << 18  # of one slot's activations; a constant of the shape, 
 SLACK = 1.5  # room for more prefixes than a chunk has on average: a sample of the rows shares less
 ROUND = 8  # tables that differ a little have equal shapes
 WORTH = 0.85  # of the work without sharing: what saves less is not worth its gathers
+LEAST_SAVED = 1 << 24  # multiplications of a batch: some 30 operations more cost as much
 
 
 class Sharing(NamedTuple):
-    """A chunk of an evaluation has up to `prefixes` distinct prefixes of `length` tokens; 0 of both: no sharing."""
+    """A chunk of an evaluation, or a batch, has up to `prefixes` distinct prefixes of `length` tokens; 0 of both: no
+    sharing."""
 
     length: int = 0
     prefixes: int = 0
@@ -48,14 +51,34 @@ def sharing_of(table: Table, *, num_layers: int, dim_model: int) -> Sharing:
     return best
 
 
+def batch_sharing_of(table: Table, *, num_layers: int, dim_model: int, batch_size: int, by_token: bool) -> Sharing:
+    """The same for batches, which compute every prefix that is in domain.
+
+    For x/y mod 97, width 128, two layers, batches of 512: 2 tokens.
+    """
+    length, answers = table.tokens.shape[1], table.targets.shape[1]
+    first = 3 if by_token else 0  # the first layer's queries, keys and values
+    whole = _work(Sharing(), 0, length, answers, num_layers, first)
+    best, least = Sharing(), WORTH * whole
+    for shared in range(1, int(table.positions.min()) + 1):
+        option = Sharing(shared, math.ceil(table.sorted_in_domain.distinct(shared) / ROUND) * ROUND)
+        work = _work(option, batch_size, length, answers, num_layers, first)
+        # The rows' gradients of each layer's keys and values, added up for each prefix; what comes before and after,
+        # is done forward and twice backward.
+        work += option.prefixes * shared * 2 * num_layers / (3 * dim_model)
+        if work < least and 3 * (whole - work) * batch_size * dim_model**2 >= LEAST_SAVED:
+            best, least = option, work
+    return best
+
+
 def chunk_rows(length: int, dim_model: int) -> int:
     """Rows of one pass of which `length` tokens each are computed."""
     return max(1, min(CHUNK_ROWS, CHUNK_ELEMENTS // (length * dim_model)))
 
 
-def _work(sharing: Sharing, chunk: int, length: int, answers: int, num_layers: int) -> float:
-    """Multiplications for each row of a chunk, in units of the width squared: a layer has 12 at each position, the last
-    one keys and values at each and the rest at the answers alone."""
-    position = 12 * (num_layers - 1) + 2
-    once = sharing.prefixes * sharing.length * position / chunk if chunk else 0.0
+def _work(sharing: Sharing, rows: int, length: int, answers: int, num_layers: int, saved: int = 0) -> float:
+    """Multiplications for each of so many rows, in units of the width squared: a layer has 12 at each position, the
+    last one keys and values at each and the rest at the answers alone; `saved` at each position are not done."""
+    position = 12 * (num_layers - 1) + 2 - saved
+    once = sharing.prefixes * sharing.length * position / rows if rows else 0.0
     return once + (length - sharing.length) * position + 10 * answers

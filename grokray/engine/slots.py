@@ -26,7 +26,8 @@ class Slots:
     where the shape filters them · SETTINGS, active, gradient_norm, update_norm (capacity,) float64 · step, rows,
     first_bad (capacity,) int32: updates done, training rows, the first update whose loss was not finite (−1: none) ·
     key (capacity, 2) int32: of dropout and noise · order (capacity, max_rows) int32: this epoch's training rows in
-    their order.
+    their order · prefixes (capacity, batch_sharing.prefixes) int32: rows that begin with each prefix, where batches
+    share them.
     """
 
     def __init__(self, shape: ShapeKey, device: torch.device) -> None:
@@ -43,6 +44,8 @@ class Slots:
             "key": ((2,), torch.int32),
             "order": ((1,), torch.int32),
         }
+        if shape.batch_sharing.length:
+            kinds["prefixes"] = ((shape.batch_sharing.prefixes,), torch.int32)
         # Another dictionary whenever one of them is replaced: what was recorded on them is outdated then.
         self.tensors = {n: torch.zeros((0, *dims), dtype=t, device=device) for n, (dims, t) in kinds.items()}
 

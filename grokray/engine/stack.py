@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import chain, count, repeat
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from grokray.engine.backends import backend_for
@@ -73,7 +74,7 @@ class Stack:
         self.seats.append(seat)
         self._by_trial[seat.trial] = seat
         seat.since = time.monotonic()
-        self._begin_epoch([slot])
+        self._point_at_rows([slot])
         self._place(seat, self.training - 1)
 
     def _make_room(self, slots: int, dataset: Dataset) -> None:
@@ -97,7 +98,7 @@ class Stack:
         if self.tables.keep({seat.dataset.key for seat in self.seats}):
             for seat in self.seats:
                 seat.first_row = self.tables.first_row(seat.dataset.key)
-            self._begin_epoch(range(len(self.seats)))
+            self._point_at_rows(range(len(self.seats)))
 
     def park(self, trial: str) -> None:
         """Let the trial keep its slot without training on."""
@@ -168,10 +169,15 @@ class Stack:
         """Those of OPTIONS that any of the seats uses."""
         return frozenset(name for name in OPTIONS if any(getattr(seat.dataset.config, name) for seat in seats))
 
-    def _begin_epoch(self, slots: Sequence[int]) -> None:
-        """Put the order of the next batch's epoch in place."""
+    def _point_at_rows(self, slots: Sequence[int]) -> None:
+        """Put the order of the next batch's epoch in place, and the rows that begin with each prefix."""
         number, seats = self.shape.accumulation_steps, self.seats
         self.orders.put([Due(slot, seats[slot], seats[slot].step * number // seats[slot].batches) for slot in slots])
+        shared, most = self.shape.batch_sharing
+        for slot in slots if shared else ():
+            rows = seats[slot].dataset.table.sorted_in_domain.firsts(shared) + seats[slot].first_row
+            filled = F.pad(rows, (0, most - len(rows)), value=int(rows[0]))
+            self.slots.prefixes[slot] = filled.to(self.device, torch.int32)
 
     # -- measuring
 

@@ -91,9 +91,13 @@ class Step:
         at = (done % batches * size)[:, None] + torch.arange(size, device=device, dtype=torch.int32)
         there = at < n[:, None]
         rows = self.s["order"].gather(1, torch.where(there, at, 0).long()).long()
-        table = self.table
+        table, shared = self.table, self.shape.batch_sharing.length
         positions = None if table.positions is None else table.positions[rows]
-        return Batch(table.tokens[rows], positions, table.targets[rows], there.to(self.shape.torch_dtype))
+        prefixes, at = None, None
+        if table.prefix is not None:
+            prefixes, at = table.tokens[self.s["prefixes"].long()][..., :shared].contiguous(), table.prefix[rows]
+        tokens, weight = table.tokens[rows][..., shared:].contiguous(), there.to(self.shape.torch_dtype)
+        return Batch(tokens, positions, table.targets[rows], weight, prefixes, at)
 
     def _update(self, gradients: Tensor, losses: Tensor, measured: bool) -> None:
         s = self.s

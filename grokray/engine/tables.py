@@ -6,20 +6,24 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from grokray.engine.shape import ShapeKey
 from grokray.tasks.dataset import Dataset
+from grokray.tasks.tables import Table
 
 
 class RowTable(NamedTuple):
     """Rows on the engine's device: tokens (rows, length), positions (rows, answers) or None where the shape is uniform,
-    targets (rows, answers), task (rows,), which of its table's tasks each is of; see `tasks.tables.Table`."""
+    targets (rows, answers), task (rows,), which of its table's tasks each is of; see `tasks.tables.Table`. prefix
+    (rows,) int32, which of its table's prefixes each row in domain begins with, or None where batches share none."""
 
     tokens: Tensor
     positions: Tensor | None
     targets: Tensor
     task: Tensor
+    prefix: Tensor | None = None
 
 
 class Tables:
@@ -43,7 +47,8 @@ class Tables:
             table = dataset.table
             self._places[dataset.key] = range(self._used, self._used + len(table.tokens))
             positions = None if self.shape.uniform else table.positions
-            self._append(RowTable(table.tokens, positions, table.targets, table.task))
+            prefix = _prefixes(table, self.shape.batch_sharing.length) if self.shape.batch_sharing.length else None
+            self._append(RowTable(table.tokens, positions, table.targets, table.task, prefix))
         return self.first_row(dataset.key)
 
     def first_row(self, key: tuple) -> int:
@@ -84,6 +89,11 @@ class Tables:
         return larger
 
 
+def _prefixes(table: Table, length: int) -> Tensor:
+    ids = table.sorted_in_domain.prefix_ids(length).int()
+    return F.pad(ids, (0, len(table.tokens) - len(ids)))  # nobody trains on the others
+
+
 def _each(table: RowTable, function: Callable[[Tensor], Tensor]) -> RowTable:
-    positions = None if table.positions is None else function(table.positions)
-    return RowTable(function(table.tokens), positions, function(table.targets), function(table.task))
+    positions, prefix = (None if t is None else function(t) for t in (table.positions, table.prefix))
+    return RowTable(function(table.tokens), positions, function(table.targets), function(table.task), prefix)

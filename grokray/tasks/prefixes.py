@@ -25,6 +25,10 @@ class SortedRows(NamedTuple):
         """How many prefixes of so many tokens there are."""
         return int((self.shared < length).sum())
 
+    def firsts(self, length: int) -> Tensor:
+        """(distinct,) int64: of each prefix of so many tokens, in their order, the first row that begins with it."""
+        return self.order[self.shared < length]
+
     def prefix_ids(self, length: int) -> Tensor:
         """(rows,) int64: each row's prefix of so many tokens, numbered from 0 in their order."""
         ids = torch.empty_like(self.order)

@@ -79,6 +79,11 @@ class Table:
         """The rows by their tokens, and what neighbours share."""
         return sorted_rows(self.tokens)
 
+    @cached_property
+    def sorted_in_domain(self) -> SortedRows:
+        """The same of those in domain alone, which come first."""
+        return self.sorted_rows if self.in_domain == len(self.tokens) else sorted_rows(self.tokens[: self.in_domain])
+
     @property
     def nbytes(self) -> int:
         """Memory held; views that repeat one row count once."""

@@ -33,7 +33,7 @@ def test_each_slot_looks_its_own_rows_up_and_gets_their_gradient():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-@pytest.mark.parametrize("name", ["plain", "sequence, warm-up"])
+@pytest.mark.parametrize("name", ["plain", "shared prefixes", "sequence, warm-up"])
 def test_nothing_that_is_compiled_adds_up_in_any_order(name):
     """What would be compiled for a GPU, as the compiler sees it."""
     graphs = []
@@ -46,7 +46,7 @@ def test_nothing_that_is_compiled_adds_up_in_any_order(name):
     compiled = partial(torch.compile, dynamic=False, fullgraph=True, backend=aot_autograd(fw_compiler=keep))
     kernels = Kernels(shape, CPU, (), compile=lambda _, function: compiled(function), functional=True)
     s = made_up.slots(shape, 2, CPU).span(0, 2)
-    gradients, _ = kernels.one_pass(s, made_up.batch(shape, 2, shape.batch_size), s["step"])
+    gradients, _ = kernels.one_pass(s, made_up.batch(shape, 2), s["step"])
     kernels.step(s, gradients)
     kernels.row_sums(s["parameters"], *made_up.chunk(shape, 2, CPU))
     torch._dynamo.reset()

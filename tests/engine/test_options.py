@@ -22,6 +22,7 @@ OPTIONS = {
     "sequence, warm-up": {"warmup_steps": 20, **SEQUENCE},
     "no warm-up": {"warmup_steps": 0},
     "large batches": {"batch_size": 64},  # the first layer is computed by token
+    "shared prefixes": {"batch_size": 160, "dim_model": 48},  # and computed once for a batch
     "accumulation": {"accumulation_steps": 3, "training_fraction": 0.3},  # a step reaches over an epoch's end
     "weight noise": {"weight_noise": 0.05},
     "input noise": {"input_noise": 0.3},
@@ -41,7 +42,7 @@ OPTIONS = {
         "warmup_steps": 3,
     },
 }
-KIND = ("batch_size", "accumulation_steps", "optimizer", "loss", "gradient_filter", "norm", *SEQUENCE)
+KIND = ("batch_size", "dim_model", "accumulation_steps", "optimizer", "loss", "gradient_filter", "norm", *SEQUENCE)
 
 
 def beside(engine: Engine, options: dict[str, object], **changes: object) -> None:
@@ -50,6 +51,8 @@ def beside(engine: Engine, options: dict[str, object], **changes: object) -> Non
     (stack,) = engine._stacks.values()
     if stack.shape.by_token:  # then those with noisy inputs sit elsewhere, see test_first_layer
         changes["input_noise"] = 0.0
+    if stack.shape.batch_sharing.length:  # and those with dropout, see test_batch_sharing
+        changes["dropout"] = 0.0
     for i, neighbour in enumerate(NEIGHBOURS):
         engine.join(f"neighbour {i}", small(**{**kind, **neighbour, **changes}))
     assert len(engine._stacks) == 1
