@@ -60,11 +60,13 @@ def slot_bytes(shape: ShapeKey) -> int:
     the last layer, which computes little but the answers, and what the tokens were embedded as; or in the update, some
     11 rows as large as the parameters.
     """
-    read = shape.batch_size * shape.length  # tokens of a batch, and of its answers
+    shared, prefixes = shape.batch_sharing
+    read = shape.batch_size * (shape.length - shared) + prefixes * shared  # tokens of a batch, and of its answers
     asked = shape.batch_size * shape.answers
+    past = 4 * shape.batch_size * shared * shape.dim_model * shape.num_layers  # keys, values, and their gradients
     layer = 20 * read * shape.dim_model + 4 * read * shape.length * shape.num_heads
     last = (8 * read + 14 * asked) * shape.dim_model + 4 * asked * shape.length * shape.num_heads
-    waiting = read * shape.dim_model + (shape.num_layers - 1) * layer + last + 4 * asked * shape.vocabulary_size
+    waiting = past + read * shape.dim_model + (shape.num_layers - 1) * layer + last + 4 * asked * shape.vocabulary_size
     row = shape.layout.row_size
     return shape.torch_dtype.itemsize * max(waiting + 3 * row, 11 * row)
 
