@@ -156,6 +156,16 @@ def test_all_options_at_once():
 
 
 @pytest.mark.slow
+def test_batches_that_share_prefixes():
+    configs = [small(**OPTIONS["shared prefixes"], seed=seed) for seed in range(3)]
+    assert shape_of(build_dataset(configs[0])).batch_sharing.length > 0
+    together = compiled(configs)
+    for config, found in zip(configs, together, strict=True):
+        assert_near(found, alone(config))
+    assert curve(compiled(configs[:1])[0]) == curve(together[0])
+
+
+@pytest.mark.slow
 def test_a_trial_without_dropout_is_the_same_beside_those_with_it():
     """They use other libraries, which multiply by one."""
     plain, neighbour = small(num_layers=1), small(num_layers=1, dropout=0.3, seed=1)
