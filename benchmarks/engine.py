@@ -5,7 +5,7 @@ python benchmarks/engine.py --seconds 10 --cases narrow,wide --peers plain,vmap_
 Contestants take turns (see `harness`), on the same task and model of 2 layers; evaluation is not part of it. Peers are
 those of `peers`; one whose library is missing is left out and said to be. "of ceiling" is the share of this machine's
 own float32 matrix product, in the same run, if what a plain model needs is counted: a peer that computes the last layer
-where nobody reads it does more than that, an engine that computes the first one for each token less. Results go to
+where nobody reads it does more than that, an engine that computes once what rows have in common less. Results go to
 benchmarks/results/engine-cpu.json.
 
 With --cores all cores are used, and wall time counts: an engine of one thread on each core, one engine of as many

@@ -3,8 +3,8 @@
 `float32`: as the tensors are, on a GPU too, whatever the process has set. `tf32`: a GPU multiplies with 10 bits of
 mantissa and adds up in float32; a CPU computes as with float32. `bf16`: both factors and the product have 7 bits of
 mantissa and float32's range. All else stays in the shape's dtype: parameters, moments, biases, norms, softmax, the
-loss, the optimiser with Muon's products, and the sums that are an embedding's gradient (but for tf32, where they are
-products like the others). See docs/precision.md for what this means for grokking.
+loss, the optimiser with Muon's products, and the sums that are gradients of what is looked up (but for tf32, where they
+are products like the others). See docs/precision.md for what this means for grokking.
 """
 
 from __future__ import annotations
