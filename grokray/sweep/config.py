@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 # Which older folders do not know, and which count where they say something.
 LATER = ("measure", "eval_train_rows", "audit_fraction")
-# Parameters whose values set the shapes of models apart.
+# Parameters whose values set the shapes of models apart. Dropout does, or no dropout, for some models only: it is left
+# out, so up to twice too much may be planned for a shape, as payoff.MARGIN allows for.
 SHAPING = (
     *("operation", "task_type", "base", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
     *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "list_length", "multitask"),

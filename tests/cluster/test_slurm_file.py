@@ -20,7 +20,11 @@ STAND_INS = {
     # Drops its own options, and runs the rest.
     "srun": 'echo "srun $*" >> "$CALLS"\nwhile [[ ${1:-} == --* ]]; do shift; done\nexec "$@"\n',
     "hostname": 'if [ "$1" = --ip-address ]; then echo 127.0.1.1; else echo "192.0.2.7 198.51.100.7"; fi\n',
-    "ray": 'echo "ray $*" >> "$CALLS"\n[ "$1" != start ] || exec sleep 600\n',
+    # Has no status before its head is asked for.
+    "ray": (
+        'echo "ray $*" >> "$CALLS"\n[ "$1" != start ] || exec sleep 600\n'
+        '[ "$1" != status ] || exec grep -q "ray start --head" "$CALLS"\n'
+    ),
     "grokray": (
         'echo "grokray $* mode=$RAY_AUTH_MODE token=$(stat -c %a "$RAY_AUTH_TOKEN_PATH"),'
         '$(wc -c < "$RAY_AUTH_TOKEN_PATH")" >> "$CALLS"\n'

@@ -103,6 +103,7 @@ def test_asha_stops_trials_at_rungs_and_says_why(ray_up, tmp_path):
     assert not list((tmp_path / "out" / "checkpoints").rglob("*.pt"))
 
 
+@pytest.mark.slow
 def test_audited_trials_run_on_and_the_table_says_which_they_are(ray_up, tmp_path):
     """Two starts of the driver: the second finds half of the decisions in the journal."""
     text = GRID + (
@@ -232,6 +233,7 @@ def test_why_an_engine_died_is_said_of_its_trials(ray_up, tmp_path, monkeypatch)
     assert sum(result.progress.errors.values()) == len(errors) == result.progress.outcomes["failed"]
 
 
+@pytest.mark.slow
 def test_a_trial_that_kills_its_engine_every_time_fails_alone(ray_up, tmp_path):
     """A thread kills whichever engine seats the victim, as a config would that eats all memory."""
     config = load_sweep(write(tmp_path, GRID.replace("sustain: 100", "sustain: 100, retries: 1"), **FEW))
@@ -259,7 +261,7 @@ def test_a_trial_that_kills_its_engine_every_time_fails_alone(ray_up, tmp_path):
     assert len(_engine_of_each_start(out, victim)) <= 2 + 2
 
 
-@pytest.mark.parametrize("execution", ["fused", "process"])
+@pytest.mark.parametrize("execution", ["fused", pytest.param("process", marks=pytest.mark.slow)])
 def test_a_trial_with_an_error_of_its_own_is_retried_and_then_fails_with_its_cause(ray_up, tmp_path, execution):
     """Its checkpoint is another trial's, so it raises whenever it is seated."""
     text = (
