@@ -28,7 +28,7 @@ from grokray.engine.backends import Buckets
 from grokray.engine.checkpoint import to_bytes
 from grokray.engine.engine import Engine
 from grokray.engine.orders import Orders
-from grokray.engine.recorder import Work
+from grokray.engine.recorder import NoRecorder, Work
 from grokray.engine.shape import ShapeKey
 from grokray.engine.stack import Stack
 
@@ -100,16 +100,11 @@ class _OfNoTime(Stack):
         self.recordings.recorder = _Recorder()
 
 
-class _Recorder:
-    peak_bytes: int | None = None
-
+class _Recorder(NoRecorder):
     def record(self, work: Work, changes: Sequence[Tensor]) -> Work:
         if len(changes) == 1:  # an evaluation's totals, which are to be of some rows
             return partial(_fill, changes[0])
         return lambda: None
-
-    def forget(self) -> None:
-        """There is nothing to forget."""
 
 
 def _fill(totals: Tensor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from grokray.sweep.config import SweepConfig
+from grokray.sweep.config import SweepConfig, as_shaping
 from grokray.sweep.samples import SAMPLED, SHAPING, proposals, sample_of_shapes
 from grokray.trial import TrialConfig
 
@@ -62,7 +62,7 @@ def _shapes(configs: list[TrialConfig]) -> tuple[ShapePreview, ...]:
     from grokray.tasks.dataset import build_dataset
 
     # One dataset for all trials that differ in what leaves the shape alone.
-    distinct = {tuple(getattr(c, name, None) for name in SHAPING): c for c in configs}
+    distinct = {tuple(as_shaping(name, getattr(c, name, None)) for name in SHAPING): c for c in configs}
     found: dict[ShapeKey, ShapePreview] = {}
     for config in distinct.values():
         dataset = build_dataset(config)

@@ -46,8 +46,9 @@ SHAPING = (
     *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "list_length", "multitask"),
     *("arc_tasks", "arc_subset", "arc_max_cells", "arc_context", "num_layers", "dim_model", "num_heads", "norm"),
     *("dtype", "precision", "batch_size", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
-    "input_noise",  # whether there is any
+    "input_noise",
 )
+WHETHER_ANY = ("dropout", "input_noise")  # of these it only counts whether there is any
 CPU_OF_A_TRIAL = {"fused": 0.05, "process": 1.0}
 Strings = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
 
@@ -225,10 +226,15 @@ class SweepConfig(BaseModel):
         return [name for name, parameter in self.parameters.items() if not parameter.is_fixed]
 
 
+def as_shaping(name: str, value: Any) -> Any:
+    """What of a parameter's value tells shapes apart."""
+    return bool(value) if name in WHETHER_ANY else value
+
+
 def _choices(name: str, parameter: Parameter) -> int:
     """How many values that tell shapes apart a parameter may take; one of a range is as good as constant here."""
     values = parameter.grid_values() or [None]
-    return len({bool(value) for value in values}) if name == "input_noise" else len(values)
+    return len({as_shaping(name, value) for value in values}) if name in WHETHER_ANY else len(values)
 
 
 def _held(path: Any, subsets: Sequence[Any]) -> list[str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import islice
 from typing import Any
 
 from grokray.errors import ConfigError
 from grokray.sweep.config import SHAPING as SHAPING_THE_MODEL
-from grokray.sweep.config import SweepConfig
+from grokray.sweep.config import SweepConfig, as_shaping
 from grokray.sweep.proposer import make_proposer
 
 SAMPLED = 64  # configurations whose shapes are looked at
@@ -33,7 +32,12 @@ def sample_of_shapes(config: SweepConfig) -> list[Mapping[str, Any]]:
         needed |= parents
     shaping = {name: p for name, p in config.parameters.items() if name in needed}
     fewer = config.model_copy(update={"parameters": shaping, "num_trials": None})
-    return list(islice(fewer.grid(), SAMPLED)) if shaping else [{}]
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for choice in fewer.grid() if shaping else ({},):
+        found.setdefault(tuple(as_shaping(name, choice.get(name)) for name in shaping), choice)
+        if len(found) == SAMPLED:
+            break
+    return list(found.values())
 
 
 def sample_of_trials(config: SweepConfig) -> tuple[dict[str, Any], ...]:

@@ -24,6 +24,8 @@ from grokray.sweep.load import load_sweep, load_text
 from grokray.sweep.progress import progress_of
 from grokray.sweep.runner import SweepResult
 from grokray.sweep.samples import SAMPLED
+from grokray.tasks.dataset import build_dataset
+from grokray.tasks.resolve import resolve
 
 CONDITIONAL = """
 name: conditional
@@ -330,6 +332,16 @@ def test_inputs_with_noise_are_a_shape_of_their_own_where_the_first_layer_goes_b
     assert sorted(s.shape.by_token for s in wide.shapes) == [False, True]
     few_rows = load_text(grid.replace("modulus:", "batch_size: {value: 64}, modulus:"), "c.yaml", "c")
     assert [s.shape.by_token for s in preview(few_rows).shapes] == [False]
+
+
+@pytest.mark.parametrize(
+    ("method", "dropout"),
+    [("grid", "{values: [0.1, 0.2, 0.3]}"), ("random", "{min: 0.1, max: 0.4}"), ("random", "{value: 0.1}")],
+)
+def test_how_much_dropout_there_is_makes_no_shape_and_no_table(method, dropout):
+    text = f"method: {method}\nnum_trials: 3\nparameters: {{dropout: {dropout}, modulus: {{value: 97}}}}\n"
+    (shape,) = preview(load_text(text, "c.yaml", "c")).shapes
+    assert shape.table_bytes == build_dataset(resolve({"dropout": 0.1})).table.nbytes
 
 
 def test_dry_run_shows_no_column_for_what_all_shapes_share(tmp_path, monkeypatch, capsys):
