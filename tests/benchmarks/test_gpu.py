@@ -26,6 +26,8 @@ from peers.case import Case
 from workers import Worker, WorkerError, remote
 from workers.pipes import Remarks, one_line
 
+from grokray.engine.stack import Stack
+
 BENCHMARKS = Path(harness.__file__).parent
 PLAN = replace(quick_plan("cpu"), slice_s=0.01, build_s=0.0)
 TINY = PLAN.cases["tiny"].parameters
@@ -131,8 +133,11 @@ def test_what_cannot_be_built_is_left_out(notes, said):
     assert {why.partition(":")[0] for why in left_out(said).values()} == {"WorkerError"}
 
 
-def test_upkeep_is_measured_beside_the_same_without_it(notes, said):
+def test_upkeep_is_measured_beside_the_same_without_it(monkeypatch, notes, said):
+    measure, evaluated = Stack.measure, set()
+    monkeypatch.setattr(Stack, "measure", lambda self, seats: evaluated.add(len(seats)) or measure(self, seats))
     upkeep.measure(notes)
+    assert evaluated == {4}  # all at once
     found = puts(said)
     assert not left_out(said)
     evaluation = found["upkeep/evaluation"]
