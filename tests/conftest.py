@@ -6,6 +6,8 @@ import pytest
 
 # One thread per process: threads that wait for each other make tiny steps many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray makes its workers nice by 15: beside other tests on the same cores they would hardly be computed.
+os.environ.setdefault("RAY_worker_niceness", "0")
 # A store that is not there: no test waits five minutes for it.
 os.environ.setdefault("GROKRAY_STORE_PATIENCE", "2")
 # Whoever takes these up last would still be at it when all others have ended.
