@@ -155,7 +155,7 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "jax": _version("jax"),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        "environment": {name: os.environ[name] for name in (*ENVIRONMENT, "MKL_CBWR") if name in os.environ},
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
 

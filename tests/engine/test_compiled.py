@@ -28,12 +28,12 @@ def _libraries_of_these_tests(tmp_path_factory):
         yield
 
 
-def many(number: int) -> list:
+def many(number: int, dropout: float) -> list:
     """Trials of one shape that differ in all that a slot has for itself."""
     fractions, decays = (0.3, 0.5, 0.7), (0.0, 1.0)
     return [
         small(
-            **PLAIN,
+            **(PLAIN | {"dropout": dropout}),
             seed=i,
             weight_decay=decays[i % 2],
             training_fraction=fractions[i % 3],
@@ -61,38 +61,40 @@ def assert_near(found: list[Measurement], reference: list[Measurement]) -> None:
             assert math.isclose(m.metrics[name], value, rel_tol=1e-4, abs_tol=1e-4), (m.step, name)
 
 
-def test_a_compiled_trial_is_bit_identical_in_any_company_and_near_the_eager_one():
+@pytest.mark.parametrize("dropout", [0.0, pytest.param(0.1, marks=pytest.mark.slow)])
+def test_a_compiled_trial_is_bit_identical_in_any_company_and_near_the_eager_one(dropout):
     """One tile has 16 slots here: 19 trials take a full one and three single slots, 11 a tile with some to spare."""
-    config = many(1)[0]
+    trials, options = many(19, dropout), frozenset({"dropout"} if dropout else {})
+    config = trials[0]
     shape = shape_of(build_dataset(config))
     assert tile_width(shape) == 16
     single = compiled([config])[0]
     assert_near(single, alone(config))
     # The other width is being built beside the training; from here on both are there.
-    build = build_of(shape, 16, frozenset({"dropout"}))
+    build = build_of(shape, 16, options)
     assert build.wait() == 0, build.log.read_text()
-    assert_evaluations_were_compiled_once(shape)
+    assert_evaluations_were_compiled_once(shape, options)
 
-    nineteen = compiled(many(19))
+    nineteen = compiled(trials)
     assert curve(nineteen[0]) == curve(single)
-    eleven = compiled(many(11))
+    eleven = compiled(trials[:11])
     assert [curve(c) for c in eleven] == [curve(c) for c in nineteen[:11]]
-    five = compiled(many(18)[13:])  # in other slots, one by one
+    five = compiled(trials[13:18])  # in other slots, one by one
     assert [curve(c) for c in five] == [curve(c) for c in nineteen[13:18]]
     torch.set_num_threads(2)
-    assert [curve(c) for c in compiled(many(19))] == [curve(c) for c in nineteen]
-    assert_parking_and_moving_change_nothing(nineteen)
+    assert [curve(c) for c in compiled(trials)] == [curve(c) for c in nineteen]
+    assert_parking_and_moving_change_nothing(trials, nineteen)
 
 
-def assert_evaluations_were_compiled_once(shape: ShapeKey) -> None:
+def assert_evaluations_were_compiled_once(shape: ShapeKey, options: frozenset[str]) -> None:
     """The second width took the library of the first: one compiled anew would be younger."""
-    one, tile = (graph_folder(shape, width, frozenset({"dropout"})) / "row_sums.so" for width in (1, 16))
+    one, tile = (graph_folder(shape, width, options) / "row_sums.so" for width in (1, 16))
     assert one.stat().st_mtime_ns == tile.stat().st_mtime_ns
 
 
-def assert_parking_and_moving_change_nothing(reference: list[list[Measurement]]) -> None:
+def assert_parking_and_moving_change_nothing(trials: list, reference: list[list[Measurement]]) -> None:
     engine = Engine(compile="on")
-    for i, config in enumerate(many(12)):
+    for i, config in enumerate(trials[:12]):
         engine.join(str(i), config)
     head = engine.next()
     engine.park("3")
@@ -103,8 +105,8 @@ def assert_parking_and_moving_change_nothing(reference: list[list[Measurement]])
     for trial in ("3", "7"):
         assert curve([m for m in head if m.trial == trial] + tail[trial]) == curve(reference[int(trial)])
     moved = Engine(compile="on")
-    moved.join("other", many(1)[0])
-    moved.restore("3", many(4)[3], from_bytes(data, digest))
+    moved.join("other", trials[0])
+    moved.restore("3", trials[3], from_bytes(data, digest))
     assert curve([m for m in head if m.trial == "3"] + run(moved)["3"]) == curve(reference[3])
 
 
