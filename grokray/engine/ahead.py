@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -29,7 +28,6 @@ from grokray.engine.tiles import Tiles, buckets
 
 MOST_TILES = 4  # in place of one, while that is being compiled: each is recorded, and pays its own overhead
 EMPTYING = 0.75  # a bucket no fuller than this: half of it may do soon, as more trials end
-PATIENCE_S = 900.0  # for a process that compiles
 VARIABLE = "GROKRAY_COMPILE_AHEAD"
 
 
@@ -54,7 +52,7 @@ class Ahead:
         self._begin, self._is_done = begin, is_done
         self._there: set[Kind] = set()
         self._given_up = False
-        self._current: tuple[Kind, Compiling, float] | None = None
+        self._current: tuple[Kind, Compiling] | None = None
         self._missed: list[Kind] = []
 
     @property
@@ -97,17 +95,15 @@ class Ahead:
         if self._current is not None:
             self._current[1].stop()
         try:
-            self._current = kind, self._begin(kind), time.monotonic()
+            self._current = kind, self._begin(kind)
         except OSError as error:  # a cache that cannot be written
             self._give_up(str(error))
 
     def _look(self) -> None:
-        """Whether the process that compiles has ended, or should have."""
-        if self._current is None:
+        """Whether the process that compiles has ended."""
+        if self._current is None or self._current[1].running:
             return
-        kind, process, since = self._current
-        if process.running and time.monotonic() - since < PATIENCE_S:
-            return
+        kind, process = self._current
         process.stop()
         self._current = None
         if not self._is_there(kind):

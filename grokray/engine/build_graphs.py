@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from grokray.engine import made_up
-from grokray.engine.builder import end_with_the_parent, from_spec
+from grokray.engine.builder import end_in_time, from_spec
 from grokray.engine.graphs import THREADS, cache_folder, graph_folder, signature
 from grokray.engine.kernels import Kernels
 from grokray.engine.shape import ShapeKey
@@ -100,5 +100,5 @@ class _Module(nn.Module):
 
 
 if __name__ == "__main__":
-    end_with_the_parent()
+    end_in_time()
     main(json.loads(sys.argv[1]), Path(sys.argv[2]))

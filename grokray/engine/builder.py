@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import json
 import os
 import subprocess
@@ -15,6 +16,8 @@ from typing import Any
 
 from grokray.engine.shape import ShapeKey
 from grokray.engine.sharing import Sharing
+
+PATIENCE_S = 900.0  # many times what the largest step takes to compile on a loaded machine
 
 
 class Builder:
@@ -50,8 +53,10 @@ class Builder:
         self._process.wait()
 
 
-def end_with_the_parent() -> None:
-    """To be called first by a module that a Builder runs."""
+def end_in_time(patience: float = PATIENCE_S) -> None:
+    """To be called first by a module that a Builder runs. The process ends with the one that began it; and after
+    `patience` seconds, saying where it was, as trials may be waiting for it."""
+    faulthandler.dump_traceback_later(patience, exit=True)
 
     def watch() -> None:
         sys.stdin.read()

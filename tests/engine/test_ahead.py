@@ -144,14 +144,6 @@ def test_a_process_that_fails_leaves_the_compiling_to_the_engine_and_says_so_onc
     )
 
 
-def test_a_process_that_never_ends_is_stopped(processes, monkeypatch):
-    ahead = processes.ahead()
-    assert ahead.tiles(20, WIDTHS, NONE) is None
-    monkeypatch.setattr(of_ahead, "PATIENCE_S", 0)
-    assert ahead.tiles(20, WIDTHS, NONE) == [(0, 32)]
-    assert processes.stopped == [(32, NONE)]
-
-
 def test_a_cache_that_cannot_be_written_leaves_the_compiling_to_the_engine(capfd):
     def begin(kind: Kind) -> Pretended:
         raise PermissionError("it is read-only")

@@ -17,6 +17,8 @@ from tests.engine.conftest import alone, curve, run, small
 from tests.engine.test_options import OPTIONS
 
 CPU = torch.device("cpu")
+# Of a slow machine that does much else: the kernels here take it 80 s of a core when it does not.
+pytestmark = pytest.mark.timeout(1800)
 PLAIN = {"dropout": 0.1, "num_layers": 1}
 
 
