@@ -1,10 +1,11 @@
 """Whether compiling a shape's kernels pays for the steps to come.
 
-What is saved is mostly memory traffic between operations, so it goes with the activations; what is spent is the
-compiler's time, once for each width. On a CPU both are times of the same core, so that their ratio hardly depends on
-the machine. Measured with `benchmarks/compile.py`, see docs/log.md. What a GPU saves was measured on an H200: slower
-ones save more, and compile in the same time. There the first width counts alone, as others are compiled beside the
-training.
+On a CPU every operation that the compiler makes one with others saves the time to begin it, once for all slots of a
+tile, and a pass over the activations. Short rows save more of the latter: attention among few tokens is no product
+of matrices then (`attention.form_of`). What is spent is the compiler's time, once for each width. All are times of
+the same core, so that their ratio hardly depends on the machine. Measured with `benchmarks/compile.py`, see
+docs/log.md. What a GPU saves was measured on an H200: slower ones save more, and compile in the same time. There
+the first width counts alone, as others are compiled beside the training.
 
 The choice is a function of the shape and the planned steps alone, not of what the disk happens to hold or how busy the
 machine is: compiled sums are rounded differently, and a trial must come out the same each time.
@@ -18,22 +19,39 @@ from os import environ
 
 import torch
 
+from grokray.engine.attention import form_of
 from grokray.engine.shape import ShapeKey
-from grokray.engine.tiles import library_widths
+from grokray.engine.tiles import library_widths, tile_width
 
-SAVED_S = 35e-9  # a trial-step, for each element of the activations of a layer, times layers
+BEGUN_S = 2.5e-3  # saved in a pass of a tile, for each layer, whatever its size
+SAVED_S = {"sums": 25e-9, "products": 5e-9}  # in a pass of a slot, for each element of a layer's activations
 SAVED_ON_GPU_S = 0.2e-9
-BUILD_S = 45.0  # for one width
+BUILD_S = 50.0  # for one width
 MARGIN = 2.0  # trials end early, and a guess may be off
 
 
 def compiling_pays(shape: ShapeKey, device: torch.device, planned_steps: float) -> bool:
     """`planned_steps` are the trial-steps of this shape that one engine is to train."""
-    elements = shape.batch_size * shape.length * shape.dim_model * shape.num_layers * shape.accumulation_steps
     if device.type != "cpu":
-        return planned_steps * elements * SAVED_ON_GPU_S > MARGIN * BUILD_S
-    widths = len(library_widths(shape))
-    return has_compiler() and planned_steps * elements * SAVED_S > MARGIN * widths * BUILD_S
+        return planned_steps * passes(shape) * elements(shape) * SAVED_ON_GPU_S > MARGIN * BUILD_S
+    widths = library_widths(shape)
+    return has_compiler() and planned_steps * saved_on_cpu(shape) > MARGIN * len(widths) * BUILD_S
+
+
+def saved_on_cpu(shape: ShapeKey) -> float:
+    """Seconds that compiled kernels save in a trial-step where tiles are full; where they are not it is more."""
+    form = form_of(shape, torch.device("cpu"), compiled=True)
+    return passes(shape) * (BEGUN_S / tile_width(shape) + elements(shape) * SAVED_S[form])
+
+
+def passes(shape: ShapeKey) -> int:
+    """Of a layer, in a step."""
+    return shape.num_layers * shape.accumulation_steps
+
+
+def elements(shape: ShapeKey) -> int:
+    """Of a layer's activations, in a pass of one slot."""
+    return shape.batch_size * shape.length * shape.dim_model
 
 
 @cache
