@@ -20,4 +20,6 @@ def collect(folder: Annotated[str, typer.Argument(metavar="DIR", help="A sweep's
     print(f"curves: {opened.store.shown(CURVES)}/ ({count(collected.curve_rows, 'row')} in {files})")
     if collected.damaged_lines:
         print(f"{count(collected.damaged_lines, 'line')} of the journal could not be read, and were passed over")
+    if collected.cut_short:
+        print(f"{count(collected.cut_short, 'trial')} without the last measurements: a part of the journal is lost")
     return 0

@@ -13,6 +13,7 @@ from rich.text import Text
 from grokray.cli.holder import holder_of
 from grokray.cli.tables import OUTCOMES, PHASES, best_table, failures, tally, varying_parameters
 from grokray.cli.wording import count
+from grokray.records.collect import lost
 from grokray.records.folder import SWEEP_YAML, SweepFolder
 from grokray.records.holder import Holder
 from grokray.records.state import SweepState
@@ -25,7 +26,9 @@ from grokray.sweep.space import MAX_FRUITLESS
 
 @dataclass(frozen=True, kw_only=True)
 class Overview:
-    """`last_activity` is in unix seconds, None where nothing happened yet; `holder` is who works there now."""
+    """`last_activity` is in unix seconds, None where nothing happened yet; `holder` is who works there now.
+    `lost_rows` of the tables are not in the journal any more, and of `cut_short` trials it lacks the last measurements.
+    """
 
     folder: str
     config: SweepConfig
@@ -36,6 +39,8 @@ class Overview:
     holder: Holder | None
     last_activity: float | None
     damaged_lines: int
+    lost_rows: int
+    cut_short: int
 
 
 def overview(uri: str) -> Overview:
@@ -57,6 +62,8 @@ def overview(uri: str) -> Overview:
         holder=holder_of(folder),
         last_activity=last,
         damaged_lines=reader.damaged,
+        lost_rows=max(lost(folder, state) - reader.damaged, 0),
+        cut_short=sum(trial.cut_short for trial in state.trials.values()),
     )
 
 
@@ -86,6 +93,13 @@ def show(console: Console, found: Overview) -> None:
     console.print(Text(f"steps: {p.steps:,} in {count(len(found.sessions), 'session')}"))
     if found.damaged_lines:
         console.print(Text(f"{count(found.damaged_lines, 'line')} of the journal could not be read"))
+    if found.lost_rows:
+        console.print(
+            Text(f"the tables hold {count(found.lost_rows, 'row')} more than the journal: a part of it is lost")
+        )
+    if found.cut_short:
+        lacking = count(found.cut_short, "trial")
+        console.print(Text(f"{lacking} without the last measurements: a part of the journal is lost"))
     if p.best:
         console.print()
         console.print(best_table(p.best, varying_parameters(found.config), console.width))
@@ -111,6 +125,8 @@ def as_plain(found: Overview) -> dict[str, Any]:
         "sessions": [{"started": _iso(s.started), "command": s.command} for s in found.sessions],
         "last_activity": None if found.last_activity is None else _iso(found.last_activity),
         "damaged_lines": found.damaged_lines,
+        "lost_rows": found.lost_rows,
+        "cut_short": found.cut_short,
     }
 
 

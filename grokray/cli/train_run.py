@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 from grokray.cli.invocation import INTERRUPTED
 from grokray.engine.engine import Measurement
 from grokray.errors import ConfigError, Problem
-from grokray.records.collect import collect
+from grokray.records.collect import collect, require_all
 from grokray.records.folder import SweepFolder
 from grokray.records.journal import JournalWriter
 from grokray.records.state import SweepState, TrialState
@@ -70,7 +70,8 @@ def train_in(run: Run, watcher: Watcher) -> TrialState:
     meta = {"versions": versions(), "command": run.command}
     folder = SweepFolder.create_or_open(run.out, sweep.to_yaml(), sweep.fingerprint(), meta)
     with folder.lock():
-        state = folder.state()
+        state, damaged = folder.folded()
+        require_all(folder, state, damaged)
         known = state.trials.get(run.config.id)
         with tracked(folder, run.tracking, _say, group=None):
             if known is None or not known.done:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from grokray.errors import FolderError
 from grokray.records.curves import PART_ROWS, curve_tables, task_curve_tables
-from grokray.records.folder import CURVES, MANIFEST, TASK_CURVES, TASKS, TRIALS, SweepFolder
+from grokray.records.folder import CURVES, JOURNAL, MANIFEST, TASK_CURVES, TASKS, TRIALS, SweepFolder
 from grokray.records.journal_reader import JournalReader
 from grokray.records.lock import hold
 from grokray.records.rows import tasks_table, trials_table
@@ -35,13 +35,15 @@ _READ_ATTEMPTS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Collected:
-    """What was written. Paths are whole paths or URIs; `damaged_lines` of the journal could not be read."""
+    """What was written. Paths are whole paths or URIs; `damaged_lines` of the journal could not be read, and it
+    lacks the last measurements of `cut_short` trials."""
 
     trials_rows: int
     curve_rows: int
     trials_path: str
     curve_paths: tuple[str, ...]
     damaged_lines: int
+    cut_short: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +60,13 @@ def collect(folder: SweepFolder, state: SweepState | None = None, *, part_rows: 
     `state` spares reading the journal twice where the caller has folded it already. A part of the curves bears the
     start of its hash in its name, so that a reader, or a crash at any moment, finds the old set or the new one.
     Raises FolderBusy while another process collects, FolderError if the folder cannot be written, or holds tables
-    without a journal, which would be lost.
+    that would lose rows (`require_all`).
     """
-    _refuse_without_journal(folder)
     with hold(folder.store, f"{CURVES}/.lock", what="the manifest") as lock:
-        state = folder.state() if state is None else state
+        if state is None or lost(folder, state):
+            # What the caller has folded may be older than the tables, where somebody else collected meanwhile.
+            state, damaged = folder.folded()
+            require_all(folder, state, damaged)
         reader = JournalReader(folder.store)
         curves = _write_curves(folder, curve_tables(reader.chunks(), state, part_rows))
         trials = _write_table(folder, TRIALS, trials_table(state))
@@ -76,6 +80,7 @@ def collect(folder: SweepFolder, state: SweepState | None = None, *, part_rows: 
         trials_path=folder.store.shown(TRIALS),
         curve_paths=tuple(folder.store.shown(file.name) for file in curves),
         damaged_lines=reader.damaged,
+        cut_short=sum(trial.cut_short for trial in state.trials.values()),
     )
 
 
@@ -152,15 +157,36 @@ def read_manifest(folder: SweepFolder) -> dict:
     return manifest
 
 
-def _refuse_without_journal(folder: SweepFolder) -> None:
-    """A copy of a sweep's tables alone: made anew from no journal they would have no rows."""
-    if (
-        not folder.begun()
-        and folder.store.exists(MANIFEST)
-        and any(file["rows"] for file in read_manifest(folder)["files"])
-    ):
+def require_all(folder: SweepFolder, state: SweepState, damaged_lines: int = 0) -> None:
+    """FolderError if the journal, of which `state` is made, tells of less than the tables: a part of it is gone.
+
+    Lines that cannot be read are counted and said, so that one of them stops nothing.
+    """
+    missing = lost(folder, state) - damaged_lines
+    if missing <= 0:
+        return
+    if not folder.begun():
         text = f"{folder.store} holds tables but no journal, so they cannot be made anew"
         raise FolderError(text, hint="read them as they are")
+    raise FolderError(
+        f"{folder.store.shown(JOURNAL)} has lost a part: the tables hold {missing:,} rows more than it tells of, so "
+        "they are not made anew",
+        hint=f"bring the part back, or remove {folder.store.shown(MANIFEST)} to go on with what is left",
+    )
+
+
+def lost(folder: SweepFolder, state: SweepState) -> int:
+    """How many rows of the tables the journal does not tell of, at least. A trial that repeated steps hides some."""
+    if not folder.store.exists(MANIFEST):
+        return 0
+    try:
+        files = read_manifest(folder)["files"]
+    except FolderError:  # it is damaged, and tells nothing
+        return 0
+    trials = sum(file["rows"] for file in files if file["name"] == TRIALS)
+    curves = sum(file["rows"] for file in files if file["name"].startswith(f"{CURVES}/"))
+    measured = sum(trial.measurements for trial in state.trials.values())
+    return max(trials - len(state.trials), 0) + max(curves - measured, 0)
 
 
 def _read(

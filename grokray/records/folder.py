@@ -129,10 +129,14 @@ class SweepFolder:
 
     def state(self) -> SweepState:
         """The whole journal, folded."""
-        state = SweepState()
-        for chunk in self.reader().chunks():
+        return self.folded()[0]
+
+    def folded(self) -> tuple[SweepState, int]:
+        """The same, and how many lines could not be read."""
+        state, reader = SweepState(), self.reader()
+        for chunk in reader.chunks():
             state.apply_all(chunk)
-        return state
+        return state, reader.damaged
 
     def checkpoint_folder(self, trial_id: str) -> str:
         """`checkpoints/5d1c…`, relative to the store."""

@@ -126,6 +126,11 @@ class TrialState:
         return self.outcome is not None
 
     @property
+    def cut_short(self) -> bool:
+        """Whether the journal lacks measurements: whoever grokked, or did all steps, was measured at its end."""
+        return self.outcome in ("grokked", "budget") and self.last_step < self.steps_trained
+
+    @property
     def error(self) -> str | None:
         """Why it failed for good; of an unfinished trial, its newest failure."""
         if self._finish is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grokray.errors import ExecutionError
-from grokray.records.collect import Collected, collect
+from grokray.records.collect import Collected, collect, require_all
 from grokray.records.folder import SweepFolder
 from grokray.records.lock import Lock
 from grokray.records.state import SweepState
@@ -113,7 +113,10 @@ class _Session:
 
     def run(self, address: str | None, *, insecure: bool = False) -> None:
         # Where there is nothing to replay, Ray and the engines start first, and the books are opened meanwhile.
-        if self.folder.begun():
+        if not self.folder.begun():
+            require_all(self.folder, SweepState())
+        else:
+            require_all(self.folder, self.ledger.state, self.ledger.reader.damaged)
             if self.ledger.finished:
                 return
             left = self.ledger.to_run

@@ -58,6 +58,16 @@ def test_effects_are_those_that_the_sweep_was_made_with(tmp_path):
         assert row["time_ratio_upper"] - row["time_ratio_lower"] < 0.2
 
 
+def test_effects_of_few_events_are_said_to_be_unreliable(tmp_path):
+    for count in (30, 900):
+        make_sweep(tmp_path / str(count), count, seed=2, scheduler="fifo", curves=False)
+    few, many = (grokray.load(tmp_path / name).effects() for name in ("30", "900"))
+    events, size = few.estimates.aft.events, len(few.estimates.aft.names)
+    assert 0 < events < 10 * size
+    assert f"only {events} trials grokked, for {size} effects: with fewer than 10 for each" in " ".join(few.notes)
+    assert "can be relied on" not in " ".join(many.notes)
+
+
 def test_survival_by_a_column_compares_its_groups(analysis):
     found = analysis.survival(by="base")
     assert found.tables["groups"]["value"].tolist() == ["2", "10", "64", "no base"]

@@ -124,3 +124,34 @@ def test_collect_says_what_it_wrote(begun, capsys):
         journal.write("torn\n")
     assert main(["collect", str(folder.store)]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("1 line of the journal could not be read")
+
+
+def test_a_journal_that_lost_a_part_is_said_and_nothing_goes_on_without_it(begun, space, capsys):
+    folder = begun()
+    assert main(["collect", str(folder.store)]) == 0
+    (name,) = folder.store.list("journal")
+    lines = folder.store.read_bytes(name).splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["event"] != "measurement"]
+    folder.store.write_atomic(name, b"".join(kept))
+    capsys.readouterr()
+    assert main(["status", str(folder.store)]) == 0
+    out = capsys.readouterr().out
+    assert "the tables hold 3 rows more than the journal: a part of it is lost" in out
+    assert "2 trials without the last measurements" in out
+    assert main(["status", str(folder.store), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["lost_rows"], found["cut_short"]) == (3, 2)
+    assert main(["sweep", str(space), "--out", str(folder.store)]) == 2
+    assert "journal has lost a part: the tables hold 3 rows more" in capsys.readouterr().err
+    folder.store.delete_tree("journal")
+    assert main(["sweep", str(space), "--out", str(folder.store)]) == 2
+    assert "holds tables but no journal" in capsys.readouterr().err
+    assert not folder.begun()
+
+
+def test_tables_of_what_is_left_of_a_journal_are_said_to_be_cut_short(begun, capsys):
+    folder = begun()
+    with folder.writer("engine") as journal:
+        journal.write("finish", trial_id=list(folder.state().trials)[2], attempt=1, step=2000, outcome="budget")
+    assert main(["collect", str(folder.store)]) == 0
+    assert "1 trial without the last measurements: a part of the journal is lost" in capsys.readouterr().out

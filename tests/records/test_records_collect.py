@@ -220,6 +220,54 @@ def test_tables_without_a_journal_are_not_overwritten(folder):
     assert [collect(empty).trials_rows, collect(empty).trials_rows] == [0, 0]
 
 
+def cut(folder: SweepFolder, role: str) -> None:
+    """A journal part loses its last two lines."""
+    (name,) = (name for name in folder.store.list("journal") if role in name)
+    lines = folder.store.read_bytes(name).splitlines(keepends=True)
+    folder.store.write_atomic(name, b"".join(lines[:-2]))
+
+
+def test_tables_do_not_shrink_with_a_journal_that_lost_a_part(folder):
+    before = collect(folder)
+    assert (before.curve_rows, before.cut_short) == (5, 0)
+    cut(folder, "engine")  # a measurement and an end
+    cut(folder, "engine")  # two measurements, one of them of an attempt that the next made up for
+    pattern = r"journal has lost a part: the tables hold 2 rows more than it tells of, so they are not made anew"
+    with pytest.raises(FolderError, match=pattern) as raised:
+        collect(folder)
+    assert "manifest.json to go on with what is left" in str(raised.value.hint)
+    with pytest.raises(FolderError, match=pattern):
+        collect(folder, folder.state())
+    assert read_curves(folder).num_rows == 5
+    folder.store.delete("manifest.json")
+    assert collect(folder).curve_rows == 3
+
+
+def test_lines_that_cannot_be_read_are_lost_and_said_and_stop_nothing(folder):
+    collect(folder)
+    cut(folder, "engine")
+    folder.store.write_atomic("journal/z.jsonl", b"damaged\ndamaged\n")
+    again = collect(folder)
+    assert (again.curve_rows, again.damaged_lines) == (4, 2)
+
+
+def test_tables_that_are_newer_than_what_the_caller_knows(folder):
+    state = folder.state()
+    with folder.writer("engine") as writer:
+        writer.write_many([measurement(IDS[3], step) for step in (200, 300)])
+    assert collect(folder).curve_rows == 7
+    assert collect(folder, state).curve_rows == 7
+
+
+def test_trials_that_ended_after_their_last_measurement_are_counted(folder):
+    with folder.writer("engine") as writer:
+        writer.write("finish", trial_id=IDS[3], attempt=1, step=5000, outcome="budget")
+    assert collect(folder).cut_short == 1
+    with folder.writer("engine") as writer:
+        writer.write_many([measurement(IDS[3], 5000)])
+    assert collect(folder).cut_short == 0
+
+
 def test_damaged_lines_are_reported(folder):
     folder.store.write_atomic("journal/z.jsonl", b"damaged\n")
     assert collect(folder).damaged_lines == 1

@@ -1,4 +1,9 @@
-"""What each parameter does to the time to grok: accelerated failure time, and Cox's model as a second view."""
+"""What each parameter does to the time to grok: accelerated failure time, and Cox's model as a second view.
+
+Ten events for each coefficient: Peduzzi, P., Concato, J., Feinstein, A. R., and Holford, T. R. (1995). Importance of
+events per independent variable in proportional hazards regression analysis II. Journal of Clinical Epidemiology 48,
+1503-1510.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,7 @@ from grokray.analysis.times import times_of
 from grokray.analysis.weights import scheduler_audit
 
 NAME, TITLE = "effects", "Effects of parameters"
+EVENTS_PER_COEFFICIENT = 10
 FAMILY_NAMES = {"lognormal": "log-normal", "weibull": "Weibull"}
 
 
@@ -55,6 +61,7 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
         notes=unique(
             [
                 model,
+                _few_events(fit),
                 f"{fit.certain:,} trials say only that an effect cannot be told" if fit.certain else None,
                 f"hazard ratios: {cox.failure}" if cox.failure else None,
                 *_left_out(fit),
@@ -63,6 +70,18 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
         ),
         level=level,
         estimates=Effects(aft=fit, other=other, cox=cox, design=design),
+    )
+
+
+def _few_events(fit: AftFit) -> str | None:
+    """With fewer, intervals hold the truth more seldom than they say, and the two models may contradict each other."""
+    size = len(fit.names)
+    if fit.events >= EVENTS_PER_COEFFICIENT * size:
+        return None
+    effects = f"{size} effect{'s' * (size != 1)}"
+    return (
+        f"only {fit.events:,} trials grokked, for {effects}: with fewer than {EVENTS_PER_COEFFICIENT} for each neither "
+        "intervals nor p can be relied on"
     )
 
 
