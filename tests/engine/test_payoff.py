@@ -68,7 +68,7 @@ def test_larger_models_need_fewer_steps_and_those_of_one_width_one_library():
     ],
 )
 def test_nothing_is_compiled_that_was_measured_not_to_break_even(changes, breaks_even):
-    """The more of two runs of benchmarks/compile.py (docs/log.md), in trial-steps; with the margin, and not many times that."""
+    """Trial-steps, the more of two runs of benchmarks/compile.py (docs/log.md); `auto` asks for some times that."""
     assert breaks_even < least(shape(**changes)) < 4.5 * breaks_even
 
 
