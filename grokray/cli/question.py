@@ -130,8 +130,9 @@ def _pair(text: str) -> tuple[int, str, int]:
 
 
 def _task(table: Table, words: str) -> int:
-    """Which of the table's tasks is meant. A model of one task knows what it is asked."""
+    """Which of the table's tasks is meant. A model of one task knows what it is asked, if it is asked no other one."""
     if len(table.task_names) == 1:
+        _refuse_another(table.task_names[0], words)
         return 0
     marks = [table.vocabulary.for_task(i) for i in range(len(table.task_names))]
     symbols = {m.symbols[m.op]: i for i, m in enumerate(marks)}
@@ -142,6 +143,15 @@ def _task(table: Table, words: str) -> int:
         rule = f"but this model knows several tasks and needs one of {', '.join(map(repr, known))}"
         raise _refused(f"the operator is {words!r}, {rule}")
     return known[words]
+
+
+def _refuse_another(name: str, words: str) -> None:
+    """What a model of sums answers to `12 * 7` would be judged as if it were asked `12 + 7`."""
+    from grokray.tasks.operations import OPERATIONS
+
+    asked = [o.name for o in OPERATIONS.values() if words in (o.name, o.symbol, o.symbol.removesuffix("%"))]
+    if name in OPERATIONS and asked and name not in asked:
+        raise _refused(f"the operator is {words!r}, but this model was trained on {name}")
 
 
 def _truth(trial: Restored, operation: Operation, left: int, right: int) -> int:

@@ -131,6 +131,8 @@ def test_negative_answers_and_minus_signs_that_are_operators(differences, capsys
         ("12 + -7", "the second number is -7, but must not be negative"),
         ("123 + 4567", "the question holds 4567, which is longer in base 10 than this model reads"),
         ("99999999 + 1", "the first number is 99999999, but must be at most 65,535"),
+        ("7 * 5", "the operator is '*', but this model was trained on x+y"),
+        ("7 x+y_mod 5", "the operator is 'x+y_mod', but this model was trained on x+y"),
     ],
 )
 def test_questions_that_cannot_be_asked(sums, capsys, question, message):
