@@ -9,6 +9,7 @@ In `checkpoints/<trial>/`:
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from grokray.records.store import Store
 if TYPE_CHECKING:  # the driver tidies up without torch
     from grokray.engine.checkpoint import Checkpoint
 
+log = logging.getLogger(__name__)
 Kind = Literal["step", "last", "best"]
 
 _NAME = re.compile(r"(?:(last|best)-)?(\d{10})-([0-9a-f]{64})\.pt")
@@ -106,8 +108,8 @@ class TrialCheckpoints:
             if file.kind == kind:
                 try:
                     yield from_bytes(self.store.read_bytes(file.name), file.sha256, name=file.name)
-                except CheckpointError:
-                    continue
+                except CheckpointError as error:
+                    log.warning("%s; going on without it", error)
 
 
 def trials_with_checkpoints(store: Store) -> set[str]:

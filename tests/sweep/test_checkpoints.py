@@ -122,7 +122,7 @@ def test_a_trial_that_was_killed_keeps_the_same_as_one_that_was_not(tmp_path):
     assert examples(tmp_path / "killed") == examples(tmp_path / "undisturbed")
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_the_best_one_found_anew(tmp_path):
+def test_a_damaged_checkpoint_is_passed_over_and_said_and_the_best_one_found_anew(tmp_path, caplog):
     train(tmp_path, "all", until=50)
     files = TrialCheckpoints(Store.from_uri(tmp_path), ID, "all")
     for file in files.files():
@@ -133,6 +133,9 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_best_one_found_anew(tmp_pat
     newest = files.latest()
     assert newest is not None
     assert newest.step == 20
+    (said,) = caplog.messages
+    assert f"{ID}/0000000040-" in said
+    assert said.endswith("was written; going on without it")
     assert files.best_so_far() is None
     train(tmp_path, "last+best")
     after = {step: metrics for step, metrics in measurements(tmp_path).items() if step > 20}
