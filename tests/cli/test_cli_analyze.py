@@ -87,6 +87,17 @@ def test_two_sweeps_as_one(begun, capsys, tmp_path):
     assert found["overview"]["notes"] == ["4 trials are in more than one folder, and count once"]
 
 
+@pytest.mark.parametrize(("command", "place"), [("analyze", "analysis/phases.csv"), ("report", "report.html")])
+def test_parts_of_a_sweep_are_read_as_one_and_results_lie_beside_them(command, place, begun, capsys, tmp_path):
+    for k in (1, 2):
+        begun(f"whole/part-{k}of2")
+    assert main([command, f"{tmp_path}/whole"]) == 0
+    assert f"{tmp_path}/whole/{place.partition('/')[0]}" in capsys.readouterr().out.splitlines()[-1]
+    assert (tmp_path / "whole" / place).exists()
+    if command == "report":
+        assert "part-1of2, part-2of2" in (tmp_path / "whole" / place).read_text()
+
+
 def test_the_report_is_one_file(begun, capsys, tmp_path):
     folder = begun()
     assert main(["report", str(folder.store)]) == 0
