@@ -25,6 +25,11 @@ def output_place(folders: list[str], out: str | None, name: str) -> str:
     return join(Store.from_uri(folders[0]).uri, name)
 
 
+def is_folder(out: str) -> bool:
+    """Whether results go into `out`, rather than being named so."""
+    return out.endswith("/") or Path(out).is_dir() or Path(out).name in ("", "..")
+
+
 @contextmanager
 def writing(place: str) -> Iterator[Path]:
     """Where to write the file or folder that is to be at `place`; what is for another machine is sent there afterwards.

@@ -98,6 +98,23 @@ def test_parts_of_a_sweep_are_read_as_one_and_results_lie_beside_them(command, p
         assert "part-1of2, part-2of2" in (tmp_path / "whole" / place).read_text()
 
 
+@pytest.mark.parametrize("name", ["small.yaml", "out/trials.parquet", "out/lock", ".html"])
+def test_a_report_overwrites_no_file_of_another_kind(name, begun, capsys, tmp_path):
+    folder = begun()
+    (tmp_path / name).write_text("of value")
+    assert main(["report", str(folder.store), "--out", f"{tmp_path}/{name}"]) == 2
+    assert capsys.readouterr().err == f"error: --out is {tmp_path}/{name}, but must end in .html, or be a folder\n"
+    assert (tmp_path / name).read_text() == "of value"
+
+
+def test_a_report_goes_into_a_folder(begun, capsys, tmp_path):
+    folder = begun()
+    for out in (str(tmp_path), f"{tmp_path}/new/"):
+        assert main(["report", str(folder.store), "--out", out]) == 0
+        assert capsys.readouterr().out == f"{out.rstrip('/')}/report.html\n"
+        assert (Path(out) / "report.html").exists()
+
+
 def test_the_report_is_one_file(begun, capsys, tmp_path):
     folder = begun()
     assert main(["report", str(folder.store)]) == 0
