@@ -79,6 +79,18 @@ def test_a_folder_that_is_no_sweep(tmp_path, capsys):
         assert "is no sweep's folder" in capsys.readouterr().err
 
 
+def test_a_report_of_damaged_curves_says_so(begun, capsys):
+    store = begun().store
+    assert main(["collect", str(store)]) == 0
+    (part,) = store.list("curves")
+    path = store.local_path(part)
+    path.write_bytes(path.read_bytes()[:500])
+    assert main(["report", str(store)]) == 2
+    problem, hint = capsys.readouterr().err.splitlines()
+    assert problem.startswith(f"error: a table of {store} is damaged: ")
+    assert hint == "hint: grokray collect makes it anew"
+
+
 def test_two_sweeps_as_one(begun, capsys, tmp_path):
     paths = [str(begun().store), str(begun("other").store)]
     assert main(["analyze", *paths, "--json", "--out", f"{tmp_path}/both"]) == 0
