@@ -92,7 +92,8 @@ def write_tables(folder: SweepFolder, trials: pa.Table, curves: Iterable[pa.Tabl
 
 
 def read_trials(folder: SweepFolder) -> pa.Table:
-    """The trials as last collected, TRIALS_SCHEMA. FolderError if nothing was collected, or a file is damaged."""
+    """The trials as last collected, TRIALS_SCHEMA. FolderError if nothing was collected, or a file is damaged
+    or cannot be read."""
     return _read(folder, TRIALS, TRIALS_SCHEMA)
 
 
@@ -191,6 +192,8 @@ def _of_files(folder: SweepFolder, prefix: str, look: Callable[[ds.Dataset], Res
             if attempt == _READ_ATTEMPTS - 1:
                 raise FolderError(f"a table of {folder.store} is missing: {error}") from error
         except (OSError, pa.ArrowException) as error:
+            for name in names:  # what may not be read is not damaged: the store says why
+                folder.store.read_range(name, 0, 1)
             text = f"a table of {folder.store} is damaged: {str(error).splitlines()[0]}"
             raise FolderError(text, hint="grokray collect makes it anew") from error
     raise AssertionError("unreachable")

@@ -260,6 +260,15 @@ def test_curves_cut_short_are_damaged_however_they_are_read(read, folder):
     assert caught.value.hint == "grokray collect makes it anew"
 
 
+def test_what_the_system_does_not_let_one_read_is_not_called_damaged(folder):
+    collect(folder)
+    path = folder.store.local_path("trials.parquet")
+    path.unlink()
+    path.mkdir()  # permissions would not hold root back
+    with pytest.raises(FolderError, match=r"cannot read .*/trials\.parquet: Is a directory$"):
+        read_trials(folder)
+
+
 def test_only_one_process_collects(folder):
     busy = pytest.raises(FolderBusy, match="in use by 'grokray collect'")
     with hold(folder.store, "curves/.lock", command="grokray collect"), busy:
