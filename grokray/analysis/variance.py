@@ -15,7 +15,10 @@ which two copies of one configuration count as one.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,14 +28,15 @@ from grokray.analysis.pair_moments import CONFIGURATION, Factors, PairMoments
 from grokray.analysis.shares import LEVEL, Estimate, resampled, spread
 
 REPLICATES = 200
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """`total`: the variance of one trial of a random configuration. `hyperparameters` and `seeds` are variances, and
-    their `_share` of the total; moments can be below 0 by chance, and are not cut. `by_seed`: for each seed that varied
-    apart, the variance that it changes by itself, interactions included, so they may add up to more than `seeds`.
-    None is what this design cannot tell, which `notes` explain."""
+    their `_share` of the total; moments can be below 0 by chance, and are not cut, but shares and their intervals are,
+    to 0 and 1. `by_seed`: for each seed that varied apart, the variance that it changes by itself, interactions
+    included, so they may add up to more than `seeds`. None, or NaN, is what cannot be told, which `notes` explain."""
 
     of: str
     total: Estimate
@@ -88,17 +92,23 @@ def _split(
     if design.configurations < 2:
         plural = "s" * (design.configurations != 1)
         return f"{of}: {design.configurations} configuration{plural} with a value, but two are needed"
+    if np.ptp(values[keep]) == 0:
+        return f"{of}: it is the same in all {int(keep.sum()):,} trials, so there is no variance to split"
     if not seeds:
         return f"{of}: each configuration has one trial, so chance cannot be told from hyper-parameters"
-    point = _components(design.by_factors(), seeds)
+    whole = design.by_factors()
+    nothing = _ROUNDING * max(whole.values(), default=0.0)
+    point = _components(whole, seeds, nothing)
     if point is None:
         return f"{of}: no configuration has two trials with a value, so chance cannot be told from hyper-parameters"
     rng = np.random.default_rng(seed)
-    drawn = [_components(design.by_factors(r), seeds) or {} for r in resampled(design.configurations, replicates, rng)]
+    draws = resampled(design.configurations, replicates, rng)
+    drawn = [_components(design.by_factors(draw), seeds, nothing) or {} for draw in draws]
     estimates = {}
     for name, value in point.items():
         lower, upper = spread(np.array([one.get(name, np.nan) for one in drawn]), level)
         estimates[name] = Estimate(value=value, lower=lower, upper=upper, method=_METHOD)
+    cuts = _cut_shares(estimates)
     by_seed = {name: estimates.pop(f"seed {name}") for name in seeds if f"seed {name}" in estimates}
     return Split(
         of=of,
@@ -106,10 +116,11 @@ def _split(
         by_seed=by_seed if len(seeds) > 1 else {},
         trials=int(keep.sum()),
         configurations=design.configurations,
-        notes=(*notes, *remarks, *_missing(estimates, seeds, by_seed), *found.notes),
+        notes=(*notes, *remarks, *cuts, *_missing(estimates, seeds, by_seed), *found.notes),
     )
 
 
+_ROUNDING = 1e-12
 _METHOD = "moments, bootstrap by configuration"
 _NAMES = (
     *("total", "hyperparameters", "seeds", "hyperparameters_share", "seeds_share"),
@@ -117,8 +128,10 @@ _NAMES = (
 )
 
 
-def _components(moments: dict[Factors, float], seeds: dict[str, np.ndarray]) -> dict[str, float] | None:
-    """From half mean squared differences to components; None without two trials of one configuration."""
+def _components(moments: dict[Factors, float], seeds: dict[str, np.ndarray], nothing: float) -> dict[str, float] | None:
+    """From half mean squared differences to components; None without two trials of one configuration. What is smaller
+    than `nothing` is 0."""
+    moments = _rounded(moments, nothing)
     every, alone = frozenset(seeds), [frozenset([name]) for name in seeds]
     within, total = moments.get(every), moments.get(every | {CONFIGURATION})
     other = moments.get(frozenset([CONFIGURATION]))
@@ -129,8 +142,35 @@ def _components(moments: dict[Factors, float], seeds: dict[str, np.ndarray]) -> 
     found = {"total": total, "hyperparameters": total - within, "seeds": within}
     if other is not None and every in moments:
         found |= {"common_to_configurations": total - other, "interaction": within - (total - other)}
+    found = _rounded(found, nothing)
+    total = found["total"]
     found |= {f"{name}_share": found[name] / total if total > 0 else np.nan for name in ("hyperparameters", "seeds")}
     return found | {f"seed {name}": moments[one] for name, one in zip(seeds, alone, strict=True) if one in moments}
+
+
+def _rounded(values: Mapping[Key, float], nothing: float) -> dict[Key, float]:
+    """Differences of equal numbers are 0, whatever rounding leaves of them."""
+    return {key: 0.0 if abs(value) < nothing else value for key, value in values.items()}
+
+
+def _cut_shares(estimates: dict[str, Estimate]) -> list[str]:
+    """Bring shares and their intervals within 0 and 1, in place; what a reader should know of it."""
+    notes = []
+    for name in ("hyperparameters_share", "seeds_share"):
+        share = estimates[name]
+        if np.isnan(share.value):
+            estimates[name] = dataclasses.replace(share, lower=np.nan, upper=np.nan)
+            notes.append("moments put the whole variance at 0 or below, so shares of it cannot be told")
+            continue
+        numbers = np.array([share.value, share.lower, share.upper])
+        value, lower, upper = np.clip(numbers, 0, 1).tolist()
+        if lower == upper:  # all of the interval lies beyond an end, and its one point would look like certainty
+            value = lower = upper = np.nan
+            notes.append("moments put all of the interval of a share below 0 or above 100 %, so it cannot be told")
+        elif not np.array_equal([value, lower, upper], numbers, equal_nan=True):
+            notes.append("shares of the variance and their intervals are cut to 0 and 100 %: moments may go beyond")
+        estimates[name] = dataclasses.replace(share, value=value, lower=lower, upper=upper)
+    return list(dict.fromkeys(notes))
 
 
 def _one_at_a_time(moments: dict[Factors, float], alone: list[Factors]) -> tuple[float, float | None]:
@@ -165,6 +205,8 @@ def _seeds(trials: pa.Table) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
 
 def _missing(estimates: dict[str, Estimate], seeds: dict[str, np.ndarray], by_seed: dict[str, Estimate]) -> list[str]:
     notes = []
+    if any(np.isnan(one.lower) and not np.isnan(one.value) for one in (*estimates.values(), *by_seed.values())):
+        notes.append("where the ends of an interval are ?, resampled configurations agree, which tells of no spread")
     if len(seeds) > 1 and "interaction" not in estimates and by_seed.keys() == seeds.keys():
         notes.append("where no two trials differ in all seeds, seeds are taken not to interact with each other")
     elif "interaction" not in estimates:

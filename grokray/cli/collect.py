@@ -9,6 +9,14 @@ import typer
 
 def collect(folder: Annotated[str, typer.Argument(metavar="DIR", help="A sweep's folder, or its URI.")]) -> int:
     """Write a sweep's Parquet files anew from its journal; also while it runs."""
+    from grokray.records.parts import parts_of
+
+    for part in parts_of(folder):
+        _collect(part)
+    return 0
+
+
+def _collect(folder: str) -> None:
     from grokray.cli.wording import count
     from grokray.records.collect import collect as write_tables
     from grokray.records.folder import CURVES, TRIALS, SweepFolder
@@ -22,4 +30,3 @@ def collect(folder: Annotated[str, typer.Argument(metavar="DIR", help="A sweep's
         print(f"{count(collected.damaged_lines, 'line')} of the journal could not be read, and were passed over")
     if collected.cut_short:
         print(f"{count(collected.cut_short, 'trial')} without the last measurements: a part of the journal is lost")
-    return 0

@@ -62,7 +62,8 @@ def _show_first(console: Console, config: SweepConfig, found: Preview) -> None:
     if not names or not found.first:
         console.print(Text("no parameter varies\n"))
         return
-    columns = [Column(name="#", cells=[str(i) for i in range(len(found.first))])]
+    numbers = [config.first_index + i * config.stride for i in range(len(found.first))]
+    columns = [Column(name="#", cells=[str(number) for number in numbers])]
     columns += [Column(name=n, cells=[value(c.get(n)) for c in found.first], optional=True) for n in names]
     console.print(fitted(columns, console.width))
     rest = found.configurations - len(found.first)

@@ -11,16 +11,23 @@ from grokray.errors import ConfigError, Problem
 
 
 def output_place(folders: list[str], out: str | None, name: str) -> str:
-    """DIR/name, a path or a URI; of several folders --out must say where."""
+    """DIR/name, a path or a URI, also where DIR holds the parts of a sweep; of several folders --out must say where."""
     from grokray.records.folder import SweepFolder
+    from grokray.records.parts import parts_of
+    from grokray.records.store import Store
     from grokray.records.uri import join
 
     if out is not None:
         return out
-    store = SweepFolder.open(folders[0]).store
+    SweepFolder.open(parts_of(folders[0])[0])  # what is no sweep is said first
     if len(folders) > 1:
         raise ConfigError([Problem(message="there are several folders, so --out must say where results go")])
-    return join(store.uri, name)
+    return join(Store.from_uri(folders[0]).uri, name)
+
+
+def is_folder(out: str) -> bool:
+    """Whether results go into `out`, rather than being named so."""
+    return out.endswith("/") or Path(out).is_dir() or Path(out).name in ("", "..")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from grokray.cli.outputs import writing
+from grokray.cli.outputs import is_folder, writing
 from grokray.errors import ConfigError, FolderError, Problem
 
 
@@ -52,11 +52,6 @@ def plot(
     for path in paths:
         print(hide_secrets(join(place, path.name)))
     return 0
-
-
-def is_folder(out: str) -> bool:
-    """Whether figures go into `out`, rather than being named so."""
-    return out.endswith("/") or Path(out).is_dir() or Path(out).name in ("", "..")
 
 
 def figure_paths(out: Path, formats: tuple[str, ...]) -> list[Path]:

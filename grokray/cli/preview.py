@@ -26,8 +26,8 @@ class ShapePreview:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """`first` are configurations by their parameters' names, without those that are absent; `most_steps` is what
-    all trials take together if none ends early; `shapes` are of `sampled` configurations, perhaps not all of them."""
+    """`first` are configurations of this part by their parameters' names, without those that are absent; `most_steps`
+    is what all trials take together if none ends early; `shapes` are of `sampled` configurations, perhaps not all."""
 
     configurations: int
     trials: int

@@ -7,26 +7,39 @@ from typing import Annotated
 
 import typer
 
-from grokray.cli.outputs import output_place, writing
+from grokray.cli.outputs import is_folder, output_place, writing
+from grokray.errors import ConfigError, Problem
 
 REPORT = "report.html"
 
 
 def report(
     folders: Annotated[list[str], typer.Argument(metavar="DIR…", help="Folders of sweeps, or their URIs.")],
-    out: Annotated[str | None, typer.Option(metavar="FILE", help="Default: DIR/report.html.")] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Ends in .html; or a folder. Default: DIR/report.html.")
+    ] = None,
     level: Annotated[float, typer.Option(help="Of all intervals.")] = 0.95,
 ) -> int:
     """Write the report: one HTML file with figures, that needs nothing beside it; several sweeps as one."""
     from grokray.analysis.analysis import load
     from grokray.analysis.report.page import write_report
-    from grokray.records.uri import hide_secrets, join
+    from grokray.records.uri import hide_secrets
 
-    place = output_place(folders, out, REPORT)
-    if Path(place).is_dir() or ("://" in place and not place.partition("?")[0].endswith(".html")):
-        place = join(place, REPORT)
+    place = report_file(output_place(folders, out, REPORT))  # a wrong ending is said before anything is read
     analysis = load(folders, level=level)
     with writing(place) as path:
         write_report(analysis, path)
     print(hide_secrets(place))
     return 0
+
+
+def report_file(out: str) -> str:
+    """page.html → itself; a folder → report.html in it; ConfigError for page.yaml, which may be anything of value."""
+    from grokray.records.uri import join
+
+    name = out.partition("?")[0] if "://" in out else out
+    if is_folder(out) or ("://" in out and not name.endswith(".html")):
+        return join(out, REPORT)
+    if Path(name).suffix != ".html":
+        raise ConfigError([Problem(message=f"--out is {out}, but must end in .html, or be a folder")])
+    return out

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,6 +32,8 @@ from grokray.records.state import SweepState
 
 _ROW_GROUP_ROWS = 131_072
 _READ_ATTEMPTS = 3
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +97,8 @@ def write_tables(folder: SweepFolder, trials: pa.Table, curves: Iterable[pa.Tabl
 
 
 def read_trials(folder: SweepFolder) -> pa.Table:
-    """The trials as last collected, TRIALS_SCHEMA. FolderError if nothing was collected, or a file is damaged."""
+    """The trials as last collected, TRIALS_SCHEMA. FolderError if nothing was collected, or a file is damaged
+    or cannot be read."""
     return _read(folder, TRIALS, TRIALS_SCHEMA)
 
 
@@ -127,10 +131,8 @@ def curve_parts(folder: SweepFolder, columns: Sequence[str]) -> Iterator[pa.Tabl
 
 def curve_columns(folder: SweepFolder) -> list[str]:
     """The names of the curves' columns."""
-    names = [file["name"] for file in read_manifest(folder)["files"] if file["name"].startswith(f"{CURVES}/")]
-    if not names:
-        return CURVES_SCHEMA.names
-    return folder.store.patiently(lambda: _dataset(folder, names).schema.names)
+    found = _of_files(folder, f"{CURVES}/", lambda files: files.schema.names)
+    return CURVES_SCHEMA.names if found is None else found
 
 
 def read_tasks(folder: SweepFolder) -> pa.Table:
@@ -197,25 +199,34 @@ def _read(
     columns: Sequence[str] | None = None,
 ) -> pa.Table:
     named = None if columns is None else list(columns)
+    table = _of_files(folder, prefix, lambda files: files.to_table(columns=named, filter=chosen))
+    if table is None:
+        return schema.empty_table() if named is None else schema.empty_table().select(named)
+    return table.replace_schema_metadata(schema.metadata)
+
+
+def _of_files(folder: SweepFolder, prefix: str, look: Callable[[ds.Dataset], Result]) -> Result | None:
+    """What `look` finds in the files whose names begin so; None where there are none. Errors as `read_trials`."""
     for attempt in range(_READ_ATTEMPTS):
         names = [file["name"] for file in read_manifest(folder)["files"] if file["name"].startswith(prefix)]
         if not names:
-            return schema.empty_table() if named is None else schema.empty_table().select(named)
+            return None
         try:
-            table = folder.store.patiently(partial(_table, folder, names, named, chosen))
-            return table.replace_schema_metadata(schema.metadata)
+            return folder.store.patiently(partial(_look, folder, names, look))
         except FileNotFoundError as error:
             # A collect may have replaced the files since the manifest was read.
             if attempt == _READ_ATTEMPTS - 1:
                 raise FolderError(f"a table of {folder.store} is missing: {error}") from error
         except (OSError, pa.ArrowException) as error:
+            for name in names:  # what may not be read is not damaged: the store says why
+                folder.store.read_range(name, 0, 1)
             text = f"a table of {folder.store} is damaged: {str(error).splitlines()[0]}"
             raise FolderError(text, hint="grokray collect makes it anew") from error
     raise AssertionError("unreachable")
 
 
-def _table(folder: SweepFolder, names: list[str], columns: list[str] | None, chosen: pc.Expression | None) -> pa.Table:
-    return _dataset(folder, names).to_table(columns=columns, filter=chosen)
+def _look(folder: SweepFolder, names: list[str], look: Callable[[ds.Dataset], Result]) -> Result:
+    return look(_dataset(folder, names))
 
 
 def _dataset(folder: SweepFolder, names: list[str]) -> ds.Dataset:

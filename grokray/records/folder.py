@@ -16,8 +16,9 @@ lock                   who works here
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ TASKS = "tasks.parquet"
 TASK_CURVES = "task_curves"
 MANIFEST = "manifest.json"
 LOCK = "lock"
+PART = re.compile(r"part-(\d+)of(\d+)")
 
 META_VERSION = 1
 _LINES = 10
@@ -91,7 +93,7 @@ class SweepFolder:
         store = Store.from_uri(uri)
         with store.impatient():
             if not store.exists(META):
-                raise FolderError(f"{store} is no sweep's folder: it holds no {META}")
+                raise _no_sweep(store)
             return cls(store, _read_meta(store))
 
     @contextmanager
@@ -141,6 +143,21 @@ class SweepFolder:
     def checkpoint_folder(self, trial_id: str) -> str:
         """`checkpoints/5d1c…`, relative to the store."""
         return f"{CHECKPOINTS}/{trial_id}"
+
+
+def parts_in(entries: Iterable[str]) -> list[str]:
+    """Of a folder's entries those that are folders of a sweep's parts, in their order."""
+    found = [name for name in entries if PART.fullmatch(name)]
+    return sorted(found, key=lambda name: int(PART.sub(r"\1", name)))
+
+
+def _no_sweep(store: Store) -> FolderError:
+    parts = parts_in(store.entries())
+    if not parts:
+        return FolderError(f"{store} is no sweep's folder: it holds no {META}")
+    shown = ", ".join(parts[:3]) + (", …" if len(parts) > 3 else "")
+    text = f"{store} is no sweep's folder, but holds parts of one: {shown}"
+    return FolderError(text, hint="name one of the parts")
 
 
 def _read_meta(store: Store) -> dict[str, Any]:

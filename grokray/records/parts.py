@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from grokray.errors import FolderError
-from grokray.records.folder import META
+from grokray.records.folder import META, PART, parts_in
 from grokray.records.store import Store
 from grokray.records.uri import join
-
-_NAME = re.compile(r"part-(\d+)of(\d+)")
 
 
 def part_folder(uri: str, number: int, of: int) -> str:
@@ -19,7 +16,7 @@ def part_folder(uri: str, number: int, of: int) -> str:
     if META in entries:
         raise FolderError(f"{store} holds a whole sweep, so no part of one can be run there")
     for name in entries:
-        found = _NAME.fullmatch(name)
+        found = PART.fullmatch(name)
         if found and int(found[2]) != of:
             raise FolderError(f"{store} holds {name}, so it is for parts of {found[2]}, and not of {of}")
     return join(uri, part_name(number, of))
@@ -33,7 +30,7 @@ def part_name(number: int, of: int) -> str:
 def parts_of(uri: str | Path) -> list[str]:
     """The folders of the parts that it holds; of a folder without, itself."""
     _, entries = _entries(uri)
-    names = sorted((name for name in entries if _NAME.fullmatch(name)), key=lambda name: int(name[5:].split("of")[0]))
+    names = parts_in(entries)
     return [str(uri)] if META in entries or not names else [join(str(uri), name) for name in names]
 
 

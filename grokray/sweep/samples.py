@@ -17,9 +17,9 @@ SHAPING = (*SHAPING_THE_MODEL, "digit_order", "dropout", "label_noise", "data_di
 
 
 def proposals(config: SweepConfig, number: int) -> list[dict[str, Any]]:
-    """The first `number` configurations, without those that cannot be chosen."""
+    """The first `number` configurations of this part of the sweep, without those that cannot be chosen."""
     proposer = make_proposer(config)
-    proposals = (proposer.propose(index) for index in range(number))
+    proposals = (proposer.propose(config.first_index + i * config.stride) for i in range(number))
     return [dict(proposer.choice(parameters)) for parameters in proposals if parameters is not None]
 
 

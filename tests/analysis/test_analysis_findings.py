@@ -141,6 +141,9 @@ def test_numbers_as_texts():
     assert number(float("inf"), "steps") == "∞"
     assert number(float("nan"), "steps") == "–"
     assert number(-0.158, "points") == "−15.8"
+    ratios = (99.99, 99.999, 123.4, 14_321.0, 0.0123, 2e-7, 3e12)
+    assert [number(x, "ratio") for x in ratios] == ["99.99", "100", "120", "14,000", "0.012", "2e−07", "3e+12"]
+    assert [number(x, "") for x in (1_234.5, -98_765.4, 12.345, 5e-5)] == ["1,230", "−98,800", "12.3", "5e−05"]
     table = shown(_frame(share=[0.5], share_lower=[0.25], share_upper=[float("nan")], trials=[1200]))
     assert table.rows == [["50.0 % (25.0 % to ?)", "1,200"]]
     assert (table.headings, table.essential) == (["share", "trials"], 1)

@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from grokray.analysis.findings.variance import variance
 from grokray.analysis.pair_moments import PairMoments
 from grokray.analysis.variance import Split, variance_of_grokking, variance_of_step
 from tests.analysis.tables import grokking, trials_of
@@ -143,6 +144,64 @@ def test_audits_mend_the_split():
     assert isinstance(found, Split)
     assert found.seeds.value == pytest.approx(1 / 8, rel=0.06)
     assert found.hyperparameters.value == pytest.approx(1 / 8, rel=0.06)
+
+
+def test_shares_and_their_intervals_lie_within_0_and_all_of_it():
+    """Chance alone: the moments of hyper-parameters lie on both sides of 0."""
+    rng, cut = np.random.default_rng(0), 0
+    for _ in range(20):
+        found = variance_of_step(table(8, 3, grok_step=steps(rng.normal(size=(8, 3)))))
+        assert isinstance(found, Split)
+        if np.isnan(found.seeds_share.value):  # beyond what a share can be in nearly every resample
+            continue
+        for share in (found.hyperparameters_share, found.seeds_share):
+            assert 0 <= share.lower <= share.value <= share.upper <= 1
+        assert found.hyperparameters_share.value + found.seeds_share.value == pytest.approx(1)
+        assert any("are cut to 0 and 100 %" in note for note in found.notes)
+        cut += found.hyperparameters.value < 0 and found.hyperparameters_share.value == 0
+    assert cut > 3
+
+
+def test_a_share_that_moments_put_beyond_its_ends_is_not_told_and_says_so():
+    """Every configuration holds nearly the same two values: the total is below what seeds change, in each resample."""
+    values = np.array([0.0, 1.0]) + np.linspace(0, 0.01, 6)[:, None]
+    own = {name: np.arange(12) for name in ("init_seed", "split_seed", "order_seed")}
+    found = variance_of_step(table(6, 2, grok_step=steps(values * np.linspace(1, 1.01, 6)[:, None]), **own))
+    assert isinstance(found, Split)
+    assert found.hyperparameters.value < 0
+    shares = (found.hyperparameters_share, found.seeds_share)
+    assert all(np.isnan([one.value, one.lower, one.upper]).all() for one in shares)
+    assert any("below 0 or above 100 %, so it cannot be told" in note for note in found.notes)
+
+
+def test_what_rounding_leaves_of_equal_moments_is_0():
+    happened = np.random.default_rng(19).random((12, 2)) < 0.3
+    found = variance_of_grokking(table(12, 2, grok_step=grokking(happened.ravel())))
+    assert isinstance(found, Split)
+    parts = (found.hyperparameters, found.seeds, found.common_to_configurations, found.interaction)
+    ends = np.array([[one.value, one.lower, one.upper] for one in parts if one is not None])
+    assert len(ends) == 4
+    assert not ((ends != 0) & (np.abs(ends) < 1e-12)).any()
+
+
+@pytest.mark.parametrize("happened", [False, True])
+def test_where_all_or_none_grok_there_is_a_reason_and_no_number(happened):
+    trials = table(4, 2, grok_step=grokking(np.full(8, happened)))
+    assert variance_of_grokking(trials) == "grokked: it is the same in all 8 trials, so there is no variance to split"
+    if not happened:
+        assert variance(trials).missing == (
+            "grokked: it is the same in all 8 trials, so there is no variance to split; "
+            "log grok_step: 0 configurations with a value, but two are needed"
+        )
+
+
+def test_an_interval_without_ends_says_why():
+    """Seeds change nothing, in any resample."""
+    found = variance_of_step(table(5, 2, grok_step=steps(np.repeat(np.arange(5.0), 2))))
+    assert isinstance(found, Split)
+    assert found.hyperparameters_share.value == 1
+    assert np.isnan(found.hyperparameters_share.lower)
+    assert any(note.startswith("where the ends of an interval are ?") for note in found.notes)
 
 
 @pytest.mark.parametrize(

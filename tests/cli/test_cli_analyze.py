@@ -79,12 +79,52 @@ def test_a_folder_that_is_no_sweep(tmp_path, capsys):
         assert "is no sweep's folder" in capsys.readouterr().err
 
 
+def test_a_report_of_damaged_curves_says_so(begun, capsys):
+    store = begun().store
+    assert main(["collect", str(store)]) == 0
+    (part,) = store.list("curves")
+    path = store.local_path(part)
+    path.write_bytes(path.read_bytes()[:500])
+    assert main(["report", str(store)]) == 2
+    problem, hint = capsys.readouterr().err.splitlines()
+    assert problem.startswith(f"error: a table of {store} is damaged: ")
+    assert hint == "hint: grokray collect makes it anew"
+
+
 def test_two_sweeps_as_one(begun, capsys, tmp_path):
     paths = [str(begun().store), str(begun("other").store)]
     assert main(["analyze", *paths, "--json", "--out", f"{tmp_path}/both"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["sweeps"] == ["out", "other"]
     assert found["overview"]["notes"] == ["4 trials are in more than one folder, and count once"]
+
+
+@pytest.mark.parametrize(("command", "place"), [("analyze", "analysis/phases.csv"), ("report", "report.html")])
+def test_parts_of_a_sweep_are_read_as_one_and_results_lie_beside_them(command, place, begun, capsys, tmp_path):
+    for k in (1, 2):
+        begun(f"whole/part-{k}of2")
+    assert main([command, f"{tmp_path}/whole"]) == 0
+    assert f"{tmp_path}/whole/{place.partition('/')[0]}" in capsys.readouterr().out.splitlines()[-1]
+    assert (tmp_path / "whole" / place).exists()
+    if command == "report":
+        assert "part-1of2, part-2of2" in (tmp_path / "whole" / place).read_text()
+
+
+@pytest.mark.parametrize("name", ["small.yaml", "out/trials.parquet", "out/lock", ".html"])
+def test_a_report_overwrites_no_file_of_another_kind(name, begun, capsys, tmp_path):
+    folder = begun()
+    (tmp_path / name).write_text("of value")
+    assert main(["report", str(folder.store), "--out", f"{tmp_path}/{name}"]) == 2
+    assert capsys.readouterr().err == f"error: --out is {tmp_path}/{name}, but must end in .html, or be a folder\n"
+    assert (tmp_path / name).read_text() == "of value"
+
+
+def test_a_report_goes_into_a_folder(begun, capsys, tmp_path):
+    folder = begun()
+    for out in (str(tmp_path), f"{tmp_path}/new/"):
+        assert main(["report", str(folder.store), "--out", out]) == 0
+        assert capsys.readouterr().out == f"{out.rstrip('/')}/report.html\n"
+        assert (Path(out) / "report.html").exists()
 
 
 def test_the_report_is_one_file(begun, capsys, tmp_path):

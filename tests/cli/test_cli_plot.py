@@ -80,6 +80,16 @@ def test_a_folder_that_is_no_sweep(tmp_path, capsys):
     assert "is no sweep's folder" in capsys.readouterr().err
 
 
+def test_a_folder_of_parts_names_them(begun, tmp_path, capsys):
+    for k in (2, 1):
+        begun(f"whole/part-{k}of2")
+    assert main(["plot", f"{tmp_path}/whole", "--best"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {tmp_path}/whole is no sweep's folder, but holds parts of one: part-1of2, part-2of2",
+        "hint: name one of the parts",
+    ]
+
+
 def test_names_of_files():
     assert figure_paths(Path("a/b.pdf"), FORMATS) == [Path("a/b.pdf")]
     assert figure_paths(Path("a/b"), FORMATS) == [Path("a/b.png"), Path("a/b.svg")]

@@ -113,6 +113,16 @@ def test_a_folder_that_is_no_sweep_is_refused(command, tmp_path, capsys):
     assert "is a file, but must be a folder" in capsys.readouterr().err
 
 
+def test_collect_of_parts_collects_each(begun, tmp_path, capsys):
+    for k in (1, 2):
+        begun(f"whole/part-{k}of2")
+    assert main(["collect", f"{tmp_path}/whole"]) == 0
+    assert capsys.readouterr().out.splitlines()[::2] == [
+        f"trials: {tmp_path}/whole/part-{k}of2/trials.parquet (4 rows)" for k in (1, 2)
+    ]
+    assert all((tmp_path / f"whole/part-{k}of2/trials.parquet").exists() for k in (1, 2))
+
+
 def test_collect_says_what_it_wrote(begun, capsys):
     folder = begun()
     assert main(["collect", str(folder.store)]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import shlex
 import subprocess
@@ -181,6 +182,26 @@ def test_dry_run_tells_all_and_does_nothing(space, tmp_path, monkeypatch, capsys
     assert "steps: at most 16,000 (8 × 2,000), fewer as trials grok" in lines
     assert lines[-1] == "nothing was run"
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_dry_run_of_a_part_shows_what_this_part_runs(space, capsys):
+    def rows(*words: str) -> dict[str, str]:
+        assert main(["sweep", str(space), "--dry-run", *words]) == 0
+        lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[4:]]
+        return dict(itertools.takewhile(bool, lines))  # type: ignore[arg-type]
+
+    whole = rows()
+    assert len({*whole.values()}) == 4
+    assert rows("--part", "1/3") == {number: whole[number] for number in ("0", "3")}
+    assert rows("--part", "2/3") == {"1": whole["1"]}
+    assert rows("--part", "3/3") == {"2": whole["2"]}
+
+
+@pytest.mark.parametrize("method", ["grid", "sobol"])
+def test_the_preview_of_a_part_begins_with_its_own_configurations(method):
+    text = f"method: {method}\nnum_trials: 4\nparameters: {{weight_decay: {{values: [0.1, 0.2, 0.3, 0.4, 0.5]}}}}\n"
+    first = preview(load_text(text, "c.yaml", "c")).first
+    assert preview(load_text(f"{text}part: 2/2\n", "c.yaml", "c")).first == first[1::2]
 
 
 def test_dry_run_does_not_load_ray(space):

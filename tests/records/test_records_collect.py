@@ -15,7 +15,7 @@ from records_helpers import VERSIONS, event, make_folder, measurement, memory_st
 
 from grokray.errors import FolderBusy, FolderError
 from grokray.records import collect as collect_module
-from grokray.records.collect import collect, read_curves, read_manifest, read_trials
+from grokray.records.collect import collect, curve_columns, curve_parts, read_curves, read_manifest, read_trials
 from grokray.records.folder import SweepFolder
 from grokray.records.lock import hold
 from grokray.records.schema import CURVES_SCHEMA, METRICS, TRIALS_SCHEMA, arrow_field, curves_schema
@@ -295,6 +295,26 @@ def test_damage_is_found(folder):
         read_trials(folder)
     collect(folder)
     assert len(rows(folder)) == 4
+
+
+@pytest.mark.parametrize("read", [read_curves, curve_columns, lambda folder: [*curve_parts(folder, ["step"])]])
+def test_curves_cut_short_are_damaged_however_they_are_read(read, folder):
+    collect(folder)
+    [part] = folder.store.list("curves")
+    path = folder.store.local_path(part)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(FolderError, match="a table of .* is damaged") as caught:
+        read(folder)
+    assert caught.value.hint == "grokray collect makes it anew"
+
+
+def test_what_the_system_does_not_let_one_read_is_not_called_damaged(folder):
+    collect(folder)
+    path = folder.store.local_path("trials.parquet")
+    path.unlink()
+    path.mkdir()  # permissions would not hold root back
+    with pytest.raises(FolderError, match=r"cannot read .*/trials\.parquet: Is a directory$"):
+        read_trials(folder)
 
 
 def test_only_one_process_collects(folder):

@@ -20,8 +20,9 @@ def variance(trials: pa.Table, level: float = 0.95, replicates: int = 200, seed:
     found = [split for split in splits if isinstance(split, Split)]
     reasons = [split for split in splits if isinstance(split, str)]
     if not found:
-        # Mostly the same one for both: of each, what comes after its name.
-        return missing(NAME, TITLE, "; ".join(unique([reason.split(": ", 1)[-1] for reason in reasons])))
+        # Mostly the same one for both, which then needs no name before it.
+        alone = unique([reason.split(": ", 1)[-1] for reason in reasons])
+        return missing(NAME, TITLE, alone[0] if len(alone) == 1 else "; ".join(reasons))
     return Finding(
         name=NAME,
         title=TITLE,

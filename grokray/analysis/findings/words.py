@@ -84,8 +84,14 @@ def number(value: Any, kind: str, *, is_end: bool = False) -> str:
     if kind == "p":
         return "< 0.001" if value < 0.001 else f"{value:.3f}"
     if kind == "ratio":
-        return f"{value:.2f}" if 0.095 <= value < 100 else f"{value:.2g}"
-    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:.3g}".replace("-", "−")
+        return f"{value:.2f}" if 0.095 <= value < 99.995 else _significant(value, 2)
+    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e9 else _significant(value, 3)
+
+
+def _significant(value: float, digits: int) -> str:
+    """14321.0 → `14,000` to two digits: with an exponent only what is very large or very small."""
+    text = f"{value:.{digits}g}"
+    return (f"{float(text):,.0f}" if "e" in text and 1 <= abs(value) < 1e9 else text).replace("-", "−")
 
 
 def count(number: int, noun: str) -> str:
