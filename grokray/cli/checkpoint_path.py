@@ -38,6 +38,7 @@ def load_checkpoint(path: str, *, trial: str | None = None, which: str = "last")
 
     if which not in ("last", "best") and not which.isdecimal():
         raise ConfigError([Problem(message=f"--which is {which!r}, but must be last, best, or a step")])
+    _refuse_no_plain_file(path)
     folder, name = split_last(_absolute(path))
     store = Store.from_uri(folder or "/")
     if not name or not store.exists(name):
@@ -64,6 +65,13 @@ def full_id(prefix: str, ids: Collection[str], what: str) -> str:
     if not found:
         raise ConfigError([Problem(message=f"there is no {what} whose id begins with {prefix!r}{_some(ids)}")])
     raise ConfigError([Problem(message=f"{prefix!r} begins the id of {len(found)} trials: {_listed(found)}")])
+
+
+def _refuse_no_plain_file(path: str) -> None:
+    """A device or a pipe may have no end."""
+    local = os.path.expanduser(path)
+    if "://" not in path and os.path.exists(local) and not (os.path.isfile(local) or os.path.isdir(local)):
+        raise CheckpointError(f"{path} is no plain file")
 
 
 def _in_folder(path: str, trial: str | None, which: str) -> tuple[Store, str]:

@@ -47,7 +47,7 @@ def sweep(
 
         show_dry_run(console, config)
         return 0
-    out = out or f"results/{config.name}"
+    out = f"results/{config.name}" if out is None else out
     return _run(console, config, out if part is None else folder_of_part(out, config), address, ctx, insecure=insecure)
 
 

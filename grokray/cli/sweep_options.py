@@ -33,4 +33,4 @@ def sweep_of(file: str, num_trials: str | None, overrides: list[str] | None, par
     from grokray.sweep.load import load_sweep
 
     number = None if num_trials is None else whole_number("--num-trials", num_trials, at_least=1)
-    return load_sweep(file, (*(overrides or ()), *([] if part is None else [f"part={part}"])), number)
+    return load_sweep(file, overrides or (), number, part)

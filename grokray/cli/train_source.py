@@ -44,7 +44,7 @@ def source_of(
     """Raises ConfigError for options that do not go together, FolderError for a folder without such a trial."""
     if resume is None and from_trial is None:
         config = trial_from(parameters)
-        return Source(config=config, out=out or default_folder(config))
+        return Source(config=config, out=default_folder(config) if out is None else out)
     option = "--resume" if resume is not None else "--from-trial"
     beside = [f"--{name}" for name in parameters]
     beside += ["--from-trial"] if resume is not None and from_trial is not None else []
@@ -96,7 +96,7 @@ def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
     config = TrialConfig.model_validate(dict(trial.config))
     if config.id != trial.trial_id:
         raise FolderError(f"trial {trial.trial_id} of {uri} is of another version: here its config means {config.id}")
-    target = out or default_folder(config)
+    target = default_folder(config) if out is None else out
     if folder.store == type(folder.store).from_uri(target):
         raise FolderError(f"{target} holds the trial that is to be repeated", hint="--out DIR names another folder")
     space = _space(folder)

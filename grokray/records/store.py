@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import time
 from abc import ABC, abstractmethod
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from grokray.errors import FolderError
-from grokray.records.uri import checked_uri, hide_secrets, path_of_file_uri
+from grokray.records.uri import OBJECT_STORES, checked_uri, hide_secrets, path_of_file_uri
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -27,6 +28,7 @@ __all__ = ["AppendStream", "Store", "Tagged", "as_folder_error", "checked_name",
 
 # Where a store knows no conditional writes: what two write at once has settled after so long.
 SETTLE_S = 1.0
+_ONE_SLASH = re.compile(f"({'|'.join(OBJECT_STORES)}):/?(?!/)")
 _PROBE = bytes(1 << 16)  # more than what a full disk may have left in a block
 _LOCAL_HINTS = {
     errno.EACCES: "choose another folder, or have its permissions changed",
@@ -86,8 +88,10 @@ class Store(ABC):
 
         text = os.fspath(uri_or_path)
         scheme, separator, _ = text.partition("://")
-        if not text:
+        if not text.strip():
             raise FolderError("the folder's name is empty, but must be a path or a URI")
+        if slip := _ONE_SLASH.match(text):
+            raise FolderError(f"{text} is no folder's name", hint=f"a URI begins with {slip[1]}://")
         if not separator:
             return LocalStore(os.path.abspath(os.path.expanduser(text)))
         if scheme == "file":

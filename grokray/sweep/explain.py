@@ -64,6 +64,8 @@ def _fault(detail: ErrorDetails, data: dict[str, Any]) -> Fault:
         rule = "must not be empty"
     elif kind == "too_long":
         rule = f"must hold at most {context['max_length']}"
+    elif kind == "less_than" and isinstance(context["lt"], int):
+        rule = f"must be below {context['lt']}"  # pydantic rounds large ones
     elif kind in ("model_type", "dict_type", "model_attributes_type"):
         rule = "must be a mapping, such as {key: value}"
     else:

@@ -1,13 +1,14 @@
 """A search space from its YAML file: read, overridden, translated from W&B's words, validated, tried out.
 
-All problems of a file are found together; each names its place. Precedence: defaults, file, overrides, num_trials.
+All problems of a file are found together; each names its place. Precedence: defaults, file, overrides, options.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -25,14 +26,17 @@ from grokray.tasks.resolve import PARAMETERS
 HINT = "The README explains search spaces; `grokray schema` prints their JSON Schema."
 
 
-def load_sweep(path: str | Path, overrides: Sequence[str] = (), num_trials: int | None = None) -> SweepConfig:
+def load_sweep(
+    path: str | Path, overrides: Sequence[str] = (), num_trials: int | None = None, part: str | None = None
+) -> SweepConfig:
     """The sweep of one YAML file; `overrides` such as "trial.eval_interval=50" or "parameters.weight_decay=1".
 
     Raises ConfigError with every problem found, each with its place, as in
     "robust.yaml:12:5: parameters.dropout.min is 0.9, but must be below max, which is 0.4".
     """
-    path = Path(path)
-    return load_text(read_text(path), str(path), path.stem, overrides, num_trials, folder=path.parent)
+    path, options = Path(path), {"num_trials": num_trials, "part": part}
+    given = {key: value for key, value in options.items() if value is not None}
+    return load_text(read_text(path), str(path), path.stem, overrides, given, folder=path.parent)
 
 
 def load_text(
@@ -40,20 +44,20 @@ def load_text(
     source: str,
     stem: str,
     overrides: Sequence[str] = (),
-    num_trials: int | None = None,
+    options: Mapping[str, object] = MappingProxyType({}),
     folder: Path = Path(),
     try_out: bool = True,
 ) -> SweepConfig:
-    """As load_sweep, for text that is no file: `source` stands in places, `stem` names a sweep without a name, and
-    paths in the text start from `folder`. With `try_out` false it is not tried whether the trials can be: of a sweep
-    that has begun this is known, and its data may be elsewhere by now."""
+    """As load_sweep, for text that is no file: `source` stands in places, `stem` names a sweep without a name, paths in
+    the text start from `folder`, and `options` are as in `apply_overrides`. With `try_out` false it is not tried whether
+    the trials can be: of a sweep that has begun this is known, and its data may be elsewhere by now."""
     document = parse_yaml(text, source)
     if not isinstance(document.data, dict):
         reason = "is empty" if document.data is None else f"holds {shown(document.data)}"
         message = f"the file {reason}, but must be a mapping with method and parameters"
         raise ConfigError([*document.problems, Problem(message=message, place=document.place(()))], hint=HINT)
     _anchor(document.data, folder)
-    document = apply_overrides(document, overrides, num_trials)
+    document = apply_overrides(document, overrides, options)
     translation = translate(document.data)
     translation.data.setdefault("name", re.sub(r"[^\w.+-]+", "-", stem).strip("-.+")[:100] or "sweep")
     config, faults = _validate(translation, try_out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -11,15 +11,15 @@ from grokray.errors import ConfigError, Problem
 from grokray.sweep.yaml_text import Document, Keys, parse_yaml
 
 
-def apply_overrides(document: Document, overrides: Sequence[str], num_trials: int | None) -> Document:
-    """The document with each `key=value` set, in order; keys are dotted, values are YAML.
+def apply_overrides(document: Document, overrides: Sequence[str], options: Mapping[str, object]) -> Document:
+    """The document with each `key=value` set, in order; keys are dotted, values are YAML. `options` come last: keys that
+    have an option of their own on the command line, such as num_trials: 8.
 
     Example: `parameters.weight_decay=1` is short for `parameters.weight_decay.value=1`, a list for `values`.
     """
     data, places, problems = deepcopy(document.data), dict(document.places), list(document.problems)
     settings = [(text, f"--set {text}") for text in overrides]
-    if num_trials is not None:
-        settings.append((f"num_trials={num_trials}", f"--num-trials {num_trials}"))
+    settings += [(f"{key}={value}", f"--{key.replace('_', '-')} {value}") for key, value in options.items()]
     for text, place in settings:
         try:
             keys, value = _parse(text, place)

@@ -346,6 +346,11 @@ def test_what_is_no_checkpoint(sums, tmp_path, capsys):
     assert "is a checkpoint, not a folder of trials" in line
 
 
+def test_what_may_have_no_end_is_not_read(capsys):
+    for command in (["eval", "/dev/zero"], ["decode", "/dev/zero", "1 + 1"]):
+        assert error(capsys, *command) == ["error: /dev/zero is no plain file"]
+
+
 def test_a_damaged_file_is_not_believed(sums, tmp_path, capsys):
     original = files(sums)["last"]
     data = bytearray(original.read_bytes())

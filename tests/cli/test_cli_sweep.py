@@ -153,6 +153,11 @@ def test_the_end_of_a_sweep_fits_the_terminal(columns, ran, space, tmp_path, mon
         (["missing.yaml"], "missing.yaml: there is no such file"),
         (["SPACE", "--num-trials", "many"], "--num-trials is 'many', but must be a whole number"),
         (["SPACE", "--num-trials", "0"], "--num-trials is 0, but must be at least 1"),
+        (["SPACE", "--part", "3/2"], '--part 3/2: part is "3/2", but must be K/N'),
+        (
+            ["SPACE", "--set", f"seeds=[{2**63 + 92}]"],
+            f"--set seeds=[{2**63 + 92}]: seeds[0] is {2**63 + 92}, but must be below {2**63}\n",
+        ),
         (["SPACE", "--set", "nonsense"], "--set nonsense: an override must be key=value"),
         (["SPACE", "--set", "trail.sustain=3"], "--set trail.sustain=3: unknown key trail"),
         (["SPACE", "--set", "parameters.modulus=24"], "--set parameters.modulus=24: "),

@@ -131,6 +131,8 @@ def test_a_store_pickles_as_its_uri(tmp_path):
     [
         ("ftp://host/x", "is 'ftp', but must be one of file, s3, gs"),
         ("", "is empty"),
+        ("  ", "is empty"),
+        ("s3:/bucket/x", "s3:/bucket/x is no folder's name"),
         ("s3://", "names no bucket"),
         ("file://host/x", "names a host"),
     ],

@@ -57,7 +57,7 @@ parameters:
 
 
 def small(*overrides: str, num_trials: int | None = None) -> SweepConfig:
-    return load_text(SMALL, "small.yaml", "small", overrides, num_trials)
+    return load_text(SMALL, "small.yaml", "small", overrides, {} if num_trials is None else {"num_trials": num_trials})
 
 
 def test_the_originals_sweep_file_is_accepted_as_it_is(tmp_path) -> None:
