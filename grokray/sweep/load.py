@@ -49,8 +49,8 @@ def load_text(
     try_out: bool = True,
 ) -> SweepConfig:
     """As load_sweep, for text that is no file: `source` stands in places, `stem` names a sweep without a name, paths in
-    the text start from `folder`, and `options` are as in `apply_overrides`. With `try_out` false it is not tried whether
-    the trials can be: of a sweep that has begun this is known, and its data may be elsewhere by now."""
+    the text start from `folder`, and `options` are as in `apply_overrides`. With `try_out` false it is not tried
+    whether the trials can be: of a sweep that has begun this is known, and its data may be elsewhere by now."""
     document = parse_yaml(text, source)
     if not isinstance(document.data, dict):
         reason = "is empty" if document.data is None else f"holds {shown(document.data)}"

@@ -12,8 +12,8 @@ from grokray.sweep.yaml_text import Document, Keys, parse_yaml
 
 
 def apply_overrides(document: Document, overrides: Sequence[str], options: Mapping[str, object]) -> Document:
-    """The document with each `key=value` set, in order; keys are dotted, values are YAML. `options` come last: keys that
-    have an option of their own on the command line, such as num_trials: 8.
+    """The document with each `key=value` set, in order; keys are dotted, values are YAML. `options` come last: keys
+    that have an option of their own on the command line, such as num_trials: 8.
 
     Example: `parameters.weight_decay=1` is short for `parameters.weight_decay.value=1`, a list for `values`.
     """
