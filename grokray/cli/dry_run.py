@@ -48,13 +48,19 @@ def show_dry_run(console: Console, config: SweepConfig) -> None:
     console.print()
     _show_first(console, config, found)
     _show_shapes(console, found)
-    budget = config.max_steps()
-    console.print(Text(f"steps: at most {found.most_steps:,} ({found.trials:,} × {budget:,}), fewer as trials grok"))
+    console.print(Text(_steps(config, found)))
     if isinstance(config.scheduler, Rungs):
         rungs = ", ".join(f"{rung:,}" for rung in found.rungs) or "none below num_steps"
         console.print(Text(f"rungs: {rungs}; {config.scheduler.rule()}"))
         console.print(Text(f"audit: {config.scheduler.audit_fraction:.0%} of those to be stopped run on all the same"))
     console.print(Text("nothing was run"))
+
+
+def _steps(config: SweepConfig, found: Preview) -> str:
+    budget, trains_on = config.max_steps(), config.parameters.get("continue_training")
+    made_of = f" ({found.trials:,} × {budget:,})" if found.most_steps == found.trials * budget else ""
+    always = config.trial.continue_training if trains_on is None else all(trains_on.grid_values() or [False])
+    return f"steps: at most {found.most_steps:,}{made_of}" + ("" if always else ", fewer as trials grok")
 
 
 def _show_first(console: Console, config: SweepConfig, found: Preview) -> None:

@@ -22,6 +22,8 @@ INTERRUPTED, USAGE, DEFECT = 130, 2, 70
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, without the program's name; the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # it was closed: whoever did that wants to see nothing
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 until the process ends
     again, farewell = None, ()
     try:
         from grokray.cli.invocation import Invocation
@@ -50,16 +52,26 @@ def _answer(invocation: Invocation, words: list[str]) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         _discard_output()
         return 1
+    except OSError as error:
+        if not _output_is_lost():
+            return _unforeseen(error, debug)
+        _say(f"error: cannot write to standard output: {error.strerror}")
+        _discard_output()
+        return USAGE
     except GrokrayError as error:
         _say(*_lines(error))
         if debug:
             _say(_traceback(error))
         return error.exit_code
     except Exception as error:
-        if debug:
-            raise
-        _say(*_defect(error))
-        return DEFECT
+        return _unforeseen(error, debug)
+
+
+def _unforeseen(error: Exception, debug: bool) -> int:
+    if debug:
+        raise error
+    _say(*_defect(error))
+    return DEFECT
 
 
 def _run(invocation: Invocation, words: list[str]) -> int:
@@ -114,6 +126,15 @@ def _say(*lines: str) -> None:
         print(*lines, sep="\n", file=sys.stderr, flush=True)
     except OSError:  # nobody listens any more
         return
+
+
+def _output_is_lost() -> bool:
+    """Whether nothing can be printed, as to a full disk. To find out, a line's end is."""
+    try:
+        os.write(sys.stdout.fileno(), b"\n")
+    except (OSError, ValueError):
+        return True
+    return False
 
 
 def _discard_output() -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from grokray.engine.shape import ShapeKey
 
 FIRST = 5
+LOOKED_AT = 10_000  # configurations whose steps are added up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +52,18 @@ def preview(config: SweepConfig) -> Preview:
         shapes=_shapes([config.trial_config(choice, config.seeds[0]) for choice in sample]),
         sampled=len(sample),
         all_shapes=len(sample) < SAMPLED if config.method == "grid" else len(sample) >= configurations,
-        most_steps=configurations * len(config.seeds) * config.max_steps(),
+        most_steps=_most_steps(config, configurations) * len(config.seeds),
         rungs=config.scheduler.rungs(config.max_steps()),
     )
+
+
+def _most_steps(config: SweepConfig, configurations: int) -> int:
+    """Of one seed: the sum, where a grid has different ones and is not too large to look at, else a bound."""
+    steps = config.parameters.get("num_steps")
+    if config.method != "grid" or steps is None or steps.is_fixed or configurations > LOOKED_AT:
+        return configurations * config.max_steps()
+    default = TrialConfig.model_fields["num_steps"].default
+    return sum(choice.get("num_steps", default) for choice in proposals(config, configurations))
 
 
 def _shapes(configs: list[TrialConfig]) -> tuple[ShapePreview, ...]:

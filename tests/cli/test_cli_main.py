@@ -137,6 +137,20 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert process.returncode == 1
 
 
+def test_output_that_cannot_be_written_is_an_error():
+    command = [sys.executable, "-m", "grokray", "schema"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: cannot write to standard output: No space left on device\n"
+
+
+def test_whoever_closes_standard_output_sees_nothing():
+    command = f"{sys.executable} -m grokray schema >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_schema_is_the_one_that_is_shipped(capsys):
     assert main(["schema"]) == 0
     out = capsys.readouterr().out

@@ -224,7 +224,7 @@ def test_the_preview_finds_every_shape_of_a_grid():
     assert found.first[0] == {
         "modulus": 7, "task_type": "classification", "weight_decay": 0.1, "num_steps": 900
     }  # fmt: skip
-    assert found.most_steps == 24_000
+    assert found.most_steps == 6 * 900 + 6 * 2_000
     assert found.rungs == (100, 400, 1600)
     assert len(found.shapes) == 3
     assert {s.slot_bytes for s in found.shapes} == {3 * 4 * s.shape.layout.row_size for s in found.shapes}
@@ -330,6 +330,22 @@ parameters:
   accumulation_steps: {values: [1, 2]}
   modulus: {value: 7}
 """
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", "steps: at most 18,800, fewer as trials grok"),
+        ("num_trials: 2", "steps: at most 18,200, fewer as trials grok"),
+        ("trial: {continue_training: true}", "steps: at most 18,800"),
+    ],
+)
+def test_dry_run_adds_up_the_steps_of_a_grid(tmp_path, capsys, more, said):
+    path = tmp_path / "steps.yaml"
+    grid = "parameters: {modulus: {value: 7}, num_steps: {values: [100, 9000, 300]}}"
+    path.write_text(f"method: grid\nseeds: [0, 1]\n{grid}\n{more}\n")
+    assert main(["sweep", str(path), "--dry-run"]) == 0
+    assert said in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize("width", ["60", "100"])
