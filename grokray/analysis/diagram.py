@@ -14,6 +14,7 @@ import pyarrow as pa
 from grokray.analysis.outcomes import codes, column, looks_logarithmic, missing_in, outcomes
 from grokray.analysis.phases import PHASES, phases
 from grokray.analysis.shares import LEVEL, Shares, shares
+from grokray.analysis.wording import readable
 from grokray.errors import ConfigError, Problem
 
 BINS = 8
@@ -167,4 +168,4 @@ def _shaped(found: Shares, shape: tuple[int, int]) -> dict[str, np.ndarray]:
 
 
 def _shown(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.3g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return value if isinstance(value, str) else readable(value)

@@ -11,6 +11,7 @@ from grokray.analysis.neighbours import Neighbours
 from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
 from grokray.analysis.shares import percentiles, shares
 from grokray.analysis.space import Axis, Space
+from grokray.analysis.wording import readable
 
 PROFILE_BINS = 8
 # More different seeds than this are not shared by the configurations: each has its own.
@@ -101,7 +102,7 @@ def _binned(axis: Axis, units: np.ndarray) -> tuple[list[str], np.ndarray]:
     if axis.values:
         return ["none" if v is None else str(v) for v in axis.values], np.where(np.isnan(units), -1, units).astype(int)
     edges = axis.from_unit(np.linspace(0, 1, PROFILE_BINS + 1))
-    labels = [f"{low:.3g} to {high:.3g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    labels = [f"{readable(low)} to {readable(high)}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
     cell = np.minimum(np.nan_to_num(units, nan=-1) * PROFILE_BINS, PROFILE_BINS - 1)
     return labels, np.where(np.isnan(units), -1, cell).astype(int)
 

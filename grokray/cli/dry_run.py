@@ -8,6 +8,8 @@ from rich.text import Text
 from grokray.cli.preview import Preview, ShapePreview, preview
 from grokray.cli.tables import Column, fitted
 from grokray.cli.wording import count, memory, value
+from grokray.records.folder import SweepFolder
+from grokray.records.store import hide_secrets
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.sections import Rungs
 
@@ -38,9 +40,9 @@ IF_DIFFERENT = (
 )
 
 
-def show_dry_run(console: Console, config: SweepConfig) -> None:
-    """Raises ConfigError where the search proposes a trial that cannot be."""
-    found = preview(config)
+def show_dry_run(console: Console, config: SweepConfig, out: str) -> None:
+    """Raises ConfigError where the search proposes a trial that cannot be, FolderError where it cannot be run."""
+    found, folder = preview(config), SweepFolder.find(out, config.fingerprint())
     per_seed = f"{count(found.configurations, 'configuration')} × {count(len(config.seeds), 'seed')}"
     console.print(Text(f"{config.name} ({config.method}): {per_seed} = {count(found.trials, 'trial')}"))
     for note in config.notes:
@@ -53,7 +55,15 @@ def show_dry_run(console: Console, config: SweepConfig) -> None:
         rungs = ", ".join(f"{rung:,}" for rung in found.rungs) or "none below num_steps"
         console.print(Text(f"rungs: {rungs}; {config.scheduler.rule()}"))
         console.print(Text(f"audit: {config.scheduler.audit_fraction:.0%} of those to be stopped run on all the same"))
+    console.print(Text(_folder(folder, out, found.trials)), soft_wrap=True)
     console.print(Text("nothing was run"))
+
+
+def _folder(folder: SweepFolder | None, out: str, trials: int) -> str:
+    if folder is None:
+        return f"folder: {hide_secrets(out)}, which is to be made"
+    ended = sum(trial.done for trial in folder.state().trials.values())
+    return f"folder: {hide_secrets(out)}, which holds this sweep: {ended:,} of {count(trials, 'trial')} ended"
 
 
 def _steps(config: SweepConfig, found: Preview) -> str:

@@ -78,6 +78,7 @@ def _run(invocation: Invocation, words: list[str]) -> int:
     from grokray.cli.app import COMMANDS, make_command
     from grokray.cli.usage import ABORT, USAGE_ERROR, explain
 
+    _require_working_directory()
     command, words = make_command(words)
     try:
         code = command.main(args=words, prog_name="grokray", standalone_mode=False, obj=invocation)
@@ -89,6 +90,15 @@ def _run(invocation: Invocation, words: list[str]) -> int:
     except SystemExit as end:  # rich ends a process whose reader has gone like this
         return end.code if isinstance(end.code, int) else 1
     return code or 0
+
+
+def _require_working_directory() -> None:
+    from grokray.errors import FolderError
+
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise FolderError("the working directory has been deleted", hint="change to another one") from None
 
 
 def _lines(error: GrokrayError) -> list[str]:

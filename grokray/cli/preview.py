@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from grokray.sweep.config import SweepConfig, as_shaping
-from grokray.sweep.samples import SAMPLED, SHAPING, proposals, sample_of_shapes
+from grokray.sweep.samples import LOOKED_AT, SAMPLED, SHAPING, proposals, sample_of_shapes
 from grokray.trial import TrialConfig
 
 if TYPE_CHECKING:
     from grokray.engine.shape import ShapeKey
 
 FIRST = 5
-LOOKED_AT = 10_000  # configurations whose steps are added up
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,13 +42,14 @@ def sweep(
 
     config = sweep_of(file, num_trials, overrides, part)
     console = screen()
+    out = f"results/{config.name}" if out is None else out
+    out = out if part is None else folder_of_part(out, config)
     if dry_run:
         from grokray.cli.dry_run import show_dry_run
 
-        show_dry_run(console, config)
+        show_dry_run(console, config, out)
         return 0
-    out = f"results/{config.name}" if out is None else out
-    return _run(console, config, out if part is None else folder_of_part(out, config), address, ctx, insecure=insecure)
+    return _run(console, config, out, address, ctx, insecure=insecure)
 
 
 def _run(

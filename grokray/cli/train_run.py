@@ -6,17 +6,14 @@ sweep.yaml is a search space that `grokray sweep` runs to the same curves.
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from grokray.cli.invocation import INTERRUPTED
 from grokray.engine.engine import Measurement
 from grokray.errors import ConfigError, Problem
 from grokray.records.collect import collect, require_all
@@ -25,6 +22,7 @@ from grokray.records.journal import JournalWriter
 from grokray.records.state import SweepState, TrialState
 from grokray.sweep.assignment import COMPILING, Assignment, Report
 from grokray.sweep.config import SweepConfig
+from grokray.sweep.interruption import interruptible
 from grokray.sweep.sections import DEFINING, Tracking
 from grokray.sweep.tracked import check_tracking, tracked
 from grokray.sweep.trainer import Trainer
@@ -147,13 +145,14 @@ def _train(run: Run, folder: SweepFolder, journal: JournalWriter, known: TrialSt
         folder.store, role="train", device=run.device, compile=run.compile, on_measurement=watcher.measured
     )
     try:
-        with _interruptible() as interrupted:
+        interrupted = threading.Event()
+        with interruptible(interrupted.set):
             watcher.started(trainer.start(assignment), run.out)
             if trainer.engine.building:
                 _say(COMPILING)
             reports: list[Report] = []
-            while trainer.trials and not interrupted:
-                reports = trainer.turn(lambda: bool(interrupted))
+            while trainer.trials and not interrupted.is_set():
+                reports = trainer.turn(interrupted.is_set)
             trainer.stop(trial_id, save=True)
         for report in reports:
             journal.write("end", trial_id=trial_id, outcome=report.outcome, step=report.step)
@@ -164,19 +163,3 @@ def _train(run: Run, folder: SweepFolder, journal: JournalWriter, known: TrialSt
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """The first Ctrl-C (or SIGTERM) is noted in the list; the second ends the process at once."""
-    received: list[int] = []
-
-    def handle(number: int, frame: object) -> None:
-        if received:
-            os._exit(INTERRUPTED)
-        received.append(number)
-
-    with ExitStack() as stack:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            stack.callback(signal.signal, number, signal.signal(number, handle))
-        yield received

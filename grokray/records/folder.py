@@ -96,6 +96,18 @@ class SweepFolder:
                 raise _no_sweep(store)
             return cls(store, _read_meta(store))
 
+    @classmethod
+    def find(cls, uri: str | Path, fingerprint: Mapping[str, Any]) -> SweepFolder | None:
+        """What `create_or_open` would go on with; None where it would begin. Nothing is written; errors as there."""
+        store = Store.from_uri(uri)
+        with store.impatient():
+            if not store.exists(META):
+                _refuse_foreign(store)
+                return None
+            folder = cls(store, _read_meta(store))
+            _refuse_other(store, folder.fingerprint, json.loads(json.dumps(fingerprint)))
+            return folder
+
     @contextmanager
     def lock(self, command: str | None = None) -> Iterator[Lock]:
         """Be the only process that works here, and note its command in meta.json. FolderBusy names another."""

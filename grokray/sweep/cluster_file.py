@@ -11,7 +11,7 @@ from typing import Any
 
 from grokray.errors import ConfigError, Problem
 from grokray.sweep.cluster_rules import advice, faults
-from grokray.sweep.explain import shown
+from grokray.sweep.explain import no_mapping
 from grokray.sweep.rules import Fault
 from grokray.sweep.yaml_text import Document, parse_yaml, read_text
 
@@ -26,9 +26,7 @@ def read_cluster_file(path: str | Path, *, strict: bool = False) -> dict[str, An
     """
     document = parse_yaml(read_text(Path(path)), str(path))
     if not isinstance(document.data, dict):
-        reason = "is empty" if document.data is None else f"holds {shown(document.data)}"
-        message = f"the file {reason}, but must be a mapping with cluster_name and provider"
-        raise ConfigError([*document.problems, Problem(message=message, place=document.place(()))], hint=HINT)
+        raise ConfigError(no_mapping(document, "cluster_name and provider"), hint=HINT)
     data = _merged(document.data)
     found = faults(data)
     if strict and not found:

@@ -6,8 +6,11 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 from grokray.errors import FolderError, GrokrayError
+from grokray.records.collect import require_all
+from grokray.records.folder import META, SweepFolder
 from grokray.records.store import Store
 from grokray.sweep.doctor import HERE, Finding, of_clock
 
@@ -20,8 +23,10 @@ class Probe:
 
     def __init__(self, uri: str, mark: str) -> None:
         self.store, self.name, self.content = Store.from_uri(uri), f"{PROBE}{mark}", mark.encode()
+        self._made: list[Path] = []
 
     def write(self) -> None:
+        self._made = _absent(self.store) if self.store.is_local else []
         with self.store.impatient():
             self.store.write_atomic(self.name, self.content)
         self.read()
@@ -36,6 +41,15 @@ class Probe:
     def delete(self) -> None:
         with suppress(GrokrayError), self.store.impatient():
             self.store.delete(self.name)
+        with suppress(OSError):  # such as that something is in it by now
+            for folder in self._made:
+                folder.rmdir()
+
+
+def _absent(store: Store) -> list[Path]:
+    """Folders that writing there makes, the innermost first."""
+    folder = store.local_path()
+    return [place for place in (folder, *folder.parents) if not place.exists()]
 
 
 def mark() -> str:
@@ -63,8 +77,22 @@ def of_store_here(probe: Probe) -> Iterator[Finding]:
         yield fault_of(error)
         return
     yield Finding(check="storage", level="ok", text=f"{probe.store} can be written and read")
+    yield from _of_sweep(probe.store)
     if not probe.store.is_local and (written := _modified(probe)) is not None:
         yield of_clock(_offset(written, before, after), str(probe.store))
+
+
+def _of_sweep(store: Store) -> Iterator[Finding]:
+    """What is wrong with the sweep that the folder holds, if it does."""
+    try:
+        with store.impatient():
+            if not store.exists(META):
+                return
+        folder = SweepFolder.open(store.uri)
+        state, damaged = folder.folded()
+        require_all(folder, state, damaged)
+    except GrokrayError as error:
+        yield fault_of(error)
 
 
 def _offset(written: float, before: float, after: float) -> float:

@@ -9,11 +9,13 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from grokray.errors import Problem
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.grammar import PARAMETER_KEYS, nearest, nearest_or_all
 from grokray.sweep.rules import Fault
 from grokray.sweep.sections import SCHEDULERS, Fifo, Metric, Resources, Tracking, TrialSection
 from grokray.sweep.translate import WANDB_KEYS
+from grokray.sweep.yaml_text import Document
 
 SECTIONS = {"trial": TrialSection, "metric": Metric, "resources": Resources, "tracking": Tracking}
 
@@ -43,6 +45,15 @@ def shown(value: Any) -> str:
     except (TypeError, ValueError):
         text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def no_mapping(document: Document, keys: str) -> tuple[Problem, ...]:
+    """What is wrong with a file that holds no mapping with such keys."""
+    if () in document.broken:  # that it could not be read is said already
+        return document.problems
+    reason = "is empty" if document.data is None else f"holds {shown(document.data)}"
+    message = f"the file {reason}, but must be a mapping with {keys}"
+    return (*document.problems, Problem(message=message, place=document.place(())))
 
 
 def _fault(detail: ErrorDetails, data: dict[str, Any]) -> Fault:

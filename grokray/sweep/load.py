@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from grokray.errors import ConfigError, Problem
 from grokray.sweep.check import trial_faults
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.explain import dotted, explain, shown
+from grokray.sweep.explain import dotted, explain, no_mapping
 from grokray.sweep.overrides import apply_overrides
 from grokray.sweep.rules import Fault
 from grokray.sweep.translate import Translation, translate
@@ -53,9 +53,7 @@ def load_text(
     whether the trials can be: of a sweep that has begun this is known, and its data may be elsewhere by now."""
     document = parse_yaml(text, source)
     if not isinstance(document.data, dict):
-        reason = "is empty" if document.data is None else f"holds {shown(document.data)}"
-        message = f"the file {reason}, but must be a mapping with method and parameters"
-        raise ConfigError([*document.problems, Problem(message=message, place=document.place(()))], hint=HINT)
+        raise ConfigError(no_mapping(document, "method and parameters"), hint=HINT)
     _anchor(document.data, folder)
     document = apply_overrides(document, overrides, options)
     translation = translate(document.data)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
 import sys
 import threading
 import time
@@ -25,6 +23,7 @@ from grokray.sweep.ahead import import_ahead
 from grokray.sweep.assignment import COMPILING
 from grokray.sweep.cluster import ENVIRONMENT, Machine, ray_cluster
 from grokray.sweep.config import SweepConfig
+from grokray.sweep.interruption import interruptible
 from grokray.sweep.messages import WorkerOptions
 from grokray.sweep.placement import engine_spec, worker_options
 from grokray.sweep.progress import Progress, progress_of
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 TICK_S = 0.5
 PATIENCE_S = 10.0
 WAITING_FOR_NODES = "waiting for the cluster: no node has room for an engine yet"
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +120,7 @@ class _Session:
             left = self.ledger.to_run
             self.observer.message(f"going on: {len(self.ledger.ended)} trials have ended, {left} are left")
         import_ahead()
-        with ray_cluster(address, insecure=insecure) as machine, _interruptible(self.stopping):
+        with ray_cluster(address, insecure=insecure) as machine, interruptible(self.stopping.set):
             options = worker_options(self.config, machine, self.folder.store.uri)
             with self._engines(machine, options) as pool:
                 self._run(options, pool)
@@ -219,21 +217,3 @@ class _Session:
         if text not in self._told:
             self._told.add(text)
             self.observer.message(text)
-
-
-@contextmanager
-def _interruptible(stopping: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) sets `stopping`; the second ends the process at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, frame: object) -> None:
-        if stopping.is_set():
-            os._exit(INTERRUPTED)
-        stopping.set()
-
-    with ExitStack() as stack:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            stack.callback(signal.signal, number, signal.signal(number, handle))
-        yield

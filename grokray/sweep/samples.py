@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,7 @@ from grokray.sweep.config import SweepConfig, as_shaping
 from grokray.sweep.proposer import make_proposer
 
 SAMPLED = 64  # configurations whose shapes are looked at
+LOOKED_AT = 10_000  # of more than that not every configuration is gone through
 # What a stack's shape and its tables depend on; of a grid all combinations of these are looked at.
 SHAPING = (*SHAPING_THE_MODEL, "digit_order", "dropout", "label_noise", "data_dir", "data", "arc_holdout")
 
@@ -27,14 +28,21 @@ def sample_of_shapes(config: SweepConfig) -> list[Mapping[str, Any]]:
     """Configurations of as many shapes as there are, or of the first that are found."""
     if config.method != "grid":
         return list(proposals(config, min(SAMPLED, config.num_configurations())))
+    if config.part is not None and config.num_configurations() <= LOOKED_AT:  # it may lack shapes of the whole
+        return _distinct(proposals(config, config.num_configurations()), {*SHAPING} & config.parameters.keys())
     needed = {*SHAPING} & config.parameters.keys()
     while parents := {parent for name in needed for parent in config.parameters[name].when} - needed:
         needed |= parents
     shaping = {name: p for name, p in config.parameters.items() if name in needed}
     fewer = config.model_copy(update={"parameters": shaping, "num_trials": None})
-    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for choice in fewer.grid() if shaping else ({},):
-        found.setdefault(tuple(as_shaping(name, choice.get(name)) for name in shaping), choice)
+    return _distinct(fewer.grid() if shaping else ({},), shaping)
+
+
+def _distinct(choices: Iterable[Mapping[str, Any]], shaping: Iterable[str]) -> list[Mapping[str, Any]]:
+    """The first choice of each shape, of so many shapes as are looked at."""
+    names, found = [*shaping], {}
+    for choice in choices:
+        found.setdefault(tuple(as_shaping(name, choice.get(name)) for name in names), choice)
         if len(found) == SAMPLED:
             break
     return list(found.values())

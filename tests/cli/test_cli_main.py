@@ -56,6 +56,16 @@ def test_python_m_grokray_ends_with_the_exit_code():
     assert done.stderr.startswith("error: no such command: nonsense\n")
 
 
+def test_a_deleted_working_directory_is_said(tmp_path):
+    (tmp_path / "gone").mkdir()
+    command = f"cd {tmp_path}/gone && rmdir ../gone && {sys.executable} -m grokray status out"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.splitlines()) == (
+        2,
+        ["error: the working directory has been deleted", "hint: change to another one"],
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [

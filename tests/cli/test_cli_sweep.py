@@ -185,8 +185,30 @@ def test_dry_run_tells_all_and_does_nothing(space, tmp_path, monkeypatch, capsys
     assert lines[0] == "small (random): 4 configurations × 2 seeds = 8 trials"
     assert [line.split()[0] for line in lines[4:8]] == ["0", "1", "2", "3"]
     assert "steps: at most 16,000 (8 × 2,000), fewer as trials grok" in lines
-    assert lines[-1] == "nothing was run"
+    assert lines[-2:] == ["folder: results/small, which is to be made", "nothing was run"]
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_dry_run_tells_what_the_folder_holds(space, begun, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    begun()
+    assert main(["sweep", "small.yaml", "--dry-run", "--out", "out"]) == 0
+    line = "folder: out, which holds this sweep: 2 of 8 trials ended"
+    assert capsys.readouterr().out.splitlines()[-2] == line
+    assert main(["sweep", "small.yaml", "--dry-run", "--out", "out", "--num-trials", "5"]) == 2
+    assert "out holds a sweep of another search space:\n  num_trials was 4, is now 5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_folder_of_something_else_is_refused(dry, space, tmp_path, capsys):
+    assert main(["sweep", str(space), "--out", str(tmp_path), *dry]) == 2
+    assert f"error: {tmp_path} is not empty and holds no sweep" in capsys.readouterr().err
+
+
+def test_dry_run_of_a_part_shows_the_shapes_of_this_part_alone():
+    text = "method: grid\nparameters: {weight_decay: {values: [0.1, 1]}, num_layers: {values: [1, 2]}}\n"
+    shapes = {part: preview(load_text(f"{text}part: {part}\n", "c.yaml", "c")).shapes for part in ("1/2", "2/2")}
+    assert {part: [s.shape.num_layers for s in found] for part, found in shapes.items()} == {"1/2": [1], "2/2": [2]}
 
 
 def test_dry_run_of_a_part_shows_what_this_part_runs(space, capsys):

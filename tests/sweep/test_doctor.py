@@ -144,7 +144,26 @@ def test_a_folder_is_probed_and_left_as_it_was(tmp_path):
     assert levels(of_store_here(probe)) == {"storage": "ok"}
     probe.read()
     probe.delete()
-    assert [*(tmp_path / "out").iterdir()] == []
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_folder_that_was_there_remains(tmp_path):
+    (tmp_path / "out").mkdir()
+    probe = Probe(str(tmp_path / "out/deeper/still"), "mark")
+    assert levels(of_store_here(probe)) == {"storage": "ok"}
+    probe.delete()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out"]
+
+
+def test_a_damaged_sweep_in_the_folder_is_a_fault(tmp_path):
+    from grokray.records.folder import SweepFolder
+
+    SweepFolder.create_or_open(tmp_path, "", {}, {})
+    assert [finding.level for finding in of_store_here(Probe(str(tmp_path), "mark"))] == ["ok"]
+    (tmp_path / "meta.json").write_text("{")
+    fine, fault = of_store_here(Probe(str(tmp_path), "mark"))
+    assert (fine.level, fault.level) == ("ok", "fault")
+    assert "meta.json is damaged" in fault.text
 
 
 def test_a_folder_that_gives_back_other_bytes_is_a_fault(tmp_path, monkeypatch):

@@ -42,6 +42,7 @@ BAD = {
     "doubled key": (TAIL + "parameters: {}", "5:1", "the key parameters is doubled: it stands in line 3"),
     "doubled parameter": (TAIL + "  dropout: {value: 0}", "5:3", "the key dropout is doubled: it stands in line 4"),
     "list as key": (TAIL + "? [a]\n: 3", "5:3", "a key must be a plain word"),
+    "tag of all": ("!!set {method, parameters}\n", "1:1", "the tag tag:yaml.org,2002:set is not supported"),
     "tag": (TAIL + "name: !!python/name:os.system x", "5:7", "python/name:os.system is not supported"),
     "not finite": (TAIL + "trial: {threshold: .nan}", "5:20", ".nan is not a usable float"),
     "name": (TAIL + "name: a/b", "5:1", 'name is "a/b", but must be 1 to 100 letters'),

@@ -12,6 +12,7 @@ from grokray.analysis.diagram import cut
 from grokray.analysis.outcomes import codes, column
 from grokray.analysis.space import space_of_trials
 from grokray.analysis.sweeps import unknown_column
+from grokray.analysis.wording import readable
 from grokray.errors import ConfigError, Problem
 
 MAX_VALUES, QUARTERS, MAX_GROUPS = 6, 4, 20
@@ -60,4 +61,4 @@ def _label(name: str, value: str | float | None, boolean: bool) -> str:
         return f"no {name}"
     if boolean:
         return "true" if value else "false"
-    return value if isinstance(value, str) else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return value if isinstance(value, str) else readable(value, 4)

@@ -10,6 +10,7 @@ import pandas as pd
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.outcomes import column, varying
 from grokray.analysis.sweeps import Sweeps
+from grokray.analysis.wording import readable
 from grokray.records.folder import SweepFolder
 
 NAME, TITLE = "overview", "What was run"
@@ -65,7 +66,7 @@ def _spec(spec: dict[str, Any]) -> str:
     if "value" in spec:
         return f"{spec['value']}{when}"
     shape = str(spec.get("distribution", "")).replace("_values", "").replace("_", " ")
-    ends = f", {spec['min']:g} to {spec['max']:g}" if {"min", "max"} <= spec.keys() else ""
+    ends = f", {readable(spec['min'], 6)} to {readable(spec['max'], 6)}" if {"min", "max"} <= spec.keys() else ""
     return f"{shape}{ends}{when}"
 
 
@@ -74,8 +75,8 @@ def _seen(values: Any) -> str:
         {value for value in values.unique().to_pylist() if value is not None and not isinstance(value, list)}
     )
     if len(known) > MOST_VALUES and not isinstance(known[0], str):
-        return f"{known[0]:.3g} to {known[-1]:.3g}"
-    shown = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in known[:MOST_VALUES]]
+        return f"{readable(known[0])} to {readable(known[-1])}"
+    shown = [readable(value) if isinstance(value, float) else str(value) for value in known[:MOST_VALUES]]
     return ", ".join(shown) + (f" and {len(known) - MOST_VALUES:,} more" if len(known) > MOST_VALUES else "")
 
 

@@ -1,0 +1,40 @@
+"""An end that loses nothing, for who presses Ctrl-C, and for a machine or a terminal that goes away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+INTERRUPTED = 130
+_HANGUP = signal.SIGHUP  # a terminal, or an ssh connection, was closed
+
+
+@contextmanager
+def interruptible(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C, SIGTERM or SIGHUP calls `stop`; the second ends the process at once.
+
+    A signal that is ignored, as SIGHUP under nohup, remains so. Without effect outside of the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received = 0
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal received
+        # Who closes a terminal may be heard twice, by the shell and by the terminal; nobody asks twice by that.
+        if number == _HANGUP and received:
+            return
+        received += 1
+        if received > 1:
+            os._exit(INTERRUPTED)
+        stop()
+
+    with ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM, _HANGUP):
+            if number != _HANGUP or signal.getsignal(number) is not signal.SIG_IGN:
+                stack.callback(signal.signal, number, signal.signal(number, handle))
+        yield

@@ -1,0 +1,73 @@
+"""Signals that ask for an end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from grokray.sweep.interruption import interruptible
+
+ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def heard():
+    """SIGHUP as in a terminal: whoever runs the tests may have it ignored."""
+    was = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, was)
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_the_first_signal_asks_for_an_end_and_afterwards_all_is_as_it_was(number):
+    before, stopped = [signal.getsignal(n) for n in ALL], threading.Event()
+    with interruptible(stopped.set):
+        os.kill(os.getpid(), number)
+        assert stopped.wait(5)
+    assert [signal.getsignal(n) for n in ALL] == before
+
+
+def test_an_ignored_hangup_remains_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with interruptible(lambda: pytest.fail("it was to be ignored")):
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [
+        (signal.SIGINT, signal.SIGINT, 130),
+        (signal.SIGHUP, signal.SIGTERM, 130),
+        (signal.SIGHUP, signal.SIGHUP, 0),  # a closed terminal may send two
+        (signal.SIGINT, signal.SIGHUP, 0),
+    ],
+)
+def test_the_second_signal_ends_the_process_at_once_unless_it_is_a_hangup(first, second, code):
+    script = (
+        "import os, signal; from grokray.sweep.interruption import interruptible\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "with interruptible(lambda: None):\n"
+        f"    os.kill(os.getpid(), {first:d}); os.kill(os.getpid(), {second:d})\n"
+        "    for _ in range(1000): pass\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == code
+
+
+def test_other_threads_leave_signals_alone():
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    def work():
+        with interruptible(lambda: None):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]
