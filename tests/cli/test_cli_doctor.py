@@ -69,7 +69,7 @@ def test_this_machine_and_a_folder_are_looked_at_for_real(tmp_path, monkeypatch,
     assert found["secrets"]["cure"] == "chmod 600 ~/.aws/credentials"
     assert found["storage"]["level"] == "ok"
     assert "CANARY" not in out
-    assert not [path for path in (tmp_path / "sweeps").iterdir()]
+    assert not (tmp_path / "sweeps").exists()
     (tmp_path / ".aws/credentials").chmod(0o600)
     assert main(["doctor", "--out", str(tmp_path / "sweeps")]) == 0
 

@@ -33,6 +33,9 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PYTHONDONTWRITEBYTECODE": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray makes its workers nice by 15: beside other tests on the same cores they would hardly be computed, while Ray's
+    # own processes on each of the lab's machines go on taking their share.
+    "RAY_worker_niceness": "0",
     **{name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")},
     **ENDPOINTS,
 }
