@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from grokray.errors import FolderError, GrokrayError
-from grokray.records.collect import require_all
 from grokray.records.folder import META, SweepFolder
 from grokray.records.store import Store
 from grokray.sweep.doctor import HERE, Finding, of_clock
@@ -83,14 +82,11 @@ def of_store_here(probe: Probe) -> Iterator[Finding]:
 
 
 def _of_sweep(store: Store) -> Iterator[Finding]:
-    """What is wrong with the sweep that the folder holds, if it does."""
+    """What is wrong with the sweep that the folder holds, if it does; its journal, which may be long, is not read."""
     try:
         with store.impatient():
-            if not store.exists(META):
-                return
-        folder = SweepFolder.open(store.uri)
-        state, damaged = folder.folded()
-        require_all(folder, state, damaged)
+            if store.exists(META):
+                SweepFolder.open(store.uri)
     except GrokrayError as error:
         yield fault_of(error)
 
