@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 class GrokrayError(Exception):
@@ -43,6 +44,14 @@ class ConfigError(GrokrayError):
     def __init__(self, problems: Sequence[Problem], *, hint: str | None = None) -> None:
         super().__init__("\n".join(str(p) for p in problems), hint=hint)
         self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it was, from another process too: an exception is otherwise made again of its text."""
+        return _config_error, (self.problems, self.hint)
+
+
+def _config_error(problems: Sequence[Problem], hint: str | None) -> ConfigError:
+    return ConfigError(problems, hint=hint)
 
 
 class FolderError(GrokrayError):

@@ -52,7 +52,7 @@ class EventTracker:
             self.heldout_phase_step = step
         if self.grok_step is None:
             self._watch_for_grokking(step, heldout_accuracy)
-        elif heldout_accuracy < UNGROK_ACCURACY and self.ungrok_step is None:
+        elif heldout_accuracy < min(UNGROK_ACCURACY, self.threshold) and self.ungrok_step is None:
             self.ungrok_step = step
         self.last_step = step
 

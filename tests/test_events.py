@@ -38,6 +38,12 @@ def test_ungrokking_is_the_first_fall_after_grokking():
     assert watch([(100, 1.0, 0.2), (200, 1.0, 1.0)], sustain=1).ungrok_step is None
 
 
+def test_a_low_threshold_is_also_what_must_be_fallen_below():
+    curve = [(100, 1.0, 0.7), (200, 1.0, 0.75)]
+    assert watch(curve, sustain=1, threshold=0.6).ungrok_step is None
+    assert watch([*curve, (300, 1.0, 0.5)], sustain=1, threshold=0.6).ungrok_step == 300
+
+
 @pytest.mark.parametrize(
     ("curve", "phase"),
     [

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from grokray.analysis.outcomes import column, outcomes
-from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, percentiles, resampled, shares
+from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, resampled, shares, spread
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -63,6 +63,8 @@ def delays(
     use = ~np.isnan(memorized) & (found.survival_weight > 0)
     time, observed = np.where(grokked, step, end)[use] - memorized[use], grokked[use]
     weight, cluster = found.survival_weight[use], np.unique(found.configuration[use], return_inverse=True)[1]
+    if not cluster.any():  # of one configuration its seeds are what varies
+        cluster = np.arange(len(cluster))
     curve = _Curve(time, observed)
     point = curve.quantiles(weight, quantiles)
     clusters, rng = int(cluster.max(initial=-1)) + 1, np.random.default_rng(seed)
@@ -73,7 +75,7 @@ def delays(
     )
     estimates = {}
     for number, (quantile, value) in enumerate(zip(quantiles, point, strict=True)):
-        lower, upper = percentiles(np.array([one[number] for one in drawn]), level)
+        lower, upper = spread(np.array([one[number] for one in drawn]), level)
         method = "Kaplan-Meier, bootstrap by configuration"
         estimates[quantile] = Estimate(value=float(value), lower=lower, upper=upper, method=method)
     return Delays(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from grokray.analysis.outcomes import WATCHING
 from grokray.analysis.trial_columns import numbers, table_of, texts
 from grokray.records.schema import CONFIG_FIELDS
 
@@ -26,7 +27,7 @@ DOUBLINGS, TENTHS = ("weight_decay", "base"), ("dropout", "training_fraction")
 # Chance, where data lie, and how long and how closely a trial is watched: no causes of grokking.
 NO_CAUSES = (
     *("init_seed", "split_seed", "order_seed", "data_dir", "arc_data_hash", "measure", "num_steps"),
-    *("eval_interval", "eval_train_rows", "threshold", "sustain", "continue_training"),
+    *WATCHING,
 )
 CAUSES = (*QUESTIONS, *(name for name in CONFIG_FIELDS if name not in (*QUESTIONS, *NO_CAUSES)))
 _WIDE = 10.0  # a factor
@@ -38,13 +39,16 @@ _SAME = 1e-7  # of a column's length, left over when the columns before it have 
 class Design:
     """`matrix` (n, p) without a column of ones. `names` and `labels` (p) say what a column and one unit of it is.
 
-    `indicator` (p) says which columns are 0 or 1. `left_out` says of other columns why they are not there.
+    `indicator` (p) says which columns are 0 or 1. `stand_in` (n, p) says where a value only stands for none, as the
+    base of a trial without digits: an indicator beside the column has what sets these trials apart. `left_out` says of
+    other columns why they are not there.
     """
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
     indicator: tuple[bool, ...]
     matrix: np.ndarray
+    stand_in: np.ndarray
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -55,11 +59,12 @@ class Design:
             names=tuple(columns),
             labels=tuple(columns),
             indicator=tuple(bool(np.isin(values, (0, 1)).all()) for values in arrays),
-            matrix=np.stack(arrays, axis=1),
+            matrix=(matrix := np.stack(arrays, axis=1)),
+            stand_in=np.zeros(matrix.shape, bool),
         )
 
     def select(self, rows: np.ndarray) -> Design:
-        return Design(**{**self.__dict__, "matrix": self.matrix[rows]})
+        return Design(**{**self.__dict__, "matrix": self.matrix[rows], "stand_in": self.stand_in[rows]})
 
     def keep(self, columns: list[int], left_out: Mapping[str, str]) -> Design:
         """With these columns only; `left_out` adds to what is said of the others."""
@@ -68,11 +73,12 @@ class Design:
             labels=tuple(self.labels[column] for column in columns),
             indicator=tuple(self.indicator[column] for column in columns),
             matrix=self.matrix[:, columns],
+            stand_in=self.stand_in[:, columns],
             left_out={**self.left_out, **left_out},
         )
 
     def independent(self) -> Design:
-        """Without columns that are constant, or follow from those before them."""
+        """Without columns that are constant where they say something, or follow from those before them."""
         rows = len(self.matrix)
         kept, left_out = [], {}
         basis = np.ones((rows, 1)) / np.sqrt(max(rows, 1))
@@ -80,7 +86,11 @@ class Design:
             column = self.matrix[:, number]
             length = float(np.linalg.norm(column))
             centred = column - column.mean() if rows else column
-            if np.linalg.norm(centred) <= _SAME * max(length, 1e-300):
+            said = column[~self.stand_in[:, number]]
+            spread = said - said.mean() if len(said) else said
+            # Where the trials that have a base have the same one, its column tells them from those without: in the name
+            # of a doubling of base it would tell what sequences do.
+            if np.linalg.norm(spread) <= _SAME * max(length, 1e-300):
                 left_out[name] = "it does not vary"
                 continue
             rest = centred
@@ -100,6 +110,7 @@ class _Column:
     label: str
     values: np.ndarray
     indicator: bool = False
+    stand_in: np.ndarray | None = None
 
 
 def design_of(trials: pa.Table | pd.DataFrame) -> Design:
@@ -133,8 +144,16 @@ def design_of(trials: pa.Table | pd.DataFrame) -> Design:
         labels=tuple(column.label for column in columns),
         indicator=tuple(column.indicator for column in columns),
         matrix=np.stack([c.values for c in columns], axis=1) if columns else np.zeros((table.num_rows, 0)),
+        stand_in=_stand_ins(columns, table.num_rows),
         left_out=left_out,
     ).independent()
+
+
+def _stand_ins(columns: list[_Column], rows: int) -> np.ndarray:
+    """(n, p) bool"""
+    nowhere = np.zeros(rows, bool)
+    masks = [nowhere if column.stand_in is None else column.stand_in for column in columns]
+    return np.stack(masks, axis=1) if masks else np.zeros((rows, 0), bool)
 
 
 def _numeric(name: str, values: np.ndarray) -> Iterator[_Column]:
@@ -147,15 +166,16 @@ def _numeric(name: str, values: np.ndarray) -> Iterator[_Column]:
         yield from _doublings(name, values, positive)
         return
     unit = 0.1 if name in TENTHS else 10.0 ** np.floor(np.log10(known.max() - known.min()) + 1e-9)
-    filled = np.where(np.isnan(values), known.mean(), values)
-    yield _Column(name=name, label=f"{name} + {unit:g}", values=filled / unit)
+    absent = np.isnan(values)
+    filled = np.where(absent, known.mean(), values)
+    yield _Column(name=name, label=f"{name} + {unit:g}", values=filled / unit, stand_in=absent)
 
 
 def _doublings(name: str, values: np.ndarray, positive: np.ndarray) -> Iterator[_Column]:
     middle = float(np.mean(np.log2(positive)))
     has_logarithm = np.nan_to_num(values) > 0
     logarithms = np.where(has_logarithm, np.log2(np.where(has_logarithm, values, 1.0)), middle)
-    yield _Column(name=name, label=f"a doubling of {name}", values=logarithms)
+    yield _Column(name=name, label=f"a doubling of {name}", values=logarithms, stand_in=~has_logarithm)
     if (values == 0).any():
         label = f"{name} 0 instead of {2**middle:.3g}"
         yield _Column(name=f"{name} = 0", label=label, values=(values == 0).astype(np.float64), indicator=True)

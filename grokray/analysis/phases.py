@@ -68,7 +68,7 @@ def events_of_curves(
         memorization_step_lower=curves.steps_before(memorized),
         grok_step=curves.steps(grokked),
         grok_step_lower=curves.steps_before(grokked),
-        ungrok_step=curves.steps(curves.first(after & (heldout < ungrok_accuracy))),
+        ungrok_step=curves.steps(curves.first(after & (heldout < min(ungrok_accuracy, threshold)))),
         phase=_phases(learnt, generalised, phase_gap_steps),
     )
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from scipy import stats
 from scipy.stats.qmc import Sobol
 
-from grokray.analysis.outcomes import column, grouped, looks_logarithmic, missing_in, varying
+from grokray.analysis.outcomes import WATCHING, column, grouped, looks_logarithmic, missing_in, varying
 
 # Numbers with more different values than this are taken as a range where no search space says what they are.
 MAX_CHOICES = 12
@@ -130,7 +130,7 @@ def space_of_sweep(fingerprint: Mapping[str, str], trials: pa.Table) -> Space:
     there (such as x+y_binary), is replaced by what varies among the trials instead, which `notes` says.
     """
     specs = {name: json.loads(fingerprint[f"parameters.{name}"]) for name in json.loads(fingerprint["parameters"])}
-    specs = {name: spec for name, spec in specs.items() if len(spec.get("values", ())) != 1 and "value" not in spec}
+    specs = {name: spec for name, spec in specs.items() if not _is_constant(spec)}
     axes = [_axis(name, spec) for name, spec in specs.items() if name in trials.column_names]
     axes = [axis for axis in axes if _is_of(axis, trials)]
     known = {axis.name for axis in axes}
@@ -142,12 +142,19 @@ def space_of_sweep(fingerprint: Mapping[str, str], trials: pa.Table) -> Space:
     return Space(axes=_parents_first(axes), method=json.loads(fingerprint["method"]), notes=notes)
 
 
+def _is_constant(spec: Mapping[str, Any]) -> bool:
+    """One folder of data is told by what it `holds` in place of a value."""
+    return "value" in spec or len(spec.get("values", ())) == 1 or ("holds" in spec and "values" not in spec)
+
+
 def space_of_trials(trials: pa.Table) -> Space:
     """Guessed from what varies: up to MAX_CHOICES different values are choices, equally likely; else a range from the
     least to the greatest, in the logarithm where they lie more evenly there. A parameter that is null for some values
-    of another one is there under the condition of the rest."""
+    of another one is there under the condition of the rest. How trials are watched is no part of the space."""
     axes: list[Axis] = []
     for name in varying(trials):
+        if name in WATCHING:
+            continue
         values = column(trials, name)
         if any(_follows(values, column(trials, axis.name)) for axis in axes if axis.values):
             continue  # it says nothing that another parameter does not say

@@ -125,6 +125,8 @@ def restricted_mean(times: Times, horizon: float, level: float = 0.95) -> Estima
     error = float(np.sqrt(parts.area_variance(areas)))
     critical = parts.critical(level)
     value = float(areas.sum())
+    if not error:  # where all agree, nothing tells how far chance would move them
+        return Estimate(value=value, lower=float("nan"), upper=float("nan"), standard_error=float("nan"))
     return Estimate(
         value=value,
         lower=max(value - critical * error, 0.0),

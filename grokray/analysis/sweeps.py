@@ -126,9 +126,8 @@ def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
     if not sum(table.num_rows for table in tables):
         raise ConfigError([Problem(message=f"{', '.join(shown)}: no trial yet, so there is nothing to analyse")])
     names = _names(shown)
-    if len(folders) == 1:
-        return Sweeps(folders=tuple(folders), names=names, trials=_named(tables[0], names[0]))
-    trials, notes = _together(tables, names)
+    trials, notes = (_named(tables[0], names[0]), ()) if len(folders) == 1 else _together(tables, names)
+    notes = (*notes, *_watched_differently(trials))
     return Sweeps(folders=tuple(folders), names=names, trials=trials, notes=notes)
 
 
@@ -183,6 +182,14 @@ def _together(tables: Sequence[pa.Table], names: Sequence[str]) -> tuple[pa.Tabl
     for name, numbers in fields.items():
         trials = trials.set_column(trials.schema.get_field_index(name), name, pa.array(numbers, pa.int64()))
     return trials, notes
+
+
+def _watched_differently(trials: pa.Table) -> Iterator[str]:
+    """Where what counts as grokked is not the same for all trials."""
+    for name in ("threshold", "sustain"):
+        values = sorted(value for value in trials[name].unique().to_pylist() if value is not None)
+        if len(values) > 1:
+            yield f"{name} is {' or '.join(map(str, values))}, so trials did not grok, or memorize, by the same rule"
 
 
 def _configurations(trials: pa.Table) -> np.ndarray:

@@ -64,7 +64,16 @@ def _answer(invocation: Invocation, words: list[str]) -> int:
             _say(_traceback(error))
         return error.exit_code
     except Exception as error:
-        return _unforeseen(error, debug)
+        return INTERRUPTED if _is_interruption(error) else _unforeseen(error, debug)
+
+
+def _is_interruption(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C is behind it: pydantic tells of whatever happens while a model is defined as its own error."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt) or "KeyboardInterrupt" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _unforeseen(error: Exception, debug: bool) -> int:

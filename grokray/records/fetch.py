@@ -56,8 +56,9 @@ def fetch(
     here = Store.from_uri(target)
     if not here.is_local:
         raise FolderError(f"{here} is not on this machine, but must be a folder of it")
-    if here == there.store:
-        raise FolderError(f"{here} is the sweep's own folder", hint="choose another folder")
+    if here == there.store or (there.store.is_local and Path(there.store.uri) in Path(here.uri).parents):
+        within = "" if here == there.store else "in "
+        raise FolderError(f"{here} is {within}the sweep's own folder", hint="choose another folder")
     _refuse_other(there, here)
     with hold(here, LOCK):
         for _ in range(ATTEMPTS):

@@ -175,12 +175,14 @@ class Ledger:
         """The configuration's trials, one for each seed; none where no such trial can be.
 
         The file's check tries every value, but not every combination of a large space: a modulus drawn from a range
-        may turn out composite.
+        may turn out composite. Data that have gone since then are no matter of the combination: ConfigError.
         """
         choice = self.proposer.choice(parameters)
         try:
             trials = {seed: self.config.trial_config(choice, seed) for seed in self.config.seeds}
-        except ConfigError:
+        except ConfigError as error:
+            if any(problem.field == "data_dir" for problem in error.problems):
+                raise
             return []
         # Where the parameters set all three seeds themselves, the seeds of the sweep make no difference.
         first_of_id = {trial.id: seed for seed, trial in reversed(trials.items())}

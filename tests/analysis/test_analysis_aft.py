@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.stats import norm
 
 from grokray.analysis.aft import LONE, NO_MAXIMUM, _Likelihood, best_aft, fit_aft
 from grokray.analysis.aft_families import FAMILIES
 from grokray.analysis.clusters import cluster_codes
-from grokray.analysis.design import Design
+from grokray.analysis.design import Design, design_of
 from grokray.analysis.effects import find
 from grokray.analysis.times import Times
 
@@ -181,6 +182,19 @@ def test_a_number_that_separates_is_said_too():
     assert find(fit.effects, "x").reason == "only trials that did not grok differ in it"
     assert fit.failure is None
     assert fit.trials == 20
+
+
+def test_what_sequences_do_is_not_told_of_the_one_base_that_grokked():
+    """Base 2 never grokked; what is left of base then tells sequences from the others, and says nothing of bases."""
+    bases = pa.array([None] * 30 + [11] * 10 + [2] * 10, pa.int64())
+    table = pa.table({"base": bases, "task_type": ["classification"] * 30 + ["sequence"] * 20})
+    lower = np.r_[np.arange(30) % 4 * 100 + 100, np.arange(10) % 5 * 100 + 400, np.full(10, 1000)].astype(float)
+    upper = np.r_[lower[:40] + 100, np.full(10, np.inf)]
+    effects = fit_aft(Times.of(lower, upper), design_of(table)).effects
+    assert find(effects, "base").reason == "only trials that did not grok differ in it"
+    (kind,) = [effect for effect in effects if effect.name.startswith("task_type")]
+    assert kind.reason is None
+    assert kind.lower > 1.2  # sequences took longer: 600 steps at the median, in place of 300
 
 
 def test_what_one_configuration_tells_has_no_interval():

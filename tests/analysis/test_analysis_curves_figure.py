@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grokray.analysis.curves_figure import _moved_apart, draw, regions, save, settings_of, task_of
+from grokray.analysis.curves_figure import _moved_apart, draw, plain_ticks, regions, save, settings_of, task_of
 from grokray.analysis.trial_curve import TaskCurve, TrialCurve, choose, trial_curve
 from grokray.errors import ConfigError
 from grokray.records.folder import SweepFolder
@@ -115,6 +115,27 @@ def test_names_stay_where_there_is_room():
 def test_odd_curves_can_be_drawn(changes, tmp_path):
     save(draw(curve_of(**changes)), [tmp_path / "a.png"])
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("limits", "shown"),
+    [
+        ((2.1, 2.9), {"2.2", "2.4", "2.6", "2.8"}),
+        ((0.9, 30), {"1", "2", "5", "10", "20"}),
+        ((42, 60), {"45", "50", "55", "60"}),
+        ((700, 24_000), {"1,000", "2,000", "5,000", "10,000", "20,000"}),
+        ((0.0101, 0.0139), {"0.011", "0.012", "0.013"}),
+    ],
+)
+def test_ticks_are_told_apart(limits, shown):
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    axes.set_yscale("log")
+    axes.set_ylim(*limits)
+    plain_ticks(axes.yaxis, axes.get_ylim())
+    ticks = [value for value in axes.yaxis.get_majorticklocs() if limits[0] <= value <= limits[1]]
+    assert {axes.yaxis.get_major_formatter()(value) for value in ticks} == shown
 
 
 def test_the_same_curve_is_the_same_file(tmp_path):

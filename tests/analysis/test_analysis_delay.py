@@ -63,6 +63,16 @@ def test_who_is_in_and_until_when():
     assert "none was audited" in found.notes[0]
 
 
+def test_of_one_configuration_the_seeds_are_what_varies():
+    steps = [150, 200, 250, 400, 450, 700]
+    trials = trials_of(6, memorization_step=100, grok_step=steps, duration_steps=steps, num_steps=1000, configuration=0)
+    found = delays(trials).quantiles[0.5]
+    assert (found.value, found.lower < 150, found.upper > 150) == (150, True, True)
+    alone = delays(trials.slice(0, 1)).quantiles[0.5]
+    assert alone.value == 50
+    assert np.isnan([alone.lower, alone.upper]).all()
+
+
 def test_no_memorization_is_no_delay():
     found = delays(trials_of(3))
     assert np.isnan(found.quantiles[0.5].value)

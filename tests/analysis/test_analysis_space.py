@@ -90,6 +90,18 @@ def test_a_sweeps_own_fingerprint_is_understood(tmp_path):
     assert (space.axes[2].kind, space.axes[2].low, space.axes[2].high) == ("log", 0.01, 3)
 
 
+def test_one_folder_of_data_is_no_parameter():
+    trials = trials_of(2, weight_decay=[0.1, 1.0], data_dir="elsewhere")
+    data = {"holds": ["ab12"], "distribution": "constant"}
+    space = space_of_sweep(fingerprint("tpe", data_dir=data, weight_decay={"values": [0.1, 1.0]}), trials)
+    assert ([axis.name for axis in space.axes], space.method, space.notes) == (["weight_decay"], "tpe", ())
+
+
+def test_how_trials_are_watched_is_no_parameter():
+    space = space_of_trials(trials_of(4, threshold=[0.3, 0.6, 0.3, 0.6], dropout=[0.0, 0.0, 0.1, 0.1]))
+    assert [axis.name for axis in space.axes] == ["dropout"]
+
+
 def test_names_of_the_original_are_replaced_by_what_varies():
     trials = trials_of(3, modulus=[97, 101, 97], operation=["x+y", "x+y", "x-y"], dropout=[0, 0.1, 0.2])
     found = space_of_sweep(

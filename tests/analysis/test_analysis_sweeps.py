@@ -89,6 +89,18 @@ def test_sweeps_of_different_spaces_are_no_even_sample(tmp_path):
     assert any("different search spaces" in note for note in found.notes)
 
 
+def test_sweeps_that_differ_in_what_grokking_is_say_so(tmp_path):
+    make_sweep(tmp_path / "a", 30, seed=1)
+    folder = make_sweep(tmp_path / "b", 30, seed=2)
+    trials = read_trials(folder)
+    assert load_sweeps([tmp_path / "a", tmp_path / "b"]).notes == ()
+    lower = pa.repeat(pa.scalar(0.5, trials["threshold"].type), trials.num_rows)
+    trials = trials.set_column(trials.schema.get_field_index("threshold"), "threshold", lower)
+    write_tables(folder, trials, [CURVES_SCHEMA.empty_table()])
+    (note,) = load_sweeps([tmp_path / "a", tmp_path / "b"]).notes
+    assert note.startswith("threshold is 0.5 or 0.99, so trials did not grok, or memorize, by the same rule")
+
+
 def test_tables_of_an_older_version_are_filled_in(tmp_path):
     folder = make_sweep(tmp_path / "old", 60, scheduler="unaudited")
     late = ["stop_step", "audited", "audit_probability", "measure", "compiled"]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -56,10 +57,22 @@ def test_python_m_grokray_ends_with_the_exit_code():
     assert done.stderr.startswith("error: no such command: nonsense\n")
 
 
+def test_an_interruption_that_a_library_tells_as_its_own_error_is_one(failing, capsys):
+    error = ValueError("core schema: KeyboardInterrupt")
+    failing(error)
+    assert main(["schema"]) == 130
+    error = RuntimeError("while a model was defined")
+    error.__cause__ = KeyboardInterrupt()
+    failing(error)
+    assert main(["schema"]) == 130
+    assert "internal error" not in capsys.readouterr().err
+
+
 def test_a_deleted_working_directory_is_said(tmp_path):
     (tmp_path / "gone").mkdir()
     command = f"cd {tmp_path}/gone && rmdir ../gone && {sys.executable} -m grokray status out"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr.splitlines()) == (
         2,
         ["error: the working directory has been deleted", "hint: change to another one"],

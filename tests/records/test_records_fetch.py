@@ -155,6 +155,8 @@ def test_what_is_no_sweep_or_the_same_folder_is_refused(source, tmp_path):
     assert not (tmp_path / "copy").exists()
     with pytest.raises(FolderError, match=r"own folder|not on this machine"):
         fetch(source.store.uri, source.store.uri)
+    with pytest.raises(FolderError, match=r"is in the sweep's own folder|not on this machine"):
+        fetch(source.store.uri, f"{source.store.uri}/copy")
 
 
 def test_progress_is_told_in_bytes(source, tmp_path):

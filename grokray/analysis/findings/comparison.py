@@ -11,6 +11,7 @@ import pyarrow as pa
 from grokray.analysis.comparison import Comparison, compare_all, representations
 from grokray.analysis.delay import Delays, Ungrokking, delays, ungrokking
 from grokray.analysis.findings.finding import Finding, interval, missing, nothing_in, unique
+from grokray.analysis.findings.words import count
 
 NAME, TITLE = "comparison", "Classification, sequence and bases"
 DELAY_NAME, DELAY_TITLE = "delay", "From memorization to grokking"
@@ -66,9 +67,11 @@ def delay(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
     if fell.trained_on:
         one = fell.shares
         share = {"share": one.share[0], "share_lower": one.lower[0], "share_upper": one.upper[0]}
-        tables["ungrokking"] = pd.DataFrame([{"of": "grokked trials that fell below 0.9 again", **share}])
+        tables["ungrokking"] = pd.DataFrame(
+            [{"of": "grokked trials that fell below 0.9 again, or below their threshold where it is lower", **share}]
+        )
     counts = (
-        f"{found.grokked:,} trials grokked after they had memorized, {found.censored:,} have memorized only, "
+        f"{count(found.grokked, 'trial')} grokked after memorizing, {found.censored:,} have memorized only, "
         f"{found.never_memorized:,} neither"
     )
     negative = f"{found.negative:,} grokked before they had memorized" if found.negative else None

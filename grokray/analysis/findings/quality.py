@@ -42,8 +42,12 @@ def _sizes(trials: pa.Table) -> list[str | None]:
     of_one = np.unique(found.configuration, return_counts=True)[1]
     seeds = float(np.median(of_one)) if len(of_one) else 0.0
     return [
-        f"{used:,} trials came to their end, but {FEW_TRIALS} are the least for shares" if used < FEW_TRIALS else None,
-        f"{grokked:,} trials grokked, but {FEW_GROKKED} are the least for times" if grokked < FEW_GROKKED else None,
+        f"{count(used, 'trial')} came to an end, but {FEW_TRIALS} are the least for shares"
+        if used < FEW_TRIALS
+        else None,
+        f"{count(grokked, 'trial')} grokked, but {FEW_GROKKED} are the least for times"
+        if grokked < FEW_GROKKED
+        else None,
         f"most configurations have {count(int(seeds), 'trial')}: with fewer than {FEW_SEEDS} seeds, chance and "
         "parameters are hard to tell apart"
         if seeds < FEW_SEEDS
