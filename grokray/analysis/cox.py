@@ -51,7 +51,7 @@ class CoxFit:
 def fit_cox(times: Times, design: Design, ties: Ties = "efron", level: float = 0.95) -> CoxFit:
     """`design` has the rows of `times`. ValueError if it does not; whatever else goes wrong is said in the result."""
     part = estimable(times, design)
-    failure = part.impossible or ("no column varies" if not part.design.names else None)
+    failure = part.impossible or ("no column varies among the trials that count" if not part.design.names else None)
     size = len(part.design.names)
     place, covariance, value = np.full(size, np.nan), np.full((size, size), np.nan), float("nan")
     effects: dict[str, Effect] = {}

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from grokray.errors import ConfigError, Problem
+from grokray.errors import ConfigError, FolderError, Problem
 from grokray.records.collect import collect, read_curves, read_task_curves, read_tasks, read_trials
 from grokray.records.folder import MANIFEST, SweepFolder
 
@@ -76,7 +76,13 @@ def bring_up_to_date(folder: SweepFolder) -> None:
     infos = store.patiently(lambda: store.filesystem.get_file_info(paths))
     made, *written = [info.mtime_ns or 0 for info in infos]
     if made <= max(written, default=0):
-        collect(folder)
+        try:
+            collect(folder)
+        except FolderError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            hint = "its tables are older than its journal; `grokray fetch` copies it to where they can be made anew"
+            raise FolderError(str(error), hint=hint) from error
 
 
 def choose(rows: Sequence[dict[str, Any]], trial: str | None, *, best: bool, where: str) -> dict[str, Any]:

@@ -26,12 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 until the process ends
     again, farewell = None, ()
     try:
+        from grokray.cli.ending import ending_as_by_ctrl_c
         from grokray.cli.invocation import Invocation
 
-        invocation = Invocation(words)
-        code = _answer(invocation, words)
-        again = invocation.resume_command if invocation.resumable else None
-        farewell = invocation.farewell
+        with ending_as_by_ctrl_c():
+            invocation = Invocation(words)
+            code = _answer(invocation, words)
+            again = invocation.resume_command if invocation.resumable else None
+            farewell = invocation.farewell
     except KeyboardInterrupt:
         code = INTERRUPTED
     if code == INTERRUPTED:
@@ -85,6 +87,7 @@ def _unforeseen(error: Exception, debug: bool) -> int:
 
 def _run(invocation: Invocation, words: list[str]) -> int:
     from grokray.cli.app import COMMANDS, make_command
+    from grokray.cli.ending import SIGTERM
     from grokray.cli.usage import ABORT, USAGE_ERROR, explain
 
     _require_working_directory()
@@ -96,8 +99,8 @@ def _run(invocation: Invocation, words: list[str]) -> int:
         return USAGE
     except ABORT:
         return INTERRUPTED
-    except SystemExit as end:  # rich ends a process whose reader has gone like this
-        return end.code if isinstance(end.code, int) else 1
+    except SystemExit as end:  # rich ends a process whose reader has gone like this, and Ray one that gets SIGTERM
+        return INTERRUPTED if end.code == SIGTERM else end.code if isinstance(end.code, int) else 1
     return code or 0
 
 

@@ -186,3 +186,22 @@ def test_nothing_is_loaded_before_a_ctrl_c_is_answered():
     code = "import sys; before = {*sys.modules}; import grokray.cli.main; print(sorted({*sys.modules} - before))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['__future__', 'grokray', 'grokray.cli', 'grokray.cli.main']"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_other_requests_to_end_are_answered_as_ctrl_c_is(name):
+    code = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "from grokray.cli.main import main\n"
+        "import grokray.sweep.schema as schema\n"
+        f"schema.schema_text = lambda: os.kill(os.getpid(), signal.{name})\n"
+        "code = main(['schema'])\n"
+        f"sys.exit(code if signal.getsignal(signal.{name}) is signal.SIG_DFL else 1)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_what_ray_makes_of_sigterm_is_an_interruption_too(failing):
+    failing(SystemExit(15))
+    assert main(["schema"]) == 130

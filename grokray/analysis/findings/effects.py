@@ -102,6 +102,8 @@ def _table(found: Sequence[Effect], ratio: str) -> pd.DataFrame:
 
 def _summary(found: Sequence[Effect]) -> str:
     """The largest effect that can be told from none."""
+    if all(effect.reason for effect in found):
+        return "No effect can be estimated from these trials."
     certain = [e for e in found if e.reason is None and (e.lower > 1 or e.upper < 1)]
     if not certain:
         return "No effect can be told from none."
