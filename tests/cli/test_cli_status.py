@@ -159,6 +159,15 @@ def test_a_journal_that_lost_a_part_is_said_and_nothing_goes_on_without_it(begun
     assert not folder.begun()
 
 
+def test_tables_alone_do_not_tell_how_a_sweep_is_doing(begun, capsys):
+    folder = begun()
+    assert main(["collect", str(folder.store)]) == 0
+    folder.store.delete_tree("journal")
+    capsys.readouterr()
+    assert main(["status", str(folder.store)]) == 2
+    assert "holds tables but no journal" in capsys.readouterr().err
+
+
 def test_tables_of_what_is_left_of_a_journal_are_said_to_be_cut_short(begun, capsys):
     folder = begun()
     with folder.writer("engine") as journal:

@@ -218,6 +218,19 @@ def test_an_impossible_combination_is_passed_over(tmp_path, monkeypatch):
     assert [a.trial_id for a in assignments(again)] == [a.trial_id for a in given]
 
 
+def test_data_that_have_gone_make_no_combination_impossible(tmp_path):
+    ledger = open_ledger(tmp_path)
+
+    def gone(*of_the_trial):
+        raise ConfigError([Problem(field="data_dir", message="data_dir is data, but there is no such folder")])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SweepConfig, "trial_config", gone)
+        with pytest.raises(ConfigError, match="there is no such folder"):
+            ledger.next_assignment()
+    assert len(list(assignments(Ledger(ledger.folder, ledger.config)))) == ledger.total > 0
+
+
 def test_trials_of_the_journal_that_cannot_be_made_any_more_are_not_passed_over(tmp_path, monkeypatch):
     ledger = open_ledger(tmp_path)
     ledger.next_assignment()
