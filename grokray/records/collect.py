@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -71,7 +72,9 @@ def collect(folder: SweepFolder, state: SweepState | None = None, *, part_rows: 
             state, damaged = folder.folded()
             require_all(folder, state, damaged)
         reader = JournalReader(folder.store)
-        curves = _write_curves(folder, curve_tables(reader.chunks(), state, part_rows))
+        # Closed also where a table cannot be written: it holds a temporary folder.
+        with closing(curve_tables(reader.chunks(), state, part_rows)) as tables:
+            curves = _write_curves(folder, tables)
         trials = _write_table(folder, TRIALS, trials_table(state))
         tasks = _write_tasks(folder, state, part_rows)
         lock.require()
@@ -267,14 +270,14 @@ def _write_tasks(folder: SweepFolder, state: SweepState, part_rows: int) -> list
     """The tables of single tasks, if any trial has several."""
     if not any(trial.task_metrics for trial in state.trials.values()):
         return []
-    curves = task_curve_tables(JournalReader(folder.store).chunks(), state, part_rows)
-    return [
-        _write_table(folder, TASKS, tasks_table(state)),
-        *(
-            _write_table(folder, f"{TASK_CURVES}/part-{number:05d}-{{}}.parquet", table)
-            for number, table in enumerate(curves)
-        ),
-    ]
+    with closing(task_curve_tables(JournalReader(folder.store).chunks(), state, part_rows)) as curves:
+        return [
+            _write_table(folder, TASKS, tasks_table(state)),
+            *(
+                _write_table(folder, f"{TASK_CURVES}/part-{number:05d}-{{}}.parquet", table)
+                for number, table in enumerate(curves)
+            ),
+        ]
 
 
 def _remove_stale(folder: SweepFolder, *, keep: set[str]) -> None:

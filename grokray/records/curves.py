@@ -7,7 +7,7 @@ trials it belongs to, on disk; then each range is sorted in memory.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ PART_ROWS = 1_000_000
 _SPILL_ROWS = 2_048
 
 
-def curve_tables(chunks: Iterable[list[Event]], state: SweepState, part_rows: int = PART_ROWS) -> Iterator[pa.Table]:
+def curve_tables(
+    chunks: Iterable[list[Event]], state: SweepState, part_rows: int = PART_ROWS
+) -> Generator[pa.Table, None, None]:
     """Tables of up to about `part_rows` measurements, by trial_index and step; at least one, perhaps empty.
 
     Of several attempts at one step the latest counts: a trial that lost its engine trained the steps since its
@@ -34,7 +36,7 @@ def curve_tables(chunks: Iterable[list[Event]], state: SweepState, part_rows: in
 
 def task_curve_tables(
     chunks: Iterable[list[Event]], state: SweepState, part_rows: int = PART_ROWS
-) -> Iterator[pa.Table]:
+) -> Generator[pa.Table, None, None]:
     """The same for the single tasks of multitask trials, in long form (TASK_CURVES_SCHEMA)."""
     yield from _parts(chunks, state, part_rows, TASK_CURVES_SCHEMA, _task_curve_rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from grokray.analysis.curves_figure import _moved_apart, draw, plain_ticks, regions, save, settings_of, task_of
 from grokray.analysis.trial_curve import TaskCurve, TrialCurve, choose, trial_curve
-from grokray.errors import ConfigError
+from grokray.errors import ConfigError, FolderError
 from grokray.records.folder import SweepFolder
+from grokray.records.store import as_folder_error
 from grokray.trial import TrialConfig
 
 META = {"versions": {}, "command": "grokray sweep"}
@@ -172,6 +174,20 @@ def test_tables_are_made_anew_only_where_the_journal_went_on(tmp_path):
     with folder.writer("train") as journal:
         measure(journal, ids[0], 300)
     assert trial_curve(folder, ids[0]).steps == [100, 200, 300]
+
+
+def test_a_folder_that_cannot_be_written_says_what_would_help(tmp_path, monkeypatch):
+    folder, ids = begin(tmp_path / "out")
+
+    def refuse(self, name, data):
+        with as_folder_error("write", self.shown(name)):
+            raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(type(folder.store), "write_atomic", refuse)
+    monkeypatch.setattr(type(folder.store), "create", refuse)
+    with pytest.raises(FolderError, match="Read-only file system") as refusal:
+        trial_curve(folder, ids[0])
+    assert "`grokray fetch` copies it" in refusal.value.hint
 
 
 def test_the_only_trial_needs_no_name(tmp_path):
