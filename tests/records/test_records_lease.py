@@ -25,7 +25,10 @@ def store(request, monkeypatch):
 
 
 def holder_in(store):
-    return Holder.decode(store.read_bytes("lock"))
+    """Whoever the lock names. A file in memory is empty for a moment while it is written, as no object ever is."""
+    found = []
+    wait_until(lambda: found.append(Holder.decode(store.read_bytes("lock"))) or found[-1])
+    return found[-1]
 
 
 def wait_until(condition):
