@@ -10,8 +10,8 @@ import grokray
 from grokray.analysis.analysis import Analysis
 from grokray.analysis.outcomes import column
 from grokray.analysis.report.sections import sections
-from grokray.errors import FolderError
 from grokray.records.folder import SweepFolder
+from grokray.records.store import as_folder_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +59,12 @@ def render(analysis: Analysis) -> str:
 
 
 def write_report(analysis: Analysis, path: Path) -> None:
-    """FolderError if it cannot be written."""
-    text = render(analysis)
-    try:
+    """FolderError if it cannot be written; where there can be no folder for it, before anything is computed."""
+    with as_folder_error("write", str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
+    text = render(analysis)
+    with as_folder_error("write", str(path)):
         path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise FolderError(f"cannot write {error.filename or path}: {error.strerror or error}") from None
 
 
 def _origin(folder: SweepFolder, trials: Any, name: str) -> Origin:
