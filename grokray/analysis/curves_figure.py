@@ -136,6 +136,10 @@ def _draw_loss(axes: Axes, curve: TrialCurve) -> None:
     _shade(axes, curve, names=False)
     _draw_tasks(axes, curve.steps, {name: task.loss for name, task in curve.tasks.items()})
     _draw_lines(axes, curve.steps, curve.loss)
+    if not any(_points(axes, curve.steps, series)[0] for series in curve.loss.values()):
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "no finite loss above 0", transform=axes.transAxes, ha="center", color=LABEL)
+        return
     plain_ticks(axes.yaxis, axes.get_ylim())
 
 

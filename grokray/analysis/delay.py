@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from grokray.analysis.outcomes import column, outcomes
+from grokray.analysis.outcomes import column, drawn_by_chance, outcomes
 from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, resampled, shares, spread
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -62,9 +62,7 @@ def delays(
     end = np.where(column(trials, "outcome") == "diverged", column(trials, "num_steps"), end)
     use = ~np.isnan(memorized) & (found.survival_weight > 0)
     time, observed = np.where(grokked, step, end)[use] - memorized[use], grokked[use]
-    weight, cluster = found.survival_weight[use], np.unique(found.configuration[use], return_inverse=True)[1]
-    if not cluster.any():  # of one configuration its seeds are what varies
-        cluster = np.arange(len(cluster))
+    weight, cluster = found.survival_weight[use], drawn_by_chance(found.configuration[use])
     curve = _Curve(time, observed)
     point = curve.quantiles(weight, quantiles)
     clusters, rng = int(cluster.max(initial=-1)) + 1, np.random.default_rng(seed)
@@ -94,7 +92,7 @@ def ungrokking(trials: pa.Table, level: float = LEVEL) -> Ungrokking:
     on = (column(trials, "continue_training") == 1) & ~np.isnan(column(trials, "grok_step"))
     fell = ~np.isnan(column(trials, "ungrok_step"))
     cell = np.where(on & (found.survival_weight > 0), 0, -1)
-    result = shares(fell, found.survival_weight, found.configuration, cell, 1, level)
+    result = shares(fell, found.survival_weight, found.cluster, cell, 1, level)
     return Ungrokking(shares=result, trained_on=int((cell == 0).sum()))
 
 

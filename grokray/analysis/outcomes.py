@@ -73,10 +73,22 @@ class Outcomes:
             notes.append(f"{self.undecided - self.unfinished} trials are left out: they failed, or were stopped")
         return tuple(notes)
 
+    @property
+    def cluster(self) -> np.ndarray:
+        """(n,) int64: see `drawn_by_chance`."""
+        return drawn_by_chance(self.configuration)
+
     def once_each(self) -> np.ndarray:
         """(n,) float64: `weight`, so divided that every configuration counts once, however many trials it has."""
         counts = np.bincount(self.configuration, weights=self.stands_for)
         return self.weight / np.maximum(counts, 1)[self.configuration]
+
+
+def drawn_by_chance(configuration: np.ndarray) -> np.ndarray:
+    """(n,) int64: what an interval takes as drawn anew. The configurations (n,), counted from 0; where there is one
+    alone, each trial, as nothing but its seed varies then."""
+    found = np.unique(configuration, return_inverse=True)[1].reshape(-1)
+    return found if found.any() else np.arange(len(found))
 
 
 def outcomes(trials: pa.Table) -> Outcomes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,10 +60,14 @@ class Sample:
     def per_configuration(self, values: np.ndarray) -> np.ndarray:
         return np.bincount(self.found.configuration, weights=values)
 
+    def per_cluster(self, values: np.ndarray) -> np.ndarray:
+        return np.bincount(self.found.cluster, weights=values)
+
     def seeds_drawn(self, values: np.ndarray) -> np.ndarray | None:
-        """(configurations, seeds): sums of `values` (n,); None where the seeds are too few, or not shared."""
+        """(configurations, seeds): sums of `values` (n,); None where the seeds are too few, or not shared,
+        and where there is one configuration."""
         rows, seeds = int(self.found.configuration.max(initial=-1)) + 1, int(self.seed.max(initial=-1)) + 1
-        if not 1 < seeds <= _MAX_SEEDS or rows * seeds > 2 * len(values):
+        if rows < 2 or not 1 < seeds <= _MAX_SEEDS or rows * seeds > 2 * len(values):
             return None
         flat = np.bincount(self.found.configuration * seeds + self.seed, weights=values, minlength=rows * seeds)
         return flat.reshape(rows, seeds)
@@ -100,11 +105,16 @@ def profile_of_model(sample: Sample, model: Neighbours, number: int, drawn: np.n
 def _binned(axis: Axis, units: np.ndarray) -> tuple[list[str], np.ndarray]:
     """Labels, and the bin of each (n,), −1 where the axis is not there. Bins of a range are equally likely."""
     if axis.values:
-        return ["none" if v is None else str(v) for v in axis.values], np.where(np.isnan(units), -1, units).astype(int)
+        return [_shown(value) for value in axis.values], np.where(np.isnan(units), -1, units).astype(int)
     edges = axis.from_unit(np.linspace(0, 1, PROFILE_BINS + 1))
     labels = [f"{readable(low)} to {readable(high)}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
     cell = np.minimum(np.nan_to_num(units, nan=-1) * PROFILE_BINS, PROFILE_BINS - 1)
     return labels, np.where(np.isnan(units), -1, cell).astype(int)
+
+
+def _shown(value: Any) -> str:
+    """2.0, as a column with gaps has it → `2`."""
+    return readable(value, 6) if isinstance(value, float) else "none" if value is None else str(value)
 
 
 def _volume(space: Space, points: np.ndarray, configuration: np.ndarray) -> np.ndarray | None:

@@ -27,6 +27,7 @@ from grokray.analysis.space import Space, space_of_trials
 _MODEL_REPLICATES = 200
 _FEW = 10
 _MEAN = "weighted mean, bootstrap by configuration"
+_MEAN_OF_ONE = "weighted mean, bootstrap by seed"
 _MODEL = "nearest neighbours, bootstrap by configuration"
 
 
@@ -108,7 +109,8 @@ Built = tuple[Estimate, Estimate | None, float, list[Profile], tuple[str, ...]]
 
 
 def _by_mean(sample: Sample, replicates: int, level: float, rng: np.random.Generator) -> Built:
-    mass, hits = sample.per_configuration(sample.mass), sample.per_configuration(sample.hits)
+    mass, hits = sample.per_cluster(sample.mass), sample.per_cluster(sample.hits)
+    method = _MEAN if sample.found.configuration.any() else _MEAN_OF_ONE
     with np.errstate(invalid="ignore", divide="ignore"):
         value = float(hits.sum() / mass.sum())
         drawn = np.array([(r @ hits) / (r @ mass) for r in resampled(len(mass), replicates, rng)])
@@ -122,7 +124,7 @@ def _by_mean(sample: Sample, replicates: int, level: float, rng: np.random.Gener
         effective = float(mass.sum() ** 2 / (mass**2).sum())
     profiles = [profile_of_mean(sample, number, level) for number in range(len(sample.space.axes))]
     return (
-        _estimate(value, drawn, effective, level, _MEAN),
+        _estimate(value, drawn, effective, level, method),
         _estimate(value, over, effective, level, _MEAN + " and seed"),
         effective,
         profiles,
@@ -172,7 +174,7 @@ def _estimate(value: float, drawn: np.ndarray | None, effective: float, level: f
     lower, upper = percentiles(drawn, level)
     if effective < _FEW or value in (0, 1):
         lower, upper = (float(bound[0]) for bound in wilson(np.array([value]), np.array([effective]), level))
-        method = f"{method.split(',')[0]}, Wilson by configuration"
+        method = method.removesuffix(" and seed").replace("bootstrap", "Wilson")
     return Estimate(value=value, lower=lower, upper=upper, method=method)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from pathlib import Path
 
 import pytest
@@ -115,8 +116,17 @@ def test_names_stay_where_there_is_room():
     ids=["one measurement", "diverged", "no loss at all", "many decades", "flat", "close events"],
 )
 def test_odd_curves_can_be_drawn(changes, tmp_path):
-    save(draw(curve_of(**changes)), [tmp_path / "a.png"])
+    figure = draw(curve_of(**changes))
+    assert "no finite loss above 0" not in texts(figure.axes[1])
+    save(figure, [tmp_path / "a.png"])
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_panel_of_losses_that_are_none_says_so():
+    nothing = {"train": [math.inf, None, None, None, None], "heldout": [0.0, math.nan, None, None, None]}
+    lower = draw(curve_of(loss=nothing)).axes[1]
+    assert texts(lower) == ["no finite loss above 0"]
+    assert not lower.get_yticks().size
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ def test_every_finding_computes_or_says_why_not(only, scheduler, tmp_path):
         assert a.quality().missing is None
     if only is _waiting:
         assert (a.robustness().missing, a.survival().missing) == (
-            "no trial has come to its end yet",
+            "no trial has been watched to its end",
             "no trial was measured yet",
         )
     page = render(a)
@@ -243,6 +243,7 @@ def test_a_folder_that_knows_no_search_space_and_trials_of_several_tasks(tmp_pat
             journal.write("finish", trial_id=config.id, attempt=0, step=300, outcome="budget")
     collect(folder)
     a = grokray.load(tmp_path / "m")
+    assert [*a.overview().tables["parameters"]] == ["parameter", "seen"]  # nobody knows the space
     table = a.tasks().table.set_index("task")
     assert (table.loc["sum", "grokked"], table.loc["product", "grokked"]) == (3, 0)
     assert table.loc["sum", "share"] == 0.75
@@ -285,3 +286,11 @@ def test_quality_warns_of_what_speaks_against_the_numbers(tmp_path):
 
 def test_all_phases_have_a_name_in_the_table(analysis):
     assert analysis.phases().table["phase"].tolist() == list(PHASES)
+
+
+def test_what_is_not_in_the_search_space_follows_from_others(analysis):
+    spaces = analysis.overview().tables["parameters"].set_index("parameter")["space"]
+    assert spaces["digit_order"] == "follows from others"
+    assert spaces["base"].endswith("if task_type is sequence")
+    profiles = analysis.robustness().tables["profiles"]
+    assert not profiles.loc[profiles["parameter"] == "base", "value"].str.endswith(".0").any()

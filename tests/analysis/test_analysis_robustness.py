@@ -169,3 +169,17 @@ def test_the_chance_of_each_configuration_over_its_seeds():
     assert found.shares.trials.tolist() == [3, 3, 0]
     assert found.shares.lower[0] == pytest.approx(0.4385, abs=1e-3)  # Wilson, 3 of 3
     assert found.agreement() == {"all": 1, "some": 1, "none": 0}
+
+
+def test_of_one_configuration_the_seeds_are_what_varies():
+    """12 of 20: Wilson's interval of 20 independent trials, not of one."""
+    trials = trials_of(20, configuration=3, init_seed=np.arange(20), grok_step=grokking(np.arange(20) < 12))
+    found = robustness(trials, Space(axes=(DECAY,), method="random"))
+    assert found.share.value == pytest.approx(0.6)
+    assert 0.35 < found.share.lower < 0.45
+    assert 0.75 < found.share.upper < 0.85
+    assert found.share.method == "weighted mean, bootstrap by seed"
+    assert (found.configurations, found.over_seeds) == (1, None)
+    few = robustness(trials.slice(10, 4), Space(axes=(DECAY,), method="random"))
+    assert few.share.method == "weighted mean, Wilson by seed"
+    assert few.share.lower == pytest.approx(0.1500, abs=1e-3)  # of 2 in 4

@@ -16,6 +16,7 @@ from grokray.records.folder import SweepFolder
 NAME, TITLE = "overview", "What was run"
 OUTCOMES = ("grokked", "budget", "pruned", "diverged", "failed", "stopped")
 MOST_VALUES = 8
+FOLLOWS = "follows from others"  # such as the order of digits, which only sequences have
 
 
 def overview(sweeps: Sweeps) -> Finding:
@@ -47,12 +48,16 @@ def overview(sweeps: Sweeps) -> Finding:
 
 def _parameters(sweeps: Sweeps) -> pd.DataFrame:
     """What varied, as the search space says it or, where there are several, as the trials have it."""
+    names = varying(sweeps.trials)
+    known = sweeps.folders[0].fingerprint if len(sweeps.folders) == 1 else {}
+    specs = {name: known[f"parameters.{name}"] for name in names if f"parameters.{name}" in known}
     rows = []
-    for name in varying(sweeps.trials):
-        values = sweeps.trials[name]
-        spec = sweeps.folders[0].fingerprint.get(f"parameters.{name}") if len(sweeps.folders) == 1 else None
-        rows.append({"parameter": name, "space": _spec(json.loads(spec)) if spec else "", "seen": _seen(values)})
-    return pd.DataFrame(rows, columns=["parameter", "space", "seen"])
+    for name in names:
+        row = {"parameter": name, "seen": _seen(sweeps.trials[name])}
+        if specs:
+            row["space"] = _spec(json.loads(specs[name])) if name in specs else FOLLOWS
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["parameter", *(["space"] if specs else []), "seen"])
 
 
 def _spec(spec: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ def phases(sweeps: Sweeps, level: float = 0.95, **thresholds: float) -> Finding:
     rows = []
     for name in PHASES:
         here = phase == name
-        one = shares(here, found.weight, found.configuration, np.zeros(len(here), dtype=np.int64), 1, level)
+        one = shares(here, found.weight, found.cluster, np.zeros(len(here), dtype=np.int64), 1, level)
         rows.append(
             {
                 "phase": name,

@@ -7,7 +7,7 @@ import pandas as pd
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
 from grokray.analysis.findings.words import count
-from grokray.analysis.robustness import Robustness, by_configuration
+from grokray.analysis.robustness import ByConfiguration, Robustness, by_configuration
 from grokray.analysis.robustness import robustness as robustness_of
 from grokray.analysis.sweeps import Sweeps
 
@@ -18,17 +18,13 @@ def robustness(sweeps: Sweeps, level: float = 0.95, replicates: int = 500, seed:
     """`estimates` is (Robustness, ByConfiguration)."""
     found = robustness_of(sweeps.trials, sweeps.space(), replicates=replicates, level=level, seed=seed)
     if np.isnan(found.share.value):
-        return missing(NAME, TITLE, "no trial has come to its end yet", found.notes)
+        return missing(NAME, TITLE, "no trial has been watched to its end", found.notes)
     rows = [{"of": "search space", **interval("share", found.share), "method": found.share.method}]
     if found.over_seeds is not None:
         rows.append({"of": "and other seeds", **interval("share", found.over_seeds), "method": found.over_seeds.method})
     each = by_configuration(sweeps.trials, level)
     tables = {"share": pd.DataFrame(rows), "profiles": _profiles(found)}
-    agreement = each.agreement()
-    if sum(agreement.values()):
-        tables["seeds"] = pd.DataFrame(
-            [{"seeds_that_grokked": name, "configurations": number} for name, number in agreement.items()]
-        )
+    tables["seeds"] = _seeds(each)
     return Finding(
         name=NAME,
         title=TITLE,
@@ -51,6 +47,18 @@ def headline(found: Robustness, level: float) -> str:
     if found.at_least is not None:
         return f"{text}; at least in {100 * found.at_least:.1f} %, as pruned trials were not followed to their end."
     return f"{text}."
+
+
+def _seeds(each: ByConfiguration) -> pd.DataFrame:
+    """Of configurations with two or more seeds; no rows where there is none."""
+    seeds = each.shares.trials[each.shares.trials > 1]
+    if not len(seeds):
+        return pd.DataFrame()
+    few, most = seeds.min(), seeds.max()
+    of = f"{most}" if few == most else f"{few} to {most}"
+    return pd.DataFrame(
+        {"seeds_that_grokked": name, "of": of, "configurations": number} for name, number in each.agreement().items()
+    )
 
 
 def _profiles(found: Robustness) -> pd.DataFrame:
