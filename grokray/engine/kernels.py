@@ -55,8 +55,7 @@ class Kernels:
             device,
             compile("gradient", partial(_gradient_of, gradient, shape, self.options)),
         )
-        self._coefficients = compile("coefficients", partial(coefficients, dtype=shape.torch_dtype))
-        self._update = compile("update", update_of(shape))
+        self._update = _whole_update(shape, device, compile)
         self._grokfast = compile("grokfast", _grokfast_of)
         self._stream = compile("stream", stream_of)
         self._mask = compile("mask", partial(_mask_of, dropout_elements(shape), shape.torch_dtype))
@@ -92,7 +91,7 @@ class Kernels:
             alpha, strength = s["grokfast_alpha"], s["grokfast_lambda"]
             gradients = self._grokfast(gradients, s["average"], s["step"], alpha, strength, s["active"])
         rates = (s[name] for name in ("step", "learning_rate", "weight_decay", "active", "warmup_steps"))
-        self._update(s["parameters"], gradients, s["moment1"], s["moment2"], self._coefficients(*rates))
+        self._update(s["parameters"], gradients, s["moment1"], s["moment2"], *rates)
 
     def _noise(self, name: str, s: dict[str, Tensor], stream: Tensor | None) -> Tensor:
         """Gaussian noise (slots, elements); its standard deviation is the slots' `name`."""
@@ -103,6 +102,27 @@ def update_of(shape: ShapeKey) -> Update:
     if shape.optimizer == "muon":
         return make_muon(shape.layout)
     return {"adamw": adamw, "adam": adam}[shape.optimizer]
+
+
+def _whole_update(shape: ShapeKey, device: torch.device, compile: Compile) -> Callable[..., None]:
+    """With the coefficients, as one function for a CPU, where a library more takes seconds to build and the compiler
+    keeps what is stacked. For a GPU it would work them out anew for every parameter."""
+    update, of_rates = update_of(shape), partial(coefficients, dtype=shape.torch_dtype)
+    if device.type == "cpu":
+        return compile("update", partial(_update_at_rates, update, of_rates))
+    return partial(_update_at_rates, compile("update", update), compile("coefficients", of_rates))
+
+
+def _update_at_rates(
+    update: Update,
+    coefficients_of: Callable[..., Tensor],
+    parameters: Tensor,
+    gradients: Tensor,
+    moment1: Tensor,
+    moment2: Tensor,
+    *rates: Tensor,
+) -> None:
+    update(parameters, gradients, moment1, moment2, coefficients_of(*rates))
 
 
 @cache

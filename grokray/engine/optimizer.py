@@ -26,8 +26,7 @@ def coefficients(
     """COEFFICIENTS of each slot's update (slots, 8), computed in float64 and rounded to `dtype`.
 
     step (slots,) int32 counts the steps done before this one; the others (slots,) are float64. An inactive slot has
-    such ones that it is left exactly as it is. A function of its own, since a compiler that sees it together with the
-    update works them out anew for every parameter.
+    such ones that it is left exactly as it is.
     """
     t = step.to(torch.float64)
     rate = learning_rate * warmed_up(step, warmup_steps) * active
