@@ -49,7 +49,7 @@ class Picture:
         self._start = clock()
 
     def take(self, progress: Progress) -> None:
-        self.pace.add(self.clock(), progress.steps)
+        self.pace.add(self.clock(), progress)
         self.progress = progress
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
@@ -79,7 +79,7 @@ class Lines:
 
     def take(self, progress: Progress) -> None:
         now = self.clock()
-        self.pace.add(now, progress.steps)
+        self.pace.add(now, progress)
         patience = LINE_EVERY_S if progress.ended == self._ended else LINE_AT_MOST_EVERY_S
         if now - self._last < patience:
             return

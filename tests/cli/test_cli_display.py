@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from io import StringIO
 
 import pytest
@@ -100,28 +101,49 @@ def test_pace_is_that_of_the_last_half_minute():
     pace = Pace(1000)
     assert pace.steps_per_s is None
     for second in range(200):
-        pace.add(second, 5000 + (second * 10 if second < 100 else 1000 + (second - 100) * 100))
+        steps = 5000 + (second * 10 if second < 100 else 1000 + (second - 100) * 100)
+        pace.add(second, progress(steps=steps))
     assert pace.steps_per_s == pytest.approx(100)
     assert WINDOW_S == 30
 
 
 def test_pace_needs_movement():
     pace = Pace(1000)
-    pace.add(0.0, 500)
-    pace.add(5.0, 500)
+    pace.add(0.0, progress(steps=500))
+    pace.add(5.0, progress(steps=500))
     assert pace.steps_per_s is None
     assert pace.seconds_left(progress(steps=500)) is None
 
 
-def test_time_left_before_and_after_a_trial_has_ended():
+def left(*seen: tuple[float, dict]) -> float:
+    """Seconds left after progress at these seconds, of trials of 1,000 steps at most."""
     pace = Pace(1000)
-    pace.add(0.0, 0)
-    pace.add(12.0, 1200)
-    assert pace.seconds_left(progress(total=4, running=2, steps=1200)) == pytest.approx((4000 - 1200) / 100)
-    one_ended = progress(total=4, running=2, ended=1, steps=1200, ended_steps=300)
-    assert pace.seconds_left(one_ended) == pytest.approx(28)  # the first to end are the quick ones
-    half_ended = progress(total=4, running=1, ended=2, steps=1500, ended_steps=1200)
-    assert pace.seconds_left(half_ended) == pytest.approx(9)
+    for now, changes in seen:
+        pace.add(now, progress(**changes))
+    return pace.seconds_left(progress(**seen[-1][1]))
+
+
+BEGIN = (0.0, {"steps": 0})
+
+
+def test_without_an_end_every_trial_takes_its_budget():
+    assert left(BEGIN, (12.0, {"total": 4, "running": 2, "steps": 1200})) == pytest.approx(28)
+    whole = {"total": 4, "running": 1, "ended": 2, "outcomes": {"budget": 2}, "steps": 2500, "ended_steps": 2000}
+    assert left(BEGIN, (25.0, whole)) == pytest.approx(15)
+
+
+def test_trials_that_end_early_shorten_what_is_left():
+    """One end in 2,000 steps: one that waits takes 2,000 (1 - exp(-1/2)) of 1,000 steps, one that has done half of
+    them 2,000 (1 - exp(-1/4)) more."""
+    early = {"total": 4, "running": 2, "ended": 1, "outcomes": {"grokked": 1}, "steps": 2000, "ended_steps": 1000}
+    assert left(BEGIN, (20.0, early)) == pytest.approx(20 * (2 * (1 - math.exp(-1 / 4)) + 1 - math.exp(-1 / 2)))
+
+
+def test_those_that_are_left_when_the_quick_ones_have_ended_are_not_quick():
+    """24 of 48 were pruned after 150 steps each, and nothing has ended since."""
+    half = {"total": 48, "running": 24, "ended": 24, "outcomes": {"pruned": 24}, "ended_steps": 3600}
+    steps = [half | {"steps": 3600 + 24 * done} for done in (200, 400, 600)]
+    assert left(BEGIN, (10.0, steps[0]), (30.0, steps[1]), (50.0, steps[2])) == pytest.approx(40)
 
 
 COLUMNS = [
