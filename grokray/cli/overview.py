@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from grokray.cli.holder import holder_of
-from grokray.cli.tables import OUTCOMES, PHASES, best_table, failures, tally, varying_parameters
+from grokray.cli.tables import OUTCOMES, PHASES, audit, best_table, failures, tally, varying_parameters
 from grokray.cli.wording import count
 from grokray.errors import FolderError
 from grokray.records.collect import lost
@@ -90,7 +90,7 @@ def show(console: Console, found: Overview) -> None:
     console.print(Text(f"{count(p.total, 'trial')}: {tally(counts, counts)}"))
     if p.outcomes:
         console.print(Text(f"outcomes: {tally(p.outcomes, OUTCOMES)}"))
-    for line in failures(p):
+    for line in (*failures(p), *audit(p)):
         console.print(line)
     if found.phases:
         console.print(Text(f"phases: {tally(found.phases, PHASES)}"))
@@ -122,6 +122,7 @@ def as_plain(found: Overview) -> dict[str, Any]:
         "ended": p.ended,
         "outcomes": p.outcomes,
         "errors": p.errors,
+        "audit": asdict(p.audit),
         "phases": found.phases,
         "steps": p.steps,
         "best": [_plain_trial(trial) for trial in p.best],

@@ -71,7 +71,7 @@ def _run(
 def _show_result(console: Console, config: SweepConfig, out: str, result: SweepResult) -> None:
     from rich.text import Text
 
-    from grokray.cli.tables import OUTCOMES, PHASES, best_table, failures, tally, varying_parameters
+    from grokray.cli.tables import OUTCOMES, PHASES, audit, best_table, failures, tally, varying_parameters
     from grokray.cli.wording import count
     from grokray.records.store import hide_secrets
 
@@ -81,7 +81,7 @@ def _show_result(console: Console, config: SweepConfig, out: str, result: SweepR
         console.print()
     ended = f"{progress.ended:,} of {count(progress.total, 'trial')} ended"
     console.print(Text(f"{ended}: {tally(progress.outcomes, OUTCOMES)}" if progress.ended else ended))
-    for line in failures(progress):
+    for line in (*failures(progress), *audit(progress)):
         console.print(line)
     phases = _phases(out) if progress.known else None
     if phases:

@@ -115,6 +115,14 @@ def _setting(trial: TrialState, name: str) -> str:
     return value(setting)
 
 
+def audit(progress: Progress) -> Iterator[Text]:
+    """What became of the trials that were to be stopped, but ran on by lot; nothing where there are none."""
+    found = progress.audit
+    if found.audited:
+        ran_on = f"{found.audited:,} of {count(found.stops, 'trial')} to be stopped ran on"
+        yield Text(f"audit: {ran_on}, {found.grokked or 'none'} of them grokked")
+
+
 def failures(progress: Progress) -> Iterator[Text]:
     """Why trials failed, a line for each of the most frequent reasons."""
     for error, number in list(progress.errors.items())[:SHOWN_ERRORS]:

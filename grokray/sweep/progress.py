@@ -13,6 +13,16 @@ DEFAULT = Metric()
 
 
 @dataclass(frozen=True, kw_only=True)
+class Audit:
+    """Of the trials that the scheduler wanted to stop (`stops`), those that ran on by lot (`audited`), and how many of
+    these have grokked."""
+
+    stops: int = 0
+    audited: int = 0
+    grokked: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """Counts of trials. `steps` are optimiser updates, summed over trials and counted once; `ended_steps` those of
     the trials that have ended. `errors` are why trials failed, the most frequent first."""
@@ -26,6 +36,7 @@ class Progress:
     ended_steps: int
     best: tuple[TrialState, ...]
     errors: dict[str, int] = field(default_factory=dict)
+    audit: Audit = Audit()
 
     @property
     def grokked(self) -> int:
@@ -43,6 +54,7 @@ def progress_of(
     before `since` (unix seconds) do not run: the session that ran them is over."""
     trials = list(state.trials.values())
     ended = [t for t in trials if t.done]
+    audited = [t for t in trials if t.audited]
     return Progress(
         total=max(total, len(trials)),
         known=len(trials),
@@ -53,6 +65,11 @@ def progress_of(
         ended_steps=sum(t.last_step for t in ended),
         best=tuple(sorted((t for t in trials if t.measurements), key=partial(_rank, metric))[:best]),
         errors=dict(Counter(t.error for t in ended if t.outcome == "failed" and t.error).most_common()),
+        audit=Audit(
+            stops=sum(t.stop is not None for t in trials),
+            audited=len(audited),
+            grokked=sum(t.events.get("grok_step") is not None for t in audited),
+        ),
     )
 
 

@@ -43,6 +43,19 @@ def test_status_as_json(begun, capsys):
     assert found["sessions"][0]["started"] == "2026-01-01T12:00:00+00:00"
 
 
+def test_status_says_what_became_of_audited_trials(begun, capsys):
+    folder = begun()
+    ids = list(folder.state().trials)
+    with folder.writer("driver") as journal:
+        for trial_id, action in ((ids[0], "audit"), (ids[1], "audit"), (ids[2], "stop")):
+            decision = {"action": action, "rung": 0, "audit_probability": 0.5}
+            journal.write("decision", trial_id=trial_id, step=600, **decision)
+    assert main(["status", str(folder.store)]) == 0
+    assert "audit: 2 of 3 trials to be stopped ran on, 1 of them grokked" in capsys.readouterr().out.splitlines()
+    assert main(["status", str(folder.store), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["audit"] == {"stops": 3, "audited": 2, "grokked": 1}
+
+
 def end_as_failed(folder, *errors: str) -> None:
     """The last of its trials, each with an error."""
     ids = list(folder.state().trials)[-len(errors) :]
