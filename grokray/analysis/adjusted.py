@@ -22,9 +22,12 @@ from grokray.analysis.shares import Estimate
 from grokray.analysis.space import space_of_trials
 
 
+_CERTAIN = 1e-6  # of the variance of success
+
+
 def adjusted_difference(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], level: float) -> Estimate | None:
     """Of the shares grokked; `is_b` (n,) bool: True for the trials whose share comes first. None where one has none, or
-    the fit has no end (perfect separation), so that its covariance says nothing."""
+    the fit has no end (perfect separation) or leaves nothing to chance, so that its covariance says nothing."""
     found = outcomes(trials)
     use = found.used
     if not _both(is_b[use]):
@@ -39,9 +42,10 @@ def standardised_difference(
     design: np.ndarray, success: np.ndarray, weight: np.ndarray, cluster: np.ndarray, level: float
 ) -> Estimate | None:
     """Arrays as of `regression.logistic`; the second column of `design` is 1 for trials of b, 0 for those of a. None
-    under perfect separation."""
+    under perfect separation, or where all else makes certain who succeeds: the difference has no error then, and is of
+    chances that no trial has tried."""
     fit = logistic(design, success, weight, cluster, leave_out=True)
-    if not fit.converged:
+    if not fit.converged or _all_but_certain(fit, design, cluster):
         return None
     with_b, with_a = design.copy(), design.copy()
     with_b[:, 1], with_a[:, 1] = 1, 0
@@ -49,9 +53,16 @@ def standardised_difference(
     value = np.average(chance_b - chance_a, weights=weight)
     slopes = with_b * (chance_b * (1 - chance_b))[:, None] - with_a * (chance_a * (1 - chance_a))[:, None]
     gradient = np.average(slopes, axis=0, weights=weight)
-    half = _quantile(fit, weight, cluster, level) * np.sqrt(gradient @ fit.covariance @ gradient)
+    half = _quantile(fit, weight, cluster, level) * np.sqrt(max(gradient @ fit.covariance @ gradient, 0.0))
     bounds = {"lower": float(max(value - half, -1)), "upper": float(min(value + half, 1))}
     return Estimate(value=float(value), **bounds, method="adjusted by logistic regression")
+
+
+def _all_but_certain(fit: Fit, design: np.ndarray, cluster: np.ndarray) -> bool:
+    """Whether fewer clusters than the fit has coefficients, or as many, have a trial whose success the fit is not sure
+    of: it goes through these as it likes, and its covariance is none of chance."""
+    chance = expit(design @ fit.coefficients)
+    return len(np.unique(cluster[chance * (1 - chance) > _CERTAIN])) <= len(fit.coefficients)
 
 
 def adjusted_ratio(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], level: float) -> Estimate | None:

@@ -73,3 +73,34 @@ def test_where_all_or_none_grok_there_is_no_difference_to_adjust(success):
     design = np.stack([np.ones(60), np.arange(60) % 2, rng.random(60)], axis=1)
     found = standardised_difference(design, np.full(60, success), np.ones(60), np.arange(60), 0.95)
     assert found is None
+
+
+def test_what_parts_grokkers_from_others_without_overlap_leaves_no_difference():
+    """Nearly so: a few trials of one fraction do both, and tell nothing of the levels. The fit stands still then, with
+    chances of 0 and 1."""
+    fraction = np.repeat(np.linspace(0, 1, 21), 2)
+    level = np.arange(42) % 2
+    success = fraction > 0.5
+    success[20:22] = True, False  # at 0.5
+    design = np.stack([np.ones(42), level, fraction], axis=1)
+    assert standardised_difference(design, success, np.ones(42), np.arange(42), 0.95) is None
+
+
+def test_where_one_parameter_decides_nearly_everything_intervals_have_a_width():
+    rng, covered, found = np.random.default_rng(0), 0, 0
+    steep = np.linspace(0, 1, 1000) * 20 - 8
+    truth = np.mean(1 / (1 + np.exp(-steep - 1.5)) - 1 / (1 + np.exp(-steep)))
+    for _ in range(100):
+        fraction, level, *others = rng.random((5, 40))
+        level = level < 0.5
+        chance = 1 / (1 + np.exp(-(fraction * 20 - 8 + 1.5 * level)))
+        success = (rng.random((40, 2)) < chance[:, None]).ravel()
+        columns = [np.ones(40), level, *(power for one in (fraction, *others) for power in (one, one**2))]
+        design, cluster = np.repeat(np.stack(columns, axis=1), 2, axis=0), np.repeat(np.arange(40), 2)
+        estimate = standardised_difference(design, success, np.ones(80), cluster, 0.95)
+        if estimate is not None:
+            found += 1
+            assert estimate.upper - estimate.lower > 0.05
+            covered += estimate.lower <= truth <= estimate.upper
+    assert found > 20
+    assert covered >= 0.9 * found
