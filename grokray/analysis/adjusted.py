@@ -21,7 +21,6 @@ from grokray.analysis.regression import Fit, expit, linear, logistic
 from grokray.analysis.shares import Estimate
 from grokray.analysis.space import space_of_trials
 
-
 _CERTAIN = 1e-6  # of the variance of success
 
 

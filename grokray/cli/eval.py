@@ -56,11 +56,14 @@ def evaluate(
 
 
 def _rows(trial: Restored) -> dict[str, dict[str, int]]:
-    """Examples of each part: of all tasks together under "", and of each where there are several."""
-    table, split = trial.dataset.table, trial.dataset.split
-    out = {"": {part: len(getattr(split, part)) for part in PARTS}}
-    for i, task in enumerate(table.task_names if len(table.task_names) > 1 else ()):
-        out[task] = {part: int((table.task[getattr(split, part)] == i).sum()) for part in PARTS}
+    """Examples of each part that are measured: of all tasks together under "", and of each where there are several."""
+    from grokray.engine.chunks import evaluated_rows
+
+    table, (rows, part) = trial.dataset.table, evaluated_rows(trial.dataset)
+    out = {"": {name: int((part == i).sum()) for i, name in enumerate(PARTS)}}
+    for number, task in enumerate(table.task_names if len(table.task_names) > 1 else ()):
+        own = part[table.task[rows] == number]
+        out[task] = {name: int((own == i).sum()) for i, name in enumerate(PARTS)}
     return out
 
 

@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if sys.stdout is None:  # it was closed: whoever did that wants to see nothing
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 until the process ends
+    _show_what_can_be_shown()
     again, farewell = None, ()
     try:
         from grokray.cli.ending import ending_as_by_ctrl_c
@@ -39,6 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         _say(*(farewell or ["interrupted", *([f"go on with: {again}"] if again else [])]))
     return code
+
+
+def _show_what_can_be_shown() -> None:
+    """A terminal without a character is shown a question mark in its place: nothing ends for that."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None and (sys.stdout.errors == "strict" or sys.stdout.encoding.lower() != "utf-8"):
+        reconfigure(errors="replace")
 
 
 def _answer(invocation: Invocation, words: list[str]) -> int:
@@ -59,6 +67,13 @@ def _answer(invocation: Invocation, words: list[str]) -> int:
             return _unforeseen(error, debug)
         _say(f"error: cannot write to standard output: {error.strerror}")
         _discard_output()
+        return USAGE
+    except UnicodeEncodeError as error:
+        if "surrogates" not in error.reason:
+            return _unforeseen(error, debug)
+        name = os.fsencode(str(error.object)).decode("utf-8", "replace")
+        _say(f"error: {name} is no name in the encoding of this terminal, {sys.getfilesystemencoding()}")
+        _say("hint: set PYTHONUTF8=1, or use a name in UTF-8")
         return USAGE
     except GrokrayError as error:
         _say(*_lines(error))

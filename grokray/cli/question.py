@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from grokray.errors import ConfigError, Problem
@@ -72,8 +73,9 @@ def _ask_pair(trial: Restored, text: str) -> dict[str, Any]:
     from grokray.tasks.operations import operation_named
 
     table, shape = trial.dataset.table, trial.shape
-    left, words, right = _pair(text)
-    task = _task(table, words)
+    operators = _operators(table)
+    left, words, right = _pair(text, operators)
+    task = _task(table, words, operators)
     z = _truth(trial, operation_named(table.task_names[task]), left, right)
     prompt, truth = _prompt(trial, task, left, right), _answer(table, z)
     tokens = torch.zeros(1, shape.length, dtype=torch.int64)
@@ -118,31 +120,35 @@ def _answer(table: Table, z: int) -> list[int]:
     return tokens[0, : int(lengths[0])].tolist()
 
 
-def _pair(text: str) -> tuple[int, str, int]:
-    """`12 + 7` → 12, "+", 7. Whatever stands between the numbers is the operator."""
+def _pair(text: str, operators: Collection[str]) -> tuple[int, str, int]:
+    """`12 + 7` → 12, "+", 7. Whatever stands between the numbers is the operator; one of those may hold numbers."""
     found = _PAIR.fullmatch(text)
     if found is None:
         raise _refused(f"the question is {text!r}, but must be two whole numbers with an operator, such as '12 + 7'")
     words = found[2].strip()
-    if more := _NUMBER.findall(words):
+    if words not in operators and (more := _NUMBER.findall(words)):
         raise _refused(f"the question is {text!r}, which holds {2 + len(more)} numbers, but must hold two")
     return int(found[1]), words, int(found[3])
 
 
-def _task(table: Table, words: str) -> int:
-    """Which of the table's tasks is meant. A model of one task knows what it is asked, if it is asked no other one."""
-    if len(table.task_names) == 1:
-        _refuse_another(table.task_names[0], words)
-        return 0
+def _operators(table: Table) -> dict[str, int]:
+    """What a question may call each of the table's tasks."""
     marks = [table.vocabulary.for_task(i) for i in range(len(table.task_names))]
     symbols = {m.symbols[m.op]: i for i, m in enumerate(marks)}
     names = {name: i for i, name in enumerate(table.task_names)}
     shorter = {symbol.removesuffix("%"): i for symbol, i in symbols.items()}  # `+` for `+%` where there is no other `+`
-    known = {**shorter, **symbols, **names}
-    if words not in known:
-        rule = f"but this model knows several tasks and needs one of {', '.join(map(repr, known))}"
+    return {**shorter, **symbols, **names}
+
+
+def _task(table: Table, words: str, operators: Mapping[str, int]) -> int:
+    """Which of the table's tasks is meant. A model of one task knows what it is asked, if it is asked no other one."""
+    if len(table.task_names) == 1:
+        _refuse_another(table.task_names[0], words)
+        return 0
+    if words not in operators:
+        rule = f"but this model knows several tasks and needs one of {', '.join(map(repr, operators))}"
         raise _refused(f"the operator is {words!r}, {rule}")
-    return known[words]
+    return operators[words]
 
 
 def _refuse_another(name: str, words: str) -> None:

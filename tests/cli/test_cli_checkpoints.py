@@ -219,6 +219,14 @@ def test_grids_of_several_tasks_need_the_task(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "question", "truth", "beyond", "message"),
     [
+        (
+            ["--operation", "expr:(x*y + 2) % p", "--modulus", "7"],
+            *("3 expr:(x*y + 2) % p 4", "0", "3 · 7", "but must be below the modulus, which is 7"),
+        ),
+        (
+            ["--operation", "expr:(x*y + 2) % p,x+y_mod", "--modulus", "7"],
+            *("3 expr:(x*y + 2) % p 4", "0", "3 + 1 + 4", "holds 3 numbers, but must hold two"),
+        ),
         (["--operation", "s5"], "1 · 2", "3", "1 · 120", "but s5 has the elements 0 to 119"),
         (
             ["--operation", "expr:(x*y + 2) % p", "--modulus", "7"],
@@ -245,6 +253,17 @@ def test_numbers_are_whole_in_a_narrow_terminal(several, capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert not [line for line in lines if "…" in line]
     assert max(map(len, lines)) <= 60
+
+
+def test_the_examples_are_those_that_are_measured(tmp_path, capsys):
+    words = ["--operation", "x+y_mod", "--modulus", "11", "--eval_train_rows", "20", "--num_steps", "5"]
+    folder = str(train(tmp_path / "o", *SMALL, *words))
+    capsys.readouterr()
+    assert main(["eval", folder, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["examples"]["train"] == 20
+    assert found["examples"]["heldout"] > 20
+    assert (20 * found["metrics"]["train_exact_match"]) % 1 == pytest.approx(0, abs=1e-6)
 
 
 def test_several_tasks_are_measured_each(several, capsys):

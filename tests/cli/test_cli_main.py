@@ -168,6 +168,37 @@ def test_output_that_cannot_be_written_is_an_error():
     assert done.stderr == "error: cannot write to standard output: No space left on device\n"
 
 
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, C_LOCALE],
+    ids=["ascii", "latin", "C"],
+)
+def test_a_character_that_the_terminal_does_not_have_ends_nothing(environment):
+    code = "import sys; from grokray.cli.main import main; sys.exit(main(sys.argv[1:]) or print('9 \\u00b7 \\u221e'))"
+    command = [sys.executable, "-c", code, "--version"]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True)
+    shown = done.stdout.decode("latin-1").splitlines()
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert shown[0] == "grokray 0.1.0"
+    assert shown[1] in ("9 ? ?", "9 · ?")
+
+
+def test_a_name_that_is_none_in_this_locale_is_one_error(failing, capsys):
+    def unwritable():
+        return "a/\udcc3\udcb6".encode()
+
+    with pytest.raises(UnicodeEncodeError) as caught:
+        unwritable()
+    failing(caught.value)
+    assert main(["schema"]) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert error[0].startswith("error: a/ö is no name in the encoding of this terminal, ")
+    assert error[1] == "hint: set PYTHONUTF8=1, or use a name in UTF-8"
+
+
 def test_whoever_closes_standard_output_sees_nothing():
     command = f"{sys.executable} -m grokray schema >&-"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True)
