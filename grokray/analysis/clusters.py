@@ -17,6 +17,8 @@ import numpy as np
 _CHUNK = 4_000
 # Of the information in a direction; with less than this left, it came from one cluster.
 _LONE = 1e-6
+# Of a parameter's own error; what such directions move it less than is told without them.
+_HARDLY = 1e-3
 
 
 def cluster_codes(cluster: np.ndarray) -> np.ndarray:
@@ -82,6 +84,6 @@ def _without_lone_directions(left: np.ndarray, total: np.ndarray) -> tuple[np.nd
     none = shares < _LONE
     directions = np.linalg.solve(root.T, vectors[:, none])
     scale = np.sqrt(np.diag(total))[:, None]
-    moved = np.abs(directions * scale).max(axis=1, initial=0.0) > 1e-6
+    moved = np.abs(directions * scale).max(axis=1, initial=0.0) > _HARDLY
     whole = (vectors * np.where(none, 1.0, shares)) @ vectors.T
     return root @ whole @ root.T, moved

@@ -7,6 +7,7 @@ the curve hardly rises as boundless, as the data have it. The covariance is a sa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,16 +46,18 @@ class Critical:
     configurations: int = 0
 
 
-def critical_fractions(trials: pa.Table, by: tuple[str, ...] | None = None, level: float = LEVEL) -> list[Critical]:
-    """One for each group, in the order of its values; `by` defaults to those of GROUPS that vary."""
-    names = [name for name in GROUPS if name in varying(trials)] if by is None else list(by)
+def critical_fractions(
+    trials: pa.Table, by: Mapping[str, tuple[np.ndarray, list[Any]]] | None = None, level: float = LEVEL
+) -> list[Critical]:
+    """One for each group, in the order of its values. `by` names what tells groups apart, with a number (n,) for each
+    trial and what each number stands for; by default those of GROUPS that vary."""
+    if by is None:
+        by = {name: codes(column(trials, name)) for name in GROUPS if name in varying(trials)}
     found, fraction = outcomes(trials), column(trials, "training_fraction")
-    columns = [column(trials, name) for name in names]
-    group = grouped(columns, trials.num_rows)
-    values = [(coded, distinct) for coded, distinct in map(codes, columns)]
+    group = grouped([coded for coded, _ in by.values()], trials.num_rows)
     results = []
     for rows in _rows_of(group):
-        named = {name: distinct[coded[rows[0]]] for name, (coded, distinct) in zip(names, values, strict=True)}
+        named = {name: meant[int(coded[rows[0]])] for name, (coded, meant) in by.items()}
         rows = rows[found.used[rows]]
         one = critical_fraction(
             fraction[rows], found.grokked[rows], found.weight[rows], found.configuration[rows], level, named
@@ -128,7 +131,7 @@ def _midpoint(
     lower, upper = np.clip(centre + scale * np.array(bounds), 0, 1) if bounds else (0.0, 1.0)
     reasons = []
     if bounds is None:
-        reasons.append("the share grokked hardly rises with the fraction: the interval is boundless")
+        reasons.append("that the share grokked rises with the fraction may be chance: the interval is boundless")
     if not seen[0] <= middle <= seen[1]:
         reasons.append(f"extrapolated: fractions go from {seen[0]:.3g} to {seen[1]:.3g}")
     return Critical(

@@ -8,7 +8,7 @@ its own, against the geometric mean of the others; and so is a number that some 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -97,11 +97,18 @@ class Design:
             for _ in range(2):  # once more, for what rounding left
                 rest = rest - basis @ (basis.T @ rest)
             if np.linalg.norm(rest) <= _SAME * np.linalg.norm(centred):
-                left_out[name] = f"it follows from {', '.join(self.names[column] for column in kept)}"
+                left_out[name] = f"it follows from {', '.join(self._behind(centred, kept))}"
                 continue
             basis = np.column_stack([basis, rest / np.linalg.norm(rest)])
             kept.append(number)
         return self.keep(kept, left_out)
+
+    def _behind(self, centred: np.ndarray, kept: Sequence[int]) -> list[str]:
+        """Which of the columns `kept` this one, less its mean, is made of."""
+        others = self.matrix[:, kept] - self.matrix[:, kept].mean(axis=0)
+        parts = np.linalg.lstsq(others, centred)[0] * np.linalg.norm(others, axis=0)
+        needed = np.abs(parts) > _SAME * np.linalg.norm(centred)
+        return [self.names[column] for column, is_needed in zip(kept, needed, strict=True) if is_needed]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -130,4 +130,7 @@ def _reason(design: Design, times: Times, name: str) -> str:
         for trials, where in ((here, "with it"), (~here, "without it")):
             if not times.observed[trials].any():
                 return f"none of the {int(trials.sum()):,} trials {where} grokked"
-    return "only trials that did not grok differ in it"
+    late, early = (~times.observed).any(), (times.observed & (times.lower <= 0)).any()
+    if early and not late:
+        return "only trials that had grokked at their first measurement differ in it"
+    return f"only trials that did not grok{', or had at their first measurement,' if early else ''} differ in it"

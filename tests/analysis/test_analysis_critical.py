@@ -5,7 +5,9 @@ import pytest
 from scipy import optimize
 
 from grokray.analysis.critical import critical_fraction, critical_fractions, fieller
+from grokray.analysis.findings.critical import critical_fraction as finding
 from grokray.analysis.regression import expit, linear, logistic
+from grokray.errors import ConfigError
 from tests.analysis.tables import grokking, trials_of
 
 
@@ -178,3 +180,17 @@ def test_no_fraction_beyond_the_whole_is_given():
     assert found.method == "none"
     assert np.isnan(found.fraction)
     assert found.reason.startswith("fewer than half would grok at any fraction: the curve crosses one half at 1.")
+
+
+def test_a_column_of_many_numbers_is_cut_into_quarters():
+    rng = np.random.default_rng(0)
+    fraction, decay = rng.uniform(0.1, 0.9, 400), rng.uniform(0, 1, 400)
+    trials = trials_of(
+        400, training_fraction=fraction, weight_decay=decay, grok_step=grokking(rng.random(400) < fraction)
+    )
+    table = finding(trials, by="weight_decay").table
+    assert table["trials"].tolist() == [100] * 4
+    assert table["weight_decay"].str.contains(" to ").all()
+    assert (table["fraction"] - 0.5).abs().max() < 0.15
+    with pytest.raises(ConfigError, match="400 different texts"):
+        finding(trials, by="trial_id")

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from grokray.analysis.critical import critical_fractions
 from grokray.analysis.findings.finding import Finding, missing, nothing_in, without_silence
+from grokray.analysis.findings.groups import Groups, groups_by
 from grokray.analysis.outcomes import outcomes
-from grokray.analysis.sweeps import unknown_column
 
 NAME, TITLE = "critical", "Critical training fraction"
 
 
 def critical_fraction(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Finding:
     """In each group of one column, or of operation, task type and base as far as they vary."""
-    if by is not None and by not in trials.column_names:
-        raise unknown_column("by", by, trials.column_names, "the trials have")
+    chosen = None if by is None else groups_by(trials, by)
     if len(trials["training_fraction"].unique()) < 2:
         fraction = trials["training_fraction"][0].as_py()
         return missing(NAME, TITLE, f"training_fraction is always {fraction:.3g}")
-    found = critical_fractions(trials, None if by is None else (by,), level)
+    found = critical_fractions(trials, None if chosen is None else {chosen.name: _values(chosen)}, level)
     rows = [
         {
             **{name: value_text(value) for name, value in one.group.items()},
@@ -45,6 +45,12 @@ def critical_fraction(trials: pa.Table, by: str | None = None, level: float = 0.
         level=level,
         estimates=found,
     )
+
+
+def _values(groups: Groups) -> tuple[np.ndarray, list[str | None]]:
+    """Each trial's number, and what it stands for; the last of them for a trial in no group."""
+    labels = [None if label == f"no {groups.name}" else label for label in groups.labels]
+    return groups.group, [*labels, None]
 
 
 def value_text(value: object) -> str:
