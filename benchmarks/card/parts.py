@@ -26,7 +26,7 @@ PARTS = {
     "upkeep": PartOf(function="card.upkeep:measure", needs_s=15, at_most_s=110),
     "rivals": PartOf(function="card.rivals:measure", needs_s=15, at_most_s=240),
     "exactness": PartOf(function="card.exactness:measure", needs_s=10, at_most_s=120),
-    "stability": PartOf(function="card.stability:measure", needs_s=10, at_most_s=90),
+    "stability": PartOf(function="card.stability:measure", needs_s=10, at_most_s=130),
     "rivals_tf32": PartOf(function="card.rivals:measure_tf32", needs_s=15, at_most_s=75),
     "rivals_plain": PartOf(function="card.rivals:measure_plain", needs_s=15, at_most_s=75),
     "engines_more": PartOf(function="card.engines:measure_more", needs_s=15, at_most_s=120),

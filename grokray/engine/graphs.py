@@ -26,9 +26,10 @@ from grokray.engine.shape import ShapeKey
 
 # With one thread a core is an engine; the sums of generated code would be split by the number of threads.
 THREADS = 1
-SOURCES = (
-    *("build_graphs", "kernels", "model", "gradient", "loss", "optimizer", "muon", "filters", "randomness"),
-    *("precision", "shape", "sharing", "slots", "evaluation", "made_up"),
+SOURCES = (  # all that `kernels` imports, and what compiles it
+    *("kernels", "model", "attention", "embedding", "first_layer", "layers", "gradient", "loss", "optimizer", "muon"),
+    *("filters", "randomness", "precision", "shape", "sharing", "evaluation", "chunks"),
+    *("build_graphs", "build_step", "made_up", "slots", "step", "tiles"),
 )
 
 

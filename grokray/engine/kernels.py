@@ -133,7 +133,8 @@ def inductor_kernels(shape: ShapeKey, device: torch.device, options: frozenset[s
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
     # Advice to whoever writes a model, such as to let go of float32.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\._inductor\.")
-    compiled = partial(torch.compile, dynamic=False, options=COMPILER_OPTIONS)
+    # Whole, or what the compiler cannot trace would be computed eagerly, without a word.
+    compiled = partial(torch.compile, dynamic=False, fullgraph=True, options=COMPILER_OPTIONS)
     return Kernels(shape, device, options, compile=lambda _, function: compiled(function), functional=True)
 
 

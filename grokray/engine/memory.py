@@ -72,10 +72,11 @@ def slot_bytes(shape: ShapeKey) -> int:
 
 
 def cuda_free(device: torch.device) -> FreeMemory:
-    """What PyTorch can have of the device's memory: what nobody has, and what it holds without using it."""
+    """What PyTorch can have of the device's memory: what nobody has once it has given back what it holds without using
+    it. It keeps what recordings have set aside, which nobody else can use."""
 
     def free() -> int:
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + unused
+        torch.cuda.empty_cache()
+        return torch.cuda.mem_get_info(device)[0]
 
     return free

@@ -92,7 +92,7 @@ def keys_values(
     found = []
     for i in range(shape.num_layers):
         layer = _Layer(shape, parameters, i, lambda site, x: x, form)
-        by_token = i == 0 and bool(made)
+        by_token = i == 0 and len(made) > 0  # bool() of a tuple is not traced by every version of the compiler
         found.append(made[0][..., shape.dim_model :] if by_token else layer.keys_values(x))
         if i < shape.num_layers - 1:
             x = layer.first(x, made, causal) if by_token else layer(x, x, causal)

@@ -56,6 +56,8 @@ class CudaRecorder:
         self.device = device
         self.peak_bytes: int | None = None
         self._pool: Any = None
+        # The same for all: cuBLAS keeps memory to work in for each stream that it has been used on.
+        self._stream: torch.cuda.Stream | None = None
         self._failed = False
 
     def record(self, work: Work, changes: Sequence[Tensor]) -> Work:
@@ -63,13 +65,16 @@ class CudaRecorder:
             self._warm_up(work, changes)
             if self._failed:
                 return work
-            graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+            graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
             try:
                 # Nothing of this work is done in other threads; what those do meanwhile is no reason to give up.
-                with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                capture = torch.cuda.graph(
+                    graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+                )
+                with capture:
                     work()
             except RuntimeError as error:
-                torch.cuda.set_stream(stream)  # where ending the capture fails, PyTorch leaves its own in place
+                torch.cuda.set_stream(current)  # where ending the capture fails, PyTorch leaves its own in place
                 for cause in (error, error.__context__):
                     if isinstance(cause, torch.OutOfMemoryError):
                         raise cause from None
@@ -82,12 +87,13 @@ class CudaRecorder:
         torch.cuda.empty_cache()
 
     def _warm_up(self, work: Work, changes: Sequence[Tensor]) -> None:
-        """Do the work on a stream of its own, note its peak, and put everything back."""
+        """Do the work on a stream apart, note its peak, and put everything back."""
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self.device)
         before = torch.cuda.memory_allocated(self.device)
         saved = [t.clone() for t in changes]
-        stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
+        self._stream = stream = self._stream or torch.cuda.Stream()
+        current = torch.cuda.current_stream()
         stream.wait_stream(current)
         try:
             with torch.cuda.stream(stream):

@@ -139,13 +139,19 @@ class Stack:
         steps = min(limit, min(seat.next_evaluation - seat.step for seat in seats))
         normed = [seat for seat in seats if _wants_norms(seat) and seat.next_evaluation - seat.step == steps]
         self.slots.reserve(first + width, 1)
+        plain = last = None
         try:
             plain = self._works(first, width, seats, measured=False) if steps > 1 or not normed else []
             last = self._works(first, width, seats, measured=True) if normed else plain
         except torch.OutOfMemoryError:
-            self.recordings.drop()
             if not self.backend.exceeded(width):
+                self.recordings.drop()
                 raise
+        if (
+            plain is None or last is None
+        ):  # behind the handler: the error holds the step that failed, and all its memory
+            plain = last = None
+            self.recordings.drop()
             return self.advance(limit)
         self._next_slot, self._width = first + width, width
         due = epochs_due(seats, first, steps, self.shape.accumulation_steps)

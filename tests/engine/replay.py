@@ -7,6 +7,7 @@ that is no longer the stack's.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 
 import torch
@@ -68,8 +69,13 @@ class Replay:
         self.recorded: list[int] = []
         self.evaluated: list[int] = []
         self.forgotten = 0
+        self.failed: weakref.ref[Tensor] | None = None  # what the work that did not fit held
+        self.held: list[bool] = []  # whether it still did when the next work was recorded
 
     def record(self, work: Work, changes: Sequence[Tensor]) -> Work:
+        if self.failed is not None:
+            self.held.append(self.failed() is not None)
+            self.failed = None
         saved = [t.clone() for t in changes]
         with Tape() as tape:
             work()
@@ -81,6 +87,7 @@ class Replay:
         assert {"parameters", "order", "tokens"} <= bound.keys() if a_step else {"tokens", "targets"} <= bound.keys()
         (self.recorded if a_step else self.evaluated).append(len(changes[0]))
         if not self.fits(len(changes[0])):
+            self.failed = weakref.ref(saved[0])
             raise torch.OutOfMemoryError("pretended")
 
         def replay() -> None:

@@ -30,7 +30,8 @@ def pools(monkeypatch) -> list:
     given = []
 
     @contextmanager
-    def capture(graph, pool, capture_error_mode):
+    def capture(graph, pool, stream, capture_error_mode):
+        assert stream is warmed_up_on
         given.append(pool)
         try:
             yield
@@ -39,7 +40,7 @@ def pools(monkeypatch) -> list:
                 raise RuntimeError("capture ended badly")  # noqa: B904
             raise
 
-    stream = SimpleNamespace(wait_stream=lambda other: None)
+    current, warmed_up_on = (SimpleNamespace(wait_stream=lambda other: None) for _ in range(2))
     allocated = iter(range(100, 10_000, 100))
     calls = {
         "device": lambda device: nullcontext(),
@@ -47,8 +48,8 @@ def pools(monkeypatch) -> list:
         "reset_peak_memory_stats": lambda device: None,
         "memory_allocated": lambda device: next(allocated),
         "max_memory_allocated": lambda device: 5000,
-        "Stream": lambda: stream,
-        "current_stream": lambda: stream,
+        "Stream": lambda: warmed_up_on,
+        "current_stream": lambda: current,
         "set_stream": lambda stream: None,
         "stream": lambda stream: nullcontext(),
         "CUDAGraph": Graph,

@@ -228,6 +228,7 @@ def test_what_does_not_fit_is_tried_half_as_wide_and_no_trial_feels_it(monkeypat
     stacks = pretend(monkeypatch, fits=lambda width: width <= 2)
     curves = run(joined(6, dropout=0.1, measure=MEASURE))
     assert stacks[0].recordings.recorder.recorded == [8, 4, 2, 2, 2, 2, 2, 2]
+    assert stacks[0].recordings.recorder.held == [False, False]  # what did not fit is gone before the next is tried
     monkeypatch.undo()
     for i in range(6):
         assert curve(curves[str(i)]) == curve(alone(small(seed=i, dropout=0.1, measure=MEASURE)))
