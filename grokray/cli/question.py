@@ -22,7 +22,8 @@ _NUMBER = re.compile(r"(?<![\w^])\d+(?![\w^])")
 
 def ask(trial: Restored, text: str) -> dict[str, Any]:
     """The model's answer, as `grokray.engine.examples.judged` has it, with `part`: the one that the question is from,
-    or None. ConfigError for a question that this model cannot be asked.
+    or None; of pairs with `noisy_label`, the wrong answer that it was trained on, or None. ConfigError for a question
+    that this model cannot be asked.
     """
     if trial.dataset.table.x is None:
         return _ask_row(trial, _row_of(trial, text))
@@ -86,8 +87,19 @@ def _ask_pair(trial: Restored, text: str) -> dict[str, Any]:
     (answer,) = decode(shape, trial.parameters, tokens, start, eos=eos, limit=limit).tolist()
     marks = table.vocabulary.for_task(task)
     asked = f"{left} {marks.symbols[marks.op]} {right}"
-    part = _part(trial, _known_row(table, task, left, right))
-    return {**judged(table, asked, prompt, answer, truth), "part": part}
+    row = _known_row(table, task, left, right)
+    found = {**judged(table, asked, prompt, answer, truth), "part": _part(trial, row)}
+    return {**found, "noisy_label": _noisy_label(trial, row)}
+
+
+def _noisy_label(trial: Restored, row: int | None) -> str | None:
+    """The wrong answer that this row was trained on, if it was."""
+    from grokray.engine.examples import spoken, written
+
+    dataset = trial.dataset
+    if row is None or dataset.noisy is None or not (dataset.noisy == row).any():
+        return None
+    return spoken(written(dataset.table.targets[row].tolist()), dataset.table)
 
 
 def _prompt(trial: Restored, task: int, left: int, right: int) -> list[int]:

@@ -244,6 +244,20 @@ def test_groups_and_expressions(words, question, truth, beyond, message, tmp_pat
     assert message in error(capsys, "decode", str(folder), beyond)[0]
 
 
+def test_a_pair_with_label_noise_is_held_against_the_truth_and_says_so(tmp_path, capsys):
+    words = ["--operation", "x+y_mod", "--modulus", "7", "--label_noise", "0.5", "--num_steps", "5"]
+    folder = str(train(tmp_path / "o", *SMALL, *words))
+    found = [asked(capsys, folder, f"{x} + {y}") for x in range(7) for y in range(7)]
+    assert [answer["truth"] for answer in found] == [str((x + y) % 7) for x in range(7) for y in range(7)]
+    noisy = [answer for answer in found if answer["noisy_label"] is not None]
+    trained = sum(answer["part"] == "train" for answer in found)
+    assert len(noisy) == trained // 2 > 0
+    assert all(answer["part"] == "train" and answer["noisy_label"] != answer["truth"] for answer in noisy)
+    assert main(["decode", folder, noisy[0]["example"]]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"part: a training pair, trained on the wrong answer {noisy[0]['noisy_label']}"
+
+
 # -- eval
 
 
