@@ -61,7 +61,8 @@ class Analysis:
 
     def curves_of(self, trial_ids: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Measurements of some trials, and some columns beside `trial_id`, `trial_index` and `step`."""
-        return self.sweeps.curves(trial_ids, columns).to_pandas()
+        ids = [trial_ids] if isinstance(trial_ids, str) else trial_ids
+        return self.sweeps.curves(ids, columns).to_pandas()
 
     def overview(self) -> Finding:
         """What was run: outcomes of each sweep, and the parameters that varied."""
@@ -192,4 +193,6 @@ def load(path: str | Path | Sequence[str | Path], *, level: float = 0.95, seed: 
 
     The folder's tables are brought up to date with its journal first, so a sweep may be running.
     """
+    if seed < 0:
+        raise ConfigError([Problem(message=f"seed is {seed}, but must be 0 or above", field="seed")])
     return Analysis(load_sweeps(path), level=level, seed=seed)

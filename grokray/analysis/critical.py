@@ -89,7 +89,8 @@ def critical_fraction(
 
 def _not_estimable(fraction: np.ndarray, grokked: np.ndarray, known: dict[str, Any]) -> str:
     if len(fraction) < MIN_TRIALS or known["configurations"] < MIN_CONFIGURATIONS:
-        has = f"{len(fraction)} trials of {known['configurations']} configurations"
+        of = "1 configuration" if known["configurations"] == 1 else f"{known['configurations']} configurations"
+        has = f"{len(fraction)} trial{'s' * (len(fraction) != 1)} of {of}"
         return f"too few: {has}, but {MIN_TRIALS} of {MIN_CONFIGURATIONS} are needed"
     if grokked.all():
         return f"all grokked: it lies below {fraction.min():.3g}, the smallest fraction, if anywhere"

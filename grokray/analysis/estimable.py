@@ -129,7 +129,10 @@ def _reason(design: Design, times: Times, name: str) -> str:
         here = design.matrix[:, column] == 1
         for trials, where in ((here, "with it"), (~here, "without it")):
             if not times.observed[trials].any():
-                return f"none of the {int(trials.sum()):,} trials {where} grokked"
+                number = int(trials.sum())
+                if number == 1:
+                    return f"the one trial {where} did not grok"
+                return f"none of the {number:,} trials {where} grokked"
     late, early = (~times.observed).any(), (times.observed & (times.lower <= 0)).any()
     if early and not late:
         return "only trials that had grokked at their first measurement differ in it"

@@ -113,6 +113,9 @@ def profile(a: Analysis, parameter: str, ax: Axes | None) -> Axes:
     table = finding.tables.get("profiles", pd.DataFrame(columns=["parameter"]))
     names = table["parameter"].unique().tolist()
     if finding.missing is None and parameter not in names:
+        if parameter in a.sweeps.trials.column_names:
+            message = f"parameter is {parameter}, which does not vary in the search space"
+            raise ConfigError([Problem(message=message, field="parameter")])
         raise unknown_column("parameter", parameter, names, "the search space has")
     part = table.loc[table["parameter"] == parameter]
     return _drawn(ax, HEIGHT, finding, lambda axes: draw_profile(axes, part, parameter))

@@ -123,5 +123,5 @@ def _warning(pruned: int, audited: int) -> str | None:
     return (
         f"{trials} pruned and none that the scheduler wanted to stop ran on, so nothing says how many of them would "
         "have grokked. They are left out here, which makes grokking look more frequent and earlier than it is. "
-        "With an audit_fraction, the next sweep can tell."
+        "With an audit_fraction, the next sweep can tell"
     )

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 import grokray
 from grokray.analysis.figures.forest import Row, draw_forest
 from grokray.analysis.figures.profile import draw_profile
-from grokray.analysis.figures.style import steps_between
+from grokray.analysis.figures.style import PAPER, steps_between
 from grokray.analysis.figures.survival import draw_survival
 from grokray.analysis.survival import kaplan_meier, share_by
 from grokray.analysis.times import Times
@@ -253,3 +253,13 @@ def test_what_the_backend_sets_when_a_figure_loads_it_stays_set(sweep_path, tmp_
         [sys.executable, "-c", DRAWN_FIRST, str(sweep_path)], env=environment, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_what_has_no_interval_has_a_hollow_mark_and_no_line(ax):
+    rows = [Row(label="unknown", value=0.0, lower=NAN, upper=NAN), Row(label="none", value=NAN, lower=NAN, upper=NAN)]
+    draw_forest(ax, rows, none=0, percent=True)
+    marks = [line for line in ax.lines if line.get_marker() in "oDs^v" and len(line.get_xdata()) == 1]
+    assert [line.get_markerfacecolor() for line in marks] == [PAPER]
+    assert not [line for line in ax.lines if line.get_marker() in "<>"]
+    assert "no number" in texts(ax)
+    assert ax.get_xlim()[1] - ax.get_xlim()[0] >= 0.1

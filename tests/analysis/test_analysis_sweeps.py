@@ -120,6 +120,7 @@ def test_tables_of_an_older_version_are_filled_in(tmp_path):
         ),
         (lambda a: a.critical_fraction(by="bas"), "by is bas, but the trials have no such column; the nearest is base"),
         (lambda a: a.survival(by="trial_id"), "which has 300 different texts, but at most 20 are groups"),
+        (lambda a: a.curves_of("nix"), "trial_ids holds 'nix', but no trial is called so"),
         (lambda a: a.curves_of(columns=["heldout_los"]), "columns is heldout_los, but the curves have no such column"),
         (lambda a: a.phases(threshhold=0.9), "threshhold is no threshold; the nearest is threshold"),
         (lambda a: a.phases(threshold=1.5), "threshold is 1.5, but must be in (0, 1]"),
@@ -127,7 +128,8 @@ def test_tables_of_an_older_version_are_filled_in(tmp_path):
             lambda a: a.plot_phases(x="droput"),
             "x is droput, but the trials have no such column; the nearest is dropout",
         ),
-        (lambda a: a.plot_profile("modulus"), "parameter is modulus, but the search space has no such column"),
+        (lambda a: a.plot_profile("modulus"), "parameter is modulus, which does not vary in the search space"),
+        (lambda a: a.plot_profile("modules"), "parameter is modules, but the search space has no such column"),
         (lambda a: a.plot_curves("zz"), "holds no trial whose id starts with zz"),
     ],
 )

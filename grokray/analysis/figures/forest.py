@@ -19,7 +19,8 @@ _ROOM = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none"} 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line. Ends that are infinite are drawn as arrows; a NaN `value` stands for `why` there is no number."""
+    """One line. Ends that are infinite are drawn as arrows; where they are not known (NaN) the mark is hollow. A NaN
+    `value` stands for `why` there is no number."""
 
     label: str
     value: float
@@ -55,16 +56,15 @@ def draw_forest(
     for at, row in enumerate(rows):
         axes.text(0.0, at - 0.3, row.label, transform=axes.get_yaxis_transform(), va="center", fontsize=8, bbox=_ROOM)
         if np.isnan(row.value):
-            axes.text(
-                0.02, at + 0.08, row.why, transform=axes.get_yaxis_transform(), fontsize=7, color=MUTED, va="center"
-            )
+            why = row.why or "no number"
+            axes.text(0.02, at + 0.08, why, transform=axes.get_yaxis_transform(), fontsize=7, color=MUTED, va="center")
             continue
-        ends = np.clip([np.nan_to_num(row.lower, nan=low), np.nan_to_num(row.upper, nan=high)], low, high)
-        axes.plot(ends, [at + 0.08] * 2, color=colour, linewidth=1.6, solid_capstyle="butt", zorder=2)
-        for end, bound, arrow in ((ends[0], row.lower, "<"), (ends[1], row.upper, ">")):
-            if not low <= bound <= high:
-                axes.plot([end], [at + 0.08], marker=arrow, markersize=5, color=colour, clip_on=False)
-        axes.plot([np.clip(row.value, low, high)], [at + 0.08], marker=mark, markersize=5.5, color=colour, zorder=3)
+        known = not np.isnan([row.lower, row.upper]).any()
+        if known:
+            _draw_interval(axes, row, at + 0.08, colour)
+        face = colour if known else PAPER
+        place = [np.clip(row.value, low, high)], [at + 0.08]
+        axes.plot(*place, marker=mark, markersize=5.5, color=colour, markerfacecolor=face, zorder=3)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
@@ -75,6 +75,15 @@ def draw_forest(
     if log:
         _ratio_ticks(axes, low, high)
     return axes
+
+
+def _draw_interval(axes: Axes, row: Row, at: float, colour: str) -> None:
+    low, high = axes.get_xlim()
+    ends = np.clip([row.lower, row.upper], low, high)
+    axes.plot(ends, [at] * 2, color=colour, linewidth=1.6, solid_capstyle="butt", zorder=2)
+    for end, bound, arrow in ((ends[0], row.lower, "<"), (ends[1], row.upper, ">")):
+        if not low <= bound <= high:
+            axes.plot([end], [at], marker=arrow, markersize=5, color=colour, clip_on=False)
 
 
 def _limits(rows: Sequence[Row], none: float | None, log: bool) -> tuple[float, float]:
@@ -95,7 +104,7 @@ def _limits(rows: Sequence[Row], none: float | None, log: bool) -> tuple[float, 
     )
     inner = ends[(ends >= values.min() - reach) & (ends <= values.max() + reach)]
     low, high = min(values.min(), *inner, values.max()), max(values.max(), *inner, values.min())
-    margin = 0.06 * max(high - low, 0.2 if log else 1e-3)
+    margin = max(0.06 * (high - low), 0.012 if log else 1e-3 if high - low > 0.01 else 0.05)  # room for ticks
     low, high = low - margin, high + margin
     return (float(np.exp(low)), float(np.exp(high))) if log else (float(low), float(high))
 
