@@ -25,6 +25,7 @@ from grokray.records.collect import collect, read_curves, read_trials, write_tab
 from grokray.records.folder import SweepFolder
 from grokray.records.schema import CURVES_SCHEMA
 from grokray.trial import TrialConfig
+from tests.analysis.tables import trials_of
 
 
 @pytest.fixture(scope="module")
@@ -294,3 +295,19 @@ def test_what_is_not_in_the_search_space_follows_from_others(analysis):
     assert spaces["base"].endswith("if task_type is sequence")
     profiles = analysis.robustness().tables["profiles"]
     assert not profiles.loc[profiles["parameter"] == "base", "value"].str.endswith(".0").any()
+
+
+@pytest.mark.parametrize("tried", ["few of all combinations", "all combinations"])
+def test_scattered_values_are_cut_into_ranges_and_those_of_a_grid_are_not(tried):
+    decays, fractions = np.geomspace(0.01, 1, 10), np.linspace(0.2, 0.8, 10)
+    if tried == "all combinations":
+        decays, fractions = (part.ravel() for part in np.meshgrid(decays, fractions))
+    phase = np.where(np.arange(len(decays)) % 2, "grokking", "memorization")
+    found = diagram_of(
+        trials_of(len(decays), weight_decay=decays, training_fraction=fractions, phase=phase),
+        "weight_decay",
+        "training_fraction",
+    )
+    expected = (10, 10, "categories") if tried == "all combinations" else (3, 3, "log")
+    assert (len(found.x), len(found.y), found.x.scale) == expected
+    assert found.counts.sum() == len(decays)

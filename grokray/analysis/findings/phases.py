@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from grokray.analysis.diagram import Diagram, cut, diagram
 from grokray.analysis.findings.finding import Finding, missing
-from grokray.analysis.outcomes import outcomes
+from grokray.analysis.outcomes import codes, column, looks_logarithmic, outcomes
 from grokray.analysis.phases import PHASES, Events, cut_short, events_of_curves
 from grokray.analysis.phases import phases as phases_of
 from grokray.analysis.shares import shares
@@ -60,13 +60,29 @@ def diagram_of(trials: pa.Table, x: str, y: str, level: float = 0.95) -> Diagram
     found = outcomes(trials)
     weight = found.weight if found.used.any() else np.ones(trials.num_rows)
     bins = int(np.clip(np.sqrt((weight > 0).sum() / TRIALS_IN_A_CELL), *BINS))
-    made = diagram(trials, *(cut(trials, name, bins) for name in (x, y)), level=level)
+    scattered = _scattered(trials, x, y)
+    made = diagram(trials, *(cut(trials, name, bins, _scale(trials, name, scattered)) for name in (x, y)), level=level)
     phase = phases_of(trials)
     number = np.array([PHASES.index(name) if name in PHASES else -1 for name in phase.tolist()])
     known = (made.x.bin >= 0) & (made.y.bin >= 0) & (number >= 0)
     cell = (made.y.bin * len(made.x) + made.x.bin) * len(PHASES) + number
     counts = np.bincount(cell[known], weights=weight[known], minlength=made.counts.size)
     return replace(made, counts=counts.reshape(made.counts.shape))
+
+
+def _scattered(trials: pa.Table, x: str, y: str) -> bool:
+    """Whether most combinations of the values of both were not tried, as where each configuration has its own."""
+    (first, of_x), (second, of_y) = (codes(column(trials, name)) for name in (x, y))
+    tried = len(np.unique(first * len(of_y) + second))
+    return 2 * tried < len(of_x) * len(of_y)
+
+
+def _scale(trials: pa.Table, name: str, scattered: bool) -> str:
+    """Scattered numbers are cut into ranges even where they are few, or hardly any cell would have a trial."""
+    values = column(trials, name)
+    if not scattered or values.dtype == object or np.isnan(values).any() or len(np.unique(values)) <= BINS[0]:
+        return "auto"
+    return "log" if looks_logarithmic(values) else "linear"
 
 
 def events_again(sweeps: Sweeps, **thresholds: float) -> Events:
