@@ -258,7 +258,10 @@ def _project(value: Any) -> Any:
 class Tracking(Section):
     """Who else is told; grokray keeps its own records in any case."""
 
-    wandb: Annotated[Literal["disabled", "minimal", "maximal"], BeforeValidator(_how_much)] = Field(
+    wandb: Annotated[
+        Literal["disabled", "minimal", "maximal"],
+        BeforeValidator(_how_much, json_schema_input_type=Literal["disabled", "minimal", "maximal", "min", "max"]),
+    ] = Field(
         default="disabled", description="What Weights & Biases gets: nothing, little, or all there is."
     )
     mode: Literal["auto", "online", "offline"] = Field(
