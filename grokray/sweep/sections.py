@@ -261,9 +261,7 @@ class Tracking(Section):
     wandb: Annotated[
         Literal["disabled", "minimal", "maximal"],
         BeforeValidator(_how_much, json_schema_input_type=Literal["disabled", "minimal", "maximal", "min", "max"]),
-    ] = Field(
-        default="disabled", description="What Weights & Biases gets: nothing, little, or all there is."
-    )
+    ] = Field(default="disabled", description="What Weights & Biases gets: nothing, little, or all there is.")
     mode: Literal["auto", "online", "offline"] = Field(
         default="auto", description="offline keeps W&B's files in the sweep's folder; auto is online if there is a key."
     )

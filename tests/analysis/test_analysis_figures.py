@@ -43,8 +43,8 @@ def test_survival_is_drawn_as_the_share_grokked(analysis, ax):
     share = analysis.survival().table["share"][0]
     assert line.get_ydata()[-1] == pytest.approx(share)
     assert (np.diff(line.get_ydata()) >= 0).all()
-    assert ax.get_xlim()[1] == 20_000
-    assert tuple(ax.get_xticks()[[0, -1]]) == ax.get_xlim()
+    assert 20_000 < ax.get_xlim()[1] < 20_500
+    assert tuple(ax.get_xticks()[[0, -1]]) == (ax.get_xlim()[0], 20_000)
     assert ax.xaxis.get_major_formatter()(20_000) == "20,000"
     # From the axis's left end on, where nobody has grokked.
     assert line.get_xdata()[0] == ax.get_xlim()[0]
@@ -263,3 +263,11 @@ def test_what_has_no_interval_has_a_hollow_mark_and_no_line(ax):
     assert not [line for line in ax.lines if line.get_marker() in "<>"]
     assert "no number" in texts(ax)
     assert ax.get_xlim()[1] - ax.get_xlim()[0] >= 0.1
+
+
+def test_the_last_step_is_not_at_the_rim_where_all_have_grokked(ax):
+    times = Times.right_censored([100, 200, 400, 400], [True] * 4)
+    draw_survival(ax, {"all": kaplan_meier(times)}, horizon=400)
+    (line,) = ax.lines
+    assert line.get_ydata()[-1] == 1
+    assert ax.get_xlim()[1] > 400 == line.get_xdata()[-1]

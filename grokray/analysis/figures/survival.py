@@ -20,6 +20,7 @@ def draw_survival(axes: Axes, curves: Mapping[str, SurvivalCurve], horizon: floa
     """One line with its band for each curve; bands are left out where there are many. `name` is the legend's title."""
     first = min((curve.time[0] for curve in curves.values() if len(curve.time)), default=horizon / 10)
     log_steps(axes, 0.9 * first, horizon)
+    axes.set_xlim(right=1.01 * horizon)  # where all have grokked the last step is there
     for number, (label, curve) in enumerate(curves.items()):
         colour, dashes = LINES[number % len(LINES)]
         start, end = axes.get_xlim()[0], min(curve.last_time, horizon)
