@@ -53,7 +53,7 @@ def events_of_curves(
     A worked example with sustain=2: held-out 0.2 at step 100, 1.0 at 200, 1.0 at 300 gives grok_step 200,
     grok_step_lower 100. ConfigError where the rows are not sorted, or a threshold cannot be one.
     """
-    _check(trial_index, step, threshold=threshold, sustain=sustain)
+    _check(trial_index, step, threshold=threshold, sustain=sustain, phase_gap_steps=phase_gap_steps)
     curves = _Curves(trial_index, step)
     memorized = curves.first(train >= threshold)
     confirmed = curves.first(curves.streak(heldout >= threshold) >= sustain)
@@ -157,7 +157,7 @@ def _phases(learnt: np.ndarray, generalised: np.ndarray, gap: float) -> np.ndarr
     return phase
 
 
-def _check(trial_index: np.ndarray, step: np.ndarray, *, threshold: float, sustain: int) -> None:
+def _check(trial_index: np.ndarray, step: np.ndarray, *, threshold: float, sustain: int, phase_gap_steps: int) -> None:
     faults = []
     same, later = np.diff(trial_index) == 0, np.diff(step) > 0
     if (np.diff(trial_index) < 0).any() or (same & ~later).any():
@@ -166,5 +166,8 @@ def _check(trial_index: np.ndarray, step: np.ndarray, *, threshold: float, susta
         faults.append(Problem(message=f"threshold is {threshold}, but must be in (0, 1]", field="threshold"))
     if sustain < 1 or sustain != int(sustain):
         faults.append(Problem(message=f"sustain is {sustain}, but must be a whole number above 0", field="sustain"))
+    if phase_gap_steps < 0:
+        message = f"phase_gap_steps is {phase_gap_steps}, but must be 0 or above"
+        faults.append(Problem(message=message, field="phase_gap_steps"))
     if faults:
         raise ConfigError(faults)

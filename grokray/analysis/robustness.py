@@ -151,7 +151,8 @@ def _by_model(sample: Sample, replicates: int, level: float, rng: np.random.Gene
     profiles = [profile_of_model(sample, model, number, drawn, level) for number in range(len(sample.space.axes))]
     note = (
         f"the trials do not lie evenly in the space: shares are of a model, the mean of the {model.k} nearest "
-        f"configurations at {len(model.even)} even points; its own error, mostly upwards, is not in the intervals"
+        f"configurations at {len(model.even)} even points; its own error, mostly upwards, is not in the intervals, "
+        "and profiles are flatter than the truth"
     )
     share = _estimate(value, np.nanmean(drawn, axis=1), model.effective, level, _MODEL)
     return (

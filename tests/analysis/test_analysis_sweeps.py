@@ -124,6 +124,7 @@ def test_tables_of_an_older_version_are_filled_in(tmp_path):
         (lambda a: a.curves_of(columns=["heldout_los"]), "columns is heldout_los, but the curves have no such column"),
         (lambda a: a.phases(threshhold=0.9), "threshhold is no threshold; the nearest is threshold"),
         (lambda a: a.phases(threshold=1.5), "threshold is 1.5, but must be in (0, 1]"),
+        (lambda a: a.phases(phase_gap_steps=-1), "phase_gap_steps is -1, but must be 0 or above"),
         (
             lambda a: a.plot_phases(x="droput"),
             "x is droput, but the trials have no such column; the nearest is dropout",
