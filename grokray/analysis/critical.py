@@ -18,6 +18,7 @@ from scipy import stats
 from grokray.analysis.outcomes import codes, column, grouped, outcomes, varying
 from grokray.analysis.regression import Fit, logistic
 from grokray.analysis.shares import LEVEL
+from grokray.analysis.wording import count
 
 GROUPS = ("operation", "task_type", "base")
 MIN_TRIALS, MIN_CONFIGURATIONS = 10, 5
@@ -89,8 +90,7 @@ def critical_fraction(
 
 def _not_estimable(fraction: np.ndarray, grokked: np.ndarray, known: dict[str, Any]) -> str:
     if len(fraction) < MIN_TRIALS or known["configurations"] < MIN_CONFIGURATIONS:
-        of = "1 configuration" if known["configurations"] == 1 else f"{known['configurations']} configurations"
-        has = f"{len(fraction)} trial{'s' * (len(fraction) != 1)} of {of}"
+        has = f"{count(len(fraction), 'trial')} of {count(known['configurations'], 'configuration')}"
         return f"too few: {has}, but {MIN_TRIALS} of {MIN_CONFIGURATIONS} are needed"
     if grokked.all():
         return f"all grokked: it lies below {fraction.min():.3g}, the smallest fraction, if anywhere"

@@ -135,8 +135,7 @@ def _draw_loss(axes: Axes, curve: TrialCurve) -> None:
     axes.set_yscale("log")
     _shade(axes, curve, names=False)
     _draw_tasks(axes, curve.steps, {name: task.loss for name, task in curve.tasks.items()})
-    _draw_lines(axes, curve.steps, curve.loss)
-    if not any(_points(axes, curve.steps, series)[0] for series in curve.loss.values()):
+    if not _draw_lines(axes, curve.steps, curve.loss):
         axes.set_yticks([])
         axes.text(0.5, 0.5, "no finite loss above 0", transform=axes.transAxes, ha="center", color=LABEL)
         return
@@ -168,7 +167,8 @@ def _name_regions(axes: Axes, spans: Sequence[tuple[int, int, str]]) -> None:
         axes.text(place, 1.02, f"{name} by {start:,}", transform=axes.transAxes, ha=side, fontsize=9, color=LABEL)
 
 
-def _draw_lines(axes: Axes, steps: Sequence[int], values: Mapping[str, Sequence[float | None]]) -> None:
+def _draw_lines(axes: Axes, steps: Sequence[int], values: Mapping[str, Sequence[float | None]]) -> bool:
+    """Whether there was anything to draw."""
     ends = {}
     for part, series in values.items():
         name, colour, dashes, width = LOOKS[part]
@@ -179,6 +179,7 @@ def _draw_lines(axes: Axes, steps: Sequence[int], values: Mapping[str, Sequence[
         axes.plot(xs, ys, color=colour, linestyle=dashes, linewidth=width, marker=marker, zorder=3, clip_on=False)
         ends[part] = (ys[-1], name, colour)
     _name_lines(axes, ends)
+    return bool(ends)
 
 
 def _draw_tasks(axes: Axes, steps: Sequence[int], values: Mapping[str, Sequence[float | None]]) -> None:

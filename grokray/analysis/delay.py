@@ -62,7 +62,8 @@ def delays(
     end = np.where(column(trials, "outcome") == "diverged", column(trials, "num_steps"), end)
     use = ~np.isnan(memorized) & (found.survival_weight > 0)
     time, observed = np.where(grokked, step, end)[use] - memorized[use], grokked[use]
-    weight, cluster = found.survival_weight[use], drawn_by_chance(found.configuration[use])
+    weight = found.survival_weight[use]
+    cluster = drawn_by_chance(np.unique(found.configuration[use], return_inverse=True)[1])
     curve = _Curve(time, observed)
     point = curve.quantiles(weight, quantiles)
     clusters, rng = int(cluster.max(initial=-1)) + 1, np.random.default_rng(seed)

@@ -92,14 +92,16 @@ def diagram(
     return Diagram(x=x, y=y, counts=_counts(trials, phase, cell, shape), notes=found.notes, **_shaped(grokked, shape))
 
 
-def cut(trials: pa.Table, name: str, bins: int = BINS, scale: str = "auto") -> Bins:
+def cut(
+    trials: pa.Table, name: str, bins: int = BINS, scale: str = "auto", *, most_categories: int = MAX_CATEGORIES
+) -> Bins:
     """`scale`: `categories`, `quantiles` (about equally many trials each), `linear` or `log` (equally wide).
 
-    `auto` takes categories for texts and for up to MAX_CATEGORIES different numbers, else log where the numbers
+    `auto` takes categories for texts and for up to `most_categories` different numbers, else log where the numbers
     lie more evenly in the logarithm, else linear. ConfigError where the column cannot be cut so.
     """
     values = column(trials, name)
-    scale = _scale(values) if scale == "auto" else scale
+    scale = _scale(values, most_categories) if scale == "auto" else scale
     _check(values, name, bins, scale)
     if scale == "categories":
         coded, distinct = codes(values)
@@ -111,11 +113,11 @@ def cut(trials: pa.Table, name: str, bins: int = BINS, scale: str = "auto") -> B
     return Bins(name=name, scale=scale, bin=np.where(np.isnan(values), -1, found), labels=labels, edges=edges)
 
 
-def _scale(values: np.ndarray) -> str:
+def _scale(values: np.ndarray, most_categories: int) -> str:
     if values.dtype == object:
         return "categories"
     given = values[~np.isnan(values)]
-    if len(np.unique(given)) <= MAX_CATEGORIES:
+    if len(np.unique(given)) <= most_categories:
         return "categories"
     return "log" if looks_logarithmic(given) else "linear"
 

@@ -85,10 +85,9 @@ class Outcomes:
 
 
 def drawn_by_chance(configuration: np.ndarray) -> np.ndarray:
-    """(n,) int64: what an interval takes as drawn anew. The configurations (n,), counted from 0; where there is one
+    """(n,) int64: what an interval takes as drawn anew. The configurations (n,), numbered from 0; where there is one
     alone, each trial, as nothing but its seed varies then."""
-    found = np.unique(configuration, return_inverse=True)[1].reshape(-1)
-    return found if found.any() else np.arange(len(found))
+    return configuration if configuration.any() else np.arange(len(configuration))
 
 
 def outcomes(trials: pa.Table) -> Outcomes:

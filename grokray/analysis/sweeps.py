@@ -63,11 +63,11 @@ class Sweeps:
         """Measurements of all trials or some, by trial_index and step. ConfigError for a column that none has, and for
         an id of no trial."""
         self._check(columns)
-        for trial_id in sorted(set(() if trial_ids is None else trial_ids) - set(self.trials["trial_id"].to_pylist())):
-            message = f"trial_ids holds {trial_id!r}, but no trial is called so"
+        owned, parts = self._owned(), []
+        if trial_ids is not None and (unknown := set(trial_ids).difference(*owned)):
+            message = f"trial_ids holds {min(unknown)!r}, but no trial is called so"
             raise ConfigError([Problem(message=message, field="trial_ids")])
-        parts = []
-        for folder, own in zip(self.folders, self._owned(), strict=True):
+        for folder, own in zip(self.folders, owned, strict=True):
             wanted = own if trial_ids is None else own & set(trial_ids)
             if not wanted:
                 continue

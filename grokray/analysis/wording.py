@@ -6,3 +6,8 @@ from __future__ import annotations
 def readable(value: float, digits: int = 3) -> str:
     """That many significant digits, and never fewer than the whole part: 0.01234 → `0.0123`, 12_345.6 → `12,346`."""
     return f"{value:.{digits}g}" if abs(value) < 10**digits - 0.5 else f"{value:,.0f}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1,234 trials`, `1 trial`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -20,7 +20,7 @@ class Pace:
         self._seen: deque[tuple[float, int, int]] = deque()  # seconds, steps of all trials, how many ended early
 
     def add(self, now: float, progress: Progress) -> None:
-        self._seen.append((now, progress.steps, ended_early(progress)))
+        self._seen.append((now, progress.steps, _ended_early(progress)))
         while len(self._seen) > 2 and now - self._seen[1][0] >= WINDOW_S:
             self._seen.popleft()
 
@@ -46,11 +46,11 @@ class Pace:
         live = max(progress.running, 1)
         done = min((progress.steps - progress.ended_steps) / live, float(self.budget))
         running = _expected(self.budget - done, (early_now - early) / (steps_now - steps))
-        waiting = _expected(float(self.budget), ended_early(progress) / max(progress.steps, 1))
+        waiting = _expected(float(self.budget), _ended_early(progress) / max(progress.steps, 1))
         return (progress.running * running + progress.waiting * waiting) / rate
 
 
-def ended_early(progress: Progress) -> int:
+def _ended_early(progress: Progress) -> int:
     """How many trials ended before their budget, for whatever reason."""
     return progress.ended - progress.outcomes.get("budget", 0)
 

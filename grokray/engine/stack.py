@@ -139,20 +139,11 @@ class Stack:
         steps = min(limit, min(seat.next_evaluation - seat.step for seat in seats))
         normed = [seat for seat in seats if _wants_norms(seat) and seat.next_evaluation - seat.step == steps]
         self.slots.reserve(first + width, 1)
-        plain = last = None
-        try:
-            plain = self._works(first, width, seats, measured=False) if steps > 1 or not normed else []
-            last = self._works(first, width, seats, measured=True) if normed else plain
-        except torch.OutOfMemoryError:
-            if not self.backend.exceeded(width):
-                self.recordings.drop()
-                raise
-        if (
-            plain is None or last is None
-        ):  # behind the handler: the error holds the step that failed, and all its memory
-            plain = last = None
+        found = self._plain_and_last(first, width, seats, steps, measured=bool(normed))
+        if found is None:
             self.recordings.drop()
             return self.advance(limit)
+        plain, last = found
         self._next_slot, self._width = first + width, width
         due = epochs_due(seats, first, steps, self.shape.accumulation_steps)
         batch = count()
@@ -165,6 +156,21 @@ class Stack:
         for seat in normed:
             seat.normed = seat.step
         return [seat for seat in seats if seat.evaluation_due]
+
+    def _plain_and_last(
+        self, first: int, width: int, seats: Sequence[Seat], steps: int, *, measured: bool
+    ) -> tuple[list[Work], list[Work]] | None:
+        """What does each of so many steps but the last, and the last, which norms may be measured of. None where it
+        does not fit and narrower tiles are to be tried: once this has returned, as the error holds the step that failed
+        with all its memory."""
+        try:
+            plain = self._works(first, width, seats, measured=False) if steps > 1 or not measured else []
+            return plain, self._works(first, width, seats, measured=True) if measured else plain
+        except torch.OutOfMemoryError:
+            if not self.backend.exceeded(width):
+                self.recordings.drop()
+                raise
+            return None
 
     def _works(self, first: int, width: int, seats: Sequence[Seat], *, measured: bool) -> list[Work]:
         """What does one optimiser step of the tile, batch by batch; see `step`."""

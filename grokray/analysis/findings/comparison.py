@@ -11,7 +11,7 @@ import pyarrow as pa
 from grokray.analysis.comparison import Comparison, compare_all, representations
 from grokray.analysis.delay import Delays, Ungrokking, delays, ungrokking
 from grokray.analysis.findings.finding import Finding, interval, missing, nothing_in, unique
-from grokray.analysis.findings.words import count
+from grokray.analysis.wording import count
 
 NAME, TITLE = "comparison", "Classification, sequence and bases"
 DELAY_NAME, DELAY_TITLE = "delay", "From memorization to grokking"

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pandas as pd
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
-from grokray.analysis.findings.words import count
 from grokray.analysis.importance import Importance
 from grokray.analysis.importance import importance as importance_of
 from grokray.analysis.outcomes import varying
 from grokray.analysis.sweeps import Sweeps
+from grokray.analysis.wording import count
 
 NAME, TITLE = "importance", "Importance of parameters"
 # Of the draws in which a parameter must be the most important one to be named first.

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from grokray.analysis.diagram import Diagram, cut, diagram
+from grokray.analysis.diagram import MAX_CATEGORIES, Diagram, cut, diagram
 from grokray.analysis.findings.finding import Finding, missing
-from grokray.analysis.outcomes import codes, column, looks_logarithmic, outcomes
+from grokray.analysis.outcomes import codes, column, missing_in, outcomes
 from grokray.analysis.phases import PHASES, Events, cut_short, events_of_curves
 from grokray.analysis.phases import phases as phases_of
 from grokray.analysis.shares import shares
@@ -61,7 +61,8 @@ def diagram_of(trials: pa.Table, x: str, y: str, level: float = 0.95) -> Diagram
     weight = found.weight if found.used.any() else np.ones(trials.num_rows)
     bins = int(np.clip(np.sqrt((weight > 0).sum() / TRIALS_IN_A_CELL), *BINS))
     scattered = _scattered(trials, x, y)
-    made = diagram(trials, *(cut(trials, name, bins, _scale(trials, name, scattered)) for name in (x, y)), level=level)
+    most = {name: _most_categories(column(trials, name), scattered) for name in (x, y)}
+    made = diagram(trials, *(cut(trials, name, bins, most_categories=most[name]) for name in (x, y)), level=level)
     phase = phases_of(trials)
     number = np.array([PHASES.index(name) if name in PHASES else -1 for name in phase.tolist()])
     known = (made.x.bin >= 0) & (made.y.bin >= 0) & (number >= 0)
@@ -77,12 +78,9 @@ def _scattered(trials: pa.Table, x: str, y: str) -> bool:
     return 2 * tried < len(of_x) * len(of_y)
 
 
-def _scale(trials: pa.Table, name: str, scattered: bool) -> str:
+def _most_categories(values: np.ndarray, scattered: bool) -> int:
     """Scattered numbers are cut into ranges even where they are few, or hardly any cell would have a trial."""
-    values = column(trials, name)
-    if not scattered or values.dtype == object or np.isnan(values).any() or len(np.unique(values)) <= BINS[0]:
-        return "auto"
-    return "log" if looks_logarithmic(values) else "linear"
+    return BINS[0] if scattered and not missing_in(values).any() else MAX_CATEGORIES
 
 
 def events_again(sweeps: Sweeps, **thresholds: float) -> Events:

@@ -7,9 +7,9 @@ import pandas as pd
 import pyarrow as pa
 
 from grokray.analysis.findings.finding import Finding, missing, unique
-from grokray.analysis.findings.words import count
 from grokray.analysis.outcomes import column, outcomes
 from grokray.analysis.weights import scheduler_audit
+from grokray.analysis.wording import count
 
 NAME, TITLE = "quality", "Quality of the data"
 FEW_TRIALS, FEW_SEEDS, FEW_GROKKED, FEW_AUDITS = 50, 3, 10, 20

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
-from grokray.analysis.findings.words import count
 from grokray.analysis.robustness import ByConfiguration, Robustness, by_configuration
 from grokray.analysis.robustness import robustness as robustness_of
 from grokray.analysis.sweeps import Sweeps
+from grokray.analysis.wording import count
 
 NAME, TITLE = "robustness", "Robustness"
 

@@ -94,11 +94,6 @@ def _significant(value: float, digits: int) -> str:
     return (f"{float(text):,.0f}" if "e" in text and 1 <= abs(value) < 1e9 else text).replace("-", "−")
 
 
-def count(number: int, noun: str) -> str:
-    """`1,234 trials`, `1 trial`."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
-
-
 def percent(share: float) -> str:
     """0.4567 → `45.7 %`. Only all of it is 100 %, only none of it 0 %."""
     return f"{_percent(share)} %"

@@ -12,10 +12,10 @@ from grokray.analysis.figures.importance import height_of_importance
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.groups import main_parameters
 from grokray.analysis.findings.typical import Typical, typical_trials
-from grokray.analysis.findings.words import count
 from grokray.analysis.outcomes import outcomes
 from grokray.analysis.report.section import Pictures, Section, section_of
 from grokray.analysis.times import times_of
+from grokray.analysis.wording import count
 
 MOST_PROFILES, MOST_GROUPED, MOST_DIAGRAMS = 8, 5, 3
 
