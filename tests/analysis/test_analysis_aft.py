@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from grokray.analysis.aft import LONE, NO_MAXIMUM, _Likelihood, best_aft, fit_aft
 from grokray.analysis.aft_families import FAMILIES
-from grokray.analysis.clusters import cluster_codes
+from grokray.analysis.clusters import cluster_codes, jackknife
 from grokray.analysis.design import Design, design_of
 from grokray.analysis.effects import find
 from grokray.analysis.times import Times
@@ -237,3 +237,22 @@ def test_rows_must_agree():
     times, design = formula_trials()
     with pytest.raises(ValueError, match="there are 59 times, but 60 rows of covariates"):
         fit_aft(times.select(np.arange(60) > 0), design)
+
+
+def test_a_number_that_only_those_differ_in_who_had_grokked_at_first_is_said_too():
+    x = np.tile([1.0, 2.0, 3.0], 20)
+    lower = np.where(x == 3, np.linspace(150, 550, 60), 0.0)
+    fit = fit_aft(Times.of(lower, lower + 100), Design.of(x=x))
+    assert find(fit.effects, "x").reason == "only trials that had grokked at their first measurement differ in it"
+
+
+def test_a_column_that_one_cluster_tells_takes_no_other_one_with_it():
+    """The others hardly differ in the second column: what is left of that moves the first by next to nothing."""
+    rows = np.column_stack([np.linspace(-1, 1, 15), 1e-4 * np.linspace(1, 2, 15)])
+    rows[7] = 0.0, 1.0
+
+    def squares(at: np.ndarray) -> np.ndarray:
+        return rows[at, :, None] * rows[at, None, :]
+
+    _, alone = jackknife(np.zeros_like(rows), squares, rows.T @ rows, np.arange(15))
+    assert alone.tolist() == [False, True]
