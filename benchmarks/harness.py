@@ -22,6 +22,8 @@ from typing import Any
 import torch
 from peers.case import waiting_for
 
+from grokray.engine import products
+
 RESULTS = Path(__file__).parent / "results"
 CEILING_SIZES = (512, 768, 1024)
 # One thread; and buffers that are kept, since the page faults of fresh ones cost every contestant much.
@@ -116,18 +118,24 @@ def _take_slice(contestant: Contestant, seconds: float) -> None:
 
 
 def ceiling(device: str = "cpu") -> list[Contestant]:
-    """float32 matrix products of several sizes; their work is counted in floating-point operations."""
-    return [_product(size, device) for size in CEILING_SIZES]
+    """float32 matrix products of several sizes, by each library that the engine may use; their work is counted in
+    floating-point operations."""
+    libraries = {"mm": torch.mm} if device != "cpu" or not products.by_onednn() else {"mm": torch.mm, "oneDNN": _onednn}
+    return [_product(name, multiply, size, device) for name, multiply in libraries.items() for size in CEILING_SIZES]
 
 
-def _product(size: int, device: str) -> Contestant:
-    a, b, out = (torch.randn(size, size, device=device) for _ in range(3))
+def _product(name: str, multiply: Callable[..., torch.Tensor], size: int, device: str) -> Contestant:
+    a, b = (torch.randn(size, size, device=device) for _ in range(2))
 
     def call() -> float:
-        torch.mm(a, b, out=out)
+        multiply(a, b)
         return 2.0 * size**3
 
-    return Contestant(name=f"mm {size}", call=call, wait=waiting_for(device))
+    return Contestant(name=f"{name} {size}", call=call, wait=waiting_for(device))
+
+
+def _onednn(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return products.bmm(a[None], b[None])
 
 
 def restart_with_environment(environment: Mapping[str, str] = ENVIRONMENT) -> None:

@@ -23,6 +23,7 @@ from grokray.engine import made_up
 from grokray.engine.builder import end_in_time, from_spec
 from grokray.engine.graphs import THREADS, cache_folder, graph_folder, signature
 from grokray.engine.kernels import Kernels
+from grokray.engine.lowering import teach_products
 from grokray.engine.shape import ShapeKey
 from grokray.engine.slots import Slots
 from grokray.engine.tiles import library_widths
@@ -46,6 +47,7 @@ def main(spec: dict[str, Any], folder: Path) -> None:
 
 def build(shape: ShapeKey, width: int, options: frozenset[str], folder: Path) -> None:
     torch.set_num_threads(THREADS)
+    teach_products()
     cpu = torch.device("cpu")
     kernels = Kernels(shape, cpu, options, compile=lambda name, f: _Builder(f, folder / f"{name}.so"), functional=True)
     slots = Slots(shape, cpu)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from grokray.engine.products import bmm
+
 
 def look_up(table: Tensor, ids: Tensor) -> Tensor:
     """table (slots, rows, *width), ids (slots, *n) -> (slots, *n, *width)"""
@@ -25,4 +27,4 @@ def look_up_gradient(gradient: Tensor, ids: Tensor, rows: int) -> Tensor:
     slots, width = len(gradient), gradient.shape[ids.dim() :]
     every = torch.arange(rows, device=gradient.device)[None, :, None]
     one_hot = (every == ids.reshape(slots, 1, -1)).to(gradient.dtype)
-    return torch.bmm(one_hot, gradient.reshape(slots, -1, width.numel())).view(slots, rows, *width)
+    return bmm(one_hot, gradient.reshape(slots, -1, width.numel())).view(slots, rows, *width)

@@ -22,14 +22,27 @@ from torch import Tensor
 
 from grokray.engine.builder import Builder, to_spec
 from grokray.engine.kernels import Kernels
+from grokray.engine.products import by_onednn
 from grokray.engine.shape import ShapeKey
 
 # With one thread a core is an engine; the sums of generated code would be split by the number of threads.
 THREADS = 1
 SOURCES = (  # all that `kernels` imports, and what compiles it
-    *("kernels", "model", "attention", "embedding", "first_layer", "layers", "gradient", "loss", "optimizer", "muon"),
+    *(
+        "kernels",
+        "model",
+        "attention",
+        "embedding",
+        "first_layer",
+        "layers",
+        "products",
+        "gradient",
+        "loss",
+        "optimizer",
+        "muon",
+    ),
     *("filters", "randomness", "precision", "shape", "sharing", "evaluation", "chunks"),
-    *("build_graphs", "build_step", "made_up", "slots", "step", "tiles"),
+    *("build_graphs", "lowering", "build_step", "made_up", "slots", "step", "tiles"),
 )
 
 
@@ -47,7 +60,14 @@ def graph_folder(shape: ShapeKey, width: int, options: frozenset[str]) -> Path:
 
 @cache
 def _digest(shape: ShapeKey, width: int, options: frozenset[str]) -> str:
-    spec = [asdict(shape), width, sorted(options), torch.__version__, torch.backends.cpu.get_cpu_capability()]
+    spec = [
+        asdict(shape),
+        width,
+        sorted(options),
+        torch.__version__,
+        torch.backends.cpu.get_cpu_capability(),
+        by_onednn(),
+    ]
     return hashlib.sha256(json.dumps([*spec, sources()]).encode()).hexdigest()[:24]
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from grokray.engine import products
 from grokray.engine.precision import Precision, product
 
 TENSOR_CORE_COLUMNS = 8  # of bfloat16: 16 bytes
@@ -28,7 +29,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor, precision: Precision) -> Ten
     slots, batch, n, width = x.shape
     rows, out = x.reshape(slots, batch * n, width), weight.shape[-1]
     if precision != "bf16" and x.device.type == "cpu":
-        y = torch.baddbmm(bias[:, None], rows, weight)
+        y = products.affine(rows, weight, bias)
     else:
         # A GPU's library would write the bias to all rows first, and read it again while it multiplies.
         y = product(precision, torch.bmm, rows, _padded(weight, precision))[..., :out] + bias[:, None]
