@@ -213,7 +213,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--memory", action="store_true", help="only the driver's memory over many trials")
     parser.add_argument("--trials", type=int, help="of fused; default 256")
     parser.add_argument("--steps", type=int, help="of each of them; default 500")
-    parser.add_argument("--rounds", type=int, help="of fused; default 3")
+    parser.add_argument("--rounds", type=int, help="of fused; default 5")
     parser.add_argument("--process-waves", type=int, help="of trials on all cores, after the first; default 2")
     parser.add_argument("--trivial-trials", type=int, help="default 1,000")
     parser.add_argument("--memory-trials", type=int, help="default 10,000")
@@ -226,7 +226,7 @@ def _options() -> argparse.Namespace:
         options.parts = ["memory"] if options.memory else ["fused", "process", "trivial"]
     if unknown := [part for part in options.parts if part not in PARTS]:
         parser.error(f"--parts names {unknown[0]}, but must be of {', '.join(PARTS)}")
-    full = {"trials": 256, "steps": 500, "rounds": 3, "process_waves": 2, "trivial_trials": 1000}
+    full = {"trials": 256, "steps": 500, "rounds": 5, "process_waves": 2, "trivial_trials": 1000}
     quick = {"trials": 64, "steps": 300, "rounds": 1, "process_waves": 1, "trivial_trials": 200}
     full["memory_trials"], quick["memory_trials"] = 10_000, 2_000
     for name, default in (quick if options.quick else full).items():

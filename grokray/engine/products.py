@@ -37,14 +37,14 @@ def by_onednn() -> bool:
 
 def bmm(a: Tensor, b: Tensor) -> Tensor:
     """torch.bmm of a (slots, n, k) and b (slots, k, m), for who takes no gradient through it."""
-    if not _is_large(a, b) or not by_onednn():
+    if not _is_for_onednn(a, b):
         return torch.bmm(a, b)
     return torch.stack([_product(x, y) for x, y in zip(a.unbind(), b.unbind(), strict=True)])
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x (slots, rows, in), weight (slots, in, out), bias (slots, out) -> (slots, rows, out)"""
-    if not _is_large(x, weight) or not by_onednn():
+    if not _is_for_onednn(x, weight):
         return torch.baddbmm(bias[:, None], x, weight)
     return _Affine.apply(x, weight, bias)
 
@@ -65,10 +65,11 @@ class _Affine(torch.autograd.Function):
         return bmm(gradient, weight.mT), bmm(x.mT, gradient), gradient.sum(1)
 
 
-def _is_large(a: Tensor, b: Tensor) -> bool:
-    # First what holds on no GPU: the rest would be traced there.
-    on_cpu = a.device.type == "cpu" and a.dtype == torch.float32
-    return on_cpu and a.shape[1] * a.shape[2] * b.shape[2] >= LEAST
+def _is_for_onednn(a: Tensor, b: Tensor) -> bool:
+    if torch.compiler.is_dynamo_compiling():  # by torch.compile, for a GPU: it would trace all of this
+        return False
+    floats = a.device.type == "cpu" and a.dtype == torch.float32
+    return floats and a.shape[1] * a.shape[2] * b.shape[2] >= LEAST and by_onednn()
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
