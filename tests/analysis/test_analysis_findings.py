@@ -50,6 +50,36 @@ def test_pruned_sweeps_with_audits_agree_with_the_truth(tmp_path):
     assert "at least in" in blind.robustness().summary
 
 
+def test_summaries_say_the_main_number_of_each_table(tmp_path):
+    make_sweep(tmp_path / "s", 600, seed=3, scheduler="grok_asha", curves=False)
+    analysis = grokray.load(tmp_path / "s")
+
+    def said(finding: Finding, name: str, row: int) -> str:
+        texts = shown(finding.table)
+        return texts.rows[row][texts.headings.index(name)]
+
+    audit, delay, phases, variance = analysis.audit(), analysis.delay(), analysis.phases(), analysis.variance()
+    assert said(audit, "share", 1) in audit.summary
+    reached = delay.table["delay"][np.isfinite(delay.table["delay"])]
+    assert f"grok within {said(delay, 'delay', len(reached) - 1)} more steps" in delay.summary
+    commonest = int(phases.table["share"].argmax())
+    assert phases.summary.endswith(f"{phases.table['phase'][commonest]}: {said(phases, 'share', commonest)} of trials.")
+    assert variance.summary.startswith(f"Hyper-parameters decide {said(variance, 'variance share', 0)} of the variance")
+
+
+def test_a_summary_names_no_critical_fraction_of_which_nothing_is_sure(tmp_path):
+    make_sweep(tmp_path / "s", 600, seed=3, scheduler="fifo", curves=False)
+    found = grokray.load(tmp_path / "s").critical_fraction()
+    table = found.table
+    vague = table[(table["fraction_lower"] <= 0) & (table["fraction_upper"] >= 1)]
+    sure = table.drop(vague.index).dropna(subset="fraction")
+    assert len(vague)
+    assert len(sure) > 1
+    for fraction in sure["fraction"].min(), sure["fraction"].max():
+        assert number(fraction, "") in found.summary
+    assert "(0 to 1)" not in found.summary
+
+
 def test_effects_are_those_that_the_sweep_was_made_with(tmp_path):
     make_sweep(tmp_path / "s", 1_500, seed=2, scheduler="fifo", curves=False)
     table = grokray.load(tmp_path / "s").effects().table.set_index("effect_of")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import pyarrow as pa
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
-from grokray.analysis.weights import scheduler_audit
+from grokray.analysis.findings.words import stated
+from grokray.analysis.weights import SchedulerAudit, scheduler_audit
 
 NAME, TITLE = "audit", "Audit of the scheduler"
 
@@ -34,7 +37,16 @@ def audit(trials: pa.Table, level: float = 0.95) -> Finding:
             "rates": pd.DataFrame(rates),
             "counts": pd.DataFrame({"what": counts.keys(), "trials": counts.values()}),
         },
+        summary=_summary(found),
         notes=unique([found.warning, found.false_stop_rate.note, found.grokkers_killed.note]),
         level=level,
         estimates=found,
+    )
+
+
+def _summary(found: SchedulerAudit) -> str:
+    if math.isnan(found.grokkers_killed.value):
+        return ""
+    return (
+        f"Of the trials that would grok, the scheduler stops {stated('share', found.grokkers_killed)} before they do."
     )

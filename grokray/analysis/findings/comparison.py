@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 from grokray.analysis.comparison import Comparison, compare_all, representations
 from grokray.analysis.delay import Delays, Ungrokking, delays, ungrokking
 from grokray.analysis.findings.finding import Finding, interval, missing, nothing_in, unique
+from grokray.analysis.findings.words import stated
 from grokray.analysis.wording import count
 
 NAME, TITLE = "comparison", "Classification, sequence and bases"
@@ -80,6 +82,7 @@ def delay(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
         name=DELAY_NAME,
         title=DELAY_TITLE,
         tables=tables,
+        summary=_delay_summary(found),
         notes=unique([counts, negative, apart, *found.notes]),
         level=level,
         estimates=Delay(delays=found, ungrokking=fell),
@@ -106,3 +109,13 @@ def _summary(found: list[Comparison]) -> str:
     more = "more" if value > 0 else "less"
     low, high = sorted((abs(low), abs(high)))
     return f"{top.b} groks {more} often than {top.a}, by {abs(value):.1f} points ({low:.1f} to {high:.1f})."
+
+
+def _delay_summary(found: Delays) -> str:
+    """By half of the trials, or by as many as came so far."""
+    reached = [quantile for quantile, estimate in found.quantiles.items() if math.isfinite(estimate.value)]
+    if not reached:
+        return ""
+    quantile = min(reached, key=lambda quantile: abs(quantile - 0.5))
+    steps = stated("steps", found.quantiles[quantile])
+    return f"{100 * quantile:g} % of the trials that memorize grok within {steps} more steps."

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from grokray.analysis.critical import critical_fractions
+from grokray.analysis.critical import Critical, critical_fractions
 from grokray.analysis.findings.finding import Finding, missing, nothing_in, without_silence
 from grokray.analysis.findings.groups import Groups, groups_by
+from grokray.analysis.findings.words import cell
 from grokray.analysis.outcomes import outcomes
 
 NAME, TITLE = "critical", "Critical training fraction"
@@ -41,10 +45,28 @@ def critical_fraction(trials: pa.Table, by: str | None = None, level: float = 0.
         name=NAME,
         title=TITLE,
         tables={"critical_fraction": without_silence(table, "note")},
+        summary=_summary(found),
         notes=outcomes(trials).notes,
         level=level,
         estimates=found,
     )
+
+
+def _summary(found: Sequence[Critical]) -> str:
+    """Of the only group, or of those that need the least and the most; not of one of which nothing is sure."""
+    known = [one for one in found if not math.isnan(one.fraction) and (one.lower > 0 or one.upper < 1)]
+    texts = [_text(one) for one in sorted(known, key=lambda one: one.fraction)]
+    if len(texts) > 1:
+        return f"The training fraction at which half of the trials grok is from {texts[0]} to {texts[-1]}."
+    return f"Half of the trials grok at a training fraction of {texts[0]}." if texts else ""
+
+
+def _text(one: Critical) -> str:
+    """0.78 (0.61 to 1) for task_type classification"""
+    ends = {"fraction_lower": one.lower, "fraction_upper": one.upper}
+    fraction = cell("fraction", {"fraction": one.fraction, **ends})
+    group = ", ".join(f"{name} {value_text(value)}" for name, value in one.group.items() if value is not None)
+    return f"{fraction} for {group}" if group else fraction
 
 
 def _values(groups: Groups) -> tuple[np.ndarray, list[str | None]]:

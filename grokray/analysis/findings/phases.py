@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ import pyarrow as pa
 
 from grokray.analysis.diagram import MAX_CATEGORIES, Diagram, cut, diagram
 from grokray.analysis.findings.finding import Finding, missing
+from grokray.analysis.findings.words import cell
 from grokray.analysis.outcomes import codes, column, missing_in, outcomes
 from grokray.analysis.phases import PHASES, Events, cut_short, events_of_curves
 from grokray.analysis.phases import phases as phases_of
@@ -50,8 +53,21 @@ def phases(sweeps: Sweeps, level: float = 0.95, **thresholds: float) -> Finding:
     if found.pruned:
         notes = (*notes, f"{found.pruned:,} pruned trials have the phase in which they were stopped; no share has them")
     return Finding(
-        name=NAME, title=TITLE, tables={"phases": pd.DataFrame(rows)}, notes=(*notes, *found.notes), level=level
+        name=NAME,
+        title=TITLE,
+        tables={"phases": pd.DataFrame(rows)},
+        summary=_summary(rows),
+        notes=(*notes, *found.notes),
+        level=level,
     )
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    known = [row for row in rows if not np.isnan(row["share"])]
+    if not known:
+        return ""
+    first = max(known, key=lambda row: row["share"])
+    return f"The commonest phase at the end is {first['phase']}: {cell('share', first)} of trials."
 
 
 def diagram_of(trials: pa.Table, x: str, y: str, level: float = 0.95) -> Diagram:

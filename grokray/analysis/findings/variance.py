@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
+from grokray.analysis.findings.words import stated
+from grokray.analysis.shares import Estimate
 from grokray.analysis.variance import Split, variance_of_grokking, variance_of_step
 
 NAME, TITLE = "variance", "Hyper-parameters or chance"
+SPLIT = {"grokked": "the variance of whether a trial groks", "log grok_step": "that of when"}
 
 
 def variance(trials: pa.Table, level: float = 0.95, replicates: int = 200, seed: int = 0) -> Finding:
@@ -27,10 +32,21 @@ def variance(trials: pa.Table, level: float = 0.95, replicates: int = 200, seed:
         name=NAME,
         title=TITLE,
         tables={"variance": pd.DataFrame([row for split in found for row in _rows(split)])},
+        summary=_summary(found),
         notes=unique([*(note for split in found for note in split.notes), *reasons]),
         level=level,
         estimates=found,
     )
+
+
+def _summary(found: Sequence[Split]) -> str:
+    shares = {split.of: split.hyperparameters_share for split in found}
+    parts = [f"{stated('share', shares[of])} of {name}" for of, name in SPLIT.items() if _is_known(shares.get(of))]
+    return f"Hyper-parameters decide {' and '.join(parts)}; the rest is left to seeds." if parts else ""
+
+
+def _is_known(share: Estimate | None) -> bool:
+    return share is not None and not math.isnan(share.value)
 
 
 def _rows(split: Split) -> list[dict[str, Any]]:

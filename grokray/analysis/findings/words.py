@@ -66,6 +66,12 @@ def cell(name: str, row: Mapping[Any, Any]) -> str:
     return f"{text} ({lower} to {upper})"
 
 
+def stated(name: str, estimate: Any) -> str:
+    """An estimate as a table's column `name` writes it, for sentences."""
+    ends = {f"{name}_{end}": getattr(estimate, end) for end in ("lower", "upper")}
+    return cell(name, {name: estimate.value, **ends})
+
+
 def number(value: Any, kind: str, *, is_end: bool = False) -> str:
     """0.4567 as percent → 45.7 %, 1234.5 as steps → 1,234; what is not bounded is ∞."""
     if _is_nothing(value):
