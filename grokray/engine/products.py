@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def bmm(a: Tensor, b: Tensor) -> Tensor:
     """torch.bmm of a (slots, n, k) and b (slots, k, m), for who takes no gradient through it."""
     if not _is_for_onednn(a, b):
         return torch.bmm(a, b)
-    return torch.stack([_product(x, y) for x, y in zip(a.unbind(), b.unbind(), strict=True)])
+    return _stacked([_product(x, y) for x, y in zip(a.unbind(), b.unbind(), strict=True)])
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ class _Affine(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         slots = zip(x.unbind(), weight.unbind(), bias.unbind(), strict=True)
-        return torch.stack([_linear(of_slot, w.mT, b) for of_slot, w, b in slots])
+        return _stacked([_linear(of_slot, w.mT, b) for of_slot, w, b in slots])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -70,6 +71,11 @@ def _is_for_onednn(a: Tensor, b: Tensor) -> bool:
         return False
     floats = a.device.type == "cpu" and a.dtype == torch.float32
     return floats and a.shape[1] * a.shape[2] * b.shape[2] >= LEAST and by_onednn()
+
+
+def _stacked(of_slots: Sequence[Tensor]) -> Tensor:
+    """torch.stack, which would copy the one that a wide model's tile has."""
+    return of_slots[0][None] if len(of_slots) == 1 else torch.stack(of_slots)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
