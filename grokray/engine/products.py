@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,7 @@ def _is_for_onednn(a: Tensor, b: Tensor) -> bool:
     return floats and a.shape[1] * a.shape[2] * b.shape[2] >= LEAST and by_onednn()
 
 
-def _stacked(of_slots: Sequence[Tensor]) -> Tensor:
+def _stacked(of_slots: list[Tensor]) -> Tensor:
     """torch.stack, which would copy the one that a wide model's tile has."""
     return of_slots[0][None] if len(of_slots) == 1 else torch.stack(of_slots)
 
