@@ -120,7 +120,7 @@ def _take_slice(contestant: Contestant, seconds: float) -> None:
 def ceiling(device: str = "cpu") -> list[Contestant]:
     """float32 matrix products of several sizes, by each library that the engine may use; their work is counted in
     floating-point operations."""
-    libraries = {"mm": torch.mm} if device != "cpu" or not products.by_onednn() else {"mm": torch.mm, "oneDNN": _onednn}
+    libraries = {"mm": torch.mm} if device != "cpu" or not products.onednns() else {"mm": torch.mm, "oneDNN": _onednn}
     return [_product(name, multiply, size, device) for name, multiply in libraries.items() for size in CEILING_SIZES]
 
 

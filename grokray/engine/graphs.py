@@ -22,7 +22,7 @@ from torch import Tensor
 
 from grokray.engine.builder import Builder, to_spec
 from grokray.engine.kernels import Kernels
-from grokray.engine.products import by_onednn
+from grokray.engine.products import onednns
 from grokray.engine.shape import ShapeKey
 
 # With one thread a core is an engine; the sums of generated code would be split by the number of threads.
@@ -66,7 +66,7 @@ def _digest(shape: ShapeKey, width: int, options: frozenset[str]) -> str:
         sorted(options),
         torch.__version__,
         torch.backends.cpu.get_cpu_capability(),
-        by_onednn(),
+        onednns(),
     ]
     return hashlib.sha256(json.dumps([*spec, sources()]).encode()).hexdigest()[:24]
 

@@ -1,9 +1,10 @@
 """Products of matrices on a CPU, each slot's by itself, by the library that is faster there.
 
 PyTorch multiplies float32 matrices by MKL, which keeps to AVX2 on AMD's processors. oneDNN, which PyTorch brings too,
-uses the AVX-512 that newer ones have, and multiplies two and a half times as fast on Zen 5 (docs/log.md). What PyTorch
-shows of it is `mkldnn._linear_pointwise`, x wᵀ + b of matrices x and w. It rounds a product in one way, however many
-threads there are and wherever memory is aligned. Elsewhere, of small matrices and of other dtypes, PyTorch chooses.
+uses the AVX-512 that newer ones have, and multiplies two and a half times as fast on Zen 5, and a tenth to a fifth
+faster on Zen 4, whose units are half as wide (docs/log.md). What PyTorch shows of it is `mkldnn._linear_pointwise`,
+x wᵀ + b of matrices x and w. It rounds a product in one way, however many threads there are and wherever memory is
+aligned. Elsewhere, of small matrices and of other dtypes, PyTorch chooses.
 
 Which of them it is, is a function of processor, dtype and shape alone: a trial must come out the same each time.
 """
@@ -12,27 +13,43 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-LEAST = 1 << 21  # multiplications of one slot's product: below, what a call takes is not won back
 VARIABLE = "GROKRAY_ONEDNN"
 
 
+class Share(NamedTuple):
+    """Which products are oneDNN's."""
+
+    least: int  # multiplications of one slot's product: below, what a call takes is not won back
+    copies: bool  # whether those too whose first factor must be copied, as that of a weight's gradient
+
+
+ZEN_4 = Share(1 << 24, copies=False)
+ZEN_5 = Share(1 << 21, copies=True)
+ZEN_4_FAMILY = 25  # Zen 3 is of this family too, but has no AVX-512
+
+
 @cache
-def by_onednn() -> bool:
-    """Whether oneDNN computes large products: on AMD's processors with AVX-512, always with $GROKRAY_ONEDNN set to 1,
-    never with 0."""
+def onednns() -> Share | None:
+    """oneDNN's share: on AMD's processors with AVX-512 what pays there, the largest with $GROKRAY_ONEDNN set to 1; None
+    elsewhere, and with 0."""
     if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
-        return False
+        return None
     wanted = os.environ.get(VARIABLE, "").strip()
     if wanted in ("0", "1"):
-        return wanted == "1"
-    return torch.backends.cpu.get_cpu_capability() == "AVX512" and "AuthenticAMD" in _processor()
+        return ZEN_5 if wanted == "1" else None
+    processor = _processor()
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or "AuthenticAMD" not in processor:
+        return None
+    family = re.search(r"family\s*:?\s*(\d+)", processor, re.IGNORECASE)
+    return ZEN_4 if family and int(family[1]) <= ZEN_4_FAMILY else ZEN_5
 
 
 def bmm(a: Tensor, b: Tensor) -> Tensor:
@@ -68,8 +85,10 @@ class _Affine(torch.autograd.Function):
 def _is_for_onednn(a: Tensor, b: Tensor) -> bool:
     if torch.compiler.is_dynamo_compiling():  # by torch.compile, for a GPU: it would trace all of this
         return False
-    floats = a.device.type == "cpu" and a.dtype == torch.float32
-    return floats and a.shape[1] * a.shape[2] * b.shape[2] >= LEAST and by_onednn()
+    if a.device.type != "cpu" or a.dtype != torch.float32 or (share := onednns()) is None:
+        return False
+    is_large = a.shape[1] * a.shape[2] * b.shape[2] >= share.least
+    return is_large and (share.copies or a[0].is_contiguous())
 
 
 def _stacked(of_slots: list[Tensor]) -> Tensor:

@@ -19,7 +19,7 @@ SIZES = [(2048, 128, 512), (2048, 512, 128), (2048, 128, 99), (512, 64, 64)]
 
 @pytest.fixture
 def onednn(monkeypatch):
-    monkeypatch.setattr(products, "by_onednn", lambda: True)
+    monkeypatch.setattr(products, "onednns", lambda: products.ZEN_5)
 
 
 class Products(TorchDispatchMode):
@@ -53,10 +53,10 @@ def value_and_gradients(x, weight, bias, gradient):
 @pytest.mark.parametrize("size", SIZES)
 def test_onednn_computes_what_pytorch_does(monkeypatch, size):
     given = tensors(*size)
-    monkeypatch.setattr(products, "by_onednn", lambda: False)
+    monkeypatch.setattr(products, "onednns", lambda: None)
     with Products() as before:
         expected = value_and_gradients(*(t.double() for t in given))
-    monkeypatch.setattr(products, "by_onednn", lambda: True)
+    monkeypatch.setattr(products, "onednns", lambda: products.ZEN_5)
     with Products() as seen:
         found = value_and_gradients(*given)
     assert (len(before.factors), before.others) == (0, 3)
@@ -146,22 +146,41 @@ def test_compiled_products_are_onednns(onednn, tmp_path):
     assert torch.allclose(found[3], expected[3], rtol=1e-4, atol=1e-3)
 
 
+def test_on_zen_4_only_the_large_products_that_copy_nothing_are_onednns(monkeypatch):
+    monkeypatch.setattr(products, "onednns", lambda: products.ZEN_4)
+    with Products() as seen:
+        value_and_gradients(*tensors(2048, 128, 512))  # the gradient of the weight copies
+        value_and_gradients(*tensors(512, 64, 64))
+    assert all(x.is_contiguous() for x, _ in seen.factors)
+    assert (len(seen.factors), seen.others) == (4, 1 + 3)
+
+
+ZEN_4 = "vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t: 17\n"
+ZEN_5 = "vendor_id\t: AuthenticAMD\ncpu family\t: 26\nmodel\t: 2\n"
+INTEL = "vendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t: 85\n"
+WINDOWS = "AMD64 Family 25 Model 97 Stepping 2, AuthenticAMD"
+
+
 @pytest.mark.parametrize(
     ("variable", "instructions", "processor", "expected"),
     [
-        ("", "AVX512", "vendor_id : AuthenticAMD", True),
-        ("", "AVX512", "vendor_id : GenuineIntel", False),
-        ("", "AVX2", "vendor_id : AuthenticAMD", False),
-        ("0", "AVX512", "vendor_id : AuthenticAMD", False),
-        ("1", "AVX2", "vendor_id : GenuineIntel", True),
+        ("", "AVX512", ZEN_5, products.ZEN_5),
+        ("", "AVX512", ZEN_4, products.ZEN_4),
+        ("", "AVX512", WINDOWS, products.ZEN_4),
+        ("", "AVX512", "AuthenticAMD", products.ZEN_5),
+        ("", "AVX512", INTEL, None),
+        ("", "AVX2", ZEN_5, None),
+        ("0", "AVX512", ZEN_5, None),
+        ("1", "AVX512", ZEN_4, products.ZEN_5),
+        ("1", "AVX2", INTEL, products.ZEN_5),
     ],
 )
 def test_the_processor_decides(monkeypatch, variable, instructions, processor, expected):
     monkeypatch.setenv(products.VARIABLE, variable)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
     monkeypatch.setattr(products, "_processor", lambda: processor)
-    products.by_onednn.cache_clear()
+    products.onednns.cache_clear()
     try:
-        assert products.by_onednn() == expected
+        assert products.onednns() == expected
     finally:
-        products.by_onednn.cache_clear()
+        products.onednns.cache_clear()
