@@ -26,6 +26,12 @@ LINE_EVERY_S = 10.0
 LINE_AT_MOST_EVERY_S = 2.0  # where trials have ended since
 
 
+def show_notes(console: Console, config: SweepConfig) -> None:
+    """What loading read otherwise than written, and what of it no trial uses."""
+    for note in config.notes:
+        console.print(Text(f"note: {note}"))
+
+
 @contextmanager
 def observing(console: Console, config: SweepConfig, budget: int) -> Iterator[Observer]:
     """An observer that shows on the console what it is told; `budget` is the most steps that a trial may take."""

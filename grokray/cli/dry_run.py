@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from grokray.cli.display import show_notes
 from grokray.cli.preview import Preview, ShapePreview, preview
 from grokray.cli.tables import Column, fitted
 from grokray.cli.wording import count, memory, value
@@ -45,8 +46,11 @@ def show_dry_run(console: Console, config: SweepConfig, out: str) -> None:
     found, folder = preview(config), SweepFolder.find(out, config.fingerprint())
     per_seed = f"{count(found.configurations, 'configuration')} × {count(len(config.seeds), 'seed')}"
     console.print(Text(f"{config.name} ({config.method}): {per_seed} = {count(found.trials, 'trial')}"))
-    for note in config.notes:
-        console.print(Text(f"note: {note}"))
+    show_notes(console, config)
+    if found.repeats:
+        console.print(
+            Text(f"note: configurations that repeat an earlier one, and are not trained again: {found.repeats:,}")
+        )
     console.print()
     _show_first(console, config, found)
     _show_shapes(console, found)

@@ -27,7 +27,8 @@ class ShapePreview:
 @dataclass(frozen=True, kw_only=True)
 class Preview:
     """`first` are configurations of this part by their parameters' names, without those that are absent; `most_steps`
-    is what all trials take together if none ends early; `shapes` are of `sampled` configurations, perhaps not all."""
+    is what all trials take together if none ends early; `shapes` are of `sampled` configurations, perhaps not all.
+    `repeats` are configurations of a grid whose trials are those of an earlier one; 0 if it is too large to look."""
 
     configurations: int
     trials: int
@@ -37,6 +38,7 @@ class Preview:
     all_shapes: bool
     most_steps: int
     rungs: tuple[int, ...]
+    repeats: int
 
 
 def preview(config: SweepConfig) -> Preview:
@@ -53,7 +55,15 @@ def preview(config: SweepConfig) -> Preview:
         all_shapes=len(sample) < SAMPLED if config.method == "grid" else len(sample) >= configurations,
         most_steps=_most_steps(config, configurations) * len(config.seeds),
         rungs=config.scheduler.rungs(config.max_steps()),
+        repeats=_repeats(config, configurations),
     )
+
+
+def _repeats(config: SweepConfig, configurations: int) -> int:
+    if config.method != "grid" or configurations > LOOKED_AT:
+        return 0
+    choices = proposals(config, configurations)
+    return len(choices) - len({config.trial_config(choice, config.seeds[0]).id for choice in choices})
 
 
 def _most_steps(config: SweepConfig, configurations: int) -> int:

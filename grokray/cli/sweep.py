@@ -55,10 +55,11 @@ def sweep(
 def _run(
     console: Console, config: SweepConfig, out: str, address: str | None, ctx: typer.Context, *, insecure: bool
 ) -> int:
-    from grokray.cli.display import observing
+    from grokray.cli.display import observing, show_notes
     from grokray.sweep import runner
 
     ctx.obj.resumable = True
+    show_notes(console, config)
     with observing(console, config, config.max_steps()) as observer:
         result = runner.run_sweep(config, out, address=address, insecure=insecure, observer=observer)
     _show_result(console, config, out, result)

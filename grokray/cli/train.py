@@ -108,6 +108,7 @@ def _train(
     from grokray.cli.train_lines import TrainLines
     from grokray.cli.train_run import Run, choose_device, train_in
     from grokray.sweep.sections import KEEP, Tracking
+    from grokray.tasks.resolve import left_out
 
     run = Run(
         config=config,
@@ -133,6 +134,7 @@ def _train(
         ),
     )
     lines = TrainLines(config, quiet=quiet)
+    lines.unused(left_out(parameters, config))
     ctx.obj.resumable = True
     trial = train_in(run, lines)
     if not trial.done:

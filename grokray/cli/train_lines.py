@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from grokray.cli.wording import NOTHING, count, duration, percent
@@ -26,6 +27,11 @@ class TrainLines:
         beyond = config.operand_limit_out is not None or config.operation == "arc"
         self.parts = [p for p in PARTS if p != "out_of_domain" or beyond]
         self._told: set[str] = set()
+
+    def unused(self, names: Collection[str]) -> None:
+        if not self.quiet:
+            for name in sorted(names):
+                print(f"note: the trial has no use for --{name}", flush=True)
 
     def started(self, step: int, folder: str) -> None:
         if self.quiet:

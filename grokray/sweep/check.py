@@ -1,4 +1,5 @@
-"""Tries out whether the trials of a search space can be: every one of a grid, the corners of anything larger.
+"""Tries out whether the trials of a search space can be, and what of it they use: every one of a grid, the corners of
+anything larger.
 
 Nothing is trained and no table is built: each configuration is only resolved to its TrialConfig.
 """
@@ -15,26 +16,34 @@ from grokray.sweep.config import SweepConfig
 from grokray.sweep.multiples import Scalar
 from grokray.sweep.parameters import Parameter
 from grokray.sweep.rules import Fault
+from grokray.tasks.draft import DEFAULTS
+from grokray.tasks.resolve import left_out
 
 MAX_GRID = 20_000
 MAX_CORNERS = 5_000
 SHOWN_PER_FIELD = 3
 
 
-def trial_faults(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> list[Fault]:
-    """What no trial can have, each distinct problem once, at the parameter it is about.
+def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tuple[list[Fault], list[str]]:
+    """What no trial can have, each distinct problem once, at the parameter it is about; and the parameters that no
+    trial has a use for.
 
     `omitted` names parameters left out for faults of their own: what mentions them is no fault of the others.
     """
     found: dict[tuple[str | None, str], Problem] = {}
+    used: set[str] = set()
+    unused: set[str] = set()
     for parameters in _tried(config):
         try:
-            config.trial_config(parameters, config.seeds[0])
+            idle = left_out(parameters, config.trial_config(parameters, config.seeds[0]))
+            unused |= idle
+            # A default says nothing: a trial that has no use for the parameter has it too.
+            used |= {name for name, value in parameters.items() if name not in idle and value != DEFAULTS[name]}
         except ConfigError as error:
             for problem in error.problems:
                 if not any(name in problem.message for name in omitted):
                     found.setdefault((problem.field, problem.message), problem)
-    return list(_faults(list(found.values()), config))
+    return list(_faults(list(found.values()), config)), [name for name in config.parameters if name in unused - used]
 
 
 def _tried(config: SweepConfig) -> Iterator[space.Choice]:

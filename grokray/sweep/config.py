@@ -86,7 +86,9 @@ class SweepConfig(BaseModel):
     part: Part | None = Field(
         default=None, description="K/N: only the K-th of every N configurations. The others are for other drivers."
     )
-    notes: Strings = Field(default=(), description="Remarks; loading adds what it read otherwise than written.")
+    notes: Strings = Field(
+        default=(), description="Remarks; loading adds what it read otherwise than written, or for nothing."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from grokray.errors import ConfigError, Problem
-from grokray.sweep.check import trial_faults
+from grokray.sweep import check
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.explain import dotted, explain, no_mapping
 from grokray.sweep.overrides import apply_overrides
@@ -90,8 +90,14 @@ def _validate(translation: Translation, try_out: bool) -> tuple[SweepConfig | No
     # What has no fault of its own is validated once more without the rest, so that rules between keys are seen too.
     rest = config or _rest(data, omitted, faults)
     if rest is not None and try_out:
-        faults += trial_faults(rest, omitted=omitted & {*PARAMETERS})
+        more, unused = check.try_out(rest, omitted=omitted & {*PARAMETERS})
+        faults += more
+        config = config and _with_notes(config, [f"{name} is given, but no trial has a use for it" for name in unused])
     return config, faults
+
+
+def _with_notes(config: SweepConfig, notes: Sequence[str]) -> SweepConfig:
+    return config.model_copy(update={"notes": tuple(dict.fromkeys([*config.notes, *notes]))})
 
 
 def _rest(data: dict[str, Any], omitted: frozenset[str], faults: list[Fault]) -> SweepConfig | None:

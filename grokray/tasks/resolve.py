@@ -20,11 +20,13 @@ from grokray.tasks.operations import ALIASES, EXPRESSION, OPERATIONS, Alias, exp
 from grokray.tasks.wording import nearest, show
 from grokray.trial import TrialConfig
 
-__all__ = ["PARAMETERS", "resolve"]
+__all__ = ["PARAMETERS", "left_out", "resolve"]
 
 MAX_TASKS = 32
 SEEDS = ("init_seed", "split_seed", "order_seed")
 OF_THE_FILTER = ("grokfast_alpha", "grokfast_lambda")
+CLEAR_NAMES = {"prime": "modulus", "max_bit_length_val_out": "operand_limit_out"}
+IN_ANOTHER_FORM = ("operation", "measure")  # are kept, though perhaps not as they were written
 
 
 def resolve(parameters: Mapping[str, Any]) -> TrialConfig:
@@ -46,6 +48,18 @@ def resolve(parameters: Mapping[str, Any]) -> TrialConfig:
     if draft.problems:
         raise ConfigError(draft.problems)
     return TrialConfig(**_with_seeds(draft))
+
+
+def left_out(parameters: Mapping[str, Any], config: TrialConfig) -> set[str]:
+    """Which of the parameters that `config` was resolved from were given, but are of no use to it: the base of a
+    classification, say."""
+    unused = set()
+    for name, given in parameters.items():
+        kept = getattr(config, CLEAR_NAMES.get(name, name), given)
+        is_default = kept is None or (name in TrialConfig.model_fields and kept == DEFAULTS[name])
+        if given is not None and is_default and kept != given and name not in IN_ANOTHER_FORM:
+            unused.add(name)
+    return unused
 
 
 def _take_operation(draft: Draft) -> bool:

@@ -316,17 +316,32 @@ def test_dry_run_shows_notes_and_fits_60_columns(tmp_path, monkeypatch, capsys):
     assert max(map(len, lines)) <= 60
 
 
+def test_dry_run_counts_what_is_trained_once_only(tmp_path, capsys):
+    path = tmp_path / "vain.yaml"
+    path.write_text(
+        "method: grid\nparameters:\n  base: {values: [2, 3, 4]}\n  weight_decay: {values: [0, 1]}\n"
+        "  task_type: {values: [classification, sequence]}\n"
+    )
+    assert main(["sweep", str(path), "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "note: configurations that repeat an earlier one, and are not trained again: 4" in out
+    assert main(["sweep", str(path), "--dry-run", "--set", "parameters.task_type=sequence"]) == 0
+    assert "note:" not in capsys.readouterr().out
+
+
 @pytest.mark.ray
 def test_a_real_sweep_from_the_command_line_to_parquet(ray_up, tmp_path, capsys):
     space = tmp_path / "real.yaml"
     space.write_text(
         "method: grid\nparameters: {modulus: {value: 7}, num_layers: {value: 1}, dim_model: {value: 8},"
-        " num_heads: {value: 1}, batch_size: {value: 16}, weight_decay: {values: [0, 1]}, num_steps: {value: 60}}\n"
+        " num_heads: {value: 1}, batch_size: {value: 16}, weight_decay: {values: [0, 1]}, num_steps: {value: 60},"
+        " base: {value: 2}}\n"
         "trial: {eval_interval: 20}\n"
     )
     words = ["sweep", str(space), "--out", str(tmp_path / "out")]
     assert main(words) == 0
     out = capsys.readouterr().out
+    assert out.startswith("note: base is given, but no trial has a use for it\n")
     assert "2 of 2 trials ended: 2 budget" in out
     assert ds.dataset(tmp_path / "out/trials.parquet").count_rows() == 2
     assert main(words) == 0

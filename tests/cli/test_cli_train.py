@@ -49,6 +49,11 @@ def test_a_trial_from_its_start_to_its_records(tmp_path, capsys):
     assert "(4 rows in 1 file)" in capsys.readouterr().out
 
 
+def test_an_option_that_the_trial_has_no_use_for_is_remarked(tmp_path, capsys):
+    assert main(["train", *TINY, "--base", "3", "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.startswith("note: the trial has no use for --base\ntrial ")
+
+
 def test_the_folder_is_named_after_the_trial(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", *TINY, "--quiet"]) == 0

@@ -161,6 +161,38 @@ def test_loading_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+VAIN = """
+method: grid
+parameters:
+  operation: {values: [x+y_mod, s5]}
+  task_type: {value: classification}
+  base: {values: [2, 10]}
+  modulus: {value: 11}
+  gradient_filter: {values: [none, grokfast_ema]}
+  grokfast_lambda: {values: [2, 3]}
+"""
+
+
+def test_a_parameter_that_no_trial_has_a_use_for_is_remarked() -> None:
+    config = load_text(VAIN, "vain.yaml", "vain")
+    assert config.notes == ("base is given, but no trial has a use for it",)
+    assert load_text(config.to_yaml(), "again.yaml", "again").notes == config.notes
+
+
+@pytest.mark.parametrize("method", ["random", "grid"])
+@pytest.mark.parametrize(
+    ("override", "unused"),
+    [
+        ("parameters.task_type=sequence", ""),
+        ("parameters.operation=s5", "base modulus"),
+        ("parameters.gradient_filter=none", "base grokfast_lambda"),
+    ],
+)
+def test_use_is_that_of_any_trial(method: str, override: str, unused: str) -> None:
+    config = load_text(VAIN, "vain.yaml", "vain", [override, f"method={method}"], {"num_trials": 5})
+    assert [note.split()[0] for note in config.notes] == unused.split()
+
+
 def test_names() -> None:
     assert small().name == "small"
     assert small("name=My sweep 2").name == "My sweep 2"

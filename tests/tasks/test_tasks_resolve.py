@@ -9,7 +9,7 @@ import pytest
 
 from grokray.errors import ConfigError
 from grokray.tasks import ALIASES, OPERATIONS
-from grokray.tasks.resolve import PARAMETERS, resolve
+from grokray.tasks.resolve import PARAMETERS, left_out, resolve
 from grokray.trial import TrialConfig
 
 
@@ -209,3 +209,25 @@ def test_the_parameters_given_are_left_as_they_are() -> None:
     given = {"operation": "x/y", "prime": 101, "batch_size": 64.0}
     resolve(given)
     assert given == {"operation": "x/y", "prime": 101, "batch_size": 64.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "unused"),
+    [
+        (
+            {"base": 3, "digit_order": "least_first", "fixed_sequence_length": True, "weight_decay": 1.0},
+            "base digit_order fixed_sequence_length",
+        ),
+        ({"base": 3, "task_type": "sequence", "digit_order": "least_first", "operation": "x+y"}, ""),
+        ({"operation": "s5", "modulus": 11, "weight_decay": 0.5}, "modulus"),
+        ({"operation": "s5", "prime": 11}, "prime"),
+        ({"operation": "x/y", "prime": 97, "multitask": False, "seed": 3}, ""),
+        ({"grokfast_alpha": 0.9, "grokfast_lambda": 2.0}, "grokfast_alpha"),
+        ({"grokfast_alpha": 0.9, "gradient_filter": "grokfast_ema"}, ""),
+        ({"measure": ["weight_norm"], "base": None, "learning_rate": np.float64(1e-2)}, ""),
+        ({"measure": []}, ""),
+        ({"arc_context": 2, "list_length": 3}, "arc_context list_length"),
+    ],
+)
+def test_what_a_trial_has_no_use_for_is_known(given: dict[str, Any], unused: str) -> None:
+    assert left_out(given, resolve(given)) == {*unused.split()}
