@@ -278,6 +278,9 @@ def test_a_folder_that_knows_no_search_space_and_trials_of_several_tasks(tmp_pat
     table = a.tasks().table.set_index("task")
     assert (table.loc["sum", "grokked"], table.loc["product", "grokked"]) == (3, 0)
     assert table.loc["sum", "share"] == 0.75
+    summary = a.tasks().summary
+    assert summary.startswith("sum is grokked most often, by 75.0 % (")
+    assert "; product least often, by 0 % (" in summary
     assert a.survival().table["grokked"].tolist() == [0]
     for name in FINDINGS:
         found = getattr(a, name)()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
 from grokray.analysis.findings.finding import Finding, interval, missing
+from grokray.analysis.findings.words import cell
 from grokray.analysis.survival import kaplan_meier, median_time, share_by
 from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.times import times_of
@@ -39,6 +44,18 @@ def tasks(sweeps: Sweeps, level: float = 0.95) -> Finding:
         name=NAME,
         title=TITLE,
         tables={"tasks": pd.DataFrame(found)},
+        summary=_summary(found),
         notes=("a trial counts as grokked when all of its tasks have, sustained; here each task counts by itself",),
         level=level,
     )
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    known = sorted((row for row in rows if not np.isnan(row["share"])), key=lambda row: row["share"])
+    if len(known) < 2:
+        return ""
+    least, most = known[0], known[-1]
+    if least["share"] == most["share"]:
+        return f"No task is grokked more often than another: {cell('share', most)} of trials grok each."
+    often = f"{most['task']} is grokked most often, by {cell('share', most)} of trials"
+    return f"{often}; {least['task']} least often, by {cell('share', least)}."
