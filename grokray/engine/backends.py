@@ -55,7 +55,11 @@ class Backend(Protocol):
         ...
 
     def evaluated(self, width: int) -> int:
-        """How many slots are evaluated at once, always, where so many are trained at once."""
+        """How many slots are evaluated at once, always, where so many are trained at once and no evaluation failed."""
+        ...
+
+    def evaluation_exceeded(self, width: int) -> bool:
+        """An evaluation of so many slots did not fit in memory: whether they are narrower from now on."""
         ...
 
 
@@ -70,6 +74,9 @@ class OfCpu:
 
     def evaluated(self, width: int) -> int:
         return 1
+
+    def evaluation_exceeded(self, width: int) -> bool:
+        return False
 
 
 def backend_for(shape: ShapeKey, device: torch.device, *, compiled: bool) -> Backend:
@@ -107,6 +114,7 @@ class Buckets:
         self.shape, self.device, self._ahead = shape, device, ahead
         self.options: frozenset[str] = frozenset()
         self._room = Room(slot_bytes(shape), free)
+        self._evaluated_at_most: int | None = None  # once one has not fitted
 
     @property
     def building(self) -> bool:
@@ -135,7 +143,12 @@ class Buckets:
         return made(self.shape, self.device, frozenset()).row_sums, True
 
     def evaluated(self, width: int) -> int:
-        return evaluated_width(self.shape, width)
+        found = evaluated_width(self.shape, width)
+        return found if self._evaluated_at_most is None else min(found, self._evaluated_at_most)
+
+    def evaluation_exceeded(self, width: int) -> bool:
+        self._evaluated_at_most = max(width // 2, 1)
+        return width > 1
 
 
 class Libraries(OfCpu):

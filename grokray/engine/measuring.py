@@ -46,14 +46,15 @@ class Measuring:
 
     def _begin(self, group: Sequence[Seat], at: Tensor) -> list[Finish]:
         """Measure seats of one table, in slots `at`, at once; or if that does not fit in memory, half of them at once,
-        and so on. Raises torch.OutOfMemoryError if not even one does.
+        and so on, which holds for all evaluations to come. Raises torch.OutOfMemoryError if not even one fits.
 
         There may be more slots than seats: sums of another number of slots may be rounded differently."""
-        try:
-            return [self._measure(group, at)]
-        except torch.OutOfMemoryError:
-            if len(at) == 1:
-                raise
+        if len(at) <= self.backend.evaluated(len(at)):
+            try:
+                return [self._measure(group, at)]
+            except torch.OutOfMemoryError:
+                if not self.backend.evaluation_exceeded(len(at)):
+                    raise
         half = len(at) // 2
         rest = self._begin(group[half:], at[half:]) if group[half:] else []
         return self._begin(group[:half], at[:half]) + rest
