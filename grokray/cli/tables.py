@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grokray.cli.wording import NOTHING, count, percent, value
+from grokray.tasks.resolve import CLEAR_NAMES
 
 if TYPE_CHECKING:
     from grokray.records.state import TrialState
@@ -22,12 +23,7 @@ SHOWN_ID = 8
 SHOWN_ERRORS = 3
 OUTCOMES = ("grokked", "budget", "pruned", "diverged", "failed", "stopped")
 PHASES = ("grokking", "comprehension", "memorization", "confusion", "diverged")
-# What the original's names stand for in a trial's config.
-CLEAR_NAMES = {
-    "prime": "modulus",
-    "max_bit_length_train": "operand_limit",
-    "max_bit_length_val_out": "operand_limit_out",
-}
+LONG_NAME = 12  # of what is broken in the middle of a name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +39,8 @@ class Column:
 
 
 def fitted(columns: Sequence[Column], width: int) -> RenderableType:
-    """A table of at most `width` characters: headings are broken, then columns left out and named below."""
+    """A table of at most `width` characters: headings are broken, then columns left out and named below, and where all
+    that are left are needed, their cells are broken into lines."""
     kept, left_out = list(columns), []
     while True:
         for broken in (False, True):
@@ -52,7 +49,7 @@ def fitted(columns: Sequence[Column], width: int) -> RenderableType:
                 return Group(table, _left_out(left_out)) if left_out else table
         optional = [column for column in kept if column.optional]
         if not optional:
-            return table
+            return _table(kept, broken=True, folded=True)
         kept.remove(optional[-1])
         if not optional[-1].detail:
             left_out.insert(0, optional[-1].name)
@@ -87,14 +84,21 @@ def tally(counts: Mapping[str, int], order: Iterable[str]) -> str:
     return " · ".join(f"{counts[n]:,} {n}" for n in names if counts.get(n))
 
 
-def _table(columns: Sequence[Column], broken: bool) -> Table:
+def _table(columns: Sequence[Column], broken: bool, folded: bool = False) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
         name = column.name.replace("_", "_\n").replace(" ", "\n") if broken else column.name
-        table.add_column(Text(name), justify="right" if column.number else "left", no_wrap=True, overflow="ellipsis")
+        table.add_column(Text(name), justify="right" if column.number else "left", no_wrap=not folded, overflow="fold")
     for row in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(_in_lines(cell) if folded else cell) for cell in row))
     return table
+
+
+def _in_lines(cell: str) -> str:
+    """Broken where it reads best: `18.7 % (10.2 to 28.2 %)` before the interval, a long name after its words."""
+    if " " in cell:
+        return cell.replace(" (", "\n(")
+    return cell.replace("_", "_\n") if len(cell) > LONG_NAME else cell
 
 
 def _left_out(names: Sequence[str]) -> Text:

@@ -20,12 +20,17 @@ from grokray.tasks.operations import ALIASES, EXPRESSION, OPERATIONS, Alias, exp
 from grokray.tasks.wording import nearest, show
 from grokray.trial import TrialConfig
 
-__all__ = ["PARAMETERS", "left_out", "resolve"]
+__all__ = ["CLEAR_NAMES", "PARAMETERS", "left_out", "resolve"]
 
 MAX_TASKS = 32
 SEEDS = ("init_seed", "split_seed", "order_seed")
 OF_THE_FILTER = ("grokfast_alpha", "grokfast_lambda")
-CLEAR_NAMES = {"prime": "modulus", "max_bit_length_val_out": "operand_limit_out"}
+# What the original's names stand for in a trial's config.
+CLEAR_NAMES = {
+    "prime": "modulus",
+    "max_bit_length_train": "operand_limit",
+    "max_bit_length_val_out": "operand_limit_out",
+}
 IN_ANOTHER_FORM = ("operation", "measure")  # are kept, though perhaps not as they were written
 
 

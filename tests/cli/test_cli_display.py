@@ -170,6 +170,28 @@ def test_narrow_tables_break_headings_and_then_leave_columns_out(width, header, 
     assert (note is None) == (not any(line.startswith("not shown") for line in lines))
 
 
+NEEDED = [
+    Column(name="parameter", cells=["training_fraction", "base"], number=False),
+    Column(name="value", cells=["0.3 to 0.375", "10"]),
+    Column(name="share", cells=["18.7 % (10.2 to 28.2 %)", "–"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (60, ["training_fraction 0.3 to 0.375 18.7 % (10.2 to 28.2 %)"]),
+        (45, ["training_ 0.3 to 0.375 18.7 %", "fraction (10.2 to 28.2 %)"]),
+        (38, ["training_ 0.3 to 0.375 18.7 %", "fraction (10.2 to", "28.2 %)"]),
+    ],
+)
+def test_nothing_of_what_is_needed_is_cut(width, lines):
+    shown = text_of(fitted(NEEDED, width), width)
+    assert [" ".join(line.split()) for line in shown[2 : 2 + len(lines)]] == lines
+    assert max(map(len, shown)) <= width
+    assert any(line.startswith("base") for line in shown)
+
+
 def test_varying_parameters_have_their_clear_names(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(
