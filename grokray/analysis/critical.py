@@ -31,8 +31,9 @@ class Critical:
     """Of one group of trials; `group` maps the columns that tell groups apart to their values.
 
     `method`: `fieller`; `separation` (no fraction both grokked and failed to, but perhaps one: the interval is from
-    the largest that never to the smallest that always grokked, without a level of confidence); `none` where it cannot
-    be estimated, and `fraction` is NaN. `reason` says why it could not, or what to mind; empty where all is well.
+    the largest that never to the smallest that always grokked, without a level of confidence, and `fraction` where a
+    straight line between what was tried crosses one half); `none` where it cannot be estimated, and `fraction` is NaN.
+    `reason` says why it could not, or what to mind; empty where all is well.
     `slope`: log odds for each 0.1 of training fraction. Bounds are cut to [0, 1].
     """
 
@@ -78,10 +79,10 @@ def critical_fraction(
     """`fraction` (n,) in (0, 1), `grokked` (n,) bool: True within the budget, `weight` (n,) > 0, `cluster` (n,) int."""
     known = {"group": group or {}, "trials": len(fraction), "configurations": len(np.unique(cluster))}
     if reason := _not_estimable(fraction, grokked, known):
-        return Critical(fraction=np.nan, lower=np.nan, upper=np.nan, method="none", reason=reason, **known)
+        return _unknown(reason, known)
     never, always = fraction[~grokked].max(), fraction[grokked].min()
     if never <= always:
-        return _separated(fraction, grokked, known)
+        return _separated(fraction, grokked, weight, known)
     centre, scale = fraction.mean(), fraction.std()
     design = np.stack([np.ones(len(fraction)), (fraction - centre) / scale], axis=1)
     fit = logistic(design, grokked, weight / weight.mean(), cluster)
@@ -101,16 +102,39 @@ def _not_estimable(fraction: np.ndarray, grokked: np.ndarray, known: dict[str, A
     return ""
 
 
-def _separated(fraction: np.ndarray, grokked: np.ndarray, known: dict[str, Any]) -> Critical:
+def _separated(fraction: np.ndarray, grokked: np.ndarray, weight: np.ndarray, known: dict[str, Any]) -> Critical:
     """Every fraction below some value failed and every one above it grokked; at the value itself both may be."""
     never, always = fraction[~grokked].max(), fraction[grokked].min()
     if never < always:
-        middle, lower, upper = (never + always) / 2, never, always
-    else:  # both happened at one fraction, which a grid has several trials at
-        below, above = fraction[fraction < always], fraction[fraction > never]
-        middle, lower, upper = always, below.max(initial=0.0), above.min(initial=1.0)
+        return _of_gap((never + always) / 2, never, always, known)
+    # Both happened at one fraction, which a grid has several trials at. From none at the next one below the share rises
+    # to this one's, and from there to all at the next one above.
+    here = fraction == always
+    share = float(np.average(grokked[here], weights=weight[here]))
+    below, above = fraction[fraction < always].max(initial=-np.inf), fraction[fraction > always].min(initial=np.inf)
+    if share < 0.5 and above == np.inf:
+        return _unknown(
+            f"fewer than half grokked at {always:.3g}, the largest fraction: it lies above, if anywhere", known
+        )
+    if share > 0.5 and below == -np.inf:
+        return _unknown(
+            f"more than half grokked at {always:.3g}, the smallest fraction: it lies below, if anywhere", known
+        )
+    middle = always
+    if share < 0.5:
+        middle += (0.5 - share) / (1 - share) * (above - always)
+    elif share > 0.5:
+        middle -= (share - 0.5) / share * (always - below)
+    return _of_gap(middle, max(below, 0.0), min(above, 1.0), known)
+
+
+def _of_gap(middle: float, lower: float, upper: float, known: dict[str, Any]) -> Critical:
     reason = "perfect separation: no curve can be fitted; the interval has no level of confidence"
     return Critical(fraction=middle, lower=lower, upper=upper, method="separation", reason=reason, **known)
+
+
+def _unknown(reason: str, known: dict[str, Any]) -> Critical:
+    return Critical(fraction=np.nan, lower=np.nan, upper=np.nan, method="none", reason=reason, **known)
 
 
 def _midpoint(
@@ -121,12 +145,13 @@ def _midpoint(
         reason = (
             "the fit did not converge" if not fit.converged else "the share grokked does not rise with the fraction"
         )
-        return Critical(fraction=np.nan, lower=np.nan, upper=np.nan, method="none", reason=reason, **known)
+        return _unknown(reason, known)
     middle = centre + scale * -intercept / slope
     if not 0 < middle < 1:
         reason = "fewer" if middle >= 1 else "more"
-        reason = f"{reason} than half would grok at any fraction: the curve crosses one half at {middle:.3g}"
-        return Critical(fraction=np.nan, lower=np.nan, upper=np.nan, method="none", reason=reason, **known)
+        return _unknown(
+            f"{reason} than half would grok at any fraction: the curve crosses one half at {middle:.3g}", known
+        )
     quantile = float(stats.t.ppf((1 + level) / 2, max(fit.clusters - 2, 1)))
     bounds = fieller(-intercept, slope, fit.covariance * np.array([[1, -1], [-1, 1]]), quantile)
     lower, upper = np.clip(centre + scale * np.array(bounds), 0, 1) if bounds else (0.0, 1.0)

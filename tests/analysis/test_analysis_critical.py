@@ -134,9 +134,36 @@ def test_separation_gives_the_gap_and_says_so():
     found = critical_fraction(fraction, fraction > 0.42, ones(fraction), np.arange(17))
     assert (found.method, found.lower, found.upper) == ("separation", pytest.approx(0.4), pytest.approx(0.45))
     assert "no level of confidence" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("grokked", "weights", "fraction"),
+    [
+        ([1, 1, 1, 1, 0], [1, 1, 1, 1, 1], 0.4 - 0.1 * 0.3 / 0.8),
+        ([1, 1, 0, 0, 0], [1, 1, 1, 1, 1], 0.4 + 0.1 * 0.1 / 0.6),
+        ([1, 1, 0, 0, 0], [3, 3, 2, 2, 2], 0.4),  # half of them, as they are weighted
+    ],
+)
+def test_where_one_fraction_has_both_the_half_is_on_the_side_that_its_share_says(grokked, weights, fraction):
     tied = np.repeat([0.3, 0.4, 0.5], 5)
-    found = critical_fraction(tied, np.arange(15) >= 7, ones(tied), np.arange(15))
-    assert (found.fraction, found.lower, found.upper) == (0.4, 0.3, 0.5)
+    seen = np.array([*[0] * 5, *grokked, *[1] * 5]) > 0
+    found = critical_fraction(tied, seen, np.array([*[1] * 5, *weights, *[1] * 5], float), np.arange(15))
+    assert found.fraction == pytest.approx(fraction)
+    assert (found.method, found.lower, found.upper) == ("separation", 0.3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("at", "grokked", "reason"),
+    [
+        ([0.7, 0.9], 1, "fewer than half grokked at 0.9, the largest fraction: it lies above, if anywhere"),
+        ([0.3, 0.5], 10, "more than half grokked at 0.3, the smallest fraction: it lies below, if anywhere"),
+    ],
+)
+def test_a_half_beyond_all_that_was_tried_is_not_made_up(at, grokked, reason):
+    fraction = np.repeat(at, 6)
+    found = critical_fraction(fraction, np.arange(12) >= 12 - grokked, ones(fraction), np.arange(12) // 2)
+    assert (found.method, found.reason) == ("none", reason)
+    assert np.isnan(found.fraction)
 
 
 @pytest.mark.parametrize(
