@@ -25,8 +25,8 @@ SHOWN_PER_FIELD = 3
 
 
 def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tuple[list[Fault], list[str]]:
-    """What no trial can have, each distinct problem once, at the parameter it is about; and the parameters that no
-    trial has a use for.
+    """What no trial can have, each distinct problem once, at the parameter it is about; and the parameters and measures
+    that no trial has a use for.
 
     `omitted` names parameters left out for faults of their own: what mentions them is no fault of the others.
     """
@@ -35,15 +35,18 @@ def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tu
     unused: set[str] = set()
     for parameters in _tried(config):
         try:
-            idle = left_out(parameters, config.trial_config(parameters, config.seeds[0]))
+            trial = config.trial_config(parameters, config.seeds[0])
+            idle = left_out(parameters, trial)
             unused |= idle
             # A default says nothing: a trial that has no use for the parameter has it too.
             used |= {name for name, value in parameters.items() if name not in idle and value != DEFAULTS[name]}
+            used |= {f"measure {name}" for name in trial.measures} - idle
         except ConfigError as error:
             for problem in error.problems:
                 if not any(name in problem.message for name in omitted):
                     found.setdefault((problem.field, problem.message), problem)
-    return list(_faults(list(found.values()), config)), [name for name in config.parameters if name in unused - used]
+    in_order = sorted(unused - used, key=[*config.parameters, *unused].index)
+    return list(_faults(list(found.values()), config)), in_order
 
 
 def _tried(config: SweepConfig) -> Iterator[space.Choice]:

@@ -25,6 +25,7 @@ __all__ = ["CLEAR_NAMES", "PARAMETERS", "left_out", "resolve"]
 MAX_TASKS = 32
 SEEDS = ("init_seed", "split_seed", "order_seed")
 OF_THE_FILTER = ("grokfast_alpha", "grokfast_lambda")
+OF_RESIDUES = "fourier_gini"
 # What the original's names stand for in a trial's config.
 CLEAR_NAMES = {
     "prime": "modulus",
@@ -57,13 +58,15 @@ def resolve(parameters: Mapping[str, Any]) -> TrialConfig:
 
 def left_out(parameters: Mapping[str, Any], config: TrialConfig) -> set[str]:
     """Which of the parameters that `config` was resolved from were given, but are of no use to it: the base of a
-    classification, say."""
+    classification, say, or `measure fourier_gini` of what is none modulo p."""
     unused = set()
     for name, given in parameters.items():
         kept = getattr(config, CLEAR_NAMES.get(name, name), given)
         is_default = kept is None or (name in TrialConfig.model_fields and kept == DEFAULTS[name])
         if given is not None and is_default and kept != given and name not in IN_ANOTHER_FORM:
             unused.add(name)
+    if OF_RESIDUES in config.measures and (config.modulus is None or config.task_type != "classification"):
+        unused.add(f"measure {OF_RESIDUES}")
     return unused
 
 

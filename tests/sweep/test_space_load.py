@@ -179,6 +179,11 @@ def test_a_parameter_that_no_trial_has_a_use_for_is_remarked() -> None:
     assert load_text(config.to_yaml(), "again.yaml", "again").notes == config.notes
 
 
+def test_a_measure_that_no_trial_has_a_use_for_is_remarked() -> None:
+    config = load_text(VAIN, "vain.yaml", "vain", ["trial.measure=[fourier_gini]", "parameters.task_type=sequence"])
+    assert config.notes == ("measure fourier_gini is given, but no trial has a use for it",)
+
+
 @pytest.mark.parametrize("method", ["random", "grid"])
 @pytest.mark.parametrize(
     ("override", "unused"),
@@ -186,6 +191,7 @@ def test_a_parameter_that_no_trial_has_a_use_for_is_remarked() -> None:
         ("parameters.task_type=sequence", ""),
         ("parameters.operation=s5", "base modulus"),
         ("parameters.gradient_filter=none", "base grokfast_lambda"),
+        ("trial.measure=[fourier_gini]", "base"),
     ],
 )
 def test_use_is_that_of_any_trial(method: str, override: str, unused: str) -> None:

@@ -226,8 +226,15 @@ def test_the_parameters_given_are_left_as_they_are() -> None:
         ({"grokfast_alpha": 0.9, "gradient_filter": "grokfast_ema"}, ""),
         ({"measure": ["weight_norm"], "base": None, "learning_rate": np.float64(1e-2)}, ""),
         ({"measure": []}, ""),
+        ({"measure": "weight_norm,fourier_gini"}, ""),
         ({"arc_context": 2, "list_length": 3}, "arc_context list_length"),
     ],
 )
 def test_what_a_trial_has_no_use_for_is_known(given: dict[str, Any], unused: str) -> None:
     assert left_out(given, resolve(given)) == {*unused.split()}
+
+
+@pytest.mark.parametrize("given", [{"task_type": "sequence"}, {"operation": "s5"}, {"operation": "x+y"}])
+def test_residues_are_measured_in_classifications_modulo_p_only(given: dict[str, Any]) -> None:
+    given = {**given, "measure": "fourier_gini,weight_norm"}
+    assert left_out(given, resolve(given)) == {"measure fourier_gini"}
