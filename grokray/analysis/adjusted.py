@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats
 
-from grokray.analysis.intervals import effective_size
+from grokray.analysis.intervals import effective_size, wilson
 from grokray.analysis.outcomes import codes, column, outcomes
 from grokray.analysis.regression import Fit, expit, linear, logistic
 from grokray.analysis.shares import Estimate
@@ -53,8 +53,24 @@ def standardised_difference(
     slopes = with_b * (chance_b * (1 - chance_b))[:, None] - with_a * (chance_a * (1 - chance_a))[:, None]
     gradient = np.average(slopes, axis=0, weights=weight)
     half = _quantile(fit, weight, cluster, level) * np.sqrt(max(gradient @ fit.covariance @ gradient, 0.0))
-    bounds = {"lower": float(max(value - half, -1)), "upper": float(min(value + half, 1))}
+    less_b, more_b = _unseen(design[:, 1] == 1, success, weight, cluster, level)
+    less_a, more_a = _unseen(design[:, 1] == 0, success, weight, cluster, level)
+    lower, upper = value - np.hypot(half, less_b + more_a), value + np.hypot(half, more_b + less_a)
+    bounds = {"lower": float(max(lower, -1)), "upper": float(min(upper, 1))}
     return Estimate(value=float(value), **bounds, method="adjusted by logistic regression")
+
+
+def _unseen(
+    side: np.ndarray, success: np.ndarray, weight: np.ndarray, cluster: np.ndarray, level: float
+) -> tuple[float, float]:
+    """By how much the share of a side may be less, and more, than all or none of its trials; 0 where it is neither. The
+    fit takes it as certain then, though there may be one trial only; the two errors are joined as by Newcombe (1998,
+    Statistics in Medicine 17)."""
+    if success[side].any() and not success[side].all():
+        return 0.0, 0.0
+    share = float(success[side].all())
+    lower, upper = wilson(share, effective_size(weight[side], cluster[side]), level)
+    return share - lower, upper - share
 
 
 def _all_but_certain(fit: Fit, design: np.ndarray, cluster: np.ndarray) -> bool:

@@ -25,6 +25,7 @@ from grokray.analysis.times import Times
 
 Ties = Literal["efron", "breslow"]
 _FLAT = 1e-9
+_LEVELLED = 1e-6  # of the information where there are no effects: with less at the end, the likelihood rises for ever
 NO_MAXIMUM = "the likelihood has no maximum: too few trials grokked, or the covariates order their times exactly"
 
 
@@ -59,8 +60,9 @@ def fit_cox(times: Times, design: Design, ties: Ties = "efron", level: float = 0
         likelihood = _PartialLikelihood(part.times, part.design.matrix, ties)
         found, converged = maximise(likelihood, np.zeros(size))
         value, _, hessian = likelihood(found)
-        curvature = np.linalg.eigvalsh(-hessian)
-        failure = None if converged and curvature[0] > _FLAT * curvature[-1] else NO_MAXIMUM
+        curvature, before = np.linalg.eigvalsh(-hessian), np.linalg.eigvalsh(-likelihood(np.zeros(size))[2])
+        has_maximum = curvature[0] > max(_FLAT * curvature[-1], _LEVELLED * before[0])
+        failure = None if converged and has_maximum else NO_MAXIMUM
         if not failure:
             covariance, alone = np.linalg.inv(-hessian), np.zeros(size, bool)
             if not part.times.is_plain:

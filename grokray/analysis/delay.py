@@ -24,14 +24,15 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 @dataclass(frozen=True, kw_only=True)
 class Delays:
     """`quantiles`: steps from memorization to grokking by which so many of the trials that memorized have grokked;
-    infinite where fewer ever did. `negative`: how many grokked before they memorized. `never_memorized` trials are
-    not in it."""
+    infinite where fewer ever did. `negative`: how many of `grokked` did before they memorized. Not in it are
+    `never_memorized` trials, of which `grokked_alone` grokked."""
 
     quantiles: dict[float, Estimate]
     grokked: int
     censored: int
     negative: int
     never_memorized: int
+    grokked_alone: int
     notes: tuple[str, ...]
 
 
@@ -61,6 +62,7 @@ def delays(
     end = column(trials, "duration_steps")
     end = np.where(column(trials, "outcome") == "diverged", column(trials, "num_steps"), end)
     use = ~np.isnan(memorized) & (found.survival_weight > 0)
+    never = np.isnan(memorized) & (found.survival_weight > 0)
     time, observed = np.where(grokked, step, end)[use] - memorized[use], grokked[use]
     weight = found.survival_weight[use]
     cluster = drawn_by_chance(np.unique(found.configuration[use], return_inverse=True)[1])
@@ -82,7 +84,8 @@ def delays(
         grokked=int(observed.sum()),
         censored=int((~observed).sum()),
         negative=int((observed & (time < 0)).sum()),
-        never_memorized=int((np.isnan(memorized) & (found.survival_weight > 0)).sum()),
+        never_memorized=int(never.sum()),
+        grokked_alone=int((never & grokked).sum()),
         notes=found.notes[: 1 if found.pruned and not found.audited else 0],
     )
 

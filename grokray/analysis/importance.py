@@ -146,8 +146,8 @@ def _values(trials: pa.Table, found: Outcomes, of: Target) -> tuple[np.ndarray, 
 
 
 def _steps(trials: pa.Table, found: Outcomes) -> np.ndarray:
-    """(n,): the grok step, or between one and two budgets by held-out loss, or two where it diverged."""
-    budget, loss = column(trials, "num_steps"), column(trials, "final_heldout_loss")
+    """(n,): the grok step, or between one and two of the largest budgets by held-out loss, or two where it diverged."""
+    budget, loss = np.nanmax(column(trials, "num_steps")), column(trials, "final_heldout_loss")
     squashed = np.where(np.isfinite(loss), loss / (1 + loss), 1.0)
     squashed[column(trials, "outcome") == "diverged"] = 1.0
     return np.maximum(np.where(found.grokked, column(trials, "grok_step"), budget * (1 + squashed)), 1.0)

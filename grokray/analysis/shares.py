@@ -95,7 +95,9 @@ def wilson(share: np.ndarray, n: np.ndarray, level: float = LEVEL) -> tuple[np.n
     with np.errstate(divide="ignore", invalid="ignore"):
         centre = (share + z2 / (2 * n)) / (1 + z2 / n)
         half = np.sqrt(share * (1 - share) * z2 / n + (z2 / (2 * n)) ** 2) / (1 + z2 / n)
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+    lower, upper = np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+    # Exact ends, which rounding would miss.
+    return np.where((share <= 0) & (n > 0), 0.0, lower), np.where((share >= 1) & (n > 0), 1.0, upper)
 
 
 def resampled(clusters: int, replicates: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -30,6 +30,20 @@ def test_the_simulated_shares_are_what_they_are_said_to_be():
     assert [expit(one + slope).mean() for one in INTERCEPTS] == pytest.approx([A, B], abs=0.002)
 
 
+@pytest.mark.parametrize(("number", "upper"), [(1, -0.10), (20, -0.70), (400, -0.79)])
+def test_a_level_of_which_none_grokked_is_as_sure_as_its_trials_are_many(number, upper):
+    is_b = np.arange(39 + number) >= 39
+    grokked = np.arange(39 + number) < 35
+    design = np.stack([np.ones(len(is_b)), is_b], axis=1)
+    found = standardised_difference(design, grokked, np.ones(len(is_b)), np.arange(len(is_b)), 0.95)
+    assert found
+    assert found.value == pytest.approx(-35 / 39, abs=1e-6)
+    assert found.upper == pytest.approx(upper, abs=0.01)
+    turned = standardised_difference(design, ~grokked, np.ones(len(is_b)), np.arange(len(is_b)), 0.95)
+    assert turned
+    assert (turned.value, turned.lower) == pytest.approx((-found.value, -found.upper))
+
+
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_intervals_hold_the_truth_where_few_grok(seeds):
     rng, held = np.random.default_rng(seeds), []

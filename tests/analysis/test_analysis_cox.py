@@ -138,3 +138,27 @@ def test_small_and_odd_sweeps_never_raise(seed):
 def test_nothing_varies():
     times, _ = formula_trials()
     assert fit_cox(times, Design.of(x=np.ones(60))).failure == "no column varies among the trials that count"
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_covariate_that_orders_all_times_has_no_ratio(copies):
+    """With one covariate there is no other direction to compare the information in."""
+    time = np.repeat(np.r_[1000 + 100.0 * np.arange(10), 9000 + 100.0 * np.arange(10)], copies)
+    early = np.repeat(np.r_[np.ones(10), np.zeros(10)], copies)
+    cluster = np.repeat(np.arange(20), copies) if copies > 1 else None
+    times = Times.of(time - 100, time, cluster=cluster)
+    alone = fit_cox(times, Design.of(early=early))
+    noise = np.random.default_rng(0).random(len(time))
+    beside = fit_cox(times, Design.of(early=early, noise=noise))
+    for fit in (alone, beside):
+        assert fit.failure
+        assert all(np.isnan(effect.ratio) for effect in fit.effects)
+
+
+def test_a_strong_effect_is_no_fault():
+    rng = np.random.default_rng(1)
+    early = np.repeat([1.0, 0.0], 50)
+    time = rng.exponential(1000 * np.exp(-4 * early)) + 1
+    fit = fit_cox(Times.of(time - 1, time), Design.of(early=early))
+    assert not fit.failure
+    assert find(fit.effects, "early").ratio > 10

@@ -12,8 +12,10 @@ from synthetic import make_sweep
 
 import grokray
 from grokray.analysis.analysis import FINDINGS
+from grokray.analysis.findings.comparison import delay
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.groups import groups_by, main_parameters
+from grokray.analysis.findings.phases import _summary as phases_summary
 from grokray.analysis.findings.phases import diagram_of, events_again
 from grokray.analysis.findings.quality import quality
 from grokray.analysis.findings.typical import typical_trials
@@ -247,6 +249,35 @@ def test_every_finding_computes_or_says_why_not(only, scheduler, tmp_path):
         )
     page = render(a)
     assert page.count("<section") == len(FINDINGS) + 2  # the gallery, and how to repeat it
+
+
+def test_phases_that_are_as_common_are_both_the_commonest():
+    rows = [
+        {"phase": p, "share": s, "share_lower": 0.2, "share_upper": 0.6}
+        for p, s in (("a", 0.4), ("b", 0.2), ("c", 0.4))
+    ]
+    assert (
+        phases_summary(rows) == "The commonest phases at the end are a and c: 40.0 % (20.0 to 60.0 %) of trials each."
+    )
+    assert phases_summary(rows[:2]) == "The commonest phase at the end is a: 40.0 % (20.0 to 60.0 %) of trials."
+
+
+def test_who_is_counted_among_the_delays():
+    trials = trials_of(
+        5,
+        grok_step=[4000, 4000, 300, None, None],
+        memorization_step=[500, None, 500, 500, None],
+        duration_steps=[4000, 4000, 500, 20_000, 20_000],
+    )
+    found = delay(trials)
+    assert found.notes[:3] == (
+        "1 trial grokked after memorizing, 1 have memorized only, 1 neither",
+        "1 grokked before they had memorized",
+        "1 grokked and never memorized: no delay has them",
+    )
+    table = found.table.set_index("quantile")["delay"]
+    assert np.isnan(table["90 % have grokked"])  # beyond the budget is not never
+    assert table["50 % have grokked"] == 3500
 
 
 def test_a_folder_that_knows_no_search_space_and_trials_of_several_tasks(tmp_path):

@@ -216,3 +216,12 @@ def test_the_rest_of_the_analysis_does_not_import_optuna():
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert "grokray.analysis.importance" in loaded
     assert not {"optuna", "torch", "ray"} & {*loaded}
+
+
+def test_no_failure_ranks_before_a_success_with_a_longer_budget():
+    """Of sweeps with different budgets read together."""
+    trials = trials_of(
+        3, num_steps=[5000, 20_000, 5000], grok_step=[None, 15_000, None], final_heldout_loss=[5, 0, 0.1]
+    )
+    value, _ = _values(trials, outcomes(trials), "grok_step")
+    assert np.argsort(value).tolist() == [1, 2, 0]

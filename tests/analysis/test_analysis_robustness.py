@@ -178,8 +178,30 @@ def test_of_one_configuration_the_seeds_are_what_varies():
     assert found.share.value == pytest.approx(0.6)
     assert 0.35 < found.share.lower < 0.45
     assert 0.75 < found.share.upper < 0.85
-    assert found.share.method == "weighted mean, bootstrap by seed"
+    assert found.share.method == "weighted mean, Wilson by seed"
     assert (found.configurations, found.over_seeds) == (1, None)
     few = robustness(trials.slice(10, 4), Space(axes=(DECAY,), method="random"))
     assert few.share.method == "weighted mean, Wilson by seed"
-    assert few.share.lower == pytest.approx(0.1500, abs=1e-3)  # of 2 in 4
+    assert few.share.lower == pytest.approx(0.1253, abs=1e-3)  # of 2 in 4, with the spread of so few
+
+
+def test_what_is_seen_moves_both_ends_of_the_interval():
+    decay = np.random.default_rng(0).uniform(0.1, 2, 20)
+    found = [
+        robustness(trials_of(20, weight_decay=decay, grok_step=grokking(np.arange(20) < number))).share
+        for number in (0, 1, 2, 18, 19, 20)
+    ]
+    assert all(0 <= one.lower <= one.value <= one.upper <= 1 for one in found)
+    assert [one.value > 0 for one in found] == [one.lower > 0 for one in found]  # what was seen is not refuted
+    assert [one.value < 1 for one in found] == [one.upper < 1 for one in found]
+    for ends in ([one.lower for one in found], [one.upper for one in found]):
+        assert ends == sorted(ends)
+
+
+def test_a_model_of_what_decides_all_is_no_point_either():
+    """Half of the space groks always and half never, so that all resamples agree."""
+    trials = trials_of(60, num_steps=np.repeat([5000, 20_000], 30), grok_step=grokking(np.arange(60) >= 30))
+    axis = Axis(name="num_steps", values=(5000, 20_000), probabilities=(0.5, 0.5))
+    found = robustness(trials, Space(axes=(axis,), method="tpe"))
+    assert found.share.value == pytest.approx(0.5, abs=0.02)
+    assert found.share.upper - found.share.lower > 0.15

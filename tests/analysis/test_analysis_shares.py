@@ -160,3 +160,11 @@ def test_columns_become_codes():
     assert (coded.tolist(), values) == ([2, 1, 0, 1], [2.0, 10.0, None])
     groups = grouped([np.array(["a", "b", "b", "a"], dtype=object), np.array([np.nan, 1, 1, 2])], 4)
     assert (groups[1] == groups[2], len(set(groups.tolist()))) == (True, 3)
+
+
+def test_a_share_lies_within_its_interval():
+    for number in range(1, 60):
+        found = one_cell(np.ones(number, bool))
+        assert found.share[0] == found.upper[0] == 1
+        found = one_cell(np.zeros(number, bool))
+        assert found.share[0] == found.lower[0] == 0

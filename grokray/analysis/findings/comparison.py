@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from grokray.analysis.comparison import Comparison, compare_all, representations
 from grokray.analysis.delay import Delays, Ungrokking, delays, ungrokking
 from grokray.analysis.findings.finding import Finding, interval, missing, nothing_in, unique
 from grokray.analysis.findings.words import stated
+from grokray.analysis.shares import Estimate
 from grokray.analysis.wording import count
 
 NAME, TITLE = "comparison", "Classification, sequence and bases"
@@ -62,7 +63,7 @@ def delay(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
     if not found.grokked:
         return missing(DELAY_NAME, DELAY_TITLE, "no trial grokked after it had memorized")
     rows = [
-        {"quantile": f"{100 * quantile:g} % have grokked", **interval("delay", estimate)}
+        {"quantile": f"{100 * quantile:g} % have grokked", **interval("delay", _within_the_budget(estimate))}
         for quantile, estimate in found.quantiles.items()
     ]
     tables = {"delay": pd.DataFrame(rows)}
@@ -73,20 +74,26 @@ def delay(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
             [{"of": "grokked trials that fell below 0.9 again, or below their threshold where it is lower", **share}]
         )
     counts = (
-        f"{count(found.grokked, 'trial')} grokked after memorizing, {found.censored:,} have memorized only, "
-        f"{found.never_memorized:,} neither"
+        f"{count(found.grokked - found.negative, 'trial')} grokked after memorizing, {found.censored:,} have memorized "
+        f"only, {found.never_memorized - found.grokked_alone:,} neither"
     )
     negative = f"{found.negative:,} grokked before they had memorized" if found.negative else None
+    alone = f"{found.grokked_alone:,} grokked and never memorized: no delay has them" if found.grokked_alone else None
     apart = None if fell.trained_on else "trials end when they have grokked, so none can be seen to lose it again"
     return Finding(
         name=DELAY_NAME,
         title=DELAY_TITLE,
         tables=tables,
         summary=_delay_summary(found),
-        notes=unique([counts, negative, apart, *found.notes]),
+        notes=unique([counts, negative, alone, apart, *found.notes]),
         level=level,
         estimates=Delay(delays=found, ungrokking=fell),
     )
+
+
+def _within_the_budget(estimate: Estimate) -> Estimate:
+    """That fewer grokked than the quantile says is no delay without end."""
+    return estimate if math.isfinite(estimate.value) else replace(estimate, value=float("nan"))
 
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -66,7 +67,11 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
     known = [row for row in rows if not np.isnan(row["share"])]
     if not known:
         return ""
-    first = max(known, key=lambda row: row["share"])
+    most = max(row["share"] for row in known)
+    first, *more = [row for row in known if math.isclose(row["share"], most)]
+    if more:
+        names = " and ".join(row["phase"] for row in (first, *more))
+        return f"The commonest phases at the end are {names}: {cell('share', first)} of trials each."
     return f"The commonest phase at the end is {first['phase']}: {cell('share', first)} of trials."
 
 
