@@ -7,7 +7,7 @@ the curve hardly rises as boundless, as the data have it. The covariance is a sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -85,8 +85,8 @@ def critical_fraction(
         return _separated(fraction, grokked, weight, known)
     centre, scale = fraction.mean(), fraction.std()
     design = np.stack([np.ones(len(fraction)), (fraction - centre) / scale], axis=1)
-    fit = logistic(design, grokked, weight / weight.mean(), cluster)
-    return _midpoint(fit, centre, scale, (fraction.min(), fraction.max()), level, known)
+    fits = [logistic(design, grokked, weight / weight.mean(), by) for by in (cluster, np.arange(len(fraction)))]
+    return _midpoint(fits, centre, scale, (fraction.min(), fraction.max()), level, known)
 
 
 def _not_estimable(fraction: np.ndarray, grokked: np.ndarray, known: dict[str, Any]) -> str:
@@ -138,8 +138,11 @@ def _unknown(reason: str, known: dict[str, Any]) -> Critical:
 
 
 def _midpoint(
-    fit: Fit, centre: float, scale: float, seen: tuple[float, float], level: float, known: dict[str, Any]
+    fits: Sequence[Fit], centre: float, scale: float, seen: tuple[float, float], level: float, known: dict[str, Any]
 ) -> Critical:
+    """`fits` by configuration and by trial: the wider interval counts, as that configurations of one fraction are more
+    alike than chance would have them is no knowledge."""
+    fit = fits[0]
     intercept, slope = fit.coefficients
     if not fit.converged or slope <= 0:
         reason = (
@@ -153,7 +156,9 @@ def _midpoint(
             f"{reason} than half would grok at any fraction: the curve crosses one half at {middle:.3g}", known
         )
     quantile = float(stats.t.ppf((1 + level) / 2, max(fit.clusters - 2, 1)))
-    bounds = fieller(-intercept, slope, fit.covariance * np.array([[1, -1], [-1, 1]]), quantile)
+    signs = np.array([[1, -1], [-1, 1]])
+    found = [fieller(-intercept, slope, one.covariance * signs, quantile) for one in fits]
+    bounds = None if None in found else max((one for one in found if one), key=lambda ends: ends[1] - ends[0])
     lower, upper = np.clip(centre + scale * np.array(bounds), 0, 1) if bounds else (0.0, 1.0)
     reasons = []
     if bounds is None:

@@ -18,6 +18,8 @@ from scipy.stats import chi2
 from grokray.analysis.clusters import meat
 from grokray.analysis.times import Times
 
+_LEAST_P = 0.05  # that a test must be able to reach
+
 
 @dataclass(frozen=True, kw_only=True)
 class LogRank:
@@ -59,6 +61,8 @@ def log_rank(times: Times, group: np.ndarray) -> LogRank:
         note = "there is one group only" if len(names) else "no trial counts"
     elif not degrees:
         note = "no group differs in what can be seen: there are no events, or never two groups at risk"
+    elif not times.is_plain:
+        note = _too_few(len(np.unique(times.codes)), degrees)
     return LogRank(
         groups=tuple(names.tolist()),
         observed=parts.observed,
@@ -69,6 +73,12 @@ def log_rank(times: Times, group: np.ndarray) -> LogRank:
         robust=not times.is_plain,
         note=note,
     )
+
+
+def _too_few(clusters: int, degrees: int) -> str | None:
+    """The robust statistic cannot exceed the number of clusters less one, whatever their times."""
+    least = float(chi2.sf(clusters - 1, degrees))
+    return f"{clusters} configurations are too few: p could not be below {least:.2f}" if least > _LEAST_P else None
 
 
 def pairwise(times: Times, group: np.ndarray) -> list[Pair]:

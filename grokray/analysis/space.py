@@ -156,7 +156,8 @@ def space_of_trials(trials: pa.Table) -> Space:
         if name in WATCHING:
             continue
         values = column(trials, name)
-        if any(_follows(values, column(trials, axis.name)) for axis in axes if axis.values):
+        parents = [column(trials, axis.name) for axis in axes if axis.values]
+        if any(_follows(values, parent) for parent in parents if _recurs(parent, trials)):
             continue  # it says nothing that another parameter does not say
         axes.append(_guessed(name, values, trials, axes))
     return Space(axes=tuple(axes), notes=("the search space is guessed from the values of the trials",))
@@ -204,6 +205,15 @@ def _guessed(name: str, values: np.ndarray, trials: pa.Table, axes: Sequence[Axi
     low, high = distinct[0], distinct[-1]
     kind = "log" if looks_logarithmic(values[~missing]) else "uniform"
     return Axis(name=name, kind=kind, low=low, high=high, when=when)
+
+
+def _recurs(values: np.ndarray, trials: pa.Table) -> bool:
+    """Whether it is no accident that another column follows these values: where nearly each configuration has a number
+    of its own, every column does."""
+    if values.dtype == object:
+        return True
+    configurations = len(np.unique(column(trials, "configuration")))
+    return 2 * len(np.unique(values[~missing_in(values)])) <= configurations
 
 
 def _follows(values: np.ndarray, other: np.ndarray) -> bool:

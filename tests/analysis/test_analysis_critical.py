@@ -221,3 +221,12 @@ def test_a_column_of_many_numbers_is_cut_into_quarters():
     assert (table["fraction"] - 0.5).abs().max() < 0.15
     with pytest.raises(ConfigError, match="400 different texts"):
         finding(trials, by="trial_id")
+
+
+def test_configurations_that_lie_on_the_curve_leave_an_interval_all_the_same():
+    fraction = np.repeat([0.3, 0.4, 0.5, 0.6, 0.7], 20)
+    grokked = np.concatenate([np.arange(20) < number for number in (2, 5, 10, 15, 18)])
+    by_trial = critical_fraction(fraction, grokked, ones(fraction), np.arange(100))
+    by_configuration = critical_fraction(fraction, grokked, ones(fraction), np.repeat(np.arange(5), 20))
+    assert by_configuration.fraction == pytest.approx(0.5)
+    assert by_configuration.upper - by_configuration.lower > by_trial.upper - by_trial.lower > 0.08

@@ -108,3 +108,15 @@ def test_what_cannot_be_compared_says_so():
     assert log_rank(BOTH, np.zeros(42)).note == "there is one group only"
     assert np.isnan(log_rank(nothing, np.array([0, 1])).p_value)
     assert log_rank(Times.of([], []), np.array([])).note == "no trial counts"
+
+
+@pytest.mark.parametrize(("groups", "note"), [(2, "0.32"), (3, "0.37"), (5, "0.41")])
+def test_groups_of_one_configuration_each_cannot_be_compared(groups, note):
+    """However far apart they are, and however many seeds they have."""
+    time = np.concatenate([1000 * (number + 1) + np.arange(10.0) for number in range(groups)])
+    group = np.repeat(np.arange(groups), 10)
+    test = log_rank(Times.of(time - 1, time, cluster=group), group)
+    assert np.isnan(test.p_value)
+    assert test.note == f"{groups} configurations are too few: p could not be below {note}"
+    halves = np.arange(groups * 10) // 2
+    assert log_rank(Times.of(time - 1, time, cluster=halves), group).p_value < 0.05

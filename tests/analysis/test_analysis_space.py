@@ -140,3 +140,18 @@ def test_probabilities_of_a_whole_grid_sum_to_one():
     assert chance is not None
     assert chance.tolist() == [0.5, 0.25, 0.25]
     assert Space(axes=(TASK, DECAY)).probabilities(points[:, :2]) is None
+
+
+@pytest.mark.parametrize("configurations", [10, 40])
+def test_no_range_of_few_configurations_says_what_the_others_say(configurations):
+    rng = np.random.default_rng(1)
+    columns = {name: np.repeat(rng.uniform(0.2, 0.8, configurations), 3) for name in ("training_fraction", "dropout")}
+    columns |= {"weight_decay": np.exp(np.repeat(np.linspace(-4, 1, configurations), 3))}
+    trials = trials_of(3 * configurations, configuration=np.repeat(np.arange(configurations), 3), **columns)
+    assert {axis.name for axis in space_of_trials(trials).axes} == columns.keys()
+
+
+def test_what_always_changes_with_another_one_is_left_out():
+    layers = np.repeat([1, 2, 3], 4)
+    trials = trials_of(12, num_layers=layers, dim_model=layers * 32, weight_decay=np.tile([0.1, 0.2, 0.5, 1], 3))
+    assert {axis.name for axis in space_of_trials(trials).axes} == {"num_layers", "weight_decay"}
