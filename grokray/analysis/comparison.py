@@ -11,29 +11,35 @@ number while fewer than half of the matches are such. `ratio` alone is of matche
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+from scipy import stats
 
 from grokray.analysis.adjusted import adjusted_difference, adjusted_ratio
-from grokray.analysis.outcomes import SEEDS, column, grouped, outcomes, varying
+from grokray.analysis.outcomes import SEEDS, column, drawn_by_chance, grouped, outcomes, varying
 from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, resampled, spread
 
 # What makes up how a task is written; levels of `representations` differ in these together.
 REPRESENTATION = ("task_type", "base", "digit_order", "fixed_sequence_length")
-MIN_PAIRS = 10
+MIN_PAIRS, MIN_CONFIGURATIONS = 10, 3
+_NONE = 1e-15  # of a variance: rounding
+NO_SPREAD = (
+    "where the ends of an interval are ?, all pairs agree, or they are of fewer than "
+    f"{MIN_CONFIGURATIONS} configurations: nothing tells of a spread"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """`b` against `a`: positive `difference` and ratios below 1 speak for b.
 
-    `pairs` of matched trials. `difference` of the shares grokked within the budget; `ratio` of grok steps, geometric
-    mean where both grokked; `median_ratio` as above, maybe infinite or 0; `earlier`: the share of matches in which b
-    grokked first, a tie counting half, among those where it is known. None where it cannot be had; `method`: `matched`
-    or `adjusted`.
+    `pairs` of matched trials, of so many `configurations` of each. `difference` of the shares grokked within the
+    budget; `ratio` of grok steps, geometric mean where both grokked; `median_ratio` as above, maybe infinite or 0;
+    `earlier`: the share of matches in which b grokked first, a tie counting half, among those where it is known. None
+    where it cannot be had; `method`: `matched` or `adjusted`.
     """
 
     a: str
@@ -44,6 +50,7 @@ class Comparison:
     median_ratio: Estimate | None
     earlier: Estimate | None
     pairs: int
+    configurations: int
     notes: tuple[str, ...]
 
 
@@ -84,7 +91,8 @@ def compare(
     seed: int = 0,
 ) -> Comparison:
     """`level` (n,) object: which level each trial has, such as `representations` gives; `own`: the columns that the
-    level is made of, which need not agree. Intervals are bootstraps by pair of configurations.
+    level is made of, which need not agree. Intervals of means are Student's by pair of configurations, or by pair of
+    trials where that is wider; those of medians bootstraps.
     """
     found = outcomes(trials)
     used = (level == a) | (level == b)
@@ -105,11 +113,21 @@ def compare(
             median_ratio=None,
             earlier=None,
             pairs=len(first),
+            configurations=0,
             notes=(note, "the ratio is of trials that grokked alone", *([few] * (difference is None)), *found.notes),
         )
     pairs = _Pairs.of(trials, first, second, others)
     estimates = _estimates(pairs, confidence, replicates, np.random.default_rng(seed))
-    return Comparison(a=a, b=b, method="matched", **estimates, pairs=len(first), notes=found.notes)
+    unknown = any(one is not None and np.isnan(one.lower) for one in estimates.values())
+    return Comparison(
+        a=a,
+        b=b,
+        method="matched",
+        **estimates,
+        pairs=len(first),
+        configurations=len(np.unique(pairs.cluster)),
+        notes=(*found.notes, *([NO_SPREAD] * unknown)),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,33 +185,50 @@ def _estimates(pairs: _Pairs, level: float, replicates: int, rng: np.random.Gene
     order = np.argsort(np.where(either, pairs.log_ratio, 0), kind="stable")
     order = order[either[order]]
 
-    def values(weight: np.ndarray) -> np.ndarray:
-        mean = _mean(pairs.log_ratio, weight * both)
-        return np.array(
-            [
-                _mean(pairs.difference, weight),
-                np.exp(mean),
-                np.exp(_median(pairs.log_ratio[order], weight[order])),
-                0.5 + _mean(pairs.sign, weight * known) / 2,
-            ]
-        )
+    def median(weight: np.ndarray) -> float:
+        return float(np.exp(_median(pairs.log_ratio[order], weight[order])))
 
-    point = values(pairs.weight)
-    clusters = int(pairs.cluster.max()) + 1
-    drawn = np.array([values(pairs.weight * r[pairs.cluster]) for r in resampled(clusters, replicates, rng)])
-    names = ("difference", "ratio", "median_ratio", "earlier")
-    found: dict[str, Estimate | None] = {}
-    for name, value, column_ in zip(names, point, drawn.T, strict=True):
-        lower, upper = spread(column_, level)
-        method = "matched, bootstrap by configuration"
-        found[name] = None if np.isnan(value) else Estimate(value=float(value), lower=lower, upper=upper, method=method)
-    return found
+    cluster = drawn_by_chance(pairs.cluster)
+    clusters = int(cluster.max()) + 1
+    drawn = [median(pairs.weight * r[cluster]) for r in resampled(clusters, replicates, rng)]
+    ends = spread(np.array(drawn), level) if clusters >= MIN_CONFIGURATIONS else (float("nan"),) * 2
+    middle = median(pairs.weight)
+
+    def mean(values: np.ndarray, kept: np.ndarray) -> Estimate | None:
+        return _by_student(values[kept], pairs.weight[kept], cluster[kept], level)
+
+    ratio, earlier = mean(pairs.log_ratio, both), mean(pairs.sign, known)
+    return {
+        "difference": _within(mean(pairs.difference, pairs.weight > 0), lambda x: np.clip(x, -1, 1)),
+        "ratio": _within(ratio, np.exp),
+        "median_ratio": None
+        if np.isnan(middle)
+        else Estimate(value=middle, lower=ends[0], upper=ends[1], method="matched, bootstrap by configuration"),
+        "earlier": _within(earlier, lambda x: np.clip(0.5 + x / 2, 0, 1)),
+    }
 
 
-def _mean(values: np.ndarray, weight: np.ndarray) -> float:
-    """NaN where no weight is left; values without weight may be anything."""
+def _by_student(values: np.ndarray, weight: np.ndarray, cluster: np.ndarray, level: float) -> Estimate | None:
+    """The weighted mean; None of nothing. That clusters are more alike than chance would have them is no knowledge, so
+    the larger variance counts; where there is none, or where clusters are too few, the ends are NaN."""
     total = weight.sum()
-    return float(np.sum(np.where(weight > 0, values, 0) * weight) / total) if total > 0 else float("nan")
+    if total <= 0:
+        return None
+    value = float(values @ weight / total)
+    parts, number = weight * (values - value) / total, np.unique(cluster, return_inverse=True)[1]
+    sums = [np.bincount(number, weights=parts), parts]
+    variance = max(len(one) / max(len(one) - 1, 1) * float(one @ one) for one in sums)
+    known = len(sums[0]) >= MIN_CONFIGURATIONS and variance > _NONE
+    half = stats.t.ppf((1 + level) / 2, len(sums[0]) - 1) * np.sqrt(variance) if known else float("nan")
+    return Estimate(value=value, lower=value - half, upper=value + half, method="matched, Student's by configuration")
+
+
+def _within(found: Estimate | None, scale: Callable[[np.ndarray], np.ndarray]) -> Estimate | None:
+    """On another scale, on which the ends of a share or a difference are bounded; NaN stays NaN."""
+    if found is None:
+        return None
+    value, lower, upper = scale(np.array([found.value, found.lower, found.upper])).tolist()
+    return replace(found, value=value, lower=lower, upper=upper)
 
 
 def _median(values: np.ndarray, weight: np.ndarray) -> float:

@@ -48,6 +48,39 @@ def test_the_interval_of_the_difference_covers_the_truth():
     assert covered >= 52
 
 
+def few(rng, configurations: int, seeds: int = 5):
+    """Pairs of no difference, in which configurations have chances of their own."""
+    chance = np.repeat(rng.random(configurations), seeds)
+    return trials_of(
+        2 * len(chance),
+        base=[2] * len(chance) + [10] * len(chance),
+        task_type="sequence",
+        training_fraction=np.tile(np.repeat(np.linspace(0.3, 0.7, configurations), seeds), 2),
+        configuration=np.repeat(np.arange(2 * configurations), seeds),
+        init_seed=np.tile(np.arange(seeds), 2 * configurations),
+        grok_step=grokking(rng.random(2 * len(chance)) < np.tile(chance, 2)),
+    )
+
+
+@pytest.mark.parametrize("configurations", [3, 5, 10])
+def test_few_configurations_have_wide_intervals(configurations):
+    rng, covered, known = np.random.default_rng(configurations), 0, 0
+    for _ in range(150):
+        (found,) = compare_all(few(rng, configurations), replicates=20)
+        if not np.isnan(found.difference.lower):
+            known += 1
+            covered += found.difference.lower <= 0 <= found.difference.upper
+    assert known > 140
+    assert covered >= 0.93 * known
+
+
+def test_two_configurations_have_no_interval():
+    (found,) = compare_all(few(np.random.default_rng(0), 2))
+    assert (found.pairs, found.configurations) == (10, 2)
+    assert np.isnan([found.difference.lower, found.difference.upper]).all()
+    assert any("fewer than 3 configurations" in note for note in found.notes)
+
+
 def test_a_trial_that_never_groks_is_slower_than_all():
     trials = trials_of(
         24,

@@ -34,6 +34,7 @@ def comparison(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
             **interval("earlier", one.earlier),
             "method": one.method,
             "pairs": one.pairs,
+            "configurations": one.configurations,
         }
         for one in found
     ]
