@@ -27,6 +27,7 @@ NO_PARAMETERS = frozenset({*SEEDS, "eval_interval", "eval_train_rows", "measure"
 # Those of a search space that do the same. They differ where sweeps are read together that were watched differently.
 WATCHING = ("eval_interval", "eval_train_rows", "threshold", "sustain", "continue_training")
 LOG_FACTOR = 10
+FEW_PRUNED = 0.1
 DECIDED = ("grokked", "budget", "diverged")
 
 
@@ -38,7 +39,7 @@ class Outcomes:
     not used. `used` (n,) bool: weight above 0. `survival_weight` (n,): the same, but the undecided count 1, as times
     are censored where they stand. `stands_for` (n,) bool: True where the trial is used, or another one stands for it:
     all but the undecided. `configuration` (n,) int64: 0 … number of configurations − 1. `unfinished` are among the
-    `undecided`.
+    `undecided`. `is_pruned`, `is_audited` (n,) bool.
     """
 
     grokked: np.ndarray
@@ -50,6 +51,8 @@ class Outcomes:
     audited: int
     undecided: int
     unfinished: int
+    is_pruned: np.ndarray
+    is_audited: np.ndarray
 
     @property
     def used(self) -> np.ndarray:
@@ -77,6 +80,15 @@ class Outcomes:
     def cluster(self) -> np.ndarray:
         """(n,) int64: see `drawn_by_chance`."""
         return drawn_by_chance(self.configuration)
+
+    def unrepresented(self, mask: np.ndarray) -> int:
+        """How many of these trials (n,) bool were pruned, where audits are to stand for such, but none of these trials
+        was audited; 0 where they are few. Weights mend shares of all trials, and of parts on average only: where chance
+        audited none, a part's share is that of trials that did well early."""
+        pruned = int((mask & self.is_pruned).sum())
+        if not self.audited or (mask & self.is_audited).any() or pruned <= FEW_PRUNED * mask.sum():
+            return 0
+        return pruned
 
     def once_each(self) -> np.ndarray:
         """(n,) float64: `weight`, so divided that every configuration counts once, however many trials it has."""
@@ -108,6 +120,8 @@ def outcomes(trials: pa.Table) -> Outcomes:
         audited=int(audited.sum()),
         undecided=int((~decided & ~pruned).sum()),
         unfinished=int((~decided & missing_in(outcome)).sum()),
+        is_pruned=pruned & ~audited,
+        is_audited=audited,
     )
 
 

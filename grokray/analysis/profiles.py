@@ -21,7 +21,8 @@ _MAX_SEEDS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """The share grokked along one parameter, everything else averaged over. Arrays are of the bins; NaN if empty.
+    """The share grokked along one parameter, everything else averaged over. Arrays are of the bins; NaN if empty, or if
+    trials were pruned there and none was audited.
 
     `configurations` (bins,) were trained there: a model speaks of bins that nothing was trained in, too.
     """
@@ -77,12 +78,13 @@ def profile_of_mean(sample: Sample, number: int, level: float) -> Profile:
     axis = sample.space.axes[number]
     labels, cell = _binned(axis, sample.points[:, number])
     found = shares(sample.found.grokked, sample.mass, sample.found.configuration, cell, len(labels), level)
+    unknown = np.array([sample.found.unrepresented(cell == number) > 0 for number in range(len(labels))])
     return Profile(
         name=axis.name,
         labels=labels,
-        share=found.share,
-        lower=found.lower,
-        upper=found.upper,
+        share=np.where(unknown, np.nan, found.share),
+        lower=np.where(unknown, np.nan, found.lower),
+        upper=np.where(unknown, np.nan, found.upper),
         configurations=found.clusters,
     )
 

@@ -75,14 +75,17 @@ def kaplan_meier(times: Times, level: float = 0.95, horizon: float = np.inf) -> 
 def median_time(curve: SurvivalCurve) -> Estimate:
     """The first step by which half have grokked, with the steps at which the bands cross one half.
 
-    NaN, or an upper end of infinity, where the curve, or its band, does not come down to one half.
+    NaN, or an upper end of infinity, where the curve, or its band, does not come down to one half; a lower end of 0
+    where its band begins below.
     """
 
     def first(values: np.ndarray) -> float:
         below = np.flatnonzero(values <= 0.5 * (1 + _NONE))
         return float(curve.time[below[0]]) if len(below) else np.inf
 
-    value, lower, upper = first(curve.survival), first(curve.lower), first(curve.upper)
+    value, upper = first(curve.survival), first(curve.upper)
+    # By so few trials half may have grokked before the first that was seen to.
+    lower = 0.0 if curve.lower_before <= 0.5 else first(curve.lower)
     if np.isinf(value):
         return Estimate(value=np.nan, lower=lower, upper=np.inf, note="less than half have grokked")
     return Estimate(value=value, lower=lower, upper=upper)
@@ -123,7 +126,8 @@ def restricted_mean(times: Times, horizon: float, level: float = 0.95) -> Estima
     edges = np.concatenate([[0.0], np.minimum(parts.time, horizon), [horizon]])
     areas = np.diff(edges) * np.append(1.0, survival)
     error = float(np.sqrt(parts.area_variance(areas)))
-    critical = parts.critical(level)
+    # The error is an estimate as that of any mean: of few trials the normal quantile would be much too small.
+    critical = max(parts.critical(level), float(student.isf((1 - level) / 2, max(len(parts.times) - 1, 1))))
     value = float(areas.sum())
     if not error:  # where all agree, nothing tells how far chance would move them
         return Estimate(value=value, lower=float("nan"), upper=float("nan"), standard_error=float("nan"))

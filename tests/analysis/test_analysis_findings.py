@@ -18,11 +18,14 @@ from grokray.analysis.findings.groups import groups_by, main_parameters
 from grokray.analysis.findings.phases import _summary as phases_summary
 from grokray.analysis.findings.phases import diagram_of, events_again
 from grokray.analysis.findings.quality import quality
+from grokray.analysis.findings.survival import survival
 from grokray.analysis.findings.typical import typical_trials
 from grokray.analysis.findings.words import number, shown
 from grokray.analysis.phases import PHASES
 from grokray.analysis.phases import events as events_of
 from grokray.analysis.report.page import render
+from grokray.analysis.robustness import robustness
+from grokray.analysis.space import Axis, Space
 from grokray.records.collect import collect, read_curves, read_trials, write_tables
 from grokray.records.folder import SweepFolder
 from grokray.records.schema import CURVES_SCHEMA
@@ -260,6 +263,47 @@ def test_phases_that_are_as_common_are_both_the_commonest():
         phases_summary(rows) == "The commonest phases at the end are a and c: 40.0 % (20.0 to 60.0 %) of trials each."
     )
     assert phases_summary(rows[:2]) == "The commonest phase at the end is a: 40.0 % (20.0 to 60.0 %) of trials."
+
+
+def test_groups_of_pruned_trials_without_an_audited_one_have_no_share():
+    outcome = ["grokked"] * 8 + ["pruned"] * 7 + ["budget"] * 5
+    trials = trials_of(
+        20,
+        dropout=[0.1] * 15 + [0.2] * 5,
+        outcome=outcome,
+        grok_step=[1000] * 8 + [None] * 12,
+        audited=[False] * 15 + [True] * 5,
+        audit_probability=[0.5] * 20,
+        stop_step=[None] * 15 + [500] * 5,
+    )
+    found = survival(trials)
+    groups = found.tables["groups"].set_index("value")
+    assert np.isnan(groups.loc["0.1", ["share", "median", "mean_steps"]].astype(float)).all()
+    assert groups.loc["0.2", "share"] == 0
+    (note,) = found.notes
+    assert note.startswith(
+        "7 pruned trials count nothing: 5 audited ones stand for them, and no share is known of groups"
+    )
+    axis = Axis(name="dropout", values=(0.1, 0.2), probabilities=(0.5, 0.5))
+    (profile,) = robustness(trials, Space(axes=(axis,), method="random")).profiles
+    assert np.isnan(profile.share).tolist() == [True, False]
+
+
+def test_what_speaks_against_independence_is_warned_of():
+    trials = trials_of(
+        60,
+        num_steps=np.repeat([5000, 20_000], 30),
+        configuration=np.arange(60),
+        init_seed=np.tile(np.arange(30), 2),
+        num_layers=np.tile([1, 2], 30),
+        dim_model=np.tile([64, 128], 30),
+        grok_step=[1000] * 60,
+    )
+    warnings = " ".join(quality(trials).table["warning"])
+    assert "30 of 60 trials are others with another num_steps" in warnings
+    assert "num_layers and dim_model always change together" in warnings
+    apart = trials_of(60, num_steps=np.repeat([5000, 20_000], 30), init_seed=np.arange(60), grok_step=[1000] * 60)
+    assert "num_steps" not in " ".join(quality(apart).table["warning"])
 
 
 def test_who_is_counted_among_the_delays():

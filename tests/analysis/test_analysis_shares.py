@@ -109,6 +109,19 @@ def test_audited_trials_stand_for_the_pruned_ones():
     assert (found.pruned, found.audited, found.undecided, found.notes) == (1, 2, 0, ())
 
 
+def test_parts_without_an_audited_trial_are_known_where_they_lack_one():
+    outcome = ["grokked"] * 8 + ["pruned"] * 7 + ["budget"] * 2
+    audited = [False] * 15 + [True, False]
+    trials = trials_of(17, outcome=outcome, audited=audited, audit_probability=[0.5] * 17)
+    found, everywhere = outcomes(trials), np.ones(17, bool)
+    assert found.unrepresented(everywhere) == 0
+    assert found.unrepresented(np.arange(17) < 15) == 7
+    assert found.unrepresented(np.arange(17) < 8) == 0  # none was pruned
+    assert found.unrepresented(np.arange(17) > 8) == 0
+    unaudited = outcomes(trials_of(17, outcome=outcome))
+    assert unaudited.unrepresented(np.arange(17) < 15) == 0  # nobody stands for anybody, which notes say
+
+
 def test_audits_make_the_share_right_again():
     rng = np.random.default_rng(0)
     truth, behind = rng.random(40_000) < 0.5, rng.random(40_000)

@@ -163,7 +163,23 @@ def test_without_trials_or_events_no_error():
     assert np.isnan(kaplan_meier(nobody).lower_before)
     half = median_time(kaplan_meier(Times.right_censored([5, 6], [False, False])))
     assert half.note == "less than half have grokked"
-    assert (half.lower, half.upper) == (np.inf, np.inf)
+    assert (half.lower, half.upper) == (0, np.inf)  # two trials say little
+    many = median_time(kaplan_meier(Times.right_censored([5] * 20, [False] * 20)))
+    assert (many.lower, many.upper) == (np.inf, np.inf)
+
+
+@pytest.mark.parametrize("number", [2, 3, 8])
+def test_few_trials_have_wide_intervals(number):
+    """Of the median and of the mean, of trials that all grokked."""
+    rng, median, mean = np.random.default_rng(number), 0, 0
+    for _ in range(400):
+        time = np.exp(rng.normal(7, 0.5, number))
+        times = Times.right_censored(time, [True] * number)
+        half, average = median_time(kaplan_meier(times)), restricted_mean(times, 50_000)
+        median += half.lower <= np.exp(7) <= half.upper
+        mean += average.lower <= np.exp(7 + 0.5**2 / 2) <= average.upper
+    assert median >= 0.9 * 400
+    assert mean >= 0.87 * 400
 
 
 def test_pruned_trials_do_not_count():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from grokray.analysis.design import CAUSES
 from grokray.analysis.findings.finding import Finding, missing, unique
-from grokray.analysis.outcomes import column, outcomes
+from grokray.analysis.outcomes import SEEDS, WATCHING, column, grouped, outcomes, varying
 from grokray.analysis.weights import scheduler_audit
 from grokray.analysis.wording import count
 
@@ -19,7 +22,7 @@ MANY_LOST = 0.1
 
 def quality(trials: pa.Table) -> Finding:
     """`missing` where nothing is wrong."""
-    warnings = unique([*_pruning(trials), *_sizes(trials), *_grid(trials), *_lost(trials)])
+    warnings = unique([*_pruning(trials), *_sizes(trials), *_alike(trials), *_grid(trials), *_lost(trials)])
     if not warnings:
         return missing(NAME, TITLE, "nothing speaks against the numbers above")
     return Finding(name=NAME, title=TITLE, tables={"warnings": pd.DataFrame({"warning": warnings})})
@@ -53,6 +56,33 @@ def _sizes(trials: pa.Table) -> list[str | None]:
         if seeds < FEW_SEEDS
         else None,
     ]
+
+
+def _alike(trials: pa.Table) -> list[str | None]:
+    """Trials that repeat others, and parameters that do."""
+    names, size = [name for name in varying(trials) if name not in WATCHING], trials.num_rows
+    apart, alike = (
+        len(np.unique(grouped([column(trials, name) for name in (*kept, *SEEDS)], size)))
+        for kept in (names, [name for name in names if name != "num_steps"])
+    )
+    warnings: list[str | None] = []
+    if apart > alike:
+        warnings.append(
+            f"{apart - alike:,} of {size:,} trials are others with another num_steps, and train like them until the "
+            "shorter one ends: they count as trials of their own, so intervals are too narrow"
+        )
+    numbers = [name for name in names if name in CAUSES and _is_number(trials[name])]
+    for first, second in combinations(numbers, 2):
+        values = [column(trials, name) for name in (first, second)]
+        one, other, both = (len(np.unique(grouped(c, size))) for c in ([values[0]], [values[1]], values))
+        if one == other == both < len(np.unique(column(trials, "configuration"))) / 2:
+            warnings.append(f"{first} and {second} always change together: what either of them does cannot be told")
+    return warnings
+
+
+def _is_number(values: pa.ChunkedArray) -> bool:
+    """And there for every trial: what a condition brings about changes with it by design."""
+    return (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)) and not values.null_count
 
 
 def _grid(trials: pa.Table) -> list[str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +12,12 @@ import pyarrow as pa
 from grokray.analysis.findings.finding import Finding, interval, missing, unique, without_silence
 from grokray.analysis.findings.groups import Groups, groups_by, main_parameters
 from grokray.analysis.logrank import holm, log_rank, pairwise
-from grokray.analysis.outcomes import column
+from grokray.analysis.outcomes import Outcomes, column, outcomes
 from grokray.analysis.survival import SurvivalCurve, kaplan_meier, median_time, restricted_mean, share_by
 from grokray.analysis.times import Times, times_of
 from grokray.analysis.turnbull import turnbull
 from grokray.analysis.weights import scheduler_audit
+from grokray.analysis.wording import count
 
 NAME, TITLE = "survival", "Time to grok"
 MOST_PAIRS = 8  # groups that are compared pair by pair
@@ -39,8 +41,9 @@ def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Fi
         return missing(NAME, TITLE, "no trial was measured yet")
     horizon = horizon_of(trials, counted)
     tables = {"overall": pd.DataFrame([_row({}, times, horizon, level)])}
+    found = outcomes(trials)
     rows = [
-        _row({"parameter": groups.name, "value": label}, times.select(mask), horizon, level)
+        _row({"parameter": groups.name, "value": label}, times.select(mask), horizon, level, found.unrepresented(mask))
         for groups in chosen
         for label, mask in _members(groups)
     ]
@@ -57,7 +60,7 @@ def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Fi
         title=TITLE,
         tables=tables,
         summary=_summary(tables["overall"].iloc[0], horizon),
-        notes=unique([scheduler_audit(trials).warning, _diverged(trials)]),
+        notes=unique([scheduler_audit(trials).warning, _pruned(found, tables), _diverged(trials)]),
         level=level,
         estimates=Survival(horizon=horizon, overall=kaplan_meier(times, level, horizon), groups=curves),
     )
@@ -73,18 +76,21 @@ def _members(groups: Groups) -> list[tuple[str, np.ndarray]]:
     return [(label, mask) for label, mask in members if mask.any()]
 
 
-def _row(keys: dict[str, str], times: Times, horizon: float, level: float) -> dict:
+def _row(keys: dict[str, str], times: Times, horizon: float, level: float, unrepresented: int = 0) -> dict:
     counted = times.counted()
     reached = min(horizon, counted.seen_until.max()) if len(counted) else horizon
+    mean = restricted_mean(times, horizon, level)
+    mean = mean if not np.isnan(mean.value) else restricted_mean(times, reached, level)
+    hide = (lambda _: None) if unrepresented else (lambda estimate: estimate)
     return {
         **keys,
-        **interval("share", share_by(times, reached, level)),
-        **interval("median", median_time(kaplan_meier(times, level))),
+        **interval("share", hide(share_by(times, reached, level))),
+        **interval("median", hide(median_time(kaplan_meier(times, level)))),
         "trials": len(times),
         "grokked": int(times.observed.sum()),
         "horizon": reached,
-        "median_within": _median_within(counted),
-        **interval("mean_steps", restricted_mean(times, reached, level)),
+        "median_within": "" if unrepresented else _median_within(counted),
+        **interval("mean_steps", hide(mean)),
     }
 
 
@@ -137,6 +143,14 @@ def _summary(row: pd.Series, horizon: float) -> str:
     if np.isnan(row["median"]):
         return f"{text}; fewer than half do, so there is no median."
     return f"{text}; half have by step {row['median']:,.0f}."
+
+
+def _pruned(found: Outcomes, tables: Mapping[str, pd.DataFrame]) -> str | None:
+    if not found.pruned or not found.audited:
+        return None
+    note = f"{count(found.pruned, 'pruned trial')} count nothing: {found.audited:,} audited ones stand for them"
+    unknown = "groups" in tables and bool(tables["groups"]["share"].isna().any())
+    return f"{note}, and no share is known of groups in which none was audited" if unknown else note
 
 
 def _diverged(trials: pa.Table) -> str | None:
