@@ -84,11 +84,17 @@ def median_time(curve: SurvivalCurve) -> Estimate:
         return float(curve.time[below[0]]) if len(below) else np.inf
 
     value, upper = first(curve.survival), first(curve.upper)
-    # By so few trials half may have grokked before the first that was seen to.
-    lower = 0.0 if curve.lower_before <= 0.5 else first(curve.lower)
+    # Of so few trials half may have grokked before the first that was seen to, unless more are known not to have later.
+    lower = _after(curve, curve.lower > 0.5) if curve.lower_before <= 0.5 else first(curve.lower)
     if np.isinf(value):
         return Estimate(value=np.nan, lower=lower, upper=np.inf, note="less than half have grokked")
     return Estimate(value=value, lower=lower, upper=upper)
+
+
+def _after(curve: SurvivalCurve, where: np.ndarray) -> float:
+    """The event time after the last one in `where` (m,) bool, infinite if that is the last of all; 0 of none."""
+    places = np.flatnonzero(where)
+    return float(np.append(curve.time, np.inf)[places[-1] + 1]) if len(places) else 0.0
 
 
 def share_by(times: Times, horizon: float, level: float = 0.95) -> Estimate:

@@ -164,6 +164,9 @@ def test_without_trials_or_events_no_error():
     half = median_time(kaplan_meier(Times.right_censored([5, 6], [False, False])))
     assert half.note == "less than half have grokked"
     assert (half.lower, half.upper) == (0, np.inf)  # two trials say little
+    # Few were watched until the first event, but many beyond: what is known of later holds for before.
+    late = Times.right_censored([5] + [50] * 20, [True] + [False] * 20, weight=[1e-9] + [1.0] * 20)
+    assert median_time(kaplan_meier(late)).lower == np.inf
     many = median_time(kaplan_meier(Times.right_censored([5] * 20, [False] * 20)))
     assert (many.lower, many.upper) == (np.inf, np.inf)
 

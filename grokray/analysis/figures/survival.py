@@ -37,7 +37,7 @@ def draw_survival(axes: Axes, curves: Mapping[str, SurvivalCurve], horizon: floa
     percent_axis(axes.yaxis)
     axes.set_ylabel("grokked")
     axes.grid(axis="y")
-    if len(curves) > 1:
+    if len(curves) > 1 or (name and curves):
         axes.legend(loc="upper left", title=name, alignment="left", title_fontsize=8)
     return axes
 

@@ -99,7 +99,8 @@ def _within_the_budget(estimate: Estimate) -> Estimate:
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
     empty = [name for name in ("median_ratio", "ratio", "earlier") if nothing_in(table, name)]
-    return table.drop(columns=[name + end for name in empty for end in ("", "_lower", "_upper")])
+    unmatched = [] if any(table["configurations"].tolist()) else ["configurations"]
+    return table.drop(columns=unmatched + [name + end for name in empty for end in ("", "_lower", "_upper")])
 
 
 def _notes(found: list[Comparison]) -> tuple[str, ...]:

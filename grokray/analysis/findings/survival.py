@@ -25,7 +25,7 @@ MOST_PAIRS = 8  # groups that are compared pair by pair
 
 @dataclass(frozen=True, kw_only=True)
 class Survival:
-    """`overall` and each group's curve of not having grokked, to step `horizon`."""
+    """`overall` and each group's curve of not having grokked, to step `horizon`; of groups whose share is known."""
 
     horizon: float
     overall: SurvivalCurve
@@ -53,7 +53,12 @@ def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Fi
     if by and 2 < len(chosen[0].labels) <= MOST_PAIRS:
         tables["pairs"] = _pairs(times, chosen[0])
     curves = {
-        g.name: {label: kaplan_meier(times.select(m), level, horizon) for label, m in _members(g)} for g in chosen
+        g.name: {
+            label: kaplan_meier(times.select(mask), level, horizon)
+            for label, mask in _members(g)
+            if not found.unrepresented(mask)
+        }
+        for g in chosen
     }
     return Finding(
         name=NAME,
