@@ -40,7 +40,7 @@ class Robustness:
 
     share: Estimate
     over_seeds: Estimate | None
-    at_least: float | None
+    at_least: Estimate | None
     adaptive: bool
     trials: int
     configurations: int
@@ -85,7 +85,7 @@ def robustness(
     return Robustness(
         share=share,
         over_seeds=over_seeds,
-        at_least=_at_least(sample) if found.pruned and not found.audited else None,
+        at_least=_at_least(sample, level) if found.pruned and not found.audited else None,
         adaptive=sample.adaptive,
         trials=int(found.used.sum()),
         configurations=int((sample.per_configuration(sample.mass) > 0).sum()),
@@ -168,8 +168,15 @@ def _bootstrapped(drawn: np.ndarray | None, least: Estimate, level: float, metho
     )
 
 
-def _at_least(sample: Sample) -> float:
+def _at_least(sample: Sample, level: float) -> Estimate:
     """The share with every pruned trial counted as not grokked."""
-    counts = sample.per_configuration(sample.found.stands_for)
-    held = counts > 0
-    return float((sample.per_configuration(sample.found.used * sample.found.grokked)[held] / counts[held]).mean())
+    found = sample.found
+    weight = (
+        found.stands_for
+        / np.maximum(np.bincount(found.configuration, weights=found.stands_for), 1)[found.configuration]
+    )
+    one = shares(found.used & found.grokked, weight, found.cluster, np.zeros(len(weight), np.int64), 1, level)
+    value, lower, upper = (float(ends[0]) for ends in (one.share, one.lower, one.upper))
+    return Estimate(
+        value=value, lower=lower, upper=upper, method="pruned trials as not grokked, Wilson by configuration"
+    )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
+from grokray.analysis.findings.words import stated
 from grokray.analysis.robustness import ByConfiguration, Robustness, by_configuration
 from grokray.analysis.robustness import robustness as robustness_of
 from grokray.analysis.sweeps import Sweeps
@@ -45,7 +46,7 @@ def headline(found: Robustness, level: float) -> str:
         return f"{text} (no interval; {counted})."
     text += f" ({100 * level:g} % interval {lower:.1f} to {upper:.1f} %; {counted})"
     if found.at_least is not None:
-        return f"{text}; at least in {100 * found.at_least:.1f} %, as pruned trials were not followed to their end."
+        return f"{text}; in {stated('share', found.at_least)} if no pruned trial would have grokked."
     return f"{text}."
 
 
