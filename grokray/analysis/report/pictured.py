@@ -29,7 +29,7 @@ def robustness(a: Analysis) -> Section:
             pictures.add(lambda axes, n=name: plots.profile(a, n, axes), caption, 2.3)
     about = (
         "The share of the search space, in its own measure, in which a trial groks within its budget. Each "
-        "configuration counts once; intervals draw configurations."
+        "configuration counts once; intervals are by configuration."
     )
     captions = {
         "share": "The share of the search space",
