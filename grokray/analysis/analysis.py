@@ -115,7 +115,7 @@ class Analysis:
 
     def delay(self) -> Finding:
         """Steps from memorization to grokking, and the share of grokked trials that fell back."""
-        return self._keep("delay", lambda: delay(self.sweeps.trials, self.level, self.seed))
+        return self._keep("delay", lambda: delay(self.sweeps.trials, self.level))
 
     def tasks(self) -> Finding:
         """Of trials of several operations: how often and when each of them is grokked."""

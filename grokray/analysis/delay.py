@@ -16,8 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from grokray.analysis.outcomes import column, drawn_by_chance, outcomes
-from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, resampled, shares, spread
+from grokray.analysis.shares import LEVEL, Estimate, Shares, shares
+from grokray.analysis.survival import SurvivalCurve, kaplan_meier, quantile_time
+from grokray.analysis.times import Times
 
+_METHOD = "Kaplan-Meier by configuration, where the band crosses"
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -47,15 +50,8 @@ class Ungrokking:
     trained_on: int
 
 
-def delays(
-    trials: pa.Table,
-    quantiles: tuple[float, ...] = QUANTILES,
-    *,
-    level: float = LEVEL,
-    replicates: int = REPLICATES,
-    seed: int = 0,
-) -> Delays:
-    """Of TRIALS_SCHEMA; intervals are bootstraps by configuration. Steps are optimiser updates."""
+def delays(trials: pa.Table, quantiles: tuple[float, ...] = QUANTILES, *, level: float = LEVEL) -> Delays:
+    """Of TRIALS_SCHEMA; intervals are where the curve's bands cross, by configuration. Steps are optimiser updates."""
     found = outcomes(trials)
     memorized, step = column(trials, "memorization_step"), column(trials, "grok_step")
     grokked = ~np.isnan(step)
@@ -66,19 +62,10 @@ def delays(
     time, observed = np.where(grokked, step, end)[use] - memorized[use], grokked[use]
     weight = found.survival_weight[use]
     cluster = drawn_by_chance(np.unique(found.configuration[use], return_inverse=True)[1])
-    curve = _Curve(time, observed)
-    point = curve.quantiles(weight, quantiles)
-    clusters, rng = int(cluster.max(initial=-1)) + 1, np.random.default_rng(seed)
-    drawn = (
-        [curve.quantiles(weight * r[cluster], quantiles) for r in resampled(clusters, replicates, rng)]
-        if clusters
-        else []
-    )
-    estimates = {}
-    for number, (quantile, value) in enumerate(zip(quantiles, point, strict=True)):
-        lower, upper = spread(np.array([one[number] for one in drawn]), level)
-        method = "Kaplan-Meier, bootstrap by configuration"
-        estimates[quantile] = Estimate(value=float(value), lower=lower, upper=upper, method=method)
+    least = float(time.min(initial=0))
+    start = min(least - 1, 0.0)  # delays may be negative or none, and times are neither
+    curve = kaplan_meier(Times.right_censored(time - start, observed, weight, cluster), level)
+    estimates = {quantile: _quantile(curve, quantile, start, negative=least < 0) for quantile in quantiles}
     return Delays(
         quantiles=estimates,
         grokked=int(observed.sum()),
@@ -100,26 +87,12 @@ def ungrokking(trials: pa.Table, level: float = LEVEL) -> Ungrokking:
     return Ungrokking(shares=result, trained_on=int((cell == 0).sum()))
 
 
-class _Curve:
-    """Kaplan-Meier's curve of times (n,), sorted once; `observed` (n,) bool: True where the event was seen."""
-
-    def __init__(self, time: np.ndarray, observed: np.ndarray) -> None:
-        # At equal times events come before censoring.
-        self.order = np.lexsort((~observed, time))
-        self.time, self.observed = time[self.order], observed[self.order]
-        self.last = np.flatnonzero(np.r_[self.time[1:] != self.time[:-1], True]) if len(time) else np.zeros(0, int)
-
-    def quantiles(self, weight: np.ndarray, quantiles: tuple[float, ...]) -> np.ndarray:
-        """The first time by which so many had the event; infinite where they never do, NaN without any weight.
-
-        `weight` (n,) ≥ 0, in the order of the times given.
-        """
-        weight = weight[self.order]
-        if weight.sum() <= 0:
-            return np.full(len(quantiles), np.nan)
-        events = np.cumsum(weight * self.observed)[self.last]
-        at_risk = weight.sum() - np.r_[0.0, np.cumsum(weight)[self.last][:-1]]
-        hazard = np.diff(events, prepend=0.0) / np.maximum(at_risk, 1e-300)
-        reached = 1 - np.cumprod(1 - np.clip(hazard, 0, 1))
-        place = np.searchsorted(reached, np.array(quantiles) - 1e-12)
-        return np.where(place < len(self.last), self.time[self.last[np.minimum(place, len(self.last) - 1)]], np.inf)
+def _quantile(curve: SurvivalCurve, quantile: float, start: float, *, negative: bool) -> Estimate:
+    """Of delays less `start`; all NaN of no trial."""
+    if not curve.last_time:
+        return Estimate(value=np.nan, lower=np.nan, upper=np.nan, method=_METHOD)
+    found = quantile_time(curve, quantile)
+    # A band that begins below says nothing of how early it may have been.
+    earliest = -np.inf if negative else 0.0
+    lower = found.lower + start if found.lower else earliest
+    return Estimate(value=found.value + start, lower=lower, upper=found.upper + start, method=_METHOD)

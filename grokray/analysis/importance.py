@@ -83,6 +83,8 @@ def importance(
     known = np.flatnonzero(chance > 0)
     notes = (*space.notes, *_notes(space, found, len(known)))
     reason = _not_estimable(space, value[known])
+    if of == "grok_step" and not (found.used & found.grokked).any():
+        reason = reason or "no trial grokked"
     if reason:
         nothing = {"fanova": {}, "ped_anova": {}, "fanova_first": {}, "ped_anova_first": {}}
         return Importance(of=of, **nothing, configurations=len(known), notes=(reason, *notes))

@@ -14,6 +14,7 @@ from itertools import combinations
 
 import numpy as np
 from scipy.stats import chi2
+from scipy.stats import f as fisher
 
 from grokray.analysis.clusters import meat
 from grokray.analysis.times import Times
@@ -56,28 +57,36 @@ def log_rank(times: Times, group: np.ndarray) -> LogRank:
     names, codes = np.unique(np.asarray(group)[kept], return_inverse=True)
     parts = _Parts(times, codes, len(names))
     statistic, degrees = parts.statistic()
-    note = None
+    note, clusters = None, None if times.is_plain else len(np.unique(times.codes))
     if len(names) < 2:
         note = "there is one group only" if len(names) else "no trial counts"
     elif not degrees:
         note = "no group differs in what can be seen: there are no events, or never two groups at risk"
-    elif not times.is_plain:
-        note = _too_few(len(np.unique(times.codes)), degrees)
+    elif clusters:
+        note = _too_few(clusters, degrees)
     return LogRank(
         groups=tuple(names.tolist()),
         observed=parts.observed,
         expected=parts.expected,
         statistic=float("nan") if note else statistic,
         degrees=degrees,
-        p_value=float("nan") if note else float(chi2.sf(statistic, degrees)),
+        p_value=float("nan") if note else _p_value(statistic, degrees, clusters),
         robust=not times.is_plain,
         note=note,
     )
 
 
+def _p_value(statistic: float, degrees: int, clusters: int | None) -> float:
+    """By chi-squared, and for a robust variance, which is itself estimated from the clusters, by F: of 6 to 12
+    configurations in two groups chi-squared rejects 8 to 11 % of what is true at 5 %."""
+    if clusters is None:
+        return float(chi2.sf(statistic, degrees))
+    return float(fisher.sf(statistic / degrees, degrees, max(clusters - 1, 1)))
+
+
 def _too_few(clusters: int, degrees: int) -> str | None:
     """The robust statistic cannot exceed the number of clusters less one, whatever their times."""
-    least = float(chi2.sf(clusters - 1, degrees))
+    least = _p_value(clusters - 1, degrees, clusters)
     return f"{clusters} configurations are too few: p could not be below {least:.2f}" if least > _LEAST_P else None
 
 

@@ -48,7 +48,11 @@ class Neighbours:
     @property
     def effective(self) -> float:
         """As many configurations of equal weight as the mean over the space rests on (Kish)."""
-        held = self._near[:, : self.k]
+        return self.effective_at(np.ones(len(self.even), bool))
+
+    def effective_at(self, where: np.ndarray) -> float:
+        """Likewise of the mean over some of the points `even`; `where` (POINTS,) bool."""
+        held = self._near[where, : self.k]
         weight = np.bincount(held.ravel(), minlength=len(self.mass))
         return float(weight.sum() ** 2 / (weight**2).sum())
 

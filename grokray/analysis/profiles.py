@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from grokray.analysis.neighbours import Neighbours
 from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
-from grokray.analysis.shares import percentiles, shares
+from grokray.analysis.shares import percentiles, shares, wilson
 from grokray.analysis.space import Axis, Space
 from grokray.analysis.wording import readable
 
@@ -37,14 +37,15 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """`points` (n, axes), `mass` (n,): what each trial counts for, `seed` (n,): a number for each set of seeds."""
+    """`points` (n, axes), `mass` (n,): what each trial counts for, `seed` (n,): a number for each set of seeds;
+    `volume`: see `_volume`."""
 
     space: Space
     found: Outcomes
     points: np.ndarray
     mass: np.ndarray
     seed: np.ndarray
-    adaptive: bool
+    volume: np.ndarray | None
 
     @classmethod
     def of(cls, trials: pa.Table, space: Space) -> Sample:
@@ -52,7 +53,11 @@ class Sample:
         volume = _volume(space, points, found.configuration)
         mass = found.once_each() * (1 if volume is None else volume)
         seed = grouped([column(trials, name) for name in SEEDS], trials.num_rows)
-        return cls(space=space, found=found, points=points, mass=mass, seed=seed, adaptive=volume is None)
+        return cls(space=space, found=found, points=points, mass=mass, seed=seed, volume=volume)
+
+    @property
+    def adaptive(self) -> bool:
+        return self.volume is None
 
     @property
     def hits(self) -> np.ndarray:
@@ -98,7 +103,10 @@ def profile_of_model(sample: Sample, model: Neighbours, number: int, drawn: np.n
     values = model.shares()
     for index in np.unique(cell[cell >= 0]):
         share[index] = values[cell == index].mean()
-        lower[index], upper[index] = percentiles(np.nanmean(drawn[:, cell == index], axis=1), level)
+        ends = percentiles(np.nanmean(drawn[:, cell == index], axis=1), level)
+        # Resamples in which all that is near agrees know nothing of what was not seen: see `robustness`.
+        least = wilson(share[index : index + 1], np.array([model.effective_at(cell == index)]), level)
+        lower[index], upper[index] = np.fmin(ends[0], least[0][0]), np.fmax(ends[1], least[1][0])
     return Profile(
         name=axis.name, labels=labels, share=share, lower=lower, upper=upper, configurations=trained.clusters
     )

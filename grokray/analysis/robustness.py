@@ -35,8 +35,8 @@ _AND_SEED = "bootstrap by configuration and seed, no narrower than by configurat
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
     """`share` of the space, its interval by configuration; `over_seeds` None where there is one seed only, or where
-    no two configurations share a seed. `at_least`: the share if no pruned trial had grokked, None where audits make
-    that guess needless. `effective`: as many evenly drawn configurations."""
+    no two configurations share a seed. `at_least`: the share if no pruned trial had grokked, None of a model, and where
+    audits make that guess needless. `effective`: as many evenly drawn configurations."""
 
     share: Estimate
     over_seeds: Estimate | None
@@ -85,7 +85,7 @@ def robustness(
     return Robustness(
         share=share,
         over_seeds=over_seeds,
-        at_least=_at_least(sample, level) if found.pruned and not found.audited else None,
+        at_least=_at_least(sample, level) if found.pruned and not found.audited and not sample.adaptive else None,
         adaptive=sample.adaptive,
         trials=int(found.used.sum()),
         configurations=int((sample.per_configuration(sample.mass) > 0).sum()),
@@ -169,12 +169,13 @@ def _bootstrapped(drawn: np.ndarray | None, least: Estimate, level: float, metho
 
 
 def _at_least(sample: Sample, level: float) -> Estimate:
-    """The share with every pruned trial counted as not grokked."""
-    found = sample.found
+    """The share with every pruned trial counted as not grokked, of an even sweep."""
+    found, volume = sample.found, sample.volume
     weight = (
         found.stands_for
         / np.maximum(np.bincount(found.configuration, weights=found.stands_for), 1)[found.configuration]
     )
+    weight = weight if volume is None else weight * volume
     one = shares(found.used & found.grokked, weight, found.cluster, np.zeros(len(weight), np.int64), 1, level)
     value, lower, upper = (float(ends[0]) for ends in (one.share, one.lower, one.upper))
     return Estimate(

@@ -10,7 +10,7 @@ J. (1982). Biometrics 38, 29-41. Restricted mean: Irwin, J. O. (1949). Journal o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import norm
@@ -78,17 +78,24 @@ def median_time(curve: SurvivalCurve) -> Estimate:
     NaN, or an upper end of infinity, where the curve, or its band, does not come down to one half; a lower end of 0
     where its band begins below.
     """
+    found = quantile_time(curve, 0.5)
+    if np.isinf(found.value):
+        return replace(found, value=np.nan, note="less than half have grokked")
+    return found
+
+
+def quantile_time(curve: SurvivalCurve, share: float) -> Estimate:
+    """The same for another share than half; infinite where the curve does not come down so far."""
+    left = 1 - share
 
     def first(values: np.ndarray) -> float:
-        below = np.flatnonzero(values <= 0.5 * (1 + _NONE))
+        below = np.flatnonzero(values <= left * (1 + _NONE))
         return float(curve.time[below[0]]) if len(below) else np.inf
 
     value, upper = first(curve.survival), first(curve.upper)
-    # Of so few trials half may have grokked before the first that was seen to, unless more are known not to have later.
-    lower = _after(curve, curve.lower > 0.5) if curve.lower_before <= 0.5 else first(curve.lower)
-    if np.isinf(value):
-        return Estimate(value=np.nan, lower=lower, upper=np.inf, note="less than half have grokked")
-    return Estimate(value=value, lower=lower, upper=upper)
+    # Of so few trials as many may have grokked before the first that was seen to, unless more are known not to later.
+    lower = _after(curve, curve.lower > left) if curve.lower_before <= left else first(curve.lower)
+    return Estimate(value=value, lower=lower, upper=upper if np.isfinite(value) else np.inf)
 
 
 def _after(curve: SurvivalCurve, where: np.ndarray) -> float:
@@ -101,7 +108,7 @@ def share_by(times: Times, horizon: float, level: float = 0.95) -> Estimate:
     """The share that has grokked by `horizon` steps: 1 - S, with Wilson's interval; that of the curve's band.
 
     Its size is that of a plain sample with the same variance; where all have grokked, or none, Kish's size of those
-    that were at risk.
+    that were at risk, of all as of the last event but one at most.
     """
     counted = times.counted()
     parts = _Parts(counted)
@@ -112,13 +119,15 @@ def share_by(times: Times, horizon: float, level: float = 0.95) -> Estimate:
     if horizon > parts.last_time and survival > 0:
         return Estimate.none(_beyond(horizon, parts.last_time))
     share = 1 - survival
+    variance = 0.0
     if 0 < survival < 1:
         log_variance = float(parts.log_variance()[last])
         variance, size = survival**2 * log_variance, _size(survival, log_variance)
-    else:
-        variance = 0.0
-        there = counted.seen_until >= (horizon if survival == 1 else 0)
+    elif survival == 1:
+        there = counted.seen_until >= horizon
         size = effective_size(counted.weight[there], counted.codes[there])
+    else:
+        size = _size_at_none(parts, np.exp(parts.log_survival), parts.log_variance())
     lower, upper = wilson(share, size, critical=parts.critical(level))
     return Estimate(value=share, lower=lower, upper=upper, standard_error=float(np.sqrt(variance)))
 
@@ -133,7 +142,8 @@ def restricted_mean(times: Times, horizon: float, level: float = 0.95) -> Estima
     areas = np.diff(edges) * np.append(1.0, survival)
     error = float(np.sqrt(parts.area_variance(areas)))
     # The error is an estimate as that of any mean: of few trials the normal quantile would be much too small.
-    critical = max(parts.critical(level), float(student.isf((1 - level) / 2, max(len(parts.times) - 1, 1))))
+    watched = int((parts.seen >= parts.time[0]).sum()) if len(parts.time) else len(parts.times)
+    critical = max(parts.critical(level), float(student.isf((1 - level) / 2, max(watched - 1, 1))))
     value = float(areas.sum())
     if not error:  # where all agree, nothing tells how far chance would move them
         return Estimate(value=value, lower=float("nan"), upper=float("nan"), standard_error=float("nan"))
@@ -248,12 +258,21 @@ def _size(survival: float, log_variance: float) -> float:
     return (1 - survival) / (survival * log_variance) if log_variance > 0 else np.inf
 
 
+def _size_at_none(parts: _Parts, survival: np.ndarray, log_variance: np.ndarray) -> float:
+    """Where all have grokked: of those that were watched to the first event, but no more than what the curve rests on
+    just before it comes down to nothing."""
+    there = parts.seen >= parts.time[0]
+    size = effective_size(parts.times.weight[there], parts.times.codes[there])
+    before = np.flatnonzero(survival > 0)
+    return min(size, _size(float(survival[before[-1]]), float(log_variance[before[-1]]))) if len(before) else size
+
+
 def _bands(
     parts: _Parts, survival: np.ndarray, log_variance: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """(m,) each, with survival between them."""
     sizes = [
-        _size(s, v) if s > 0 else effective_size(parts.times.weight, parts.times.codes)
+        _size(s, v) if s > 0 else _size_at_none(parts, survival, log_variance)
         for s, v in zip(survival.tolist(), log_variance.tolist(), strict=True)
     ]
     critical = parts.critical(level)

@@ -107,7 +107,8 @@ def test_effects_of_few_events_are_said_to_be_unreliable(tmp_path):
 def test_survival_by_a_column_compares_its_groups(analysis):
     found = analysis.survival(by="base")
     assert found.tables["groups"]["value"].tolist() == ["2", "10", "64", "no base"]
-    assert len(found.tables["pairs"]) == 6
+    assert len(found.tables["pairs"]) == 3  # of base 10 trials were pruned, and none was audited
+    assert found.tables["tests"]["note"].tolist() == ["of one group trials were pruned, and none of it was audited"]
     assert found.tables["groups"]["trials"].sum() == 300
     quarters = analysis.survival(by="weight_decay").tables["groups"]
     assert len(quarters) == 4
@@ -287,6 +288,20 @@ def test_groups_of_pruned_trials_without_an_audited_one_have_no_share():
     axis = Axis(name="dropout", values=(0.1, 0.2), probabilities=(0.5, 0.5))
     (profile,) = robustness(trials, Space(axes=(axis,), method="random")).profiles
     assert np.isnan(profile.share).tolist() == [True, False]
+
+
+def test_trials_that_were_hardly_watched_do_not_make_a_share_sure():
+    """Three grokked, and 97 are at step 1,000."""
+    running = [None] * 97
+    trials = trials_of(
+        100,
+        grok_step=[5000, 5100, 5200, *running],
+        outcome=["grokked"] * 3 + running,
+        duration_steps=[5000, 5100, 5200] + [1000] * 97,
+    )
+    overall = survival(trials).tables["overall"].iloc[0]
+    assert (overall["share"], overall["share_upper"]) == (1, 1)
+    assert 0.2 < overall["share_lower"] < 0.5  # of 3
 
 
 def test_what_speaks_against_independence_is_warned_of():

@@ -225,3 +225,10 @@ def test_no_failure_ranks_before_a_success_with_a_longer_budget():
     )
     value, _ = _values(trials, outcomes(trials), "grok_step")
     assert np.argsort(value).tolist() == [1, 2, 0]
+
+
+def test_where_no_trial_grokked_nothing_is_important_for_its_step():
+    loss = np.linspace(0.1, 5, 40)
+    trials = trials_of(40, weight_decay=loss, dropout=loss[::-1] / 10, final_heldout_loss=loss)
+    found = importance(trials)
+    assert (found.fanova, found.notes[0]) == ({}, "no trial grokked")

@@ -139,6 +139,34 @@ def test_without_audits_the_share_has_a_floor():
     assert any("none was audited" in note for note in found.notes)
 
 
+def test_the_floor_is_of_the_same_space_as_the_share():
+    """Classification is half of it, and never grokked; of four bases one was pruned."""
+    trials = trials_of(
+        5,
+        task_type=["classification"] + ["sequence"] * 4,
+        base=[None, 2, 3, 5, 7],
+        outcome=["budget"] + ["grokked"] * 3 + ["pruned"],
+        grok_step=[None, 9, 9, 9, None],
+    )
+    task = Axis(name="task_type", values=("classification", "sequence"), probabilities=(0.5, 0.5))
+    base = Axis(name="base", values=(2, 3, 5, 7), probabilities=(0.25,) * 4, when={"task_type": ("sequence",)})
+    found = robustness(trials, Space(axes=(task, base), method="grid"))
+    assert found.share.value == pytest.approx(3 / 7)
+    assert found.at_least
+    assert found.at_least.value == pytest.approx(3 / 8)
+    assert robustness(trials, Space(axes=(task, base), method="tpe")).at_least is None
+
+
+def test_profiles_of_a_model_are_no_points():
+    decay = np.r_[np.linspace(0.11, 0.19, 3), np.linspace(0.61, 0.99, 9)]
+    found = robustness(
+        trials_of(12, weight_decay=decay, grok_step=grokking(decay > 0.5)), Space(axes=(DECAY,), method="tpe")
+    )
+    (profile,) = found.profiles
+    assert profile.share[-1] == profile.upper[-1] == 1
+    assert profile.lower[-1] < 0.9
+
+
 @pytest.mark.parametrize("method", ["random", "tpe"])
 def test_where_all_agree_or_few_are_known_the_interval_is_not_a_point(method):
     space = Space(axes=(DECAY,), method=method)

@@ -58,9 +58,9 @@ class Delay:
     ungrokking: Ungrokking
 
 
-def delay(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
+def delay(trials: pa.Table, level: float = 0.95) -> Finding:
     """Quantiles of the steps from memorization to grokking, and the share that fell back afterwards."""
-    found, fell = delays(trials, level=level, seed=seed), ungrokking(trials, level)
+    found, fell = delays(trials, level=level), ungrokking(trials, level)
     if not found.grokked:
         return missing(DELAY_NAME, DELAY_TITLE, "no trial grokked after it had memorized")
     rows = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from grokray.analysis.weights import scheduler_audit
 from grokray.analysis.wording import count
 
 NAME, TITLE = "survival", "Time to grok"
+NOBODY = "of one group trials were pruned, and none of it was audited"
 MOST_PAIRS = 8  # groups that are compared pair by pair
 
 
@@ -49,9 +50,9 @@ def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Fi
     ]
     if rows:
         tables["groups"] = pd.DataFrame(rows)
-        tables["tests"] = _tests(times, chosen)
+        tables["tests"] = _tests(times, chosen, found)
     if by and 2 < len(chosen[0].labels) <= MOST_PAIRS:
-        tables["pairs"] = _pairs(times, chosen[0])
+        tables["pairs"] = _pairs(times, chosen[0], found)
     curves = {
         g.name: {
             label: kaplan_meier(times.select(mask), level, horizon)
@@ -107,11 +108,13 @@ def _median_within(times: Times) -> str:
     return "" if np.isinf(right) else f"({left:,.0f}, {right:,.0f}]"
 
 
-def _tests(times: Times, chosen: list[Groups]) -> pd.DataFrame:
+def _tests(times: Times, chosen: list[Groups], found: Outcomes) -> pd.DataFrame:
     rows = []
     for groups in chosen:
         mask = groups.group >= 0
         test = log_rank(times.select(mask), groups.group[mask])
+        if any(found.unrepresented(members) for _, members in _members(groups)):
+            test = replace(test, statistic=np.nan, p_value=np.nan, note=NOBODY)
         rows.append(
             {
                 "parameter": groups.name,
@@ -126,8 +129,9 @@ def _tests(times: Times, chosen: list[Groups]) -> pd.DataFrame:
     return without_silence(table, "note")
 
 
-def _pairs(times: Times, groups: Groups) -> pd.DataFrame:
-    mask = groups.group >= 0
+def _pairs(times: Times, groups: Groups, found: Outcomes) -> pd.DataFrame:
+    known = [n for n in range(len(groups.labels)) if not found.unrepresented(groups.group == n)]
+    mask = np.isin(groups.group, known)
     return pd.DataFrame(
         {
             "first": groups.labels[pair.first],  # pyright: ignore[reportArgumentType, reportCallIssue]

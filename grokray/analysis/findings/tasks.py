@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from grokray.analysis.findings.finding import Finding, interval, missing
+from grokray.analysis.findings.finding import Finding, interval, missing, unique
+from grokray.analysis.findings.survival import horizon_of
 from grokray.analysis.findings.words import cell
 from grokray.analysis.survival import kaplan_meier, median_time, share_by
 from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.times import times_of
+from grokray.analysis.weights import scheduler_audit
 
 NAME, TITLE = "tasks", "Single tasks of trials of several"
 # What each task of a trial has from its trial.
@@ -30,7 +32,7 @@ def tasks(sweeps: Sweeps, level: float = 0.95) -> Finding:
         one = joined.filter(pc.field("task") == task)
         times = times_of(one)
         counted = times.counted()
-        reached = float(counted.seen_until.max()) if len(counted) else 0.0
+        reached = horizon_of(one, counted) if len(counted) else 0.0
         found.append(
             {
                 "task": task,
@@ -45,7 +47,12 @@ def tasks(sweeps: Sweeps, level: float = 0.95) -> Finding:
         title=TITLE,
         tables={"tasks": pd.DataFrame(found)},
         summary=_summary(found),
-        notes=("a trial counts as grokked when all of its tasks have, sustained; here each task counts by itself",),
+        notes=unique(
+            [
+                "a trial counts as grokked when all of its tasks have, sustained; here each task counts by itself",
+                scheduler_audit(sweeps.trials).warning,
+            ]
+        ),
         level=level,
     )
 

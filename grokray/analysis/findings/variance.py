@@ -42,6 +42,10 @@ def variance(trials: pa.Table, level: float = 0.95, replicates: int = 200, seed:
 def _summary(found: Sequence[Split]) -> str:
     shares = {split.of: split.hyperparameters_share for split in found}
     parts = [f"{stated('share', shares[of])} of {name}" for of, name in SPLIT.items() if _is_known(shares.get(of))]
+    parts = [
+        part.replace("that of when", "the variance of when") if number == 0 else part
+        for number, part in enumerate(parts)
+    ]
     return f"Hyper-parameters decide {' and '.join(parts)}; the rest is left to seeds." if parts else ""
 
 
