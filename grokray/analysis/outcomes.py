@@ -27,7 +27,7 @@ NO_PARAMETERS = frozenset({*SEEDS, "eval_interval", "eval_train_rows", "measure"
 # Those of a search space that do the same. They differ where sweeps are read together that were watched differently.
 WATCHING = ("eval_interval", "eval_train_rows", "threshold", "sustain", "continue_training")
 LOG_FACTOR = 10
-FEW_PRUNED = 0.1
+FEW_PRUNED = 0.1  # of a group: of no more, nobody need stand for them
 DECIDED = ("grokked", "budget", "diverged")
 
 
@@ -47,12 +47,18 @@ class Outcomes:
     stands_for: np.ndarray
     survival_weight: np.ndarray
     configuration: np.ndarray
-    pruned: int
-    audited: int
     undecided: int
     unfinished: int
     is_pruned: np.ndarray
     is_audited: np.ndarray
+
+    @property
+    def pruned(self) -> int:
+        return int(self.is_pruned.sum())
+
+    @property
+    def audited(self) -> int:
+        return int(self.is_audited.sum())
 
     @property
     def used(self) -> np.ndarray:
@@ -90,10 +96,11 @@ class Outcomes:
             return 0
         return pruned
 
-    def once_each(self) -> np.ndarray:
-        """(n,) float64: `weight`, so divided that every configuration counts once, however many trials it has."""
+    def once_each(self, weight: np.ndarray | None = None) -> np.ndarray:
+        """(n,) float64: `weight`, by default the trials' own, so divided that every configuration counts once, however
+        many trials it has."""
         counts = np.bincount(self.configuration, weights=self.stands_for)
-        return self.weight / np.maximum(counts, 1)[self.configuration]
+        return (self.weight if weight is None else weight) / np.maximum(counts, 1)[self.configuration]
 
 
 def drawn_by_chance(configuration: np.ndarray) -> np.ndarray:
@@ -116,8 +123,6 @@ def outcomes(trials: pa.Table) -> Outcomes:
         survival_weight=survival_weight,
         stands_for=decided | pruned,
         configuration=np.unique(column(trials, "configuration"), return_inverse=True)[1],
-        pruned=int((pruned & ~audited).sum()),
-        audited=int(audited.sum()),
         undecided=int((~decided & ~pruned).sum()),
         unfinished=int((~decided & missing_in(outcome)).sum()),
         is_pruned=pruned & ~audited,

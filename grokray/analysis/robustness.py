@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from grokray.analysis.neighbours import Neighbours
-from grokray.analysis.outcomes import outcomes
+from grokray.analysis.outcomes import Outcomes, outcomes
 from grokray.analysis.profiles import Profile, Sample, profile_of_mean, profile_of_model
 from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, percentiles, resampled, shares, wilson
 from grokray.analysis.space import Space, space_of_trials
@@ -85,7 +85,7 @@ def robustness(
     return Robustness(
         share=share,
         over_seeds=over_seeds,
-        at_least=_at_least(sample, level) if found.pruned and not found.audited and not sample.adaptive else None,
+        at_least=_at_least(sample, level),
         adaptive=sample.adaptive,
         trials=int(found.used.sum()),
         configurations=int((sample.per_configuration(sample.mass) > 0).sum()),
@@ -111,10 +111,8 @@ Built = tuple[Estimate, Estimate | None, float, list[Profile], tuple[str, ...]]
 
 def _by_mean(sample: Sample, replicates: int, level: float, rng: np.random.Generator) -> Built:
     mass, found = sample.per_cluster(sample.mass), sample.found
-    one = shares(found.grokked, sample.mass, found.cluster, np.zeros(len(sample.mass), np.int64), 1, level)
-    value, lower, upper = (float(ends[0]) for ends in (one.share, one.lower, one.upper))
     method = _MEAN if found.configuration.any() else _MEAN_OF_ONE
-    share = Estimate(value=value, lower=lower, upper=upper, method=method)
+    share = _weighted(found, found.grokked, sample.mass, level, method)
     with np.errstate(invalid="ignore", divide="ignore"):
         both = sample.seeds_drawn(sample.mass), sample.seeds_drawn(sample.hits)
         over = None
@@ -150,8 +148,8 @@ def _by_model(sample: Sample, replicates: int, level: float, rng: np.random.Gene
         f"configurations at {len(model.even)} even points; its own error, mostly upwards, is not in the intervals, "
         "and profiles are flatter than the truth"
     )
-    ends = (float(bound[0]) for bound in wilson(np.array([value]), np.array([model.effective]), level))
-    least = Estimate(value=value, lower=next(ends), upper=next(ends), method=_MODEL)
+    lower, upper = (float(end[0]) for end in wilson(np.array([value]), np.array([model.effective]), level))
+    least = Estimate(value=value, lower=lower, upper=upper, method=_MODEL)
     share = _bootstrapped(np.nanmean(drawn, axis=1), least, level, _MODEL) or least
     over = _bootstrapped(over, share, level, f"nearest neighbours, {_AND_SEED}")
     return share, over, model.effective, profiles, (note,)
@@ -168,16 +166,15 @@ def _bootstrapped(drawn: np.ndarray | None, least: Estimate, level: float, metho
     )
 
 
-def _at_least(sample: Sample, level: float) -> Estimate:
-    """The share with every pruned trial counted as not grokked, of an even sweep."""
-    found, volume = sample.found, sample.volume
-    weight = (
-        found.stands_for
-        / np.maximum(np.bincount(found.configuration, weights=found.stands_for), 1)[found.configuration]
-    )
-    weight = weight if volume is None else weight * volume
-    one = shares(found.used & found.grokked, weight, found.cluster, np.zeros(len(weight), np.int64), 1, level)
-    value, lower, upper = (float(ends[0]) for ends in (one.share, one.lower, one.upper))
-    return Estimate(
-        value=value, lower=lower, upper=upper, method="pruned trials as not grokked, Wilson by configuration"
-    )
+def _at_least(sample: Sample, level: float) -> Estimate | None:
+    """The share with every pruned trial counted as not grokked, of an even sweep; None of others."""
+    found = sample.found
+    if sample.volume is None or not found.pruned or found.audited:
+        return None
+    weight = found.once_each(found.stands_for) * sample.volume
+    return _weighted(found, found.used & found.grokked, weight, level, f"pruned trials as not grokked, {_MEAN}")
+
+
+def _weighted(found: Outcomes, success: np.ndarray, weight: np.ndarray, level: float, method: str) -> Estimate:
+    one = shares(success, weight, found.cluster, np.zeros(len(weight), np.int64), 1, level)
+    return Estimate(value=float(one.share[0]), lower=float(one.lower[0]), upper=float(one.upper[0]), method=method)

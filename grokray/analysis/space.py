@@ -152,14 +152,17 @@ def space_of_trials(trials: pa.Table) -> Space:
     least to the greatest, in the logarithm where they lie more evenly there. A parameter that is null for some values
     of another one is there under the condition of the rest. How trials are watched is no part of the space."""
     axes: list[Axis] = []
+    parents: list[np.ndarray] = []
+    configurations = len(np.unique(column(trials, "configuration")))
     for name in varying(trials):
         if name in WATCHING:
             continue
         values = column(trials, name)
-        parents = [column(trials, axis.name) for axis in axes if axis.values]
-        if any(_follows(values, parent) for parent in parents if _recurs(parent, trials)):
+        if any(_follows(values, parent) for parent in parents):
             continue  # it says nothing that another parameter does not say
         axes.append(_guessed(name, values, trials, axes))
+        if axes[-1].values and _recurs(values, configurations):
+            parents.append(values)
     return Space(axes=tuple(axes), notes=("the search space is guessed from the values of the trials",))
 
 
@@ -207,12 +210,11 @@ def _guessed(name: str, values: np.ndarray, trials: pa.Table, axes: Sequence[Axi
     return Axis(name=name, kind=kind, low=low, high=high, when=when)
 
 
-def _recurs(values: np.ndarray, trials: pa.Table) -> bool:
+def _recurs(values: np.ndarray, configurations: int) -> bool:
     """Whether it is no accident that another column follows these values: where nearly each configuration has a number
     of its own, every column does."""
     if values.dtype == object:
         return True
-    configurations = len(np.unique(column(trials, "configuration")))
     return 2 * len(np.unique(values[~missing_in(values)])) <= configurations
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from grokray.engine.engine import Engine, Measurement
+from grokray.engine.recordings import Recordings
 from grokray.tasks.resolve import resolve
 from grokray.trial import TrialConfig
 
@@ -55,3 +56,17 @@ def curve(measurements: list[Measurement]) -> list[tuple[int, dict[str, float]]]
 def cuda() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
+
+
+def of_three_at_most(monkeypatch) -> list[int]:
+    """Evaluations of more slots than three do not fit from here on; the sizes that were tried."""
+    totals, sizes = Recordings.totals, []
+
+    def tried(self, parameters, *args):
+        sizes.append(len(parameters))
+        if len(parameters) > 3:
+            raise torch.OutOfMemoryError("pretended")
+        return totals(self, parameters, *args)
+
+    monkeypatch.setattr(Recordings, "totals", tried)
+    return sizes

@@ -14,9 +14,8 @@ from grokray.engine import stack as of_stack
 from grokray.engine.ahead import VARIABLE, ahead_of
 from grokray.engine.engine import Engine, Measurement
 from grokray.engine.recorder import CudaRecorder, NoRecorder
-from grokray.engine.recordings import Recordings
 from grokray.trial import MEASURES
-from tests.engine.conftest import alone, curve, run, small
+from tests.engine.conftest import alone, curve, of_three_at_most, run, small
 from tests.engine.test_ahead import check_that_trials_go_on_while_a_bucket_is_compiled
 from tests.engine.test_options import OPTIONS
 
@@ -181,17 +180,9 @@ def test_a_trial_goes_on_on_a_cpu_and_on_a_gpu_again():
 
 
 def test_an_evaluation_that_does_not_fit_is_done_in_halves(monkeypatch):
-    totals, sizes = Recordings.totals, []
-
-    def of_three_at_most(self, parameters, *args):
-        sizes.append(len(parameters))
-        if len(parameters) > 3:
-            raise torch.OutOfMemoryError("pretended")
-        return totals(self, parameters, *args)
-
     configs = [small(seed=seed, num_steps=20) for seed in range(7)]
     whole = together(configs, compile="off")
-    monkeypatch.setattr(Recordings, "totals", of_three_at_most)
+    sizes = of_three_at_most(monkeypatch)
     for found, wanted in zip(together(configs, compile="off"), whole, strict=True):
         assert_near(found, wanted, TOLERANCE)
     assert sizes == [8, 4, 2, 2, 2, 2]  # the eighth is there to fill the bucket

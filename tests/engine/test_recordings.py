@@ -10,14 +10,13 @@ from grokray.engine.engine import Engine
 from grokray.engine.kernels import OPTIONS as KERNEL_OPTIONS
 from grokray.engine.kernels import Kernels
 from grokray.engine.memory import slot_bytes
-from grokray.engine.recordings import Recordings
 from grokray.engine.shape import shape_of
 from grokray.engine.slots import Slots
 from grokray.engine.step import Step, parts_of
 from grokray.engine.tables import Tables
 from grokray.engine.tiles import buckets, powers
 from grokray.tasks.dataset import build_dataset
-from tests.engine.conftest import alone, curve, run, small
+from tests.engine.conftest import alone, curve, of_three_at_most, run, small
 from tests.engine.replay import MUCH, Outdated, Tape, pretend
 from tests.engine.test_engine import SEQUENCE
 from tests.engine.test_options import OPTIONS, beside
@@ -254,15 +253,7 @@ def test_slots_and_orders_for_trials_to_come_are_reserved_so_that_nothing_is_rec
 
 
 def test_an_evaluation_that_does_not_fit_is_done_in_halves_and_never_tried_again(monkeypatch):
-    made, sizes = Recordings.totals, []
-
-    def of_three_at_most(self, parameters, *args):
-        sizes.append(len(parameters))
-        if len(parameters) > 3:
-            raise torch.OutOfMemoryError("pretended")
-        return made(self, parameters, *args)
-
-    monkeypatch.setattr(Recordings, "totals", of_three_at_most)
+    sizes = of_three_at_most(monkeypatch)
     pretend(monkeypatch)
     curves = run(joined(7, num_steps=6, eval_interval=3))
     assert sizes == [8, 4, 2, 2, 2, 2, *[2, 2, 2, 2]]  # the eighth is there to fill the bucket

@@ -62,7 +62,7 @@ def _alike(trials: pa.Table) -> list[str | None]:
     """Trials that repeat others, and parameters that do."""
     names, size = [name for name in varying(trials) if name not in WATCHING], trials.num_rows
     apart, alike = (
-        len(np.unique(grouped([column(trials, name) for name in (*kept, *SEEDS)], size)))
+        int(grouped([column(trials, name) for name in (*kept, *SEEDS)], size).max(initial=-1)) + 1
         for kept in (names, [name for name in names if name != "num_steps"])
     )
     warnings: list[str | None] = []
@@ -71,13 +71,20 @@ def _alike(trials: pa.Table) -> list[str | None]:
             f"{apart - alike:,} of {size:,} trials are others with another num_steps, and train like them until the "
             "shorter one ends: they count as trials of their own, so intervals are too narrow"
         )
-    numbers = [name for name in names if name in CAUSES and _is_number(trials[name])]
-    for first, second in combinations(numbers, 2):
-        values = [column(trials, name) for name in (first, second)]
-        one, other, both = (len(np.unique(grouped(c, size))) for c in ([values[0]], [values[1]], values))
-        if one == other == both < len(np.unique(column(trials, "configuration"))) / 2:
-            warnings.append(f"{first} and {second} always change together: what either of them does cannot be told")
-    return warnings
+    return [*warnings, *_together(trials, [name for name in names if name in CAUSES and _is_number(trials[name])])]
+
+
+def _together(trials: pa.Table, names: list[str]) -> list[str]:
+    """Numbers that many configurations share, and that change with each other."""
+    few = len(np.unique(column(trials, "configuration"))) / 2
+    values = {name: column(trials, name) for name in names}
+    distinct = {name: number for name in names if (number := len(np.unique(values[name]))) < few}
+    return [
+        f"{first} and {second} always change together: what either of them does cannot be told"
+        for first, second in combinations(distinct, 2)
+        if distinct[first] == distinct[second]
+        and grouped([values[first], values[second]], trials.num_rows).max() + 1 == distinct[first]
+    ]
 
 
 def _is_number(values: pa.ChunkedArray) -> bool:

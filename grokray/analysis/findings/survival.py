@@ -85,18 +85,20 @@ def _members(groups: Groups) -> list[tuple[str, np.ndarray]]:
 def _row(keys: dict[str, str], times: Times, horizon: float, level: float, unrepresented: int = 0) -> dict:
     counted = times.counted()
     reached = min(horizon, counted.seen_until.max()) if len(counted) else horizon
-    mean = restricted_mean(times, horizon, level)
-    mean = mean if not np.isnan(mean.value) else restricted_mean(times, reached, level)
-    hide = (lambda _: None) if unrepresented else (lambda estimate: estimate)
+    share = median = mean = None
+    if not unrepresented:
+        share, median = share_by(times, reached, level), median_time(kaplan_meier(times, level))
+        mean = restricted_mean(times, horizon, level)
+        mean = mean if not np.isnan(mean.value) else restricted_mean(times, reached, level)
     return {
         **keys,
-        **interval("share", hide(share_by(times, reached, level))),
-        **interval("median", hide(median_time(kaplan_meier(times, level)))),
+        **interval("share", share),
+        **interval("median", median),
         "trials": len(times),
         "grokked": int(times.observed.sum()),
         "horizon": reached,
         "median_within": "" if unrepresented else _median_within(counted),
-        **interval("mean_steps", hide(mean)),
+        **interval("mean_steps", mean),
     }
 
 

@@ -15,7 +15,7 @@ from grokray.analysis.shares import Estimate
 from grokray.analysis.variance import Split, variance_of_grokking, variance_of_step
 
 NAME, TITLE = "variance", "Hyper-parameters or chance"
-SPLIT = {"grokked": "the variance of whether a trial groks", "log grok_step": "that of when"}
+SPLIT = {"grokked": "whether a trial groks", "log grok_step": "when"}
 
 
 def variance(trials: pa.Table, level: float = 0.95, replicates: int = 200, seed: int = 0) -> Finding:
@@ -41,11 +41,9 @@ def variance(trials: pa.Table, level: float = 0.95, replicates: int = 200, seed:
 
 def _summary(found: Sequence[Split]) -> str:
     shares = {split.of: split.hyperparameters_share for split in found}
-    parts = [f"{stated('share', shares[of])} of {name}" for of, name in SPLIT.items() if _is_known(shares.get(of))]
-    parts = [
-        part.replace("that of when", "the variance of when") if number == 0 else part
-        for number, part in enumerate(parts)
-    ]
+    known = [of for of in SPLIT if _is_known(shares.get(of))]
+    named = zip(known, ("the variance of", "that of"), strict=False)  # of one alone, or of both
+    parts = [f"{stated('share', shares[of])} of {text} {SPLIT[of]}" for of, text in named]
     return f"Hyper-parameters decide {' and '.join(parts)}; the rest is left to seeds." if parts else ""
 
 

@@ -31,7 +31,7 @@ def tasks(a: Analysis) -> Section:
 def variance(a: Analysis) -> Section:
     about = (
         "The variance of grokked yes or no, and of the logarithm of the grok step, split by the method of moments over "
-        "pairs of trials; intervals are by configuration."
+        "pairs of trials; intervals draw configurations."
     )
     return section_of(a.variance(), about, captions={"variance": "Shares of the variance"})
 
