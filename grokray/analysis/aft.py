@@ -7,8 +7,9 @@ and 1 / scale the log likelihood is concave: Burridge, J. (1981). A note on maxi
 regression models using grouped data. JRSS B 43, 41-45; so it has one maximum, which Newton's method finds from
 anywhere.
 
-Weights and clusters make the covariance a sandwich. An effect that the trials cannot tell has a reason instead of a
-number, see `grokray.analysis.estimable`.
+Weights and clusters make the covariance a sandwich. Where neither counts, the likelihood takes its scale, which is too
+small, for the true one: intervals are widened and Student's, as a linear model's are. An effect that the trials cannot
+tell has a reason instead of a number, see `grokray.analysis.estimable`.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ class AftFit:
     """Effects are time ratios: 0.5 means in half as many steps.
 
     `names` (p) are the columns that were fitted; `parameters` (p + 2,) are intercept, coefficients by unit of each
-    column, and the logarithm of the scale, with their `covariance`. `aic` is comparable between fits of the same
-    trials; with weights the log likelihood in it counts as that of `effective_trials`. `trials` and `events` are those
-    that took part, and `certain` those that did not because they only say that an effect cannot be told. `left_out`
-    says why columns are not in the design. If `failure` is not None nothing could be fitted, and the numbers are NaN.
+    column, and the logarithm of the scale, with their `covariance`, not widened as that of effects is. `aic` compares
+    fits of the same trials; with weights the log likelihood in it counts as that of `effective_trials`.
+    `trials` and `events` are those that took part, and `certain` those that did not because they only say that an
+    effect cannot be told. `left_out` says why columns are not in the design. If `failure` is not None nothing could be
+    fitted, and the numbers are NaN.
     """
 
     family: FamilyName
@@ -216,10 +218,14 @@ def _effects(
     robust: bool,
     level: float,
 ) -> dict[str, Effect]:
-    degrees = np.inf
+    errors = standard_errors(covariance)
     if robust:
         degrees = max(effective_size(part.times.weight, part.times.codes) - len(parameters), 1.0)
-    errors = standard_errors(covariance)
+    else:
+        # Where all grokked and T is log-normal this is the linear model's own; see the log of 2026-11-29 for the rest.
+        known = (len(part.times) + int(part.times.observed.sum())) / 2
+        degrees = max(known - (len(parameters) - 1), 1.0)
+        errors = errors * np.sqrt(known / degrees)
     return {
         name: effect_of(name, part.labels[name], parameters[at], errors[at], level=level, degrees=degrees)
         for at, name in enumerate(part.design.names, start=1)

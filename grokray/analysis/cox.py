@@ -25,6 +25,7 @@ from grokray.analysis.times import Times
 
 Ties = Literal["efron", "breslow"]
 _FLAT = 1e-9
+_LEAST = 1e-250  # of a sum of risks, relative to the largest; where they lie further apart, numbers overflow
 _LEVELLED = 1e-6  # of the information where there are no effects: with less at the end, the likelihood rises for ever
 NO_MAXIMUM = "the likelihood has no maximum: too few trials grokked, or the covariates order their times exactly"
 
@@ -126,7 +127,10 @@ class _PartialLikelihood:
 
     def __call__(self, place: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         linear = self.x @ place
-        risk, denominator, means = self._at(place)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            risk, denominator, means = self._at(place)
+        if not np.all(denominator > _LEAST):
+            return -np.inf, np.zeros_like(place), -np.eye(len(place))
         rate = self.mean_weight / denominator
         value = float(self.weight[self.events] @ linear[self.events])
         value -= float(self.mean_weight @ (np.log(denominator) + linear.max()))

@@ -10,7 +10,7 @@ import pytest
 
 from grokray.analysis.aft import LONE
 from grokray.analysis.clusters import cluster_codes, meat
-from grokray.analysis.cox import _PartialLikelihood, fit_cox
+from grokray.analysis.cox import NO_MAXIMUM, _PartialLikelihood, fit_cox
 from grokray.analysis.design import Design
 from grokray.analysis.effects import find
 from grokray.analysis.times import Times
@@ -138,6 +138,17 @@ def test_small_and_odd_sweeps_never_raise(seed):
 def test_nothing_varies():
     times, _ = formula_trials()
     assert fit_cox(times, Design.of(x=np.ones(60))).failure == "no column varies among the trials that count"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", [3, 11])
+def test_risks_that_grow_apart_without_end_overflow_nothing(seed):
+    """On the way to no maximum some were rounded to none, or to numbers without an inverse."""
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(8, 2))
+    time = generator.exponential(size=8) * np.exp(-3 * x[:, 0])
+    fit = fit_cox(Times.right_censored(time, np.ones(8, bool)), Design.of(a=x[:, 0], b=x[:, 1]))
+    assert fit.failure == NO_MAXIMUM
 
 
 @pytest.mark.parametrize("copies", [1, 3])
