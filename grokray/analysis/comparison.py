@@ -19,13 +19,14 @@ import pyarrow as pa
 from scipy import stats
 
 from grokray.analysis.adjusted import adjusted_difference, adjusted_ratio
-from grokray.analysis.outcomes import SEEDS, column, drawn_by_chance, grouped, outcomes, varying
+from grokray.analysis.outcomes import SEEDS, Outcomes, column, drawn_by_chance, grouped, outcomes, varying
 from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, resampled, spread
 
 # What makes up how a task is written; levels of `representations` differ in these together.
 REPRESENTATION = ("task_type", "base", "digit_order", "fixed_sequence_length")
 MIN_PAIRS, MIN_CONFIGURATIONS = 10, 3
 _NONE = 1e-15  # of a variance: rounding
+TOO_FEW = "too few trials grokked, or failed to, for the difference to be adjusted"
 NO_SPREAD = (
     "where the ends of an interval are ?, all pairs agree, or they are of fewer than "
     f"{MIN_CONFIGURATIONS} configurations: nothing tells of a spread"
@@ -39,7 +40,7 @@ class Comparison:
     `pairs` of matched trials, of so many `configurations` of each. `difference` of the shares grokked within the
     budget; `ratio` of grok steps, geometric mean where both grokked; `median_ratio` as above, maybe infinite or 0;
     `earlier`: the share of matches in which b grokked first, a tie counting half, among those where it is known. None
-    where it cannot be had; `method`: `matched` or `adjusted`.
+    where it cannot be had; `reason` says why there is no `difference`. `method`: `matched` or `adjusted`, or `none`.
     """
 
     a: str
@@ -52,6 +53,7 @@ class Comparison:
     pairs: int
     configurations: int
     notes: tuple[str, ...]
+    reason: str | None = None
 
 
 def representations(trials: pa.Table) -> np.ndarray:
@@ -95,6 +97,8 @@ def compare(
     trials where that is wider; those of medians bootstraps.
     """
     found = outcomes(trials)
+    if unknown := [side for side in (a, b) if found.unrepresented(level == side)]:
+        return _nothing(a, b, f"of {' and '.join(unknown)} trials were pruned, and none was audited", found)
     used = (level == a) | (level == b)
     trials, is_b = trials.filter(pa.array(used)), level[used] == b
     others = [name for name in varying(trials) if name not in own]
@@ -103,7 +107,6 @@ def compare(
         options = (is_b, others, confidence)
         difference = adjusted_difference(trials, *options)
         note = f"{len(first)} pairs agree in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
-        few = f"{b} against {a}: too few trials grokked, or failed to, for the difference to be adjusted"
         return Comparison(
             a=a,
             b=b,
@@ -114,7 +117,8 @@ def compare(
             earlier=None,
             pairs=len(first),
             configurations=0,
-            notes=(note, "the ratio is of trials that grokked alone", *([few] * (difference is None)), *found.notes),
+            notes=(note, "the ratio is of trials that grokked alone", *found.notes),
+            reason=None if difference else TOO_FEW,
         )
     pairs = _Pairs.of(trials, first, second, others)
     estimates = _estimates(pairs, confidence, replicates, np.random.default_rng(seed))
@@ -127,6 +131,7 @@ def compare(
         pairs=len(first),
         configurations=len(np.unique(pairs.cluster)),
         notes=(*found.notes, *([NO_SPREAD] * unknown)),
+        reason=None,
     )
 
 
@@ -176,6 +181,22 @@ def _matched(
     firsts = [side[np.unique(group[side], return_index=True)[1]] for side in rows]
     common, at_a, at_b = np.intersect1d(group[firsts[0]], group[firsts[1]], return_indices=True)
     return firsts[0][at_a], firsts[1][at_b]
+
+
+def _nothing(a: str, b: str, why: str, found: Outcomes) -> Comparison:
+    return Comparison(
+        a=a,
+        b=b,
+        method="none",
+        difference=None,
+        ratio=None,
+        median_ratio=None,
+        earlier=None,
+        pairs=0,
+        configurations=0,
+        notes=found.notes,
+        reason=why,
+    )
 
 
 def _estimates(pairs: _Pairs, level: float, replicates: int, rng: np.random.Generator) -> dict[str, Estimate | None]:

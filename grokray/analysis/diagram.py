@@ -47,7 +47,8 @@ class Diagram:
     """Arrays (rows, columns) = (bins of y, bins of x). `counts` (rows, columns, phases) in the order of PHASES.
 
     `counts` are of all trials with a phase, unweighted; `share`, of grokked within the budget, is weighted, and NaN
-    with its bounds where `used` is 0.
+    with its bounds where `used` is 0. So it is where trials were pruned and none was audited, too: `unknown` (rows,
+    columns) bool.
     """
 
     x: Bins
@@ -58,6 +59,7 @@ class Diagram:
     upper: np.ndarray
     used: np.ndarray
     effective: np.ndarray
+    unknown: np.ndarray
     notes: tuple[str, ...]
 
     @property
@@ -88,8 +90,17 @@ def diagram(
     x, y = (cut(trials, axis) if isinstance(axis, str) else axis for axis in (x, y))
     found = outcomes(trials)
     shape, cell = (len(y), len(x)), np.where((x.bin < 0) | (y.bin < 0), -1, y.bin * len(x) + x.bin)
-    grokked = shares(found.grokked, found.weight, found.configuration, cell, len(x) * len(y), level)
-    return Diagram(x=x, y=y, counts=_counts(trials, phase, cell, shape), notes=found.notes, **_shaped(grokked, shape))
+    unknown = found.unrepresented_in(cell, len(x) * len(y))
+    weight = np.where((cell >= 0) & unknown[cell], 0.0, found.weight)
+    grokked = shares(found.grokked, weight, found.configuration, cell, len(x) * len(y), level)
+    return Diagram(
+        x=x,
+        y=y,
+        counts=_counts(trials, phase, cell, shape),
+        unknown=unknown.reshape(shape),
+        notes=found.notes,
+        **_shaped(grokked, shape),
+    )
 
 
 def cut(

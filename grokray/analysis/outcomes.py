@@ -28,6 +28,7 @@ NO_PARAMETERS = frozenset({*SEEDS, "eval_interval", "eval_train_rows", "measure"
 WATCHING = ("eval_interval", "eval_train_rows", "threshold", "sustain", "continue_training")
 LOG_FACTOR = 10
 FEW_PRUNED = 0.1  # of a group: of no more, nobody need stand for them
+NOBODY = "of one group trials were pruned, and none of it was audited"  # why there is no number
 DECIDED = ("grokked", "budget", "diverged")
 
 
@@ -95,6 +96,10 @@ class Outcomes:
         if not self.audited or (mask & self.is_audited).any() or pruned <= FEW_PRUNED * mask.sum():
             return 0
         return pruned
+
+    def unrepresented_in(self, cell: np.ndarray, cells: int) -> np.ndarray:
+        """(cells,) bool: whether so it is of the trials in each; `cell` (n,) int64, −1 for none."""
+        return np.array([self.unrepresented(cell == number) > 0 for number in range(cells)], dtype=bool)
 
     def once_each(self, weight: np.ndarray | None = None) -> np.ndarray:
         """(n,) float64: `weight`, by default the trials' own, so divided that every configuration counts once, however

@@ -99,7 +99,7 @@ def importance(a: Analysis, ax: Axes | None) -> Axes:
 
 def comparison(a: Analysis, ax: Axes | None) -> Axes:
     finding = a.comparison()
-    rows = rows_of(finding.table, "comparison", "difference", "")
+    rows = rows_of(finding.table, "comparison", "difference", "reason")
     return _drawn(
         ax,
         height_of(len(rows)),

@@ -83,7 +83,7 @@ def profile_of_mean(sample: Sample, number: int, level: float) -> Profile:
     axis = sample.space.axes[number]
     labels, cell = _binned(axis, sample.points[:, number])
     found = shares(sample.found.grokked, sample.mass, sample.found.configuration, cell, len(labels), level)
-    unknown = np.array([sample.found.unrepresented(cell == number) > 0 for number in range(len(labels))])
+    unknown = sample.found.unrepresented_in(cell, len(labels))
     return Profile(
         name=axis.name,
         labels=labels,

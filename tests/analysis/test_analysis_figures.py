@@ -111,7 +111,9 @@ def test_effects_and_other_forests_name_each_row(analysis):
     ):
         ax = Figure().subplots()
         plot(ax=ax)
-        assert texts(ax) == table[column].tolist()
+        reasons = table.get("reason", pd.Series([""] * len(table)))
+        rows = zip(table[column], reasons, strict=True)
+        assert texts(ax) == [text for row in rows for text in row if text]
     assert analysis.plot_effects(hazard=True, ax=Figure().subplots()).get_xscale() == "log"
     labels = texts(analysis.plot_critical(ax=Figure().subplots()))
     assert labels[0] == "task_type classification"

@@ -12,7 +12,8 @@ from synthetic import make_sweep
 
 import grokray
 from grokray.analysis.analysis import FINDINGS
-from grokray.analysis.findings.comparison import delay
+from grokray.analysis.findings.comparison import comparison, delay
+from grokray.analysis.findings.effects import effects
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.groups import groups_by, main_parameters
 from grokray.analysis.findings.phases import _summary as phases_summary
@@ -131,7 +132,9 @@ def test_phase_diagrams_count_trials_as_their_shares_do(analysis):
     trials = analysis.trials
     stopped = trials["stop_step"].notna()
     weight = np.where(trials["audited"], 1 / trials["audit_probability"].fillna(1), np.where(stopped, 0, 1))
-    assert found.counts.sum() == pytest.approx(weight.sum())
+    told = ~found.unknown[found.y.bin, found.x.bin]
+    assert 0 < told.sum() < 300
+    assert found.counts.sum() == pytest.approx(weight[told].sum())
     assert found.counts.shape[:2] == (len(found.y), len(found.x))
     full = found.used >= 5
     grokking = np.isin(found.commonest, ("grokking", "comprehension"))
@@ -288,6 +291,35 @@ def test_groups_of_pruned_trials_without_an_audited_one_have_no_share():
     axis = Axis(name="dropout", values=(0.1, 0.2), probabilities=(0.5, 0.5))
     (profile,) = robustness(trials, Space(axes=(axis,), method="random")).profiles
     assert np.isnan(profile.share).tolist() == [True, False]
+
+
+def test_nothing_is_said_of_what_pruned_trials_without_an_audited_one_would_tell():
+    """Of the first half those that were slow were pruned, and chance audited none of them."""
+    step = np.random.default_rng(0).integers(10, 90, 80) * 100
+    slow, audited = step > 5000, np.repeat([False, True], 40)
+    fate = np.where(slow & ~audited, "pruned", "grokked")
+    columns = dict(
+        dropout=np.tile(np.arange(40) / 100, 2),
+        grok_step=[None if end == "pruned" else int(at) for end, at in zip(fate, step, strict=True)],
+        grok_step_lower=[None if end == "pruned" else int(at) - 100 for end, at in zip(fate, step, strict=True)],
+        duration_steps=np.where(fate == "pruned", 5000, step),
+        outcome=fate.tolist(),
+        audited=slow & audited,
+        audit_probability=np.where(slow, 0.5, np.nan),
+        stop_step=[5000 if late else None for late in slow],
+    )
+    for table in effects(trials_of(80, norm=np.repeat(["none", "layer"], 40), **columns)).tables.values():
+        known = table.set_index("effect_of")["reason"] == ""
+        assert {name.split()[0]: bool(is_known) for name, is_known in known.items()} == {"norm": False, "dropout": True}
+        assert table["p_value"].isna().tolist() == (~known).tolist()
+    trials = trials_of(80, base=np.repeat([2, 10], 40), task_type="sequence", **columns)
+    against = comparison(trials)
+    assert against.missing == "no two representations can be compared yet"
+    assert against.notes[0] == "base 10 against base 2: of base 2 trials were pruned, and none was audited"
+    trials = trials.set_column(trials.column_names.index("phase"), "phase", [["grokking"] * 80])
+    drawn = diagram_of(trials, "base", "norm")
+    assert drawn.commonest[0].tolist() == [None, "grokking"]
+    assert np.isnan(drawn.share[0]).tolist() == [True, False]
 
 
 def test_trials_that_were_hardly_watched_do_not_make_a_share_sure():

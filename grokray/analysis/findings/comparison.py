@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from grokray.analysis.comparison import Comparison, compare_all, representations
 from grokray.analysis.delay import Delays, Ungrokking, delays, ungrokking
-from grokray.analysis.findings.finding import Finding, interval, missing, nothing_in, unique
+from grokray.analysis.findings.finding import Finding, interval, missing, nothing_in, unique, without_silence
 from grokray.analysis.findings.words import stated
 from grokray.analysis.shares import Estimate
 from grokray.analysis.wording import count
@@ -35,16 +35,17 @@ def comparison(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
             "method": one.method,
             "pairs": one.pairs,
             "configurations": one.configurations,
+            "reason": one.reason or "",
         }
         for one in found
     ]
     table = pd.DataFrame(rows)
     if nothing_in(table, "difference", "ratio"):
-        return missing(NAME, TITLE, "no two representations can be compared yet", _notes(found))
+        return missing(NAME, TITLE, "no two representations can be compared yet", _reasons(found) + _notes(found))
     return Finding(
         name=NAME,
         title=TITLE,
-        tables={"comparison": _without_empty(table)},
+        tables={"comparison": without_silence(_without_empty(table), "reason")},
         summary=_summary(found),
         notes=_notes(found),
         level=level,
@@ -105,6 +106,10 @@ def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
 
 def _notes(found: list[Comparison]) -> tuple[str, ...]:
     return unique([note for one in found for note in one.notes])
+
+
+def _reasons(found: list[Comparison]) -> tuple[str, ...]:
+    return unique([f"{one.b} against {one.a}: {one.reason}" if one.reason else None for one in found])
 
 
 def _summary(found: list[Comparison]) -> str:

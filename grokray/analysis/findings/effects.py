@@ -8,7 +8,7 @@ events per independent variable in proportional hazards regression analysis II. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -17,8 +17,9 @@ import pyarrow as pa
 from grokray.analysis.aft import AftFit, best_aft
 from grokray.analysis.cox import CoxFit, fit_cox
 from grokray.analysis.design import Design, design_of
-from grokray.analysis.effects import Effect
+from grokray.analysis.effects import Effect, not_estimable
 from grokray.analysis.findings.finding import Finding, missing, unique, without_silence
+from grokray.analysis.outcomes import NOBODY, Outcomes, outcomes
 from grokray.analysis.times import times_of
 from grokray.analysis.weights import scheduler_audit
 
@@ -45,6 +46,9 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
     if fit.failure:
         return missing(NAME, TITLE, fit.failure, _left_out(design))
     cox = fit_cox(times, design, level=level)
+    unknown = _unrepresented(design, outcomes(trials))
+    fit = replace(fit, effects=_without(fit.effects, unknown))
+    cox = replace(cox, effects=_without(cox.effects, unknown))
     tables = {
         "time_ratios": _table(fit.effects, "time_ratio"),
         "hazard_ratios": _table(cox.effects, "hazard_ratio"),
@@ -70,6 +74,22 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
         ),
         level=level,
         estimates=Effects(aft=fit, other=other, cox=cox, design=design),
+    )
+
+
+def _unrepresented(design: Design, found: Outcomes) -> frozenset[str]:
+    """Columns that are 0 or 1 of which one side has pruned trials and no audited one: what is left of it did well
+    early."""
+    return frozenset(
+        name
+        for name, indicator, column in zip(design.names, design.indicator, design.matrix.T, strict=True)
+        if indicator and any(found.unrepresented(side) for side in (column == 1, column == 0))
+    )
+
+
+def _without(found: Sequence[Effect], names: frozenset[str]) -> tuple[Effect, ...]:
+    return tuple(
+        not_estimable(one.name, one.label, one.reason or NOBODY) if one.name in names else one for one in found
     )
 
 

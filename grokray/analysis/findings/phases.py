@@ -76,8 +76,9 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def diagram_of(trials: pa.Table, x: str, y: str, level: float = 0.95) -> Diagram:
-    """A phase diagram with as many bins as the trials fill, whose `counts` are weighted as its shares are: pruned
-    trials are in the phase where they were stopped, which says nothing of where they would have ended."""
+    """A phase diagram with as many bins as the trials fill, whose `counts` are weighted as its shares are, and 0 where
+    these are unknown: pruned trials are in the phase where they were stopped, which says nothing of where they would
+    have ended."""
     found = outcomes(trials)
     weight = found.weight if found.used.any() else np.ones(trials.num_rows)
     bins = int(np.clip(np.sqrt((weight > 0).sum() / TRIALS_IN_A_CELL), *BINS))
@@ -88,8 +89,8 @@ def diagram_of(trials: pa.Table, x: str, y: str, level: float = 0.95) -> Diagram
     number = np.array([PHASES.index(name) if name in PHASES else -1 for name in phase.tolist()])
     known = (made.x.bin >= 0) & (made.y.bin >= 0) & (number >= 0)
     cell = (made.y.bin * len(made.x) + made.x.bin) * len(PHASES) + number
-    counts = np.bincount(cell[known], weights=weight[known], minlength=made.counts.size)
-    return replace(made, counts=counts.reshape(made.counts.shape))
+    counts = np.bincount(cell[known], weights=weight[known], minlength=made.counts.size).reshape(made.counts.shape)
+    return replace(made, counts=np.where(made.unknown[:, :, None], 0.0, counts))
 
 
 def _scattered(trials: pa.Table, x: str, y: str) -> bool:

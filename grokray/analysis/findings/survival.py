@@ -12,7 +12,7 @@ import pyarrow as pa
 from grokray.analysis.findings.finding import Finding, interval, missing, unique, without_silence
 from grokray.analysis.findings.groups import Groups, groups_by, main_parameters
 from grokray.analysis.logrank import holm, log_rank, pairwise
-from grokray.analysis.outcomes import Outcomes, column, outcomes
+from grokray.analysis.outcomes import NOBODY, Outcomes, column, outcomes
 from grokray.analysis.survival import SurvivalCurve, kaplan_meier, median_time, restricted_mean, share_by
 from grokray.analysis.times import Times, times_of
 from grokray.analysis.turnbull import turnbull
@@ -20,7 +20,6 @@ from grokray.analysis.weights import scheduler_audit
 from grokray.analysis.wording import count
 
 NAME, TITLE = "survival", "Time to grok"
-NOBODY = "of one group trials were pruned, and none of it was audited"
 MOST_PAIRS = 8  # groups that are compared pair by pair
 
 

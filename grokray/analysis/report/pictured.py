@@ -46,10 +46,11 @@ def phases(a: Analysis) -> Section:
         counted = count(everyone, "trial")
         if used < everyone:
             counted += f", shares of {used:,} that came to their end and count"
+        unknown = ", or of which some were pruned and none was audited" if outcomes(a.sweeps.trials).audited else ""
         for x, y in _pairs(main_parameters(a.sweeps.trials))[:MOST_DIAGRAMS]:
             caption = (
                 f"Phase diagram over {x} and {y}: colour, hatch and letters are the commonest phase of each cell, the "
-                f"number is the share grokked; a dot is a cell without trials. {counted}."
+                f"number is the share grokked; a dot is a cell without trials{unknown}. {counted}."
             )
             pictures.add(lambda axes, x=x, y=y: plots.phases(a, x, y, axes), caption, plots.PHASES_HEIGHT)
     about = (
