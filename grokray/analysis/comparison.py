@@ -212,7 +212,7 @@ def _estimates(pairs: _Pairs, level: float, replicates: int, rng: np.random.Gene
     cluster = drawn_by_chance(pairs.cluster)
     clusters = int(cluster.max()) + 1
     drawn = [median(pairs.weight * r[cluster]) for r in resampled(clusters, replicates, rng)]
-    ends = spread(np.array(drawn), level) if clusters >= MIN_CONFIGURATIONS else (float("nan"),) * 2
+    ends = spread(np.array(drawn), clusters, level) if clusters >= MIN_CONFIGURATIONS else (float("nan"),) * 2
     middle = median(pairs.weight)
 
     def mean(values: np.ndarray, kept: np.ndarray) -> Estimate | None:

@@ -116,10 +116,16 @@ def percentiles(replicates: np.ndarray, level: float = LEVEL) -> tuple[float, fl
     return float(low), float(high)
 
 
-def spread(replicates: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+def spread(replicates: np.ndarray, clusters: int, level: float = LEVEL) -> tuple[float, float]:
     """As `percentiles`, but two NaN where all resamples agree on a finite value: what has no spread in the sample has
-    some beyond it, and nothing here tells how much."""
-    lower, upper = percentiles(replicates, level)
+    some beyond it, and nothing here tells how much.
+
+    Resamples of few clusters vary less than samples do, by n − 1 in n, and the normal's quantiles are not Student's.
+    So the level is expanded: Hesterberg, T. C. (2015). What teachers should know about the bootstrap. The American
+    Statistician 69, 371-386, section 5.3.
+    """
+    reach = np.sqrt(clusters / (clusters - 1)) * stats.t.ppf((1 + level) / 2, clusters - 1)
+    lower, upper = percentiles(replicates, 2 * float(stats.norm.cdf(reach)) - 1)
     return (float("nan"), float("nan")) if lower == upper and np.isfinite(lower) else (lower, upper)
 
 

@@ -28,6 +28,7 @@ from grokray.analysis.pair_moments import CONFIGURATION, Factors, PairMoments
 from grokray.analysis.shares import LEVEL, Estimate, resampled, spread
 
 REPLICATES = 200
+MIN_CONFIGURATIONS = 5  # for an interval: of 3 or 4, resamples are too few to tell how far chance goes
 Key = TypeVar("Key")
 
 
@@ -106,7 +107,9 @@ def _split(
     drawn = [_components(design.by_factors(draw), seeds, nothing) or {} for draw in draws]
     estimates = {}
     for name, value in point.items():
-        lower, upper = spread(np.array([one.get(name, np.nan) for one in drawn]), level)
+        lower, upper = spread(np.array([one.get(name, np.nan) for one in drawn]), design.configurations, level)
+        if design.configurations < MIN_CONFIGURATIONS:
+            lower = upper = float("nan")
         estimates[name] = Estimate(value=value, lower=lower, upper=upper, method=_METHOD)
     cuts = _cut_shares(estimates)
     by_seed = {name: estimates.pop(f"seed {name}") for name in seeds if f"seed {name}" in estimates}
@@ -116,7 +119,7 @@ def _split(
         by_seed=by_seed if len(seeds) > 1 else {},
         trials=int(keep.sum()),
         configurations=design.configurations,
-        notes=(*notes, *remarks, *cuts, *_missing(estimates, seeds, by_seed), *found.notes),
+        notes=(*notes, *remarks, *cuts, *_missing(estimates, seeds, by_seed, design.configurations), *found.notes),
     )
 
 
@@ -203,10 +206,16 @@ def _seeds(trials: pa.Table) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     return joined, tuple(remarks)
 
 
-def _missing(estimates: dict[str, Estimate], seeds: dict[str, np.ndarray], by_seed: dict[str, Estimate]) -> list[str]:
+def _missing(
+    estimates: dict[str, Estimate], seeds: dict[str, np.ndarray], by_seed: dict[str, Estimate], configurations: int
+) -> list[str]:
     notes = []
     if any(np.isnan(one.lower) and not np.isnan(one.value) for one in (*estimates.values(), *by_seed.values())):
-        notes.append("where the ends of an interval are ?, resampled configurations agree, which tells of no spread")
+        notes.append(
+            "where the ends of an interval are ?, resampled configurations agree, which tells of no spread"
+            if configurations >= MIN_CONFIGURATIONS
+            else f"no interval is known of fewer than {MIN_CONFIGURATIONS} configurations; here are {configurations}"
+        )
     if len(seeds) > 1 and "interaction" not in estimates and by_seed.keys() == seeds.keys():
         notes.append("where no two trials differ in all seeds, seeds are taken not to interact with each other")
     elif "interaction" not in estimates:

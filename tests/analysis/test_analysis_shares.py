@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from grokray.analysis.outcomes import codes, grouped, outcomes, varying
 from grokray.analysis.shares import percentiles, resampled, shares, spread, wilson
@@ -89,9 +90,18 @@ def test_resampled_clusters_and_percentiles():
 
 
 def test_resamples_that_all_agree_have_no_interval():
-    assert np.isnan(spread(np.ones(100))).all()
-    assert spread(np.full(100, np.inf)) == (np.inf, np.inf)
-    assert spread(np.arange(100.0)) == percentiles(np.arange(100.0))
+    assert np.isnan(spread(np.ones(100), 9)).all()
+    assert spread(np.full(100, np.inf), 9) == (np.inf, np.inf)
+    assert spread(np.arange(100.0), 10**6) == percentiles(np.arange(100.0))
+
+
+def test_resamples_of_few_clusters_are_expanded_to_students():
+    """Means of 8 normal numbers: half of the interval is Student's quantile times the standard error."""
+    values = np.random.default_rng(0).normal(size=8)
+    draws = np.array([draw @ values / 8 for draw in resampled(8, 20_000, np.random.default_rng(1))])
+    lower, upper = spread(draws, 8)
+    student = stats.t.isf(0.025, 7) * values.std(ddof=1) / np.sqrt(8)
+    assert (upper - lower) / 2 == pytest.approx(student, rel=0.1)  # a normal's would be 1.96 / 2.36 * sqrt(7 / 8) of it
 
 
 def test_audited_trials_stand_for_the_pruned_ones():

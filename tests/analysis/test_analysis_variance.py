@@ -195,6 +195,16 @@ def test_where_all_or_none_grok_there_is_a_reason_and_no_number(happened):
         )
 
 
+@pytest.mark.parametrize("configurations", [2, 4, 5])
+def test_few_configurations_have_no_interval(configurations):
+    values = np.random.default_rng(0).normal(size=(configurations, 3))
+    found = variance_of_step(table(configurations, 3, grok_step=steps(values)))
+    assert isinstance(found, Split)
+    assert np.isnan(found.seeds.lower) == np.isnan(found.total.upper) == (configurations < 5)
+    said = f"no interval is known of fewer than 5 configurations; here are {configurations}"
+    assert (said in found.notes) == (configurations < 5)
+
+
 def test_an_interval_without_ends_says_why():
     """Seeds change nothing, in any resample."""
     found = variance_of_step(table(5, 2, grok_step=steps(np.repeat(np.arange(5.0), 2))))
