@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+NO_AUDITED = "no audited trial has ended"
+
 
 def inverse_probability_weights(trials: pa.Table | pd.DataFrame) -> np.ndarray:
     """(n,): 1 where the scheduler never wanted to stop the trial, 1 / audit_probability where it did and the trial was
@@ -64,8 +66,9 @@ def scheduler_audit(trials: pa.Table | pd.DataFrame, level: float = 0.95) -> Sch
     unwanted, audited, probability = _audit(table)
     outcome, grokked = texts(table, "outcome"), ~np.isnan(numbers(table, "grok_step"))
     finished = audited & (grokked | np.isin(outcome, ("grokked", "budget", "diverged")))
-    sample = (grokked[finished], 1.0 / probability[finished], numbers(table, "configuration")[finished])
-    rate = wilson_share(*sample, level) if finished.any() else Estimate.none("no audited trial has ended")
+    later, cluster = grokked[finished], numbers(table, "configuration")[finished]
+    stands_for = 1.0 / probability[finished]  # itself, and the others of its like: those that were pruned
+    rate = wilson_share(later, stands_for, cluster, level) if finished.any() else Estimate.none(NO_AUDITED)
     pruned = int((unwanted & ~audited).sum())
     seen = int((grokked & (audited | ~unwanted)).sum())
     return SchedulerAudit(
@@ -76,7 +79,9 @@ def scheduler_audit(trials: pa.Table | pd.DataFrame, level: float = 0.95) -> Sch
         finished=int(finished.sum()),
         grokked_later=int((finished & grokked).sum()),
         false_stop_rate=rate,
-        grokkers_killed=_killed(*share_and_size(*sample), pruned=pruned, seen=seen, level=level),
+        grokkers_killed=_killed(
+            *share_and_size(later, stands_for - 1.0, cluster), pruned=pruned, seen=seen, level=level
+        ),
         warning=_warning(pruned, int(audited.sum())),
     )
 
@@ -105,7 +110,7 @@ def _killed(rate: float, _: float, size: float, *, pruned: int, seen: int, level
     if not pruned:
         return Estimate(value=0.0, lower=0.0, upper=0.0, note="no trial was pruned")
     if not size > 0:
-        return Estimate.none("no audited trial has ended")
+        return Estimate.none(NO_AUDITED)
 
     def share(stops: float) -> float:
         return pruned * stops / (pruned * stops + seen)

@@ -87,6 +87,16 @@ def test_the_false_stop_rate():
     assert audit.warning is None
 
 
+def test_sweeps_of_different_audit_fractions_stand_for_their_own_pruned_trials():
+    """Of 100 slow trials of each sweep half of those of the first were audited, and 1 in 10 of the second's, where all
+    would have grokked."""
+    first = [("pruned", None, 1_000, False, 0.5)] * 50 + [("budget", None, 1_000, True, 0.5)] * 50
+    second = [("pruned", None, 1_000, False, 0.1)] * 90 + [("grokked", 3_000, 1_000, True, 0.1)] * 10
+    audit = scheduler_audit(table(first + second))
+    assert audit.false_stop_rate.value == pytest.approx(0.5)
+    assert audit.grokkers_killed.value == pytest.approx(90 / 100)
+
+
 def test_nothing_pruned_nothing_killed():
     audit = scheduler_audit(table(ROWS[:2]))
     assert (audit.grokkers_killed.value, audit.grokkers_killed.upper) == (0, 0)
