@@ -41,7 +41,7 @@ class Delays:
 
 @dataclass(frozen=True, kw_only=True)
 class Ungrokking:
-    """The share of grokked trials, of those that trained on, that fell below 0.9 held-out exact match afterwards.
+    """Of grokked trials that trained on, the share that fell below 0.9 held-out exact match afterwards, or diverged.
 
     `shares` has one cell. `trained_on`: their number; 0 where no trial has continue_training.
     """
@@ -81,7 +81,8 @@ def ungrokking(trials: pa.Table, level: float = LEVEL) -> Ungrokking:
     """Trials that still run count with what they have shown so far."""
     found = outcomes(trials)
     on = (column(trials, "continue_training") == 1) & ~np.isnan(column(trials, "grok_step"))
-    fell = ~np.isnan(column(trials, "ungrok_step"))
+    # Of one that diverged there was nothing more to measure.
+    fell = ~np.isnan(column(trials, "ungrok_step")) | (column(trials, "outcome") == "diverged")
     cell = np.where(on & (found.survival_weight > 0), 0, -1)
     result = shares(fell, found.survival_weight, found.cluster, cell, 1, level)
     return Ungrokking(shares=result, trained_on=int((cell == 0).sum()))

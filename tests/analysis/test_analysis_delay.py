@@ -106,3 +106,9 @@ def test_ungrokking_is_of_those_that_trained_on():
     assert found.shares.share[0] == pytest.approx(1 / 3)
     assert found.shares.lower[0] < 1 / 3 < found.shares.upper[0]
     assert ungrokking(trials_of(2, grok_step=[9, 9])).trained_on == 0
+
+
+def test_a_trial_that_grokked_and_diverged_has_not_kept_it():
+    fate = ["grokked", "grokked", "diverged", "diverged"]
+    found = ungrokking(trials_of(4, continue_training=True, grok_step=[9, 9, 9, None], outcome=fate))
+    assert (found.trained_on, found.shares.share[0]) == (3, pytest.approx(1 / 3))

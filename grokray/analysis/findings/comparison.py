@@ -73,7 +73,12 @@ def delay(trials: pa.Table, level: float = 0.95) -> Finding:
         one = fell.shares
         share = {"share": one.share[0], "share_lower": one.lower[0], "share_upper": one.upper[0]}
         tables["ungrokking"] = pd.DataFrame(
-            [{"of": "grokked trials that fell below 0.9 again, or below their threshold where it is lower", **share}]
+            [
+                {
+                    "of": "grokked trials that fell below 0.9, or a lower threshold of their own, or diverged",
+                    **share,
+                }
+            ]
         )
     counts = (
         f"{count(found.grokked - found.negative, 'trial')} grokked after memorizing, {found.censored:,} have memorized "
