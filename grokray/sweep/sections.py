@@ -249,8 +249,11 @@ def _how_much(value: Any) -> Any:
     return {"min": "minimal", "max": "maximal"}.get(value, value) if isinstance(value, str) else value
 
 
+_PROJECT = r"[^/\\\n#?%:]{1,128}"
+
+
 def _project(value: Any) -> Any:
-    if not isinstance(value, str) or not re.fullmatch(r"[^/\\\n#?%:]{1,128}", value):
+    if not isinstance(value, str) or not re.fullmatch(_PROJECT, value):
         raise fault(None, r"must be a text of 1 to 128 characters, none of them / \ # ? % :")
     return value
 
@@ -265,6 +268,8 @@ class Tracking(Section):
     mode: Literal["auto", "online", "offline"] = Field(
         default="auto", description="offline keeps W&B's files in the sweep's folder; auto is online if there is a key."
     )
-    project: Annotated[str, BeforeValidator(_project)] = Field(default="grokray", description="W&B's project.")
+    project: Annotated[str, BeforeValidator(_project)] = Field(
+        default="grokray", description="W&B's project.", json_schema_extra={"pattern": f"^{_PROJECT}$"}
+    )
     entity: str | None = Field(default=None, description="W&B's user or team; by default the key's own.")
     tensorboard: bool = Field(default=False, description="Write scalars for TensorBoard into the sweep's folder.")
