@@ -25,6 +25,7 @@ from grokray.records.collect import curve_columns, curve_parts, read_curves, rea
 from grokray.records.folder import SweepFolder
 from grokray.records.parts import parts_of
 from grokray.records.schema import CONFIG_FIELDS, TRIALS_SCHEMA
+from grokray.records.store import Store
 from grokray.trial import TrialConfig
 
 # What a column holds that an older table does not have. A field of the config had its default then.
@@ -121,8 +122,8 @@ def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
         raise ConfigError([Problem(message="no folder is named, but one at least is needed")])
     given = [part for path in given for part in parts_of(path)]
     folders = [SweepFolder.open(path) for path in given]
-    shown = [str(folder.store) for folder in folders]
-    if twice := sorted({name for name in shown if shown.count(name) > 1}):
+    shown, places = [str(folder.store) for folder in folders], [_place(folder.store) for folder in folders]
+    if twice := [name for number, name in enumerate(shown) if places[number] in places[:number]]:
         raise ConfigError([Problem(message=f"{twice[0]} is named twice")])
     for folder in folders:
         bring_up_to_date(folder)
@@ -133,6 +134,11 @@ def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
     trials, notes = (_named(tables[0], names[0]), ()) if len(folders) == 1 else _together(tables, names)
     notes = (*notes, *_watched_differently(trials))
     return Sweeps(folders=tuple(folders), names=names, trials=trials, notes=notes)
+
+
+def _place(store: Store) -> str:
+    """Links lead to one place."""
+    return str(store.local_path().resolve()) if store.is_local else str(store)
 
 
 def unknown_column(argument: str, name: str, known: Sequence[str], holder: str) -> ConfigError:

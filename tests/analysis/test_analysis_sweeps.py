@@ -145,6 +145,9 @@ def test_folders_that_cannot_be_analysed(tmp_path, sweep_path):
         grokray.load(tmp_path)
     with pytest.raises(ConfigError, match="is named twice"):
         grokray.load([sweep_path, sweep_path])
+    (tmp_path / "link").symlink_to(sweep_path)
+    with pytest.raises(ConfigError, match="link is named twice"):
+        grokray.load([sweep_path, tmp_path / "link"])
     with pytest.raises(ConfigError, match="no folder is named"):
         grokray.load([])
     with pytest.raises(ConfigError, match="level is 95, but must be in"):
