@@ -14,7 +14,7 @@ import pyarrow as pa
 from grokray.analysis.outcomes import codes, column, looks_logarithmic, missing_in, outcomes
 from grokray.analysis.phases import PHASES, phases
 from grokray.analysis.shares import LEVEL, Shares, shares
-from grokray.analysis.wording import readable
+from grokray.analysis.wording import readable, value_text
 from grokray.errors import ConfigError, Problem
 
 BINS = 8
@@ -116,7 +116,8 @@ def cut(
     _check(values, name, bins, scale)
     if scale == "categories":
         coded, distinct = codes(values)
-        labels = ["none" if value is None else _shown(value) for value in distinct]
+        is_bool = pa.types.is_boolean(trials.schema.field(name).type)
+        labels = [value_text(bool(value) if is_bool and value is not None else value) for value in distinct]
         return Bins(name=name, scale=scale, bin=coded, labels=labels, values=distinct)
     edges = _edges(values[~np.isnan(values)], bins, scale)
     found = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)

@@ -17,12 +17,12 @@ from grokray.analysis.figures.phases import draw_phases
 from grokray.analysis.figures.profile import draw_profile
 from grokray.analysis.figures.style import new_axes, nothing_to_draw, styled
 from grokray.analysis.figures.survival import draw_survival
-from grokray.analysis.findings.critical import value_text
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.groups import main_parameters
 from grokray.analysis.findings.phases import diagram_of
 from grokray.analysis.sweeps import unknown_column
 from grokray.analysis.trial_curve import choose, curve_of
+from grokray.analysis.wording import value_text
 from grokray.errors import ConfigError, Problem
 
 if TYPE_CHECKING:

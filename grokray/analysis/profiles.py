@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,7 @@ from grokray.analysis.neighbours import Neighbours
 from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
 from grokray.analysis.shares import percentiles, shares, wilson
 from grokray.analysis.space import Axis, Space
-from grokray.analysis.wording import readable
+from grokray.analysis.wording import readable, value_text
 
 PROFILE_BINS = 8
 # More different seeds than this are not shared by the configurations: each has its own.
@@ -115,16 +114,11 @@ def profile_of_model(sample: Sample, model: Neighbours, number: int, drawn: np.n
 def _binned(axis: Axis, units: np.ndarray) -> tuple[list[str], np.ndarray]:
     """Labels, and the bin of each (n,), −1 where the axis is not there. Bins of a range are equally likely."""
     if axis.values:
-        return [_shown(value) for value in axis.values], np.where(np.isnan(units), -1, units).astype(int)
+        return [value_text(value) for value in axis.values], np.where(np.isnan(units), -1, units).astype(int)
     edges = axis.from_unit(np.linspace(0, 1, PROFILE_BINS + 1))
     labels = [f"{readable(low)} to {readable(high)}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
     cell = np.minimum(np.nan_to_num(units, nan=-1) * PROFILE_BINS, PROFILE_BINS - 1)
     return labels, np.where(np.isnan(units), -1, cell).astype(int)
-
-
-def _shown(value: Any) -> str:
-    """2.0, as a column with gaps has it → `2`."""
-    return readable(value, 6) if isinstance(value, float) else "none" if value is None else str(value)
 
 
 def _volume(space: Space, points: np.ndarray, configuration: np.ndarray) -> np.ndarray | None:

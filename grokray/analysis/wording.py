@@ -8,6 +8,13 @@ def readable(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}g}" if abs(value) < 10**digits - 0.5 else f"{value:,.0f}"
 
 
+def value_text(value: object) -> str:
+    """A parameter's value as a search space has it: 2.0, as a column with gaps has 2, → `2`; True → `true`."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    return readable(value, 6) if isinstance(value, float) else str(value)
+
+
 def count(number: int, noun: str) -> str:
     """`1,234 trials`, `1 trial`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"

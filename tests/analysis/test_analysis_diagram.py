@@ -68,6 +68,12 @@ def test_pruned_trials_count_in_the_phases_and_not_in_the_share():
     assert found.share[0, 0] == pytest.approx(1 / 3)
 
 
+def test_truth_values_are_written_as_in_a_search_space():
+    assert cut(trials_of(3, fixed_sequence_length=[True, None, False]), "fixed_sequence_length").labels == [
+        *("false", "true", "none"),
+    ]
+
+
 def test_quantile_bins_hold_equally_many():
     values = np.random.default_rng(0).lognormal(size=800)
     bins = cut(trials_of(800, weight_decay=values), "weight_decay", 8, "quantiles")

@@ -14,6 +14,7 @@ from grokray.analysis.findings.finding import Finding, missing, nothing_in, with
 from grokray.analysis.findings.groups import Groups, groups_by
 from grokray.analysis.findings.words import cell
 from grokray.analysis.outcomes import outcomes
+from grokray.analysis.wording import value_text
 
 NAME, TITLE = "critical", "Critical training fraction"
 
@@ -73,7 +74,3 @@ def _values(groups: Groups) -> tuple[np.ndarray, list[str | None]]:
     """Each trial's number, and what it stands for; the last of them for a trial in no group."""
     labels = [None if label == f"no {groups.name}" else label for label in groups.labels]
     return groups.group, [*labels, None]
-
-
-def value_text(value: object) -> str:
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,7 +12,7 @@ from grokray.analysis.diagram import cut
 from grokray.analysis.outcomes import codes, column
 from grokray.analysis.space import space_of_trials
 from grokray.analysis.sweeps import unknown_column
-from grokray.analysis.wording import readable
+from grokray.analysis.wording import value_text
 from grokray.errors import ConfigError, Problem
 
 MAX_VALUES, QUARTERS, MAX_GROUPS = 6, 4, 20
@@ -59,6 +59,4 @@ def main_parameters(trials: pa.Table) -> list[str]:
 def _label(name: str, value: str | float | None, boolean: bool) -> str:
     if value is None:
         return f"no {name}"
-    if boolean:
-        return "true" if value else "false"
-    return value if isinstance(value, str) else readable(value, 4)
+    return value_text(bool(value) if boolean else value)

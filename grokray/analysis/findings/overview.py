@@ -10,7 +10,7 @@ import pandas as pd
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.outcomes import column, varying
 from grokray.analysis.sweeps import Sweeps
-from grokray.analysis.wording import readable
+from grokray.analysis.wording import readable, value_text
 from grokray.records.folder import SweepFolder
 
 NAME, TITLE = "overview", "What was run"
@@ -63,13 +63,14 @@ def _parameters(sweeps: Sweeps) -> pd.DataFrame:
 def _spec(spec: dict[str, Any]) -> str:
     """{"distribution": "uniform", "min": 0, "max": 1} → uniform, 0 to 1."""
     when = ", ".join(
-        f"{k} is {' or '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in spec.get("when", {}).items()
+        f"{k} is {' or '.join(map(value_text, v)) if isinstance(v, list) else value_text(v)}"
+        for k, v in spec.get("when", {}).items()
     )
     when = f" if {when}" if when else ""
     if "values" in spec:
-        return f"one of {', '.join(map(str, spec['values']))}{when}"
+        return f"one of {', '.join(map(value_text, spec['values']))}{when}"
     if "value" in spec:
-        return f"{spec['value']}{when}"
+        return f"{value_text(spec['value'])}{when}"
     shape = str(spec.get("distribution", "")).replace("_values", "").replace("_", " ")
     ends = f", {readable(spec['min'], 6)} to {readable(spec['max'], 6)}" if {"min", "max"} <= spec.keys() else ""
     return f"{shape}{ends}{when}"
@@ -81,7 +82,7 @@ def _seen(values: Any) -> str:
     )
     if len(known) > MOST_VALUES and not isinstance(known[0], str):
         return f"{readable(known[0])} to {readable(known[-1])}"
-    shown = [readable(value) if isinstance(value, float) else str(value) for value in known[:MOST_VALUES]]
+    shown = [value_text(value) for value in known[:MOST_VALUES]]
     return ", ".join(shown) + (f" and {len(known) - MOST_VALUES:,} more" if len(known) > MOST_VALUES else "")
 
 
