@@ -58,12 +58,21 @@ def wilson(share: float, size: float, level: float = 0.95, *, critical: float | 
     """
     if not size > 0:
         return 0.0, 1.0
+    lower, upper = wilsons(np.array([share]), np.array([size]), level, critical=critical)
+    return float(lower[0]), float(upper[0])
+
+
+def wilsons(
+    share: np.ndarray, size: np.ndarray, level: float = 0.95, *, critical: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `wilson`, of shares (k,) among `size` (k,) trials each; NaN of no trial."""
     z2 = (float(norm.isf((1 - level) / 2)) if critical is None else critical) ** 2
-    middle = (share + z2 / (2 * size)) / (1 + z2 / size)
-    half = np.sqrt(z2 * (share * (1 - share) / size + z2 / (4 * size**2))) / (1 + z2 / size)
-    lower, upper = max(middle - half, 0.0), min(middle + half, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle = (share + z2 / (2 * size)) / (1 + z2 / size)
+        half = np.sqrt(share * (1 - share) * z2 / size + (z2 / (2 * size)) ** 2) / (1 + z2 / size)
+    lower, upper = np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
     # Exact ends, which rounding would miss.
-    return (0.0 if share <= 0 else float(lower)), (1.0 if share >= 1 else float(upper))
+    return np.where((share <= 0) & (size > 0), 0.0, lower), np.where((share >= 1) & (size > 0), 1.0, upper)
 
 
 def wilson_share(

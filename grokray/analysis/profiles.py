@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from grokray.analysis.intervals import wilsons
 from grokray.analysis.neighbours import Neighbours
 from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
-from grokray.analysis.shares import percentiles, shares, wilson
+from grokray.analysis.shares import percentiles, shares
 from grokray.analysis.space import Axis, Space
 from grokray.analysis.wording import readable, value_text
 
@@ -104,7 +105,7 @@ def profile_of_model(sample: Sample, model: Neighbours, number: int, drawn: np.n
         share[index] = values[cell == index].mean()
         ends = percentiles(np.nanmean(drawn[:, cell == index], axis=1), level)
         # Resamples in which all that is near agrees know nothing of what was not seen: see `robustness`.
-        least = wilson(share[index : index + 1], np.array([model.effective_at(cell == index)]), level)
+        least = wilsons(share[index : index + 1], np.array([model.effective_at(cell == index)]), level)
         lower[index], upper[index] = np.fmin(ends[0], least[0][0]), np.fmax(ends[1], least[1][0])
     return Profile(
         name=axis.name, labels=labels, share=share, lower=lower, upper=upper, configurations=trained.clusters

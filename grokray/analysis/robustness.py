@@ -19,10 +19,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from grokray.analysis.intervals import wilson
 from grokray.analysis.neighbours import Neighbours
 from grokray.analysis.outcomes import Outcomes, outcomes
 from grokray.analysis.profiles import Profile, Sample, profile_of_mean, profile_of_model
-from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, percentiles, resampled, shares, wilson
+from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, percentiles, resampled, shares
 from grokray.analysis.space import Space, space_of_trials
 
 _MODEL_REPLICATES = 200
@@ -148,7 +149,7 @@ def _by_model(sample: Sample, replicates: int, level: float, rng: np.random.Gene
         f"configurations at {len(model.even)} even points; its own error, mostly upwards, is not in the intervals, "
         "and profiles are flatter than the truth"
     )
-    lower, upper = (float(end[0]) for end in wilson(np.array([value]), np.array([model.effective]), level))
+    lower, upper = wilson(value, model.effective, level)
     least = Estimate(value=value, lower=lower, upper=upper, method=_MODEL)
     share = _bootstrapped(np.nanmean(drawn, axis=1), least, level, _MODEL) or least
     over = _bootstrapped(over, share, level, f"nearest neighbours, {_AND_SEED}")

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from grokray.analysis.intervals import wilsons
+
 LEVEL = 0.95
 REPLICATES = 500
 
@@ -78,7 +80,7 @@ def shares(
         # Where all agree there is no spread to see: clusters count as if their trials were copies of each other.
         agree = (share < 1e-12) | (share > 1 - 1e-12) | (clusters < 2)
         effective = np.where(agree, kish_clusters, np.minimum(corrected, kish))
-    lower, upper = wilson(share, effective, level)
+    lower, upper = wilsons(share, effective, level)
     return Shares(
         share=share,
         lower=lower,
@@ -87,17 +89,6 @@ def shares(
         clusters=clusters,
         effective=np.where(clusters > 0, effective, 0.0),
     )
-
-
-def wilson(share: np.ndarray, n: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's score interval of shares (k,) seen among n (k,) trials, which need not be whole; NaN where n is 0."""
-    z2 = stats.norm.ppf((1 + level) / 2) ** 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-        half = np.sqrt(share * (1 - share) * z2 / n + (z2 / (2 * n)) ** 2) / (1 + z2 / n)
-    lower, upper = np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
-    # Exact ends, which rounding would miss.
-    return np.where((share <= 0) & (n > 0), 0.0, lower), np.where((share >= 1) & (n > 0), 1.0, upper)
 
 
 def resampled(clusters: int, replicates: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

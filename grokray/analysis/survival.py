@@ -17,7 +17,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from grokray.analysis.clusters import cluster_sums
-from grokray.analysis.intervals import Estimate, effective_size, wilson
+from grokray.analysis.intervals import Estimate, effective_size, wilson, wilsons
 from grokray.analysis.times import Times
 
 # Weights are sums of floats: less than this share of the trials at risk is none.
@@ -271,13 +271,14 @@ def _bands(
     parts: _Parts, survival: np.ndarray, log_variance: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """(m,) each, with survival between them."""
-    sizes = [
-        _size(s, v) if s > 0 else _size_at_none(parts, survival, log_variance)
-        for s, v in zip(survival.tolist(), log_variance.tolist(), strict=True)
-    ]
-    critical = parts.critical(level)
-    ends = [wilson(s, size, critical=critical) for s, size in zip(survival.tolist(), sizes, strict=True)]
-    return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
+    sizes = np.array(
+        [
+            _size(s, v) if s > 0 else _size_at_none(parts, survival, log_variance)
+            for s, v in zip(survival.tolist(), log_variance.tolist(), strict=True)
+        ]
+    )
+    lower, upper = wilsons(survival, sizes, critical=parts.critical(level))
+    return np.where(sizes > 0, lower, 0.0), np.where(sizes > 0, upper, 1.0)
 
 
 def _beyond(horizon: float, last: float) -> str:

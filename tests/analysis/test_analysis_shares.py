@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from grokray.analysis.intervals import wilsons
 from grokray.analysis.outcomes import codes, grouped, outcomes, varying
-from grokray.analysis.shares import percentiles, resampled, shares, spread, wilson
+from grokray.analysis.shares import percentiles, resampled, shares, spread
 from grokray.errors import ConfigError
 from tests.analysis.tables import grokking, trials_of
 
@@ -23,7 +24,7 @@ def one_cell(success, weight=None, cluster=None):
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
 def test_wilson_gives_the_published_intervals(hits, of, lower, upper):
-    found = wilson(np.array([hits / of]), np.array([of]))
+    found = wilsons(np.array([hits / of]), np.array([of]))
     assert np.round(np.concatenate(found), 4).tolist() == [lower, upper]
 
 
@@ -31,7 +32,7 @@ def test_equal_weights_and_clusters_of_one_are_nearly_plain_wilson():
     found = one_cell([1] * 30 + [0] * 70)
     # The spread is estimated with n − 1, and so one trial in a hundred fewer.
     assert found.effective[0] == pytest.approx(99, abs=0.01)
-    assert [found.lower[0], found.upper[0]] == pytest.approx(np.concatenate(wilson(np.r_[0.3], np.r_[99.0])), abs=1e-4)
+    assert [found.lower[0], found.upper[0]] == pytest.approx(np.concatenate(wilsons(np.r_[0.3], np.r_[99.0])), abs=1e-4)
 
 
 def test_copies_of_a_trial_add_nothing():
@@ -58,7 +59,7 @@ def test_unequal_weights_cost_effective_trials():
 def test_where_all_agree_each_cluster_counts_once():
     found = one_cell([True] * 12, cluster=np.repeat(np.arange(4), 3))
     assert found.effective[0] == 4
-    assert found.lower[0] == pytest.approx(wilson(np.array([1.0]), np.array([4.0]))[0][0])
+    assert found.lower[0] == pytest.approx(wilsons(np.array([1.0]), np.array([4.0]))[0][0])
 
 
 def test_cells_are_apart_and_empty_ones_say_so():
