@@ -3,7 +3,7 @@
 python benchmarks/cluster_model.py            (about 18 minutes; --quick takes three)
 
 Each case is a sweep in a process of its own: so many engines of 20 seats, so many trials, two rungs or none. A fake
-trial reports as fast as the driver can take it, and writes ten measurements to the journal before each report. A case
+trial waits about a second (`--hold`) before each report, and writes ten measurements to the journal in between. A case
 ends when its sweep has ended or its time is up; what is printed is of the time after the seats were filled, or half of
 it:
 

@@ -1,6 +1,6 @@
 """What a sweep through Ray Tune costs beyond the engine itself: time, trials a minute, the driver's memory.
 
-python benchmarks/sweep.py            (about six minutes on two quiet cores; --quick takes two)
+python benchmarks/sweep.py            (about six minutes on two quiet cores; --quick takes one)
 python benchmarks/sweep.py --memory   (that of the driver over 10,000 trials, about four minutes)
 
 1. `fused`: trials through `grokray sweep`, against the bare engine that trains the same ones in as many one-thread

@@ -5,6 +5,7 @@ Each table is built in a process of its own, so that the peak of one is not the 
 
 from __future__ import annotations
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -43,4 +44,7 @@ def measure(name: str) -> None:
 
 
 if __name__ == "__main__":
-    measure(sys.argv[1]) if len(sys.argv) > 1 else main()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", nargs="?", choices=TABLES, help="one of them, in this process")
+    chosen = parser.parse_args().table
+    measure(chosen) if chosen else main()

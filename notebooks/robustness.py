@@ -100,9 +100,10 @@ if audit is not None:
 # %% [markdown]
 # ## Robustness
 #
-# The share of the search space in which a trial groks within its budget. The interval draws configurations anew, each
-# with all its seeds, since the seeds of one configuration are no independent trials; the second row draws seeds anew
-# as well, and so speaks of other seeds than these. Along each parameter everything else is averaged over.
+# The share of the search space in which a trial groks within its budget. The interval takes configurations, each
+# with all its seeds, as what was drawn, since the seeds of one configuration are no independent trials; the second
+# row draws seeds anew as well, and so speaks of other seeds than these. Along each parameter everything else is
+# averaged over.
 
 # %%
 analysis.robustness()

@@ -1,6 +1,6 @@
 """JAX: jit of a scan over steps, vmap over models, buffers donated. The file is importable without JAX.
 
-On a CPU XLA takes as many threads as the process may run on when JAX is first used: `harness.one_core` sees to it.
+On a CPU XLA takes as many threads as the process may run on when JAX is first used: `harness.pin` sees to it.
 """
 
 from __future__ import annotations

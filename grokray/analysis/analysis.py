@@ -75,10 +75,10 @@ class Analysis:
     def phases(self, **thresholds: float) -> Finding:
         """The share of trials in each phase.
 
-        By default of the trials' own column; `threshold`, `sustain`, `phase_accuracy` and `phase_gap_steps` have
-        events and phases read off the curves anew.
+        By default of the trials' own column; with `phase_accuracy` or `phase_gap_steps` read off the curves anew.
+        `threshold` and `sustain` change no phase: a note tells how many trials ended before they had grokked by these.
         """
-        known = ("threshold", "sustain", "phase_accuracy", "phase_gap_steps", "ungrok_accuracy")
+        known = ("threshold", "sustain", "phase_accuracy", "phase_gap_steps")
         if unknown := [name for name in thresholds if name not in known]:
             from grokray.tasks.wording import nearest
 

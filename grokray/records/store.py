@@ -78,7 +78,7 @@ class Store(ABC):
 
     @staticmethod
     def from_uri(uri_or_path: str | Path) -> Store:
-        """The store at a path of this machine (made absolute, `~` expanded) or at a `file`, `s3` or `gs` URI.
+        """The store at a path of this machine (made absolute, `~` expanded) or at a `file`, `s3`, `gs` or `abfs` URI.
 
         Makes no folder yet. Raises FolderError where no folder can be: an unknown scheme, or a file stands there; and
         for a URI that holds credentials.

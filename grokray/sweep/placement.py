@@ -79,6 +79,17 @@ def share_of_an_engine(config: SweepConfig, machine: Machine) -> float:
     return 1 / max(min(machine.cpus, trials), 1)
 
 
+def idle_gpus(config: SweepConfig, machine: Machine) -> str | None:
+    """What to say where there are GPUs, and nothing in the search space asks for them or against them."""
+    if not machine.most_gpus or config.device != "auto" or config.resources.gpu:
+        return None
+    gpus = "1 GPU is" if machine.most_gpus == 1 else f"{machine.most_gpus:,} GPUs are"
+    return (
+        f"{gpus} not used: resources.gpu is 0. With --set resources.gpu={GPU_OF_A_TRIAL} each would train "
+        f"{round(1 / GPU_OF_A_TRIAL)} trials at once; --set device=cpu leaves this out"
+    )
+
+
 def choose_device(config: SweepConfig, machine: Machine) -> str:
     if config.device == "cpu":
         return "cpu"

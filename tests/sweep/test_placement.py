@@ -5,7 +5,7 @@ import pytest
 from grokray.errors import ExecutionError
 from grokray.sweep.cluster import Machine
 from grokray.sweep.load import load_sweep
-from grokray.sweep.placement import MAX_ENGINES, choose_device, engine_spec, share_of_an_engine
+from grokray.sweep.placement import MAX_ENGINES, choose_device, engine_spec, idle_gpus, share_of_an_engine
 from tests.sweep.sweeps import GRID, write
 
 
@@ -44,6 +44,16 @@ def test_a_fiftieth_of_a_gpu_seats_fifty_on_each(tmp_path):
     assert (spec.count, spec.slots, spec.gpu) == (2, 50, True)
     only_device = config(tmp_path, "device: cuda\n")
     assert engine_spec(only_device, machine, choose_device(only_device, machine), trials=1000).slots == 50
+
+
+def test_gpus_that_nothing_asks_for_are_remarked(tmp_path):
+    machine = Machine(cpus=16, gpus=2)
+    idle = idle_gpus(config(tmp_path), machine)
+    assert idle is not None
+    assert idle.startswith("2 GPUs are not used: resources.gpu is 0. With --set resources.gpu=0.02 each would train 50")
+    for text in ("resources: {gpu: 0.02}\n", "device: cpu\n", "device: cuda\n"):
+        assert idle_gpus(config(tmp_path, text), machine) is None
+    assert idle_gpus(config(tmp_path), Machine(cpus=16, gpus=0)) is None
 
 
 def test_without_a_gpu_a_share_of_one_means_the_cpu_and_asking_for_one_is_an_error(tmp_path):

@@ -25,8 +25,7 @@ TRIALS_IN_A_CELL, BINS = 8, (3, 8)  # on average; the fewest and most bins along
 
 
 def phases(sweeps: Sweeps, level: float = 0.95, **thresholds: float) -> Finding:
-    """By the trials' own column, or with `thresholds` (threshold, sustain, phase_accuracy, phase_gap_steps) from their
-    curves."""
+    """By the trials' own column, or with `thresholds` from their curves: see `Analysis.phases`."""
     trials, notes = sweeps.trials, ()
     found = outcomes(trials)
     events = events_again(sweeps, **thresholds) if thresholds else None
