@@ -131,7 +131,7 @@ _DISTRIBUTIONS = (
 _ELSEWHERE = ("device", "wandb_tracking", "multitask")
 
 DESCRIPTIONS: dict[str, str] = {
-    "operation": "What is learned, such as x/y_mod, s5, sort, expr:(x**2 + y) % p; several by commas. See docs/tasks.md.",
+    "operation": "What is learned, such as x/y_mod, s5, sort, expr:(x**2 + y) % p; several, by commas: docs/tasks.md.",
     "task_type": "The answer as one token (classification), or as digits (sequence).",
     "base": "Number base of a sequence. Default: 10.",
     "digit_order": "Which digit of a sequence comes first. Default: most_first.",
