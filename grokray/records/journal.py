@@ -14,7 +14,7 @@ written as null.
 tasks? {task: metrics}, task_events? {task: events} |
 | `checkpoint` | trainer | trial_id, attempt, step, name, sha256, bytes? |
 | `finish` | trainer | trial_id, attempt, step, outcome: grokked, budget, diverged |
-| `failure` | driver | trial_id, attempt, error, fault: trial, engine, node |
+| `failure` | driver | trial_id, attempt, error, fault: trial, engine, node, folder |
 | `decision` | driver | trial_id, step, action: stop, audit (to be stopped, but chosen to run on), continue; rung?, \
 metric?, value?, cutoff?, reason?, audit_probability?, raw?, fitted_step? {see trial_state.Decision} |
 | `end` | driver | trial_id, outcome: grokked, budget, diverged, pruned, failed, stopped; step?, error? |

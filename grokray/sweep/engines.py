@@ -105,6 +105,10 @@ class EnginePool:
         slot.engine.used -= 1
         self._free = None
 
+    def save_from_now_on(self) -> None:
+        """Whoever is stopped from now on is interrupted, and not at its end."""
+        self.saving = True
+
     def lonely(self) -> EngineHandle:
         """The engine for trials that may have killed others: they are retried apart from the rest."""
         if self._lonely is not None:

@@ -1,8 +1,9 @@
 """How often a trial may still fail.
 
-A trial's own error counts against it. The death of a node counts against nobody: spot instances are taken away. The
-death of an engine hits all its tenants, of whom at most one is to blame: whoever was there at two deaths in a row,
-without progress in between, is retried alone on an engine apart from the rest, and only deaths there count against it.
+A trial's own error counts against it. The death of a node counts against nobody, since spot instances are taken away;
+nor does a folder that cannot be written, which ends the sweep (`searcher.py`). The death of an engine hits all its
+tenants, of whom at most one is to blame: whoever was there at two deaths in a row, without progress in between, is
+retried alone on an engine apart from the rest, and only deaths there count against it.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ class Faults:
         self._records: dict[str, _Record] = {}
 
     def count(self, trial_id: str, error: str, *, fault: str, started: bool, alone: bool, progress: int) -> None:
-        """`fault` is `trial` for the trial's own error, `engine` or `node` for a death; `progress` is the last step
-        that was measured. `started` is False where the trial was still waiting for its seat: then it is not to
-        blame. `alone`: it had no neighbours."""
-        if fault == "node" or (fault == "engine" and not started):
+        """`fault` is `trial` for the trial's own error, `engine` or `node` for a death, `folder` where the folder
+        could not be used; `progress` is the last step that was measured. `started` is False where the trial was still
+        waiting for its seat: then it is not to blame. `alone`: it had no neighbours."""
+        if fault in ("node", "folder") or (fault == "engine" and not started):
             return
         record = self._records.setdefault(trial_id, _Record())
         record.error = error

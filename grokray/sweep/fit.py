@@ -20,6 +20,7 @@ from grokray.sweep.secrecy import without_keys
 from grokray.sweep.trainable import ProcessTrial, SeatedTrial
 
 MAX_PENDING = 200
+FOLDER_FAULTS = 100  # that trials of a cluster may meet
 LEARNING_PENDING = 4
 # Tune's memory grows with every trial it has seen. At the end of a chunk seats stay empty, so it holds several times as
 # many trials as there are seats.
@@ -39,20 +40,21 @@ def fit(
     `pool`, or each in a process of its own."""
     if pool is None:
         with tolerant_of_any_death():
-            _tune(ledger, scheduler, options, MAX_PENDING, on_tick, stop_when)
+            _tune(ledger, scheduler, options, None, on_tick, stop_when)
         return
     with slots_for_tune(pool):
-        _tune(ledger, scheduler, options, pool.seats, on_tick, _saving(pool, stop_when))
+        _tune(ledger, scheduler, options, pool, on_tick, _saving(pool, stop_when))
 
 
 def _tune(
     ledger: Ledger,
     scheduler: TrialScheduler,
     options: WorkerOptions,
-    slots: int,
+    pool: EnginePool | None,
     on_tick: Callable[[], None],
     stop_when: Callable[[], bool],
 ) -> None:
+    slots = MAX_PENDING if pool is None else pool.seats
     # What waits for a seat was proposed without what those that train will tell.
     pending = LEARNING_PENDING if ledger.config.method == "tpe" else MAX_PENDING
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(slots, pending))
@@ -63,7 +65,12 @@ def _tune(
     request = {"cpu": resources.cpu} | ({"gpu": gpu} if options.device == "cuda" else {})
     chunk = min(max(ROUNDS * slots, CHUNK_TRIALS), MOST_CHUNK_TRIALS)
     searcher = LedgerSearcher(ledger, options, max_trials=chunk)
-    books = LedgerCallback(ledger, on_tick)
+    books = LedgerCallback(
+        ledger,
+        on_tick,
+        (lambda: None) if pool is None else pool.save_from_now_on,
+        folder_faults=FOLDER_FAULTS if pool is not None and pool.spec.elastic else 0,
+    )
     with without_keys(), scratch_folder() as scratch:
         tuner = tune.Tuner(
             tune.with_resources(trainable, request),
@@ -96,7 +103,8 @@ def _saving(pool: EnginePool, stop_when: Callable[[], bool]) -> Callable[[], boo
     """`stop_when`, telling the pool that who leaves from now on is interrupted, not pruned."""
 
     def stop() -> bool:
-        pool.saving = pool.saving or stop_when()
+        if stop_when():
+            pool.save_from_now_on()
         return pool.saving
 
     return stop

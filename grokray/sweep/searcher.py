@@ -15,11 +15,14 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from grokray.errors import FolderError
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.messages import WorkerOptions, report_of, tune_config
 from grokray.sweep.unsaved import Unsaved
 
 GIVEN_UP = "given_up"
+OF_THE_FOLDER = f"{FolderError.__name__}: "
+ONCE_IT_CAN = "Run the same command again once the folder can be used: trials go on from their last checkpoints."
 # In Ray's messages. Of engines with trials the pool kills those alone to which the contact was lost.
 OF_A_LOST_NODE = ("node has died", "NodeDiedError", "killed by `ray.kill`")
 
@@ -52,11 +55,23 @@ class LedgerSearcher(Unsaved, Searcher):
 
 
 class LedgerCallback(Unsaved, Callback):
-    """`on_tick` is called at every round of Tune's loop. `error` is what kept the books from being written: Tune would
-    take it for a fault of the trial, and run the trial again for ever."""
+    """`on_tick` is called at every round of Tune's loop. `error` is what kept the books, or the sweep's folder, from
+    being written: Tune would take it for a fault of the trial, and run the trial again for ever. `on_error` is told.
 
-    def __init__(self, ledger: Ledger, on_tick: Callable[[], None]) -> None:
-        self._ledger, self._on_tick = ledger, on_tick
+    So often may an engine find the folder unusable: on a cluster it may be the fault of its node alone, and others
+    take over. One machine has one way to the folder.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        on_tick: Callable[[], None],
+        on_error: Callable[[], None] = lambda: None,
+        *,
+        folder_faults: int = 0,
+    ) -> None:
+        self._ledger, self._on_tick, self._on_error = ledger, on_tick, on_error
+        self._folder_faults = folder_faults
         self.error: Exception | None = None
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -79,6 +94,7 @@ class LedgerCallback(Unsaved, Callback):
                 act(*args)
             except Exception as error:
                 self.error = error
+                self._on_error()
 
     def _complete(self, trial: Trial) -> None:
         trial_id = trial.config["grokray_trial"]
@@ -93,6 +109,10 @@ class LedgerCallback(Unsaved, Callback):
         trial_id = trial.config["grokray_trial"]
         fault, error = _fault(trial)
         self._ledger.fail(trial_id, error, fault=fault, alone="alone" in trial.config)
+        if fault == "folder":
+            self._folder_faults -= 1
+            if self._folder_faults < 0:
+                raise FolderError(error.removeprefix(OF_THE_FOLDER), hint=ONCE_IT_CAN)
         faults = self._ledger.faults
         again = tune_config(
             self._ledger.assignment(trial_id), given_up=faults.given_up(trial_id), alone=faults.suspect(trial_id)
@@ -119,13 +139,19 @@ def _fault(trial: Trial) -> tuple[str, str]:
     if (lost := _lost_node(error)) is not None:
         return "node", lost
     if isinstance(error, RayTaskError):
-        return "trial", f"{type(error.cause).__name__}: {error.cause}" if error.cause else _lines(error)[-1]
+        text = f"{type(error.cause).__name__}: {error.cause}" if error.cause else _lines(error)[-1]
+        return _of_the_folder(text) or "trial", text
     if isinstance(error, RayActorError):
         lines = _lines(error)
         # A process of its own that fails while it is set up: the last line says why.
-        return ("trial", lines[-1]) if "creation task" in lines[0] else ("engine", lines[0])
+        text, whose = (lines[-1], "trial") if "creation task" in lines[0] else (lines[0], "engine")
+        return _of_the_folder(text) or whose, text
     path = trial.error_file
     return "engine", Path(path).read_text().strip()[-500:] if path and Path(path).exists() else "unknown"
+
+
+def _of_the_folder(text: str) -> str | None:
+    return "folder" if text.startswith(OF_THE_FOLDER) else None
 
 
 def _lost_node(error: Exception | None) -> str | None:

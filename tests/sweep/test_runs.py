@@ -58,6 +58,23 @@ def test_a_sweep_writes_its_tables(undisturbed):
     assert not list((undisturbed / "checkpoints").rglob("*.pt"))
 
 
+@pytest.mark.parametrize("execution", ["fused", "process"])
+def test_a_folder_that_cannot_be_written_ends_the_sweep_and_no_trial(ray_up, tmp_path, execution):
+    out = tmp_path / "out"
+    config = load_sweep(write(tmp_path, GRID + f"execution: {execution}\n", **FEW))
+    SweepFolder.create_or_open(out, config.to_yaml(), config.fingerprint(), {"versions": {}, "command": ""})
+    (out / "checkpoints").write_text("in the way")
+    with pytest.raises(FolderError, match="checkpoints") as error:
+        run_sweep(config, out)
+    assert "run the same command again" in str(error.value.hint).lower()
+    assert {e["fault"] for e in events(out, "failure")} == {"folder"}
+    assert events(out, "end") == []
+    (out / "checkpoints").unlink()
+    run_sweep(config, out)
+    check_every_trial_ended_once(out, 8)
+    assert set(trials(out)["outcome"].to_pylist()) == {"budget"}
+
+
 def test_who_loses_the_folder_stops_and_writes_no_tables(ray_up, tmp_path, monkeypatch):
     lost = threading.Event()
 
