@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grokray.cli.sweep_options import File, Insecure, NumTrials, Overrides, Part, sweep_of
+from grokray.cli.sweep_options import File, Insecure, NumTrials, Overrides, Part, RetryFailed, sweep_of
 
 if TYPE_CHECKING:
     from grokray.sweep.follow import Sweep
@@ -34,6 +34,7 @@ def submit(
     part: Part = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for its end.")] = False,
     insecure: Insecure = False,
+    retry_failed: RetryFailed = False,
 ) -> int:
     """Run a sweep on a cluster, or watch it if it runs there already. Ctrl-C ends the watching alone."""
     from grokray.cli.screen import screen
@@ -42,7 +43,8 @@ def submit(
     from grokray.sweep.parcel import Parcel, folder_for_all_nodes
 
     config = sweep_of(file, num_trials, overrides, part)
-    parcel = Parcel(config=config, out=folder_for_all_nodes(out), part=part, insecure=insecure)
+    place = folder_for_all_nodes(out)
+    parcel = Parcel(config=config, out=place, part=part, insecure=insecure, retry_failed=retry_failed)
     way = door(cluster=cluster, address=address)
 
     def tell_job(job_id: str, attached: bool) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grokray.cli.invocation import INTERRUPTED
-from grokray.cli.sweep_options import File, Insecure, NumTrials, Overrides, Part, sweep_of
+from grokray.cli.sweep_options import File, Insecure, NumTrials, Overrides, Part, RetryFailed, sweep_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +34,7 @@ def sweep(
         str | None, typer.Option(metavar="A", help="Of a running Ray cluster. Default: Ray on this machine alone.")
     ] = None,
     insecure: Insecure = False,
+    retry_failed: RetryFailed = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")] = False,
 ) -> int:
     """Run a sweep, or go on with one that was interrupted."""
@@ -49,11 +50,11 @@ def sweep(
 
         show_dry_run(console, config, out)
         return 0
-    return _run(console, config, out, address, ctx, insecure=insecure)
+    return _run(console, config, out, address, ctx, insecure=insecure, retry_failed=retry_failed)
 
 
 def _run(
-    console: Console, config: SweepConfig, out: str, address: str | None, ctx: typer.Context, *, insecure: bool
+    console: Console, config: SweepConfig, out: str, address: str | None, ctx: typer.Context, **options: bool
 ) -> int:
     from grokray.cli.display import observing, show_notes
     from grokray.sweep import runner
@@ -61,7 +62,7 @@ def _run(
     ctx.obj.resumable = True
     show_notes(console, config)
     with observing(console, config, config.max_steps()) as observer:
-        result = runner.run_sweep(config, out, address=address, insecure=insecure, observer=observer)
+        result = runner.run_sweep(config, out, address=address, observer=observer, **options)
     _show_result(console, config, out, result)
     if result.interrupted:
         return INTERRUPTED
@@ -84,6 +85,8 @@ def _show_result(console: Console, config: SweepConfig, out: str, result: SweepR
     console.print(Text(f"{ended}: {tally(progress.outcomes, OUTCOMES)}" if progress.ended else ended))
     for line in (*failures(progress), *audit(progress)):
         console.print(line)
+    if progress.outcomes.get("failed"):
+        console.print(Text("failed: the same command with --retry-failed tries these again"))
     phases = _phases(out) if progress.known else None
     if phases:
         console.print(Text(f"phases: {tally(phases, PHASES)}"))

@@ -26,6 +26,7 @@ Part = Annotated[
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Use that cluster even if anybody who reaches it can run code there.")
 ]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try trials again that had failed for good.")]
 
 
 def sweep_of(file: str, num_trials: str | None, overrides: list[str] | None, part: str | None) -> SweepConfig:

@@ -18,9 +18,10 @@ tasks? {task: metrics}, task_events? {task: events} |
 | `decision` | driver | trial_id, step, action: stop, audit (to be stopped, but chosen to run on), continue; rung?, \
 metric?, value?, cutoff?, reason?, audit_probability?, raw?, fitted_step? {see trial_state.Decision} |
 | `end` | driver | trial_id, outcome: grokked, budget, diverged, pruned, failed, stopped; step?, error? |
+| `again` | driver | trial_id: it had ended as failed, and is tried again |
 | `interrupt` | driver | session |
 
-`wall_time_s` is the training time spent in this trial so far. After `end` a trial never runs again.
+`wall_time_s` is the training time spent in this trial so far. After `end` a trial does not run again but for `again`.
 
     {"t":1767268800.25,"event":"finish","trial_id":"5d1c…","attempt":1,"step":2600,"outcome":"grokked"}
 """
@@ -54,6 +55,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "failure": ("trial_id", "attempt", "error", "fault"),
     "decision": ("trial_id", "step", "action"),
     "end": ("trial_id", "outcome"),
+    "again": ("trial_id",),
     "interrupt": ("session",),
 }
 EVENT_FIELDS = (

@@ -53,6 +53,7 @@ class SweepState:
             "failure": self._on_failure,
             "decision": self._on_decision,
             "end": self._on_end,
+            "again": self._on_again,
             "interrupt": self._on_interrupt,
         }
 
@@ -220,7 +221,11 @@ class SweepState:
         trial = self._trial(event)
         trial.steps_trained = max(trial.steps_trained, event.get("step") or 0)
         end = (event["t"], sys.intern(event["outcome"]), str(event.get("error") or "")[:_ERROR_CHARACTERS])
-        trial._end = max(trial._end or end, end)
+        trial._ended = max(trial._ended or end, end)
+
+    def _on_again(self, event: Event) -> None:
+        trial = self._trial(event)
+        trial._again = max(trial._again, event["t"])
 
     def _trial(self, event: Event) -> TrialState:
         trial = self._mentioned.get(event["trial_id"])

@@ -95,9 +95,14 @@ class TrialState:
     # What each maximum was taken over: (key, value).
     _newest: tuple[int, int, float] = (-1, -1, 0.0)  # step, attempt, wall_time_s
     _finish: tuple[int, int, str] | None = None  # attempt, step, outcome
-    _end: tuple[float, str, str] | None = None  # t, outcome, error
+    _ended: tuple[float, str, str] | None = None  # t, outcome, error
+    _again: float = 0.0  # t; an end before it does not count
     _failure: tuple[int, float, str] | None = None  # attempt, t, error
     _checkpoint_key: tuple[int, int, str] = (-1, -1, "")  # step, attempt, name
+
+    @property
+    def _end(self) -> tuple[float, str, str] | None:
+        return self._ended if self._ended is not None and self._ended[0] > self._again else None
 
     @property
     def outcome(self) -> str | None:

@@ -24,8 +24,12 @@ from grokray.trial import TrialConfig
 
 
 class Ledger:
-    def __init__(self, folder: SweepFolder, config: SweepConfig, *, rungs: tuple[int, ...] = ()) -> None:
-        self.folder, self.config, self.rungs = folder, config, rungs
+    """With `retry_failed` those that have failed are to run again."""
+
+    def __init__(
+        self, folder: SweepFolder, config: SweepConfig, *, rungs: tuple[int, ...] = (), retry_failed: bool = False
+    ) -> None:
+        self.folder, self.config, self.rungs, self.retry_failed = folder, config, rungs, retry_failed
         self.state = SweepState()
         self.reader = folder.reader()
         self.journal = folder.writer("driver")
@@ -293,7 +297,9 @@ class Ledger:
             if known is None:
                 continue
             self._attempts[trial_id] = known.attempt + 1 if known.started is not None else 0
-            if known.outcome is not None:
+            if known.outcome == "failed" and self.retry_failed:
+                self.write("again", trial_id=trial_id)
+            elif known.outcome is not None:
                 if not known.end_written:
                     # The trainer said that it had finished; the driver died before it wrote so.
                     self.write("end", trial_id=trial_id, outcome=known.outcome, step=known.last_step)

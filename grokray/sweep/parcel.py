@@ -28,6 +28,7 @@ class Parcel:
     out: str
     part: str | None = None
     insecure: bool = False
+    retry_failed: bool = False
 
     @property
     def folder(self) -> str:
@@ -39,7 +40,8 @@ class Parcel:
         """The job's command line. It names the part, as it is the job that sees whether `out` has room for it."""
         words = ["grokray", "sweep", self._file, "--address", "auto", "--out", self.out]
         words += [] if self.part is None else ["--part", self.part]
-        return shlex.join(words + (["--insecure"] if self.insecure else []))
+        flags = {"--insecure": self.insecure, "--retry-failed": self.retry_failed}
+        return shlex.join([*words, *(flag for flag, is_set in flags.items() if is_set)])
 
     @contextmanager
     def packed(self) -> Iterator[Path]:

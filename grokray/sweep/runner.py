@@ -63,9 +63,10 @@ def run_sweep(
     *,
     address: str | None = None,
     insecure: bool = False,
+    retry_failed: bool = False,
     observer: Observer | None = None,
 ) -> SweepResult:
-    """Run the sweep in its folder `out`, or go on with it there.
+    """Run the sweep in its folder `out`, or go on with it there; with `retry_failed` also with trials that failed.
 
     Raises FolderError if the folder belongs to another search space, FolderBusy if another process runs it,
     ExecutionError if trials cannot be run at all, ConfigError if a tracker that is asked for cannot work, ClusterError
@@ -77,7 +78,7 @@ def run_sweep(
     folder = SweepFolder.create_or_open(out, config.to_yaml(), config.fingerprint(), meta)
     with folder.lock() as lock:
         with tracked(folder, config.tracking, observer.message, group=config.name):
-            session = _Session(folder, config, observer, meta, lock)
+            session = _Session(folder, config, observer, meta, lock, retry_failed=retry_failed)
             try:
                 session.run(address, insecure=insecure)
             finally:
@@ -89,9 +90,17 @@ class _Session:
     """One run of the driver on a sweep's folder."""
 
     def __init__(
-        self, folder: SweepFolder, config: SweepConfig, observer: Observer, meta: dict[str, Any], lock: Lock
+        self,
+        folder: SweepFolder,
+        config: SweepConfig,
+        observer: Observer,
+        meta: dict[str, Any],
+        lock: Lock,
+        *,
+        retry_failed: bool,
     ) -> None:
         self.folder, self.config, self.observer, self.meta, self.lock = folder, config, observer, meta, lock
+        self.retry_failed = retry_failed
         self.stopping = threading.Event()
         self.name, self.started = f"{time.time_ns():x}", time.time()
         self._books: Ledger | None = None
@@ -148,7 +157,7 @@ class _Session:
     def _open(self) -> Ledger:
         from grokray.sweep.ledger import Ledger
 
-        ledger = Ledger(self.folder, self.config)
+        ledger = Ledger(self.folder, self.config, retry_failed=self.retry_failed)
         ledger.write(
             "sweep",
             session=self.name,

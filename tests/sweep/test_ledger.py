@@ -11,12 +11,12 @@ from grokray.sweep.load import load_sweep
 from tests.sweep.sweeps import write
 
 
-def open_ledger(tmp_path, **replaced) -> Ledger:
+def open_ledger(tmp_path, *, retry_failed: bool = False, **replaced) -> Ledger:
     config = load_sweep(write(tmp_path, **replaced))
     folder = SweepFolder.create_or_open(
         tmp_path / "out", config.to_yaml(), config.fingerprint(), {"versions": {}, "command": "test"}
     )
-    return Ledger(folder, config)
+    return Ledger(folder, config, retry_failed=retry_failed)
 
 
 def report(trial_id: str, outcome: str | None = "budget", step: int = 300, **events) -> Report:
@@ -182,6 +182,25 @@ def test_a_failure_raises_the_attempt_and_is_bounded(tmp_path):
         assert ledger.faults.given_up(a.trial_id) is None
         ledger.fail(a.trial_id, "boom", fault="trial", alone=False)
     assert ledger.faults.given_up(a.trial_id) == "boom"
+
+
+def test_who_failed_is_tried_again_where_that_is_asked_for(tmp_path):
+    ledger = open_ledger(tmp_path)
+    failed, done, *others = [a.trial_id for a in assignments(ledger)]
+    ledger.journal.write("start", trial_id=failed, attempt=0, step=0)
+    ledger.end(failed, "failed", error="the disk was full")
+    for trial_id in (done, *others):
+        ledger.end(trial_id, "budget", report(trial_id))
+    assert open_ledger(tmp_path).finished
+    again = open_ledger(tmp_path, retry_failed=True)
+    assert not again.finished
+    (assignment,) = assignments(again)
+    assert (assignment.trial_id, assignment.attempt, assignment.fresh) == (failed, 1, False)
+    assert (again.state.trials[failed].state, again.state.trials[failed].error) == ("running", None)
+    assert not open_ledger(tmp_path).finished  # a driver that is started without the option goes on with it
+    again.end(failed, "budget", report(failed))
+    assert open_ledger(tmp_path, retry_failed=True).finished
+    assert again.poll().trials[failed].outcome == "budget"
 
 
 @pytest.mark.parametrize(("seated", "suspect"), [(True, True), (False, False)])

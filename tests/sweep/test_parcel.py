@@ -42,6 +42,7 @@ def test_the_command_names_folder_and_file(tmp_path):
     words = ["grokray", "sweep", "tiny.yaml", "--address", "auto", "--out", out]
     assert shlex.split(Parcel(config=config, out=out).command) == words
     assert shlex.split(Parcel(config=config, out=out, insecure=True).command) == [*words, "--insecure"]
+    assert shlex.split(Parcel(config=config, out=out, retry_failed=True).command) == [*words, "--retry-failed"]
 
 
 def tasks(folder: Path) -> Path:
