@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -52,31 +53,49 @@ def test_as_by_definition(groups):
     assert test.degrees == groups - 1
 
 
-def influence(times: Times, group: np.ndarray) -> np.ndarray:
-    """(n,): each trial's part in observed less expected of group 1, one term after the other."""
-    parts = np.zeros(len(times))
-    for i in range(len(times)):
-        for time in np.unique(times.seen_until[times.observed]):
-            if time > times.seen_until[i]:
-                continue
-            at_risk = times.seen_until >= time
-            total = times.weight[at_risk].sum()
-            share = times.weight[at_risk & (group == 1)].sum() / total
-            died = times.observed & (times.seen_until == time)
-            parts[i] += (died[i] - times.weight[died].sum() / total) * ((group[i] == 1) - share) * times.weight[i]
+def residuals(times: Times) -> np.ndarray:
+    """(n,): each trial's events less the hazard that it was exposed to, one time after the other, by its weight."""
+    parts = times.weight * times.observed
+    for time in np.unique(times.seen_until[times.observed]):
+        at_risk, died = times.seen_until >= time, times.observed & (times.seen_until == time)
+        parts[at_risk] -= times.weight[at_risk] * times.weight[died].sum() / times.weight[at_risk].sum()
     return parts
 
 
-def test_weighted_with_a_robust_variance():
-    generator = np.random.default_rng(5)
-    times, group = random_trials(generator), generator.integers(0, 2, 40)
-    parts = influence(times, group)
-    sums = np.array([parts[times.cluster == cluster].sum() for cluster in np.unique(times.cluster)])
-    variance = np.sum(sums**2) * len(sums) / (len(sums) - 1)
-    test = log_rank(times, group)
+@pytest.mark.parametrize("grouped", ["whole configurations", "trials of one"])
+def test_weighted_by_every_permutation(grouped):
+    """Of so few that all can be tried."""
+    generator, cluster = np.random.default_rng(5), np.repeat(np.arange(8), 2)
+    time, weight = generator.exponential(size=16), generator.integers(1, 5, 16).astype(float)
+    times = Times.right_censored(time, generator.random(16) < 0.7, weight, cluster)
+    parts = residuals(times)
+    if grouped == "whole configurations":
+        sums, group = np.bincount(cluster, weights=parts), np.arange(8) % 2
+        apart = [sums[list(those)].sum() for those in combinations(range(8), 4)]
+        found = sums[group == 1].sum()
+        test = log_rank(times, group[cluster])
+    else:
+        group = np.tile([0, 1], 8)
+        apart = [parts[np.arange(16) % 2 == np.repeat(side, 2)].sum() for side in product([0, 1], repeat=8)]
+        found = parts[group == 1].sum()
+        test = log_rank(times, group)
+    apart = np.array(apart) - np.mean(apart)
+    found -= parts.sum() / 2  # which is 0 but for rounding
     assert test.robust
-    assert test.observed[1] - test.expected[1] == pytest.approx(parts.sum())
-    assert test.statistic == pytest.approx(parts.sum() ** 2 / variance)
+    assert test.observed[1] - test.expected[1] == pytest.approx(found)
+    assert test.statistic == pytest.approx(found**2 / np.mean(apart**2), rel=1e-6)
+    assert test.p_value == pytest.approx(np.mean(np.abs(apart) >= abs(found) - 1e-9), abs=0.12)
+
+
+@pytest.mark.parametrize("groups", [2, 8])
+def test_a_few_audited_trials_do_not_make_groups_differ(groups):
+    rng, rejected = np.random.default_rng(0), 0
+    for _ in range(100):
+        audited = rng.random(300) < 0.05
+        time = np.where(audited, 20_000, rng.lognormal(8, 0.5, 300))
+        times = Times.right_censored(time, ~audited | (rng.random(300) < 0.3), np.where(audited, 20.0, 1.0))
+        rejected += log_rank(times, np.arange(300) % groups).p_value < 0.05
+    assert rejected <= 12  # 5 expected, standard deviation 2.2; by a robust variance and F 90 of 8 groups
 
 
 def test_copies_in_clusters_prove_nothing_more():
@@ -126,7 +145,7 @@ def test_groups_of_one_configuration_each_cannot_be_compared(groups):
     group = np.repeat(np.arange(groups), 10)
     test = log_rank(Times.of(time - 1, time, cluster=group), group)
     assert np.isnan(test.p_value)
-    assert test.note == f"{groups} configurations are too few: p could not be below 0.50"
+    assert test.note == f"{groups} configurations are too few: p could not be below 1.00"
     # Of as many configurations as it takes, the test sees what there is to see.
     halves = np.arange(groups * 10) // 2
     assert log_rank(Times.of(time - 1, time, cluster=halves), group).p_value < 0.05
