@@ -40,7 +40,7 @@ class Outcomes:
     not used. `used` (n,) bool: weight above 0. `survival_weight` (n,): the same, but the undecided count 1, as times
     are censored where they stand. `stands_for` (n,) bool: True where the trial is used, or another one stands for it:
     all but the undecided. `configuration` (n,) int64: 0 … number of configurations − 1. `unfinished` are among the
-    `undecided`. `is_pruned`, `is_audited` (n,) bool.
+    `undecided`. `is_pruned`, `is_audited` (n,) bool. `is_lost` (n,) bool: pruned, and no audit was made of its like.
     """
 
     grokked: np.ndarray
@@ -52,6 +52,7 @@ class Outcomes:
     unfinished: int
     is_pruned: np.ndarray
     is_audited: np.ndarray
+    is_lost: np.ndarray
 
     @property
     def pruned(self) -> int:
@@ -62,6 +63,10 @@ class Outcomes:
         return int(self.is_audited.sum())
 
     @property
+    def lost(self) -> int:
+        return int(self.is_lost.sum())
+
+    @property
     def used(self) -> np.ndarray:
         return self.weight > 0
 
@@ -69,10 +74,10 @@ class Outcomes:
     def notes(self) -> tuple[str, ...]:
         """What a reader of any share must know; nothing where all trials ran to their end."""
         notes = []
-        if self.pruned and not self.audited:
+        if self.lost:
             notes.append(
-                f"{self.pruned} trials were pruned and none was audited: the rest are those that did well early, so "
-                "shares are too high and times too short"
+                f"{self.lost} trials were pruned and none {'like them ' if self.audited else ''}was audited: the rest "
+                "are those that did well early, so shares are too high and times too short"
             )
         if self.unfinished:
             notes.append(
@@ -132,7 +137,14 @@ def outcomes(trials: pa.Table) -> Outcomes:
         unfinished=int((~decided & missing_in(outcome)).sum()),
         is_pruned=pruned & ~audited,
         is_audited=audited,
+        is_lost=without_audit(pruned & ~audited, audited, _chances(trials)),
     )
+
+
+def without_audit(pruned: np.ndarray, audited: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """(n,) bool: which `pruned` trials none can stand for: those whose `chance` (n,) of being audited was none, as in a
+    sweep without an audit that is read together with one that has, or all where chance audited none."""
+    return pruned & ~(chance > 0) if audited.any() else pruned
 
 
 def column(trials: pa.Table, name: str) -> np.ndarray:
@@ -194,6 +206,11 @@ def _audited(trials: pa.Table) -> np.ndarray:
     if "audited" not in trials.column_names:
         return np.zeros(trials.num_rows, dtype=bool)
     return column(trials, "audited") == 1
+
+
+def _chances(trials: pa.Table) -> np.ndarray:
+    there = "audit_probability" in trials.column_names
+    return column(trials, "audit_probability") if there else np.zeros(trials.num_rows)
 
 
 def _audit_probability(trials: pa.Table) -> np.ndarray:

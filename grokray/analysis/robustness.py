@@ -36,8 +36,8 @@ _AND_SEED = "bootstrap by configuration and seed, no narrower than by configurat
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
     """`share` of the space, its interval by configuration; `over_seeds` None where there is one seed only, or where
-    no two configurations share a seed. `at_least`: the share if no pruned trial had grokked, None of a model, and where
-    audits make that guess needless. `effective`: as many evenly drawn configurations."""
+    no two configurations share a seed. `at_least`: the share if no pruned trial had grokked that no audited one stands
+    for; None of a model, and where there is none such. `effective`: as many evenly drawn configurations."""
 
     share: Estimate
     over_seeds: Estimate | None
@@ -170,9 +170,9 @@ def _bootstrapped(drawn: np.ndarray | None, least: Estimate, level: float, metho
 def _at_least(sample: Sample, level: float) -> Estimate | None:
     """The share with every pruned trial counted as not grokked, of an even sweep; None of others."""
     found = sample.found
-    if sample.volume is None or not found.pruned or found.audited:
+    if sample.volume is None or not found.lost:
         return None
-    weight = found.once_each(found.stands_for) * sample.volume
+    weight = found.once_each(np.where(found.is_lost, 1.0, found.weight)) * sample.volume
     return _weighted(found, found.used & found.grokked, weight, level, f"pruned trials as not grokked, {_MEAN}")
 
 

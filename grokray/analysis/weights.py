@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grokray.analysis.intervals import Estimate, share_and_size, wilson, wilson_share
+from grokray.analysis.outcomes import without_audit
 from grokray.analysis.trial_columns import flags, numbers, table_of, texts
 from grokray.errors import ConfigError, Problem
 
@@ -82,7 +83,7 @@ def scheduler_audit(trials: pa.Table | pd.DataFrame, level: float = 0.95) -> Sch
         grokkers_killed=_killed(
             *share_and_size(later, stands_for - 1.0, cluster), pruned=pruned, seen=seen, level=level
         ),
-        warning=_warning(pruned, int(audited.sum())),
+        warning=_warning(int(without_audit(unwanted & ~audited, audited, probability).sum()), int(audited.sum())),
     )
 
 
@@ -121,12 +122,13 @@ def _killed(rate: float, _: float, size: float, *, pruned: int, seen: int, level
     return Estimate(value=share(rate), lower=share(lower), upper=share(upper))
 
 
-def _warning(pruned: int, audited: int) -> str | None:
-    if not pruned or audited:
+def _warning(lost: int, audited: int) -> str | None:
+    if not lost:
         return None
-    trials = "1 trial was" if pruned == 1 else f"{pruned:,} trials were"
+    trials = "1 trial was" if lost == 1 else f"{lost:,} trials were"
+    where = " of the same sweep" if audited else ""
     return (
-        f"{trials} pruned and none that the scheduler wanted to stop ran on, so nothing says how many of them would "
-        "have grokked. They are left out here, which makes grokking look more frequent and earlier than it is. "
+        f"{trials} pruned and none{where} that the scheduler wanted to stop ran on, so nothing says how many of them "
+        "would have grokked. They are left out here, which makes grokking look more frequent and earlier than it is. "
         "With an audit_fraction, the next sweep can tell"
     )

@@ -19,6 +19,7 @@ from grokray.analysis.findings.groups import groups_by, main_parameters
 from grokray.analysis.findings.phases import _summary as phases_summary
 from grokray.analysis.findings.phases import diagram_of, events_again
 from grokray.analysis.findings.quality import quality
+from grokray.analysis.findings.robustness import UNKNOWN_SEEDS
 from grokray.analysis.findings.survival import survival
 from grokray.analysis.findings.typical import typical_trials
 from grokray.analysis.findings.words import number, shown
@@ -291,6 +292,16 @@ def test_groups_of_pruned_trials_without_an_audited_one_have_no_share():
     axis = Axis(name="dropout", values=(0.1, 0.2), probabilities=(0.5, 0.5))
     (profile,) = robustness(trials, Space(axes=(axis,), method="random")).profiles
     assert np.isnan(profile.share).tolist() == [True, False]
+
+
+def test_how_seeds_agree_is_not_known_where_seeds_were_pruned(analysis, tmp_path):
+    thinned = analysis.robustness()
+    assert "seeds" not in thinned.tables
+    assert UNKNOWN_SEEDS in thinned.notes
+    make_sweep(tmp_path / "whole", 60, scheduler="fifo", seeds=3)
+    whole = grokray.load(tmp_path / "whole").robustness()
+    assert whole.tables["seeds"]["configurations"].sum() == 20
+    assert UNKNOWN_SEEDS not in whole.notes
 
 
 def test_nothing_is_said_of_what_pruned_trials_without_an_audited_one_would_tell():

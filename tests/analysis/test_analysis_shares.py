@@ -7,6 +7,7 @@ from scipy import stats
 from grokray.analysis.intervals import wilsons
 from grokray.analysis.outcomes import codes, grouped, outcomes, varying
 from grokray.analysis.shares import percentiles, resampled, shares, spread
+from grokray.analysis.weights import scheduler_audit
 from grokray.errors import ConfigError
 from tests.analysis.tables import grokking, trials_of
 
@@ -118,6 +119,26 @@ def test_audited_trials_stand_for_the_pruned_ones():
     assert found.weight.tolist() == [1, 0, 4, 2, 1]
     assert found.grokked.tolist() == [True, False, False, True, False]
     assert (found.pruned, found.audited, found.undecided, found.notes) == (1, 2, 0, ())
+
+
+def test_no_audited_trial_stands_for_those_of_a_sweep_without_an_audit():
+    """Two sweeps read together: of the first one trial of four was audited, of the second none could be."""
+    trials = trials_of(
+        8,
+        outcome=["pruned", "pruned", "pruned", "budget", "pruned", "pruned", "pruned", "grokked"],
+        grok_step=[None] * 7 + [500],
+        stop_step=[100] * 7 + [None],
+        audited=[False] * 3 + [True] + [False] * 4,
+        audit_probability=[0.25] * 4 + [None] * 2 + [0.0, None],
+    )
+    found = outcomes(trials)
+    assert (found.pruned, found.lost, found.is_lost.tolist()) == (6, 3, [False] * 4 + [True] * 3 + [False])
+    assert found.notes[0].startswith("3 trials were pruned and none like them was audited")
+    warning = scheduler_audit(trials).warning
+    assert warning is not None
+    assert warning.startswith(
+        "3 trials were pruned and none of the same sweep that the scheduler wanted to stop ran on"
+    )
 
 
 def test_parts_without_an_audited_trial_are_known_where_they_lack_one():

@@ -7,12 +7,15 @@ import pandas as pd
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
 from grokray.analysis.findings.words import stated
+from grokray.analysis.outcomes import FEW_PRUNED, outcomes
 from grokray.analysis.robustness import ByConfiguration, Robustness, by_configuration
 from grokray.analysis.robustness import robustness as robustness_of
 from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.wording import count
 
 NAME, TITLE = "robustness", "Robustness"
+UNKNOWN_VALUES = "no share is known of values of which trials were pruned and none was audited, or of which none counts"
+UNKNOWN_SEEDS = "how many configurations grok with all or some of their seeds is not known, as seeds were pruned"
 
 
 def robustness(sweeps: Sweeps, level: float = 0.95, replicates: int = 500, seed: int = 0) -> Finding:
@@ -23,15 +26,22 @@ def robustness(sweeps: Sweeps, level: float = 0.95, replicates: int = 500, seed:
     rows = [{"of": "search space", **interval("share", found.share), "method": found.share.method}]
     if found.over_seeds is not None:
         rows.append({"of": "and other seeds", **interval("share", found.over_seeds), "method": found.over_seeds.method})
-    each = by_configuration(sweeps.trials, level)
+    each, fate = by_configuration(sweeps.trials, level), outcomes(sweeps.trials)
     tables = {"share": pd.DataFrame(rows), "profiles": _profiles(found)}
-    tables["seeds"] = _seeds(each)
+    agree, is_thinned = _seeds(each), fate.pruned > FEW_PRUNED * sweeps.trials.num_rows
+    tables["seeds"] = pd.DataFrame() if is_thinned else agree
     return Finding(
         name=NAME,
         title=TITLE,
         tables={name: table for name, table in tables.items() if len(table)},
         summary=headline(found, level),
-        notes=unique(found.notes),
+        notes=unique(
+            [
+                *found.notes,
+                UNKNOWN_VALUES if fate.audited and any(np.isnan(p.share).any() for p in found.profiles) else None,
+                UNKNOWN_SEEDS if is_thinned and len(agree) else None,
+            ]
+        ),
         level=level,
         estimates=(found, each),
     )

@@ -156,9 +156,10 @@ def _summary(row: pd.Series, horizon: float) -> str:
 
 
 def _pruned(found: Outcomes, tables: Mapping[str, pd.DataFrame]) -> str | None:
-    if not found.pruned or not found.audited:
+    represented = found.pruned - found.lost
+    if not represented:
         return None
-    note = f"{count(found.pruned, 'pruned trial')} count nothing: {found.audited:,} audited ones stand for them"
+    note = f"{count(represented, 'pruned trial')} count nothing: {found.audited:,} audited ones stand for them"
     unknown = "groups" in tables and bool(tables["groups"]["share"].isna().any())
     return f"{note}, and no share is known of groups in which none was audited" if unknown else note
 
