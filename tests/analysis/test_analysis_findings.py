@@ -12,7 +12,9 @@ from synthetic import make_sweep
 
 import grokray
 from grokray.analysis.analysis import FINDINGS
+from grokray.analysis.effects import effect_of
 from grokray.analysis.findings.comparison import comparison, delay
+from grokray.analysis.findings.effects import _summary as effects_summary
 from grokray.analysis.findings.effects import effects
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.groups import groups_by, main_parameters
@@ -292,6 +294,15 @@ def test_groups_of_pruned_trials_without_an_audited_one_have_no_share():
     axis = Axis(name="dropout", values=(0.1, 0.2), probabilities=(0.5, 0.5))
     (profile,) = robustness(trials, Space(axes=(axis,), method="random")).profiles
     assert np.isnan(profile.share).tolist() == [True, False]
+
+
+def test_the_surest_effect_of_many_must_be_surer_than_one_alone():
+    idle = [effect_of(f"idle {number}", "a doubling", 0.05, 0.1, level=0.95) for number in range(5)]
+    lucky, sure = (effect_of(name, name, 0.5, 0.5 / z, level=0.95) for name, z in (("lucky", 2.2), ("sure", 3.5)))
+    assert lucky.p_value < 0.05
+    assert effects_summary([*idle, lucky], 0.95) == "No effect can be told from none."
+    assert effects_summary([lucky], 0.95).startswith("The surest effect: lucky lengthens the time to grok to 1.65")
+    assert effects_summary([*idle, lucky, sure], 0.95).startswith("The surest effect: sure")
 
 
 def test_how_seeds_agree_is_not_known_where_seeds_were_pruned(analysis, tmp_path):

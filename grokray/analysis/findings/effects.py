@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -19,6 +20,7 @@ from grokray.analysis.cox import CoxFit, fit_cox
 from grokray.analysis.design import Design, design_of
 from grokray.analysis.effects import Effect, not_estimable
 from grokray.analysis.findings.finding import Finding, missing, unique, without_silence
+from grokray.analysis.logrank import holm
 from grokray.analysis.outcomes import NOBODY, Outcomes, outcomes
 from grokray.analysis.times import times_of
 from grokray.analysis.weights import scheduler_audit
@@ -61,7 +63,7 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
         name=NAME,
         title=TITLE,
         tables={name: table for name, table in tables.items() if len(table)},
-        summary=_summary(fit.effects),
+        summary=_summary(fit.effects, level),
         notes=unique(
             [
                 model,
@@ -120,11 +122,12 @@ def _table(found: Sequence[Effect], ratio: str) -> pd.DataFrame:
     return without_silence(table, "reason")
 
 
-def _summary(found: Sequence[Effect]) -> str:
-    """The largest effect that can be told from none."""
+def _summary(found: Sequence[Effect], level: float) -> str:
+    """The surest effect, where it can be told from none among so many: by Holm's correction, as in `logrank.py`."""
     if all(effect.reason for effect in found):
         return "No effect can be estimated from these trials."
-    certain = [e for e in found if e.reason is None and (e.lower > 1 or e.upper < 1)]
+    adjusted = holm(np.array([effect.p_value for effect in found]))
+    certain = [effect for effect, p in zip(found, adjusted, strict=True) if p < 1 - level]
     if not certain:
         return "No effect can be told from none."
     top = max(certain, key=lambda effect: abs(effect.log_ratio / effect.standard_error))
