@@ -92,7 +92,9 @@ def diagram(
     shape, cell = (len(y), len(x)), np.where((x.bin < 0) | (y.bin < 0), -1, y.bin * len(x) + x.bin)
     unknown = found.unrepresented_in(cell, len(x) * len(y))
     weight = np.where((cell >= 0) & unknown[cell], 0.0, found.weight)
-    grokked = shares(found.grokked, weight, found.configuration, cell, len(x) * len(y), level)
+    grokked = shares(
+        *(found.grokked, weight, found.configuration, cell, len(x) * len(y), level), audited=found.is_audited
+    )
     return Diagram(
         x=x,
         y=y,

@@ -19,6 +19,7 @@ from grokray.analysis.clusters import cluster_codes, cluster_sums
 
 # Of the counts that a bootstrap holds at once; 64 MB.
 _CHUNK_NUMBERS = 8_000_000
+_NEGLIGIBLE = 0.02  # part of the weight: whatever is true of it, the share hardly moves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,19 @@ def wilsons(
     lower, upper = np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
     # Exact ends, which rounding would miss.
     return np.where((share <= 0) & (size > 0), 0.0, lower), np.where((share >= 1) & (size > 0), 1.0, upper)
+
+
+def size_of_strata(sizes: np.ndarray, parts: np.ndarray, level: float = 0.95) -> float | np.ndarray:
+    """The most that a sample is worth whose trials are of strata that weigh differently, as audited trials do.
+
+    `sizes` (strata, …) are the strata's own effective sizes, `parts` their parts of the weight; infinite where none
+    counts. Of a stratum in which nothing was seen to happen, up to z² / (size + z²) may have by Wilson, and so of the
+    whole its part of that, which is what Wilson says of a sample of this size: (size + z²) / part − z².
+    """
+    z2 = float(norm.isf((1 - level) / 2)) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        worth = (sizes + z2) / parts - z2
+    return np.min(np.where(parts > _NEGLIGIBLE, worth, np.inf), axis=0)
 
 
 def wilson_share(

@@ -82,7 +82,10 @@ class Sample:
 def profile_of_mean(sample: Sample, number: int, level: float) -> Profile:
     axis = sample.space.axes[number]
     labels, cell = _binned(axis, sample.points[:, number])
-    found = shares(sample.found.grokked, sample.mass, sample.found.configuration, cell, len(labels), level)
+    found = shares(
+        *(sample.found.grokked, sample.mass, sample.found.configuration, cell, len(labels), level),
+        audited=sample.found.is_audited,
+    )
     unknown = sample.found.unrepresented_in(cell, len(labels))
     return Profile(
         name=axis.name,

@@ -177,5 +177,5 @@ def _at_least(sample: Sample, level: float) -> Estimate | None:
 
 
 def _weighted(found: Outcomes, success: np.ndarray, weight: np.ndarray, level: float, method: str) -> Estimate:
-    one = shares(success, weight, found.cluster, np.zeros(len(weight), np.int64), 1, level)
+    one = shares(success, weight, found.cluster, np.zeros(len(weight), np.int64), 1, level, audited=found.is_audited)
     return Estimate(value=float(one.share[0]), lower=float(one.lower[0]), upper=float(one.upper[0]), method=method)

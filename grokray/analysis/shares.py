@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from grokray.analysis.intervals import wilsons
+from grokray.analysis.intervals import size_of_strata, wilsons
 
 LEVEL = 0.95
 REPLICATES = 500
@@ -48,12 +48,20 @@ class Estimate:
 
 
 def shares(
-    success: np.ndarray, weight: np.ndarray, cluster: np.ndarray, cell: np.ndarray, cells: int, level: float = LEVEL
+    success: np.ndarray,
+    weight: np.ndarray,
+    cluster: np.ndarray,
+    cell: np.ndarray,
+    cells: int,
+    level: float = LEVEL,
+    *,
+    audited: np.ndarray | None = None,
 ) -> Shares:
     """The weighted share of successes in each cell.
 
     `success` (n,) bool, `weight` (n,) float ≥ 0, `cluster` (n,) int, `cell` (n,) int in 0 … cells − 1, or −1 for
-    none. Example: 8 of 10 trials, each in a cluster of its own → 0.8, 0.474 to 0.947.
+    none. `audited` (n,) bool: whose weights stand for pruned trials, see `intervals.size_of_strata`.
+    Example: 8 of 10 trials, each in a cluster of its own → 0.8, 0.474 to 0.947.
     """
     keep = (cell >= 0) & (weight > 0)
     success, weight, cell = success[keep].astype(float), weight[keep], cell[keep]
@@ -80,6 +88,11 @@ def shares(
         # Where all agree there is no spread to see: clusters count as if their trials were copies of each other.
         agree = (share < 1e-12) | (share > 1 - 1e-12) | (clusters < 2)
         effective = np.where(agree, kish_clusters, np.minimum(corrected, kish))
+        if audited is not None:
+            strata = [weight * (audited[keep] == side) for side in (False, True)]
+            totals = np.stack([total(part) for part in strata])
+            squares = np.stack([total_squared(part) for part in strata])
+            effective = np.minimum(effective, size_of_strata(totals**2 / squares, totals / size, level))
     lower, upper = wilsons(share, effective, level)
     return Shares(
         share=share,

@@ -17,11 +17,12 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from grokray.analysis.clusters import cluster_sums
-from grokray.analysis.intervals import Estimate, effective_size, wilson, wilsons
+from grokray.analysis.intervals import Estimate, effective_size, size_of_strata, wilson, wilsons
 from grokray.analysis.times import Times
 
 # Weights are sums of floats: less than this share of the trials at risk is none.
 _NONE = 1e-12
+_MOST_STRATA = 6  # of weights: of those that were not to be stopped, and of each audit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +129,7 @@ def share_by(times: Times, horizon: float, level: float = 0.95) -> Estimate:
         size = effective_size(counted.weight[there], counted.codes[there])
     else:
         size = _size_at_none(parts, np.exp(parts.log_survival), parts.log_variance())
-    lower, upper = wilson(share, size, critical=parts.critical(level))
+    lower, upper = wilson(share, min(size, parts.most(level)), critical=parts.critical(level))
     return Estimate(value=share, lower=lower, upper=upper, standard_error=float(np.sqrt(variance)))
 
 
@@ -147,12 +148,16 @@ def restricted_mean(times: Times, horizon: float, level: float = 0.95) -> Estima
     value = float(areas.sum())
     if not error:  # where all agree, nothing tells how far chance would move them
         return Estimate(value=value, lower=float("nan"), upper=float("nan"), standard_error=float("nan"))
-    return Estimate(
-        value=value,
-        lower=max(value - critical * error, 0.0),
-        upper=min(value + critical * error, horizon),
-        standard_error=error,
-    )
+    lower, upper = _within(value / horizon, critical * error / horizon)
+    return Estimate(value=value, lower=horizon * lower, upper=horizon * upper, standard_error=error)
+
+
+def _within(share: float, half: float) -> tuple[float, float]:
+    """An interval on the scale of the log odds, as near 0 and 1 errors lie to one side."""
+    if not 0 < share < 1:
+        return share, share
+    odds, reach = share / (1 - share), np.exp(min(half / (share * (1 - share)), 700.0))
+    return float(odds / (odds + reach)), float(odds * reach / (1 + odds * reach))
 
 
 class _Parts:
@@ -199,6 +204,18 @@ class _Parts:
         if self.times.is_plain:
             return float(norm.isf(tail))
         return float(student.isf(tail, max(effective_size(self.times.weight, self.times.codes) - 1, 1)))
+
+    def most(self, level: float) -> float:
+        """Of how many trials a share may be at most, as few audited ones stand for many; see `size_of_strata`."""
+        weights, stratum = np.unique(self.times.weight, return_inverse=True)
+        if not 1 < len(weights) <= _MOST_STRATA:
+            return np.inf
+        sizes = [
+            effective_size(self.times.weight[at], self.times.codes[at])
+            for at in stratum == np.arange(len(weights))[:, None]
+        ]
+        parts = np.bincount(stratum, weights=self.times.weight) / self.times.weight.sum()
+        return float(size_of_strata(np.array(sizes), parts, level))
 
     def log_variance(self) -> np.ndarray:
         """(m,)."""
@@ -277,6 +294,7 @@ def _bands(
             for s, v in zip(survival.tolist(), log_variance.tolist(), strict=True)
         ]
     )
+    sizes = np.minimum(sizes, parts.most(level))
     lower, upper = wilsons(survival, sizes, critical=parts.critical(level))
     return np.where(sizes > 0, lower, 0.0), np.where(sizes > 0, upper, 1.0)
 

@@ -121,6 +121,18 @@ def test_audited_trials_stand_for_the_pruned_ones():
     assert (found.pruned, found.audited, found.undecided, found.notes) == (1, 2, 0, ())
 
 
+def test_audited_trials_that_agree_leave_room_for_those_they_stand_for():
+    success, audited = np.ones(285, bool), np.repeat([False, True], [270, 15])
+    weight, one = np.where(audited, 10.0, 1.0), np.zeros(285, int)
+    plain = shares(success, weight, np.arange(285), one, 1)
+    careful = shares(success, weight, np.arange(285), one, 1, audited=audited)
+    z2 = stats.norm.isf(0.025) ** 2
+    assert careful.lower[0] == pytest.approx(1 - 150 / 420 * z2 / (15 + z2))
+    assert plain.lower[0] > careful.lower[0] + 0.02
+    nobody = shares(success, np.ones(285), np.arange(285), one, 1, audited=np.zeros(285, bool))
+    assert nobody.lower[0] == shares(success, np.ones(285), np.arange(285), one, 1).lower[0]
+
+
 def test_no_audited_trial_stands_for_those_of_a_sweep_without_an_audit():
     """Two sweeps read together: of the first one trial of four was audited, of the second none could be."""
     trials = trials_of(

@@ -21,9 +21,10 @@ from grokray.analysis.design import Design, design_of
 from grokray.analysis.effects import Effect, not_estimable
 from grokray.analysis.findings.finding import Finding, missing, unique, without_silence
 from grokray.analysis.logrank import holm
-from grokray.analysis.outcomes import NOBODY, Outcomes, outcomes
+from grokray.analysis.outcomes import NOBODY, Outcomes, column, outcomes
 from grokray.analysis.times import times_of
 from grokray.analysis.weights import scheduler_audit
+from grokray.analysis.wording import count
 
 NAME, TITLE = "effects", "Effects of parameters"
 EVENTS_PER_COEFFICIENT = 10
@@ -69,7 +70,7 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
                 model,
                 _few_events(fit),
                 f"{fit.certain:,} trials say only that an effect cannot be told" if fit.certain else None,
-                f"hazard ratios: {cox.failure}" if cox.failure else None,
+                f"hazard ratios: {cox.failure}" if cox.failure else _diverged(trials),
                 *_left_out(fit),
                 scheduler_audit(trials).warning,
             ]
@@ -93,6 +94,15 @@ def _without(found: Sequence[Effect], names: frozenset[str]) -> tuple[Effect, ..
     return tuple(
         not_estimable(one.name, one.label, one.reason or NOBODY) if one.name in names else one for one in found
     )
+
+
+def _diverged(trials: pa.Table) -> str | None:
+    """They do not grok however good their parameters are, and the more of the others have, the more that weighs."""
+    diverged = sum(outcome == "diverged" for outcome in column(trials, "outcome"))
+    if not diverged:
+        return None
+    text = f"{count(diverged, 'trial')} diverged and stay at risk to the end of their budget"
+    return f"hazard ratios: {text}, which draws ratios towards 1"
 
 
 def _few_events(fit: AftFit) -> str | None:

@@ -37,7 +37,10 @@ def phases(sweeps: Sweeps, level: float = 0.95, **thresholds: float) -> Finding:
     rows = []
     for name in PHASES:
         here = phase == name
-        one = shares(here, found.weight, found.cluster, np.zeros(len(here), dtype=np.int64), 1, level)
+        one = shares(
+            *(here, found.weight, found.cluster, np.zeros(len(here), dtype=np.int64), 1, level),
+            audited=found.is_audited,
+        )
         rows.append(
             {
                 "phase": name,
