@@ -10,7 +10,7 @@ import pyarrow as pa
 from grokray.analysis.intervals import wilsons
 from grokray.analysis.neighbours import Neighbours
 from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
-from grokray.analysis.shares import percentiles, shares
+from grokray.analysis.shares import mean_of_known, percentiles, shares
 from grokray.analysis.space import Axis, Space
 from grokray.analysis.wording import readable, value_text
 
@@ -106,7 +106,7 @@ def profile_of_model(sample: Sample, model: Neighbours, number: int, drawn: np.n
     values = model.shares()
     for index in np.unique(cell[cell >= 0]):
         share[index] = values[cell == index].mean()
-        ends = percentiles(np.nanmean(drawn[:, cell == index], axis=1), level)
+        ends = percentiles(mean_of_known(drawn[:, cell == index]), level)
         # Resamples in which all that is near agrees know nothing of what was not seen: see `robustness`.
         least = wilsons(share[index : index + 1], np.array([model.effective_at(cell == index)]), level)
         lower[index], upper[index] = np.fmin(ends[0], least[0][0]), np.fmax(ends[1], least[1][0])

@@ -23,7 +23,7 @@ from grokray.analysis.intervals import wilson
 from grokray.analysis.neighbours import Neighbours
 from grokray.analysis.outcomes import Outcomes, outcomes
 from grokray.analysis.profiles import Profile, Sample, profile_of_mean, profile_of_model
-from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, percentiles, resampled, shares
+from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, mean_of_known, percentiles, resampled, shares
 from grokray.analysis.space import Space, space_of_trials
 
 _MODEL_REPLICATES = 200
@@ -141,7 +141,7 @@ def _by_model(sample: Sample, replicates: int, level: float, rng: np.random.Gene
     if both[0] is not None and both[1] is not None:
         at_mass, at_hits = both[0][known], both[1][known]
         twice = zip(resampled(len(at_mass), replicates, rng), resampled(at_mass.shape[1], replicates, rng), strict=True)
-        over = np.array([np.nanmean(model.shares(r, at_mass @ s, at_hits @ s)) for r, s in twice])
+        over = np.array([mean_of_known(model.shares(r, at_mass @ s, at_hits @ s)) for r, s in twice])
     value = float(model.shares().mean())
     profiles = [profile_of_model(sample, model, number, drawn, level) for number in range(len(sample.space.axes))]
     note = (
@@ -151,7 +151,7 @@ def _by_model(sample: Sample, replicates: int, level: float, rng: np.random.Gene
     )
     lower, upper = wilson(value, model.effective, level)
     least = Estimate(value=value, lower=lower, upper=upper, method=_MODEL)
-    share = _bootstrapped(np.nanmean(drawn, axis=1), least, level, _MODEL) or least
+    share = _bootstrapped(mean_of_known(drawn), least, level, _MODEL) or least
     over = _bootstrapped(over, share, level, f"nearest neighbours, {_AND_SEED}")
     return share, over, model.effective, profiles, (note,)
 

@@ -110,6 +110,13 @@ def resampled(clusters: int, replicates: int, rng: np.random.Generator) -> Itera
         yield np.bincount(rng.integers(clusters, size=clusters), minlength=clusters)
 
 
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """(…, n) → (…): of what is not NaN; NaN where that is nothing, as of resamples without weight."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1)
+
+
 def percentiles(replicates: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     """The percentile interval of a bootstrap's values (replicates,); NaN ones (no value in that resample) are left
     out, and two NaN are the answer where fewer than half are left."""

@@ -118,7 +118,7 @@ def _killed(rate: float, _: float, size: float, *, pruned: int, seen: int, level
 
     lower, upper = wilson(rate, 1 / (1 / size + 1 / pruned), level)
     if not seen:  # and so no audited one either: all that would have grokked were killed, if there were any
-        return Estimate(value=float("nan"), lower=0.0, upper=1.0, note="no trial grokked")
+        return Estimate.none("no trial grokked, so there is none that could have been killed")
     return Estimate(value=share(rate), lower=share(lower), upper=share(upper))
 
 

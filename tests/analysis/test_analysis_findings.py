@@ -287,7 +287,7 @@ def test_groups_of_pruned_trials_without_an_audited_one_have_no_share():
     groups = found.tables["groups"].set_index("value")
     assert np.isnan(groups.loc["0.1", ["share", "median", "mean_steps"]].astype(float)).all()
     assert groups.loc["0.2", "share"] == 0
-    (note,) = found.notes
+    note, *_ = found.notes
     assert note.startswith(
         "7 pruned trials count nothing: 5 audited ones stand for them, and no share is known of groups"
     )
@@ -303,6 +303,13 @@ def test_the_surest_effect_of_many_must_be_surer_than_one_alone():
     assert effects_summary([*idle, lucky], 0.95) == "No effect can be told from none."
     assert effects_summary([lucky], 0.95).startswith("The surest effect: lucky lengthens the time to grok to 1.65")
     assert effects_summary([*idle, lucky, sure], 0.95).startswith("The surest effect: sure")
+
+
+def test_a_mean_without_ends_says_why():
+    never = survival(trials_of(12, duration_steps=5_000, num_steps=5_000))
+    row = never.table.iloc[0]
+    assert (row["mean_steps"], np.isnan(row["mean_steps_lower"])) == (5_000, True)
+    assert "where the ends of a mean are ?, no trial grokked by the horizon, or all at one step" in never.notes
 
 
 def test_how_seeds_agree_is_not_known_where_seeds_were_pruned(analysis, tmp_path):

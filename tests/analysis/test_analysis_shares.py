@@ -6,7 +6,7 @@ from scipy import stats
 
 from grokray.analysis.intervals import wilsons
 from grokray.analysis.outcomes import codes, grouped, outcomes, varying
-from grokray.analysis.shares import percentiles, resampled, shares, spread
+from grokray.analysis.shares import mean_of_known, percentiles, resampled, shares, spread
 from grokray.analysis.weights import scheduler_audit
 from grokray.errors import ConfigError
 from tests.analysis.tables import grokking, trials_of
@@ -89,6 +89,13 @@ def test_resampled_clusters_and_percentiles():
     assert draws.var() == pytest.approx(1, abs=0.1)
     assert percentiles(np.r_[np.arange(101.0), np.nan]) == pytest.approx((2.5, 97.5), abs=0.5)
     assert np.isnan(percentiles(np.r_[1.0, np.full(9, np.nan)])).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_means_are_of_what_is_known():
+    values = np.array([[1.0, 3.0, np.nan], [np.nan] * 3])
+    assert mean_of_known(values) == pytest.approx([2.0, np.nan], nan_ok=True)
+    assert mean_of_known(values[0]) == 2
 
 
 def test_resamples_that_all_agree_have_no_interval():

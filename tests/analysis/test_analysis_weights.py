@@ -97,6 +97,13 @@ def test_sweeps_of_different_audit_fractions_stand_for_their_own_pruned_trials()
     assert audit.grokkers_killed.value == pytest.approx(90 / 100)
 
 
+def test_where_nothing_grokked_nothing_was_killed_that_is_known():
+    rows = [("pruned", None, 1_000, False, 0.5)] * 3 + [("budget", None, 1_000, True, 0.5)] * 3
+    killed = scheduler_audit(table(rows)).grokkers_killed
+    assert np.isnan([killed.value, killed.lower, killed.upper]).all()
+    assert killed.note == "no trial grokked, so there is none that could have been killed"
+
+
 def test_nothing_pruned_nothing_killed():
     audit = scheduler_audit(table(ROWS[:2]))
     assert (audit.grokkers_killed.value, audit.grokkers_killed.upper) == (0, 0)

@@ -65,7 +65,9 @@ def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Fi
         title=TITLE,
         tables=tables,
         summary=_summary(tables["overall"].iloc[0], horizon),
-        notes=unique([scheduler_audit(trials).warning, _pruned(found, tables), _diverged(trials)]),
+        notes=unique(
+            [scheduler_audit(trials).warning, _pruned(found, tables), _diverged(trials), _without_ends(tables)]
+        ),
         level=level,
         estimates=Survival(horizon=horizon, overall=kaplan_meier(times, level, horizon), groups=curves),
     )
@@ -162,6 +164,13 @@ def _pruned(found: Outcomes, tables: Mapping[str, pd.DataFrame]) -> str | None:
     note = f"{count(represented, 'pruned trial')} count nothing: {found.audited:,} audited ones stand for them"
     unknown = "groups" in tables and bool(tables["groups"]["share"].isna().any())
     return f"{note}, and no share is known of groups in which none was audited" if unknown else note
+
+
+def _without_ends(tables: Mapping[str, pd.DataFrame]) -> str | None:
+    parts = [tables[name] for name in ("overall", "groups") if name in tables]
+    if not any((part["mean_steps"].notna() & part["mean_steps_lower"].isna()).any() for part in parts):
+        return None
+    return "where the ends of a mean are ?, no trial grokked by the horizon, or all at one step"
 
 
 def _diverged(trials: pa.Table) -> str | None:
