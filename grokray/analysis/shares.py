@@ -91,7 +91,7 @@ def shares(
         if audited is not None:
             strata = [weight * (audited[keep] == side) for side in (False, True)]
             totals = np.stack([total(part) for part in strata])
-            squares = np.stack([total_squared(part) for part in strata])
+            squares = np.stack([total(part**2) for part in strata])
             effective = np.minimum(effective, size_of_strata(totals**2 / squares, totals / size, level))
     lower, upper = wilsons(share, effective, level)
     return Shares(

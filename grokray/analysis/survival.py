@@ -210,12 +210,9 @@ class _Parts:
         weights, stratum = np.unique(self.times.weight, return_inverse=True)
         if not 1 < len(weights) <= _MOST_STRATA:
             return np.inf
-        sizes = [
-            effective_size(self.times.weight[at], self.times.codes[at])
-            for at in stratum == np.arange(len(weights))[:, None]
-        ]
+        sizes = np.bincount(stratum).astype(float)
         parts = np.bincount(stratum, weights=self.times.weight) / self.times.weight.sum()
-        return float(size_of_strata(np.array(sizes), parts, level))
+        return float(size_of_strata(sizes, parts, level))
 
     def log_variance(self) -> np.ndarray:
         """(m,)."""
