@@ -83,7 +83,10 @@ def run_sweep(
                 session.run(address, insecure=insecure)
             finally:
                 session.close()
-        return session.result()
+        result = session.result()
+    if session.unheard is not None:
+        raise session.unheard
+    return result
 
 
 class _Session:
@@ -99,13 +102,29 @@ class _Session:
         *,
         retry_failed: bool,
     ) -> None:
-        self.folder, self.config, self.observer, self.meta, self.lock = folder, config, observer, meta, lock
+        self.folder, self.config, self.meta, self.lock = folder, config, meta, lock
         self.retry_failed = retry_failed
+        self.observer = Observer(message=self._heard(observer.message), progress=self._heard(observer.progress))
         self.stopping = threading.Event()
+        self.unheard: BaseException | None = None
         self.name, self.started = f"{time.time_ns():x}", time.time()
         self._books: Ledger | None = None
         self._shown = 0.0
         self._told: set[str] = set()
+
+    def _heard(self, tell: Callable[[Any], None]) -> Callable[[Any], None]:
+        """`tell`, but where nobody hears it any more, a pipe is closed or a log's disk full, the sweep is interrupted
+        as by Ctrl-C, and the error is kept for its end."""
+
+        def told(what: Any) -> None:
+            if self.unheard is None:
+                try:
+                    tell(what)
+                except (OSError, SystemExit) as error:  # rich ends the process where a pipe is closed
+                    self.unheard = error
+                    self.stopping.set()
+
+        return told
 
     @property
     def ledger(self) -> Ledger:

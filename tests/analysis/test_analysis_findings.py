@@ -378,6 +378,9 @@ def test_what_speaks_against_independence_is_warned_of():
     warnings = " ".join(quality(trials).table["warning"])
     assert "30 of 60 trials are others with another num_steps" in warnings
     assert "num_layers and dim_model always change together" in warnings
+    points = np.random.default_rng(0).uniform(0.1, 0.9, (2, 6))
+    several = trials_of(18, training_fraction=np.tile(points[0], 3), weight_decay=np.tile(points[1], 3))
+    assert "always change together" not in " ".join(quality(several).table["warning"])
     apart = trials_of(60, num_steps=np.repeat([5000, 20_000], 30), init_seed=np.arange(60), grok_step=[1000] * 60)
     assert "num_steps" not in " ".join(quality(apart).table["warning"])
 

@@ -75,6 +75,21 @@ def test_a_folder_that_cannot_be_written_ends_the_sweep_and_no_trial(ray_up, tmp
     assert set(trials(out)["outcome"].to_pylist()) == {"budget"}
 
 
+@pytest.mark.parametrize("error", [BrokenPipeError("closed"), SystemExit(1)], ids=type)
+def test_a_sweep_that_nobody_hears_any_more_is_interrupted_and_loses_nothing(ray_up, tmp_path, error):
+    def progress(progress):
+        if progress.steps:
+            raise error
+
+    config, out = load_sweep(write(tmp_path, **{"{value: 300}": "{value: 30000}"})), tmp_path / "out"
+    with pytest.raises(type(error)):
+        run_sweep(config, out, observer=Observer(progress=progress))
+    assert len(events(out, "interrupt")) == 1
+    assert events(out, "checkpoint")
+    assert trials(out)["steps_trained"].to_pylist()
+    assert events(out, "failure") == events(out, "end") == []
+
+
 def test_who_loses_the_folder_stops_and_writes_no_tables(ray_up, tmp_path, monkeypatch):
     lost = threading.Event()
 

@@ -75,7 +75,8 @@ def _alike(trials: pa.Table) -> list[str | None]:
 
 
 def _together(trials: pa.Table, names: list[str]) -> list[str]:
-    """Numbers that many configurations share, and that change with each other."""
+    """Numbers that many configurations share, and of which one rises, or falls, whenever the other does. A few random
+    points, read for several tasks, have one number for each other one, but in no such order."""
     few = len(np.unique(column(trials, "configuration"))) / 2
     values = {name: column(trials, name) for name in names}
     distinct = {name: number for name in names if (number := len(np.unique(values[name]))) < few}
@@ -84,7 +85,14 @@ def _together(trials: pa.Table, names: list[str]) -> list[str]:
         for first, second in combinations(distinct, 2)
         if distinct[first] == distinct[second]
         and grouped([values[first], values[second]], trials.num_rows).max() + 1 == distinct[first]
+        and _in_order(values[first], values[second])
     ]
+
+
+def _in_order(first: np.ndarray, second: np.ndarray) -> bool:
+    """Of pairs in which each number has one other."""
+    change = np.diff(second[np.argsort(first, kind="stable")])
+    return bool((change >= 0).all() or (change <= 0).all())
 
 
 def _is_number(values: pa.ChunkedArray) -> bool:
