@@ -194,7 +194,9 @@ def _refuse_other(store: Store, was: Mapping[str, Any], now: Mapping[str, Any]) 
     if len(lines) > _LINES:
         lines = [*lines[: _LINES - 1], f"and {len(lines) - _LINES + 1} more"]
     text = "\n".join(f"  {line}" for line in lines)
-    raise FolderError(f"{store} holds a sweep of another search space:\n{text}", hint="choose another folder")
+    is_new = not store.list(JOURNAL)
+    hint = "nothing has happened there yet: remove it, or choose another folder" if is_new else "choose another folder"
+    raise FolderError(f"{store} holds a sweep of another search space:\n{text}", hint=hint)
 
 
 def _refuse_foreign(store: Store) -> None:

@@ -52,6 +52,19 @@ def test_another_search_space_is_refused_with_what_differs(tmp_path):
     assert max(map(len, lines[1:])) < 100
 
 
+def test_a_folder_in_which_nothing_happened_may_be_removed_and_others_not(tmp_path):
+    folder = make_folder(tmp_path, {"x": 0})
+    with pytest.raises(FolderError) as new:
+        make_folder(tmp_path, {"x": 1})
+    assert new.value.hint == "nothing has happened there yet: remove it, or choose another folder"
+    writer = folder.writer("driver")
+    writer.write("interrupt", session="a")
+    writer.close()
+    with pytest.raises(FolderError) as begun:
+        make_folder(tmp_path, {"x": 1})
+    assert begun.value.hint == "choose another folder"
+
+
 def test_at_most_ten_lines_of_difference(tmp_path):
     make_folder(tmp_path, {f"x{i:02}": 0 for i in range(30)})
     with pytest.raises(FolderError) as caught:
