@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from grokray.analysis.aft import LONE
-from grokray.analysis.clusters import jackknife
+from grokray.analysis.clusters import blockwise, jackknife
 from grokray.analysis.design import Design
 from grokray.analysis.effects import Effect, effect_of, standard_errors
 from grokray.analysis.estimable import Estimable, estimable
@@ -34,7 +34,8 @@ NO_MAXIMUM = "the likelihood has no maximum: too few trials grokked, or the cova
 class CoxFit:
     """Effects are hazard ratios: 2 means twice as likely to grok in the next step, of those that have not.
 
-    `parameters` (p,) are by unit of each column in `names`, with their `covariance`. The rest as in AftFit.
+    `parameters` (p,) are by unit of each column in `names`, with their `covariance`; effects may be corrected, see
+    `_corrected`. The rest as in AftFit.
     """
 
     effects: tuple[Effect, ...]
@@ -69,7 +70,7 @@ def fit_cox(times: Times, design: Design, ties: Ties = "efron", level: float = 0
             if not part.times.is_plain:
                 covariance, alone = likelihood.jackknife(found, -hessian, part.times.codes)
             place, covariance = found / likelihood.by, covariance / np.outer(likelihood.by, likelihood.by)
-            effects = _effects(part, place, covariance, alone, level)
+            effects = _effects(part, _corrected(part, place, covariance, ties), alone, level)
     return CoxFit(
         effects=part.effects(effects, failure or LONE),
         names=part.design.names,
@@ -85,13 +86,38 @@ def fit_cox(times: Times, design: Design, ties: Ties = "efron", level: float = 0
     )
 
 
-def _effects(
-    part: Estimable, place: np.ndarray, covariance: np.ndarray, alone: np.ndarray, level: float
-) -> dict[str, Effect]:
-    degrees = np.inf
-    if not part.times.is_plain:
-        degrees = max(effective_size(part.times.weight, part.times.codes) - len(place), 1.0)
-    errors = standard_errors(covariance)
+Corrected = tuple[np.ndarray, np.ndarray, float]
+
+
+def _corrected(part: Estimable, place: np.ndarray, covariance: np.ndarray, ties: Ties) -> Corrected:
+    """Coefficients (p,), their errors (p,) and degrees of freedom. Where a few audited trials stand for many these draw
+    effects out and make them look sure: with weights that differ each block of configurations is left out."""
+    times, matrix, errors = part.times, part.design.matrix, standard_errors(covariance)
+    if times.is_plain:
+        return place, errors, np.inf
+    size = effective_size(times.weight, times.codes)
+    blocks = None
+    if np.ptp(times.weight) > 0:
+        blocks = blockwise(lambda kept: _refitted(times.select(kept), matrix[kept], place, ties), place, times.codes)
+    if blocks is None:
+        return place, errors, max(size - len(place), 1.0)
+    corrected, covariance, number = blocks
+    # Of so few blocks the covariance is rough; it is no reason to be surer.
+    return corrected, np.maximum(errors, standard_errors(covariance)), max(min(size, number) - 1, 1.0)
+
+
+def _refitted(times: Times, matrix: np.ndarray, start: np.ndarray, ties: Ties) -> np.ndarray | None:
+    """None where a column does not vary, or the likelihood has no maximum that is found."""
+    if not times.observed.any() or not (np.ptp(matrix, axis=0) > 0).all():
+        return None
+    likelihood = _PartialLikelihood(times, matrix, ties)
+    found, converged = maximise(likelihood, start * likelihood.by)
+    curvature = np.linalg.eigvalsh(-likelihood(found)[2])
+    return found / likelihood.by if converged and curvature[0] > _FLAT * curvature[-1] else None
+
+
+def _effects(part: Estimable, corrected: Corrected, alone: np.ndarray, level: float) -> dict[str, Effect]:
+    place, errors, degrees = corrected
     return {
         name: effect_of(name, part.labels[name], place[at], errors[at], level=level, degrees=degrees)
         for at, name in enumerate(part.design.names)
