@@ -1,4 +1,4 @@
-"""Sums over clusters of trials, and the sandwich that they make.
+"""Sums over clusters of trials, and how an estimate moves without each of them.
 
 Huber, P. J. (1967); White, H. (1980); for clusters Liang, K.-Y., and Zeger, S. L. (1986). Longitudinal data analysis
 using generalized linear models. Biometrika 73, 13-22. Few clusters, or a few with large weights, pull the estimate
@@ -58,14 +58,6 @@ def cluster_sums(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
     if values.ndim == 1:
         return np.bincount(codes, weights=values)
     return np.stack([np.bincount(codes, weights=column) for column in values.T], axis=1)
-
-
-def meat(scores: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """The middle of the sandwich: (n, p) weighted scores, which sum to 0 → (p, p), with the factor G / (G - 1) for G
-    clusters, without which it is too small where they are few."""
-    sums = cluster_sums(scores, codes)
-    clusters = len(sums)
-    return sums.T @ sums * (clusters / max(clusters - 1, 1))
 
 
 def jackknife(

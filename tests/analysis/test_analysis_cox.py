@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from grokray.analysis.aft import LONE
-from grokray.analysis.clusters import blockwise, cluster_codes, meat
+from grokray.analysis.clusters import blockwise, cluster_codes, cluster_sums
 from grokray.analysis.cox import NO_MAXIMUM, _PartialLikelihood, fit_cox
 from grokray.analysis.design import Design
 from grokray.analysis.effects import find
@@ -52,8 +52,9 @@ def test_weighted_the_same_as_another_implementation():
         (np.arange(60), 60, [0.2405221864658899, 0.3082427350103708]),
         (times.cluster, 20, [0.2163370709688255, 0.266075021933259]),
     ):
-        middle = meat(likelihood.scores(place), cluster_codes(cluster[likelihood.order]))
-        found = np.sqrt(np.diag(inverse @ middle @ inverse) * (clusters - 1) / clusters) / likelihood.by
+        sums = cluster_sums(likelihood.scores(place), cluster_codes(cluster[likelihood.order]))
+        assert len(sums) == clusters
+        found = np.sqrt(np.diag(inverse @ sums.T @ sums @ inverse)) / likelihood.by
         assert found == pytest.approx(errors, rel=1e-5)
         ours = fit_cox(Times.of(times.lower, times.upper, times.weight, cluster), design)
         # Leaving out each cluster gives a little more.
