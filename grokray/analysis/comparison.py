@@ -27,6 +27,8 @@ REPRESENTATION = ("task_type", "base", "digit_order", "fixed_sequence_length")
 MIN_PAIRS, MIN_CONFIGURATIONS = 10, 3
 _NONE = 1e-15  # of a variance: rounding
 TOO_FEW = "too few trials grokked, or failed to, for the difference to be adjusted"
+NO_RATIO = "too few configurations grokked for the ratio of steps to be adjusted"
+OF_GROKKED = "the ratio is of trials that grokked alone"
 NO_SPREAD = (
     "where the ends of an interval are ?, all pairs agree, or they are of fewer than "
     f"{MIN_CONFIGURATIONS} configurations: nothing tells of a spread"
@@ -105,19 +107,19 @@ def compare(
     first, second = _matched(trials, is_b, [*others, *SEEDS], found.weight[used])
     if len(first) < MIN_PAIRS:
         options = (is_b, others, confidence)
-        difference = adjusted_difference(trials, *options)
+        difference, ratio = adjusted_difference(trials, *options), adjusted_ratio(trials, *options)
         note = f"{len(first)} pairs agree in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
         return Comparison(
             a=a,
             b=b,
             method="adjusted",
             difference=difference,
-            ratio=adjusted_ratio(trials, *options),
+            ratio=ratio,
             median_ratio=None,
             earlier=None,
             pairs=len(first),
             configurations=0,
-            notes=(note, "the ratio is of trials that grokked alone", *found.notes),
+            notes=(note, OF_GROKKED if ratio else f"{b} against {a}: {NO_RATIO}", *found.notes),
             reason=None if difference else TOO_FEW,
         )
     pairs = _Pairs.of(trials, first, second, others)

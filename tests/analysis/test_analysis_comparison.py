@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grokray.analysis.comparison import compare, compare_all, representations
+from grokray.analysis.comparison import NO_RATIO, compare, compare_all, representations
 from tests.analysis.tables import grokking, trials_of
 
 
@@ -161,6 +161,7 @@ def test_what_cannot_be_adjusted_has_no_number():
     )
     (found,) = compare_all(trials)
     assert found.ratio is None
+    assert f"base 10 against base 2: {NO_RATIO}" in found.notes
 
 
 def test_audited_pairs_stand_for_pruned_ones():
