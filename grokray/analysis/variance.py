@@ -64,15 +64,17 @@ def variance_of_grokking(
 def variance_of_step(
     trials: pa.Table, *, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0
 ) -> Split | str:
-    """The split of the logarithm (base e) of grok_step, among trials that grokked. A Split, or a text as above."""
+    """The split of the logarithm (base e) of grok_step, among trials that grokked. A Split, or a text as above.
+
+    A configuration counts by the share of its trials that grokked: to divide by how many did would cancel the weights
+    of audited ones, and make slow configurations, of which many were pruned, count too little.
+    """
     found = outcomes(trials)
     keep = found.used & found.grokked
     step = np.log(np.maximum(np.where(keep, column(trials, "grok_step"), 1.0), 1.0))
     left = int((found.used & ~found.grokked).sum())
     notes = (f"of trials that grokked; {left} that did not are left out, and they are the slowest",) if left else ()
-    counts = np.bincount(found.configuration, weights=found.weight * keep)
-    weight = np.where(keep, found.weight, 0) / np.maximum(counts, 1e-300)[found.configuration]
-    return _split("log grok_step", trials, found, step, weight, notes, level, replicates, seed)
+    return _split("log grok_step", trials, found, step, found.once_each() * keep, notes, level, replicates, seed)
 
 
 def _split(
@@ -86,7 +88,8 @@ def _split(
     replicates: int,
     seed: int,
 ) -> Split | str:
-    """`weight` (n,): 0 of trials that have no value; of one configuration they sum to about 1."""
+    """`weight` (n,): 0 of trials that have no value; of one configuration they sum to about 1, or to the share of its
+    trials that have a value."""
     keep = weight > 0
     seeds, remarks = _seeds(trials.filter(pa.array(keep)))
     design = PairMoments({CONFIGURATION: found.configuration[keep], **seeds}, values[keep], weight[keep])
