@@ -22,6 +22,7 @@ from grokray.analysis.shares import Estimate
 from grokray.analysis.space import space_of_trials
 
 _CERTAIN = 1e-6  # of the variance of success
+_FREE = 3  # configurations beyond what a curve fits in any case: with fewer its residuals tell no error
 
 
 def adjusted_difference(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], level: float) -> Estimate | None:
@@ -52,7 +53,7 @@ def standardised_difference(
     value = np.average(chance_b - chance_a, weights=weight)
     slopes = with_b * (chance_b * (1 - chance_b))[:, None] - with_a * (chance_a * (1 - chance_a))[:, None]
     gradient = np.average(slopes, axis=0, weights=weight)
-    half = _quantile(fit, weight, cluster, level) * np.sqrt(max(gradient @ fit.covariance @ gradient, 0.0))
+    half = _quantile(design, weight, cluster, level) * np.sqrt(max(gradient @ fit.covariance @ gradient, 0.0))
     less_b, more_b = _unseen(design[:, 1] == 1, success, weight, cluster, level)
     less_a, more_a = _unseen(design[:, 1] == 0, success, weight, cluster, level)
     lower, upper = value - np.hypot(half, less_b + more_a), value + np.hypot(half, more_b + less_a)
@@ -81,18 +82,26 @@ def _all_but_certain(fit: Fit, design: np.ndarray, cluster: np.ndarray) -> bool:
 
 
 def adjusted_ratio(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], level: float) -> Estimate | None:
-    """Of the grok steps of b to those of a, geometric means, among trials that grokked; None where one has them of
-    fewer than two configurations: a curve through a single one leaves no error to estimate."""
+    """Of the grok steps of b to those of a, geometric means, among trials that grokked.
+
+    None where one has them of fewer than two configurations, and where both together have them of fewer than three
+    more than the curve has free coefficients: one that goes through nearly all of them leaves no error to estimate.
+    """
     found = outcomes(trials)
     use = found.used & found.grokked
     if any(len(np.unique(found.configuration[use & (is_b == side)])) < 2 for side in (False, True)):
         return None
     step = np.log(np.maximum(column(trials, "grok_step")[use], 1))
-    weight, cluster = found.weight[use], found.configuration[use]
-    fit = linear(_design(trials, others, is_b)[use], step, weight, cluster, leave_out=True)
-    value, half = fit.coefficients[1], _quantile(fit, weight, cluster, level) * np.sqrt(fit.covariance[1, 1])
-    bounds = {"lower": float(np.exp(value - half)), "upper": float(np.exp(value + half))}
-    return Estimate(value=float(np.exp(value)), **bounds, method="adjusted by linear regression of the logarithm")
+    design, weight, cluster = _design(trials, others, is_b)[use], found.weight[use], found.configuration[use]
+    if len(np.unique(cluster)) - np.linalg.matrix_rank(design) < _FREE:
+        return None
+    fit = linear(design, step, weight, cluster, leave_out=True)
+    # Rounding may leave a variance a little below 0.
+    half = _quantile(design, weight, cluster, level) * np.sqrt(max(fit.covariance[1, 1], 0.0))
+    ends = fit.coefficients[1] + np.array([0.0, -half, half])
+    with np.errstate(over="ignore"):  # an end that is not bounded is infinite
+        value, lower, upper = np.exp(ends).tolist()
+    return Estimate(value=value, lower=lower, upper=upper, method="adjusted by linear regression of the logarithm")
 
 
 def _design(trials: pa.Table, others: Sequence[str], is_b: np.ndarray) -> np.ndarray:
@@ -115,6 +124,7 @@ def _both(is_b: np.ndarray) -> bool:
     return bool(is_b.any() and not is_b.all())
 
 
-def _quantile(fit: Fit, weight: np.ndarray, cluster: np.ndarray, level: float) -> float:
-    degrees = effective_size(weight, cluster) - len(fit.coefficients)
+def _quantile(design: np.ndarray, weight: np.ndarray, cluster: np.ndarray, level: float) -> float:
+    """Student's; columns of `design` (n, p) that follow from others take no degree of freedom."""
+    degrees = effective_size(weight, cluster) - np.linalg.matrix_rank(design)
     return float(stats.t.ppf((1 + level) / 2, max(degrees, 1)))

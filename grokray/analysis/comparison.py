@@ -11,22 +11,27 @@ number while fewer than half of the matches are such. `ratio` alone is of matche
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
-from scipy import stats
 
 from grokray.analysis.adjusted import adjusted_difference, adjusted_ratio
+from grokray.analysis.matched import MIN_CONFIGURATIONS, difference_of_shares, mean_ratio, median_ratio, share_earlier
 from grokray.analysis.outcomes import SEEDS, Outcomes, column, drawn_by_chance, grouped, outcomes, varying
-from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, resampled, spread
+from grokray.analysis.shares import LEVEL, REPLICATES, Estimate
 
 # What makes up how a task is written; levels of `representations` differ in these together.
 REPRESENTATION = ("task_type", "base", "digit_order", "fixed_sequence_length")
-MIN_PAIRS, MIN_CONFIGURATIONS = 10, 3
-_NONE = 1e-15  # of a variance: rounding
+MIN_PAIRS = 10
 TOO_FEW = "too few trials grokked, or failed to, for the difference to be adjusted"
+NO_RATIO = "too few configurations grokked for the ratio of steps to be adjusted"
+OF_GROKKED = "the ratio is of trials that grokked alone"
+NO_SIDE = "of one of them all trials that have a pair were pruned"
+UNAUDITED = "trials were pruned, and none was audited"
+OF_ALL = "The difference is of the trials of all pairs, ratios and who was earlier of the pairs that are left"
 NO_SPREAD = (
     "where the ends of an interval are ?, all pairs agree, or they are of fewer than "
     f"{MIN_CONFIGURATIONS} configurations: nothing tells of a spread"
@@ -37,21 +42,22 @@ NO_SPREAD = (
 class Comparison:
     """`b` against `a`: positive `difference` and ratios below 1 speak for b.
 
-    `pairs` of matched trials, of so many `configurations` of each. `difference` of the shares grokked within the
-    budget; `ratio` of grok steps, geometric mean where both grokked; `median_ratio` as above, maybe infinite or 0;
-    `earlier`: the share of matches in which b grokked first, a tie counting half, among those where it is known. None
-    where it cannot be had; `reason` says why there is no `difference`. `method`: `matched` or `adjusted`, or `none`.
+    `pairs` of matched trials, pruned ones too, of so many `configurations` of each. `difference` of the shares grokked
+    within the budget; `ratio` of grok steps, geometric mean where both grokked; `median_ratio` as above, maybe infinite
+    or 0; `earlier`: the share of matches in which b grokked first, a tie counting half, among those where it is known.
+    None where it cannot be had; `reason` says why there is no `difference`. `method`: `matched` or `adjusted`, or
+    `none`.
     """
 
     a: str
     b: str
     method: str
-    difference: Estimate | None
-    ratio: Estimate | None
-    median_ratio: Estimate | None
-    earlier: Estimate | None
-    pairs: int
-    configurations: int
+    difference: Estimate | None = None
+    ratio: Estimate | None = None
+    median_ratio: Estimate | None = None
+    earlier: Estimate | None = None
+    pairs: int = 0
+    configurations: int = 0
     notes: tuple[str, ...]
     reason: str | None = None
 
@@ -93,62 +99,72 @@ def compare(
     seed: int = 0,
 ) -> Comparison:
     """`level` (n,) object: which level each trial has, such as `representations` gives; `own`: the columns that the
-    level is made of, which need not agree. Intervals of means are Student's by pair of configurations, or by pair of
-    trials where that is wider; those of medians bootstraps.
+    level is made of, which need not agree. Intervals are by pair of configurations, or by pair of trials where that is
+    wider: those of means are Student's, that of a median is a bootstrap.
     """
     found = outcomes(trials)
     if unknown := [side for side in (a, b) if found.unrepresented(level == side)]:
-        return _nothing(a, b, f"of {' and '.join(unknown)} trials were pruned, and none was audited", found)
+        return _nothing(a, b, f"of {' and '.join(unknown)} {UNAUDITED}", found)
     used = (level == a) | (level == b)
     trials, is_b = trials.filter(pa.array(used)), level[used] == b
     others = [name for name in varying(trials) if name not in own]
-    first, second = _matched(trials, is_b, [*others, *SEEDS], found.weight[used])
-    if len(first) < MIN_PAIRS:
-        options = (is_b, others, confidence)
-        difference = adjusted_difference(trials, *options)
-        note = f"{len(first)} pairs agree in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
+    rows = _matched(trials, is_b, [*others, *SEEDS], found.stands_for[used])
+    pairs = rows.shape[1]
+    if pairs < MIN_PAIRS:
+        few = f"{pairs} pairs agree in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
+        difference, ratio = (one(trials, is_b, others, confidence) for one in (adjusted_difference, adjusted_ratio))
+        notes = (few, OF_GROKKED if ratio else f"{b} against {a}: {NO_RATIO}", *found.notes)
         return Comparison(
             a=a,
             b=b,
             method="adjusted",
             difference=difference,
-            ratio=adjusted_ratio(trials, *options),
-            median_ratio=None,
-            earlier=None,
-            pairs=len(first),
-            configurations=0,
-            notes=(note, "the ratio is of trials that grokked alone", *found.notes),
+            ratio=ratio,
+            pairs=pairs,
+            notes=notes,
             reason=None if difference else TOO_FEW,
         )
-    pairs = _Pairs.of(trials, first, second, others)
-    estimates = _estimates(pairs, confidence, replicates, np.random.default_rng(seed))
-    unknown = any(one is not None and np.isnan(one.lower) for one in estimates.values())
+    one = _Pairs.of(trials, rows, others)
+    if unknown := one.unrepresented(trials, a, b):
+        return _nothing(a, b, f"of pairs, {' and '.join(unknown)} {UNAUDITED}", found)
+    estimates = _estimates(one, confidence, replicates, np.random.default_rng(seed))
+    notes = [*found.notes]
+    if gone := int((one.weight == 0).sum()):
+        notes.append(f"{b} against {a}: in {gone} of {pairs} pairs a trial was pruned. {OF_ALL}")
+    if any(isinstance(value, Estimate) and np.isnan(value.lower) for value in estimates.values()):
+        notes.append(NO_SPREAD)
     return Comparison(
         a=a,
         b=b,
         method="matched",
         **estimates,
-        pairs=len(first),
-        configurations=len(np.unique(pairs.cluster)),
-        notes=(*found.notes, *([NO_SPREAD] * unknown)),
-        reason=None,
+        pairs=pairs,
+        configurations=len(np.unique(one.cluster)),
+        notes=tuple(notes),
+        reason=None if estimates["difference"] else NO_SIDE,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Pairs:
-    """Arrays of one entry a pair; `log_ratio` of grok steps, ±infinite where one alone grokked, NaN where neither did.
-    `sign`: +1 where b is known to have been earlier, −1 where a was, 0 for a tie, NaN where it is not known."""
+    """Arrays of one entry a pair of trials `rows` (2, n), of a and of b. Of `grokked` and `weights` (2, n) the rows are
+    those of a and of b; weights are 0 of pruned trials, and divided by how many pairs their configuration has.
 
+    `log_ratio` of grok steps: ±infinite where one alone grokked, NaN where neither did. `sign`: +1 where b is known to
+    have been earlier, −1 where a was, 0 for a tie, NaN where it is not known. `weight` (n,) of both trials together.
+    """
+
+    rows: np.ndarray
+    grokked: np.ndarray
+    weights: np.ndarray
     weight: np.ndarray
     cluster: np.ndarray
-    difference: np.ndarray
     log_ratio: np.ndarray
     sign: np.ndarray
 
     @classmethod
-    def of(cls, trials: pa.Table, first: np.ndarray, second: np.ndarray, others: Sequence[str]) -> _Pairs:
-        found = outcomes(trials)
+    def of(cls, trials: pa.Table, rows: np.ndarray, others: Sequence[str]) -> _Pairs:
+        found, (first, second) = outcomes(trials), rows
         step = np.where(found.grokked, column(trials, "grok_step"), np.inf)
         # A trial that did not grok was seen not to until its end; one that diverged will not within the budget.
         diverged = column(trials, "outcome") == "diverged"
@@ -160,101 +176,56 @@ class _Pairs:
         sign[(log_ratio == np.inf) & ~known[True]] = np.nan
         sign[(log_ratio == -np.inf) & ~known[False]] = np.nan
         cluster = grouped([column(trials, name)[first] for name in others], len(first))
-        # Two audits are made independently, so the chance that both are is the product.
-        weight = found.weight[first] * found.weight[second]
+        # Of all pairs of a configuration, also the pruned ones: those that are left stand for them by their weight, and
+        # to divide by how many are left would undo that.
         size = np.bincount(cluster)[cluster]
         return cls(
-            weight=weight / size,
+            rows=rows,
+            grokked=found.grokked[rows],
+            weights=found.weight[rows] / size,
+            # Two audits are made independently, so the chance that both are is the product.
+            weight=found.weight[rows].prod(axis=0) / size,
             cluster=cluster,
-            difference=found.grokked[second] * 1.0 - found.grokked[first],
             log_ratio=log_ratio,
             sign=sign,
         )
 
+    def unrepresented(self, trials: pa.Table, a: str, b: str) -> list[str]:
+        """Which of a and b have pruned trials in pairs, and none that stands for them."""
+        found, every = outcomes(trials), np.arange(trials.num_rows)
+        sides = zip((a, b), self.rows, strict=True)
+        return [name for name, rows in sides if found.unrepresented(np.isin(every, rows))]
 
-def _matched(
-    trials: pa.Table, is_b: np.ndarray, names: Sequence[str], weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of a and of b, pairwise: trials that agree in all `names`; each trial is in one pair at most."""
+
+def _matched(trials: pa.Table, is_b: np.ndarray, names: Sequence[str], planned: np.ndarray) -> np.ndarray:
+    """(2, pairs): rows of a and of b, pairwise: trials that agree in all `names`; each is in one pair at most.
+    `planned` (n,) bool: which may be in one."""
     group = grouped([column(trials, name) for name in names], trials.num_rows)
-    rows = [np.flatnonzero((is_b == side) & (weight > 0)) for side in (False, True)]
+    rows = [np.flatnonzero((is_b == side) & planned) for side in (False, True)]
     firsts = [side[np.unique(group[side], return_index=True)[1]] for side in rows]
     common, at_a, at_b = np.intersect1d(group[firsts[0]], group[firsts[1]], return_indices=True)
-    return firsts[0][at_a], firsts[1][at_b]
+    return np.stack([firsts[0][at_a], firsts[1][at_b]])
 
 
 def _nothing(a: str, b: str, why: str, found: Outcomes) -> Comparison:
-    return Comparison(
-        a=a,
-        b=b,
-        method="none",
-        difference=None,
-        ratio=None,
-        median_ratio=None,
-        earlier=None,
-        pairs=0,
-        configurations=0,
-        notes=found.notes,
-        reason=why,
-    )
+    return Comparison(a=a, b=b, method="none", notes=found.notes, reason=why)
 
 
-def _estimates(pairs: _Pairs, level: float, replicates: int, rng: np.random.Generator) -> dict[str, Estimate | None]:
-    both = np.isfinite(pairs.log_ratio)
-    either = ~np.isnan(pairs.log_ratio)
-    known = ~np.isnan(pairs.sign)
-    order = np.argsort(np.where(either, pairs.log_ratio, 0), kind="stable")
-    order = order[either[order]]
+class _Estimates(TypedDict):
+    difference: Estimate | None
+    ratio: Estimate | None
+    median_ratio: Estimate | None
+    earlier: Estimate | None
 
-    def median(weight: np.ndarray) -> float:
-        return float(np.exp(_median(pairs.log_ratio[order], weight[order])))
 
-    cluster = drawn_by_chance(pairs.cluster)
-    clusters = int(cluster.max()) + 1
-    drawn = [median(pairs.weight * r[cluster]) for r in resampled(clusters, replicates, rng)]
-    ends = spread(np.array(drawn), clusters, level) if clusters >= MIN_CONFIGURATIONS else (float("nan"),) * 2
-    middle = median(pairs.weight)
-
-    def mean(values: np.ndarray, kept: np.ndarray) -> Estimate | None:
-        return _by_student(values[kept], pairs.weight[kept], cluster[kept], level)
-
-    ratio, earlier = mean(pairs.log_ratio, both), mean(pairs.sign, known)
+def _estimates(pairs: _Pairs, level: float, replicates: int, rng: np.random.Generator) -> _Estimates:
+    cluster, whole = drawn_by_chance(pairs.cluster), pairs.weight > 0
+    both, known = whole & np.isfinite(pairs.log_ratio), whole & ~np.isnan(pairs.sign)
+    either = whole & ~np.isnan(pairs.log_ratio)
+    ratios = (pairs.log_ratio[either], pairs.weight[either], cluster[either], level)
     return {
-        "difference": _within(mean(pairs.difference, pairs.weight > 0), lambda x: np.clip(x, -1, 1)),
-        "ratio": _within(ratio, np.exp),
-        "median_ratio": None
-        if np.isnan(middle)
-        else Estimate(value=middle, lower=ends[0], upper=ends[1], method="matched, bootstrap by configuration"),
-        "earlier": _within(earlier, lambda x: np.clip(0.5 + x / 2, 0, 1)),
+        "difference": difference_of_shares(pairs.grokked, pairs.weights, cluster, level),
+        "ratio": mean_ratio(pairs.log_ratio[both], pairs.weight[both], cluster[both], level),
+        "median_ratio": median_ratio(*ratios, replicates, rng),
+        "earlier": share_earlier(0.5 + pairs.sign[known] / 2, pairs.weight[known], cluster[known], level),
     }
-
-
-def _by_student(values: np.ndarray, weight: np.ndarray, cluster: np.ndarray, level: float) -> Estimate | None:
-    """The weighted mean; None of nothing. That clusters are more alike than chance would have them is no knowledge, so
-    the larger variance counts; where there is none, or where clusters are too few, the ends are NaN."""
-    total = weight.sum()
-    if total <= 0:
-        return None
-    value = float(values @ weight / total)
-    parts, number = weight * (values - value) / total, np.unique(cluster, return_inverse=True)[1]
-    sums = [np.bincount(number, weights=parts), parts]
-    variance = max(len(one) / max(len(one) - 1, 1) * float(one @ one) for one in sums)
-    known = len(sums[0]) >= MIN_CONFIGURATIONS and variance > _NONE
-    half = stats.t.ppf((1 + level) / 2, len(sums[0]) - 1) * np.sqrt(variance) if known else float("nan")
-    return Estimate(value=value, lower=value - half, upper=value + half, method="matched, Student's by configuration")
-
-
-def _within(found: Estimate | None, scale: Callable[[np.ndarray], np.ndarray]) -> Estimate | None:
-    """On another scale, on which the ends of a share or a difference are bounded; NaN stays NaN."""
-    if found is None:
-        return None
-    value, lower, upper = scale(np.array([found.value, found.lower, found.upper])).tolist()
-    return replace(found, value=value, lower=lower, upper=upper)
-
-
-def _median(values: np.ndarray, weight: np.ndarray) -> float:
-    """Of sorted values (n,), some infinite; NaN where no weight is left."""
-    reached = np.cumsum(weight)
-    if not len(reached) or reached[-1] <= 0:
-        return float("nan")
-    return float(values[np.searchsorted(reached, reached[-1] / 2)])

@@ -29,6 +29,8 @@ from grokray.analysis.shares import LEVEL, Estimate, resampled, spread
 
 REPLICATES = 200
 MIN_CONFIGURATIONS = 5  # for an interval: of 3 or 4, resamples are too few to tell how far chance goes
+MIN_PAIRED = 20  # configurations with pairs, in effect, for an interval of a sweep with audits
+FEW_PAIRS = "no interval is known of whether a trial groks, as few pairs of audited trials stand for all pruned ones"
 Key = TypeVar("Key")
 
 
@@ -58,21 +60,51 @@ def variance_of_grokking(
 ) -> Split | str:
     """The split of grokked within the budget, as 1 and 0. A Split, or a text that says why there is none."""
     found = outcomes(trials)
-    return _split("grokked", trials, found, found.grokked * 1.0, found.once_each(), (), level, replicates, seed)
+    count = expected_pairs(found)
+    untold = f"{FEW_PAIRS}: {count:.0f} in effect, and {MIN_PAIRED} are needed" if count < MIN_PAIRED else ""
+    values, weight = found.grokked * 1.0, found.once_each()
+    return _split("grokked", trials, found, values, weight, (), level, replicates, seed, untold=untold)
 
 
 def variance_of_step(
     trials: pa.Table, *, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0
 ) -> Split | str:
-    """The split of the logarithm (base e) of grok_step, among trials that grokked. A Split, or a text as above."""
+    """The split of the logarithm (base e) of grok_step, among trials that grokked. A Split, or a text as above.
+
+    A configuration counts by the share of its trials that grokked: to divide by how many did would cancel the weights
+    of audited ones, and make slow configurations, of which many were pruned, count too little.
+    """
     found = outcomes(trials)
     keep = found.used & found.grokked
     step = np.log(np.maximum(np.where(keep, column(trials, "grok_step"), 1.0), 1.0))
     left = int((found.used & ~found.grokked).sum())
     notes = (f"of trials that grokked; {left} that did not are left out, and they are the slowest",) if left else ()
-    counts = np.bincount(found.configuration, weights=found.weight * keep)
-    weight = np.where(keep, found.weight, 0) / np.maximum(counts, 1e-300)[found.configuration]
-    return _split("log grok_step", trials, found, step, weight, notes, level, replicates, seed)
+    return _split("log grok_step", trials, found, step, found.once_each() * keep, notes, level, replicates, seed)
+
+
+def expected_pairs(found: Outcomes) -> float:
+    """How many configurations with pairs of trials count in effect, where audited trials stand for pruned ones: a pair
+    of two stands for 1 / probability² others, so that a few of them may be all that tells what seeds change.
+
+    Kish's number (Σq)² / Σq² of the sums q of the pairs of each configuration, but with what q and q² are on average,
+    and not by chance: where no configuration has two audited trials all look alike, and the pairs that tell most are
+    missing. In simulated sweeps intervals held the truth in 61 to 73 % where it was below 20, and else in 92 to 94 %.
+    Infinite where no trial was audited.
+    """
+    if not found.audited:
+        return float("inf")
+    stopped = found.is_pruned | found.is_audited
+    # By the weights of audited trials 1 / probability is known of the others too, on average.
+    inverse = np.where(stopped, found.survival_weight[found.is_audited].mean(), 1.0) * found.stands_for
+    n, first, second = (
+        np.bincount(found.configuration, weights=x) for x in (found.stands_for * 1.0, inverse, inverse**2)
+    )
+    # Two pairs that share both trials, one, or none.
+    squares = (first**2 - second) / 2 + (n - 1) * (n - 2) * first + n * (n - 1) * (n - 2) * (n - 3) / 4
+    paired = n > 1
+    pairs = n * (n - 1) / 2 / np.maximum(n, 1) ** 2
+    total = (squares[paired] / n[paired] ** 4).sum()
+    return float(pairs.sum() ** 2 / total) if total > 0 else 0.0
 
 
 def _split(
@@ -85,8 +117,11 @@ def _split(
     level: float,
     replicates: int,
     seed: int,
+    *,
+    untold: str = "",
 ) -> Split | str:
-    """`weight` (n,): 0 of trials that have no value; of one configuration they sum to about 1."""
+    """`weight` (n,): 0 of trials that have no value; of one configuration they sum to about 1, or to the share of its
+    trials that have a value. `untold`: why no interval can be told, where that is so."""
     keep = weight > 0
     seeds, remarks = _seeds(trials.filter(pa.array(keep)))
     design = PairMoments({CONFIGURATION: found.configuration[keep], **seeds}, values[keep], weight[keep])
@@ -102,15 +137,15 @@ def _split(
     point = _components(whole, seeds, nothing)
     if point is None:
         return f"{of}: no configuration has two trials with a value, so chance cannot be told from hyper-parameters"
-    rng = np.random.default_rng(seed)
-    draws = resampled(design.configurations, replicates, rng)
+    if design.configurations < MIN_CONFIGURATIONS:
+        fewer = f"fewer than {MIN_CONFIGURATIONS} configurations; here are {design.configurations}"
+        untold = f"no interval is known of {fewer}"
+    draws = () if untold else resampled(design.configurations, replicates, np.random.default_rng(seed))
     drawn = [_components(design.by_factors(draw), seeds, nothing) or {} for draw in draws]
     estimates = {}
     for name, value in point.items():
-        lower, upper = spread(np.array([one.get(name, np.nan) for one in drawn]), design.configurations, level)
-        if design.configurations < MIN_CONFIGURATIONS:
-            lower = upper = float("nan")
-        estimates[name] = Estimate(value=value, lower=lower, upper=upper, method=_METHOD)
+        ends = spread(np.array([one.get(name, np.nan) for one in drawn]), design.configurations, level)
+        estimates[name] = Estimate(value=value, lower=ends[0], upper=ends[1], method=_METHOD)
     cuts = _cut_shares(estimates)
     by_seed = {name: estimates.pop(f"seed {name}") for name in seeds if f"seed {name}" in estimates}
     return Split(
@@ -119,7 +154,7 @@ def _split(
         by_seed=by_seed if len(seeds) > 1 else {},
         trials=int(keep.sum()),
         configurations=design.configurations,
-        notes=(*notes, *remarks, *cuts, *_missing(estimates, seeds, by_seed, design.configurations), *found.notes),
+        notes=(*notes, *remarks, *cuts, *_missing(estimates, seeds, by_seed, untold), *found.notes),
     )
 
 
@@ -207,15 +242,12 @@ def _seeds(trials: pa.Table) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
 
 
 def _missing(
-    estimates: dict[str, Estimate], seeds: dict[str, np.ndarray], by_seed: dict[str, Estimate], configurations: int
+    estimates: dict[str, Estimate], seeds: dict[str, np.ndarray], by_seed: dict[str, Estimate], untold: str
 ) -> list[str]:
     notes = []
     if any(np.isnan(one.lower) and not np.isnan(one.value) for one in (*estimates.values(), *by_seed.values())):
-        notes.append(
-            "where the ends of an interval are ?, resampled configurations agree, which tells of no spread"
-            if configurations >= MIN_CONFIGURATIONS
-            else f"no interval is known of fewer than {MIN_CONFIGURATIONS} configurations; here are {configurations}"
-        )
+        agree = "where the ends of an interval are ?, resampled configurations agree, which tells of no spread"
+        notes.append(untold or agree)
     if len(seeds) > 1 and "interaction" not in estimates and by_seed.keys() == seeds.keys():
         notes.append("where no two trials differ in all seeds, seeds are taken not to interact with each other")
     elif "interaction" not in estimates:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grokray.analysis.adjusted import standardised_difference
+from grokray.analysis.adjusted import adjusted_ratio, standardised_difference
 from grokray.analysis.regression import expit, linear, logistic
+from tests.analysis.tables import trials_of
 
 A, B = 0.3, 0.04
 # Log odds in the middle of the space, so that the shares over it are A and B.
@@ -118,3 +119,56 @@ def test_where_one_parameter_decides_nearly_everything_intervals_have_a_width():
             covered += estimate.lower <= truth <= estimate.upper
     assert found > 20
     assert covered >= 0.9 * found
+
+
+def sweep_of(rng, configurations: int, seeds: int = 1, **columns):
+    """Base 2, then base 10, which is 1.5 times as fast; every other one has another norm, which matters. All grok."""
+    number = np.repeat(np.arange(configurations), seeds)
+    ten, layer = number >= configurations // 2, number % 2 == 1
+    log = 8 - layer - np.log(1.5) * ten + 0.3 * rng.normal(size=len(number))
+    trials = trials_of(
+        len(number),
+        base=np.where(ten, 10, 2),
+        task_type="sequence",
+        norm=np.where(layer, "layer", "none"),
+        configuration=number,
+        grok_step=np.exp(log).round(),
+        **columns,
+    )
+    return trials, ten
+
+
+@pytest.mark.parametrize(("configurations", "known"), [(4, False), (5, False), (6, True)])
+def test_a_ratio_needs_three_configurations_more_than_its_curve_fits(configurations, known):
+    """Three coefficients: one, the level and the norm. With as many configurations the curve goes through them all."""
+    trials, ten = sweep_of(np.random.default_rng(0), configurations, seeds=2)
+    found = adjusted_ratio(trials, ten, ["norm"], 0.95)
+    assert (found is not None) == known
+    if found:
+        assert found.lower < found.value < found.upper
+
+
+def test_columns_that_follow_from_others_take_no_degree_of_freedom():
+    """Two parameters that change together: the second tells nothing new, and no interval grows by it."""
+    heads = np.tile([2, 4, 4, 2], 3)
+    trials, ten = sweep_of(np.random.default_rng(0), 12, num_heads=heads, dim=heads * 32)
+    one, other = (adjusted_ratio(trials, ten, names, 0.95) for names in (["num_heads"], ["num_heads", "dim"]))
+    assert one
+    assert other
+    assert [other.lower, other.upper] == pytest.approx([one.lower, one.upper])
+
+
+def test_the_ratios_of_few_configurations_hold_the_truth():
+    rng, held = np.random.default_rng(0), []
+    for _ in range(200):
+        found = adjusted_ratio(*sweep_of(rng, 6), ["norm"], 0.95)
+        assert found
+        held.append(found.lower <= 1 / 1.5 <= found.upper)
+    assert np.mean(held) >= 0.9
+
+
+def test_an_end_beyond_all_numbers_is_infinite_and_warns_of_nothing(recwarn):
+    found = adjusted_ratio(*sweep_of(np.random.default_rng(0), 6), ["norm"], 1 - 1e-12)
+    assert found
+    assert found.upper == np.inf
+    assert not recwarn.list

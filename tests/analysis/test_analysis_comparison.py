@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grokray.analysis.comparison import compare, compare_all, representations
+from grokray.analysis.comparison import NO_RATIO, compare, compare_all, representations
+from grokray.analysis.matched import difference_of_shares, mean_ratio, share_earlier
 from tests.analysis.tables import grokking, trials_of
 
 
@@ -161,6 +162,7 @@ def test_what_cannot_be_adjusted_has_no_number():
     )
     (found,) = compare_all(trials)
     assert found.ratio is None
+    assert f"base 10 against base 2: {NO_RATIO}" in found.notes
 
 
 def test_audited_pairs_stand_for_pruned_ones():
@@ -181,6 +183,123 @@ def test_audited_pairs_stand_for_pruned_ones():
     level = np.array(["two"] * configurations + ["ten"] * configurations, dtype=object)
     found = compare(trials, level, "two", "ten", ["base"], replicates=100)
     assert found.difference.value == pytest.approx(0.3, abs=0.05)
+
+
+def pruned(rng, configurations: int = 12, seeds: int = 5, audit: float = 0.2):
+    """As `few`, where most trials that do not grok, and some that do late, were pruned but for a few audited ones."""
+    chance = np.tile(np.repeat(rng.random(configurations), seeds), 2)
+    happened, luck = rng.random(len(chance)) < chance, rng.random((2, len(chance)))
+    wanted = luck[0] < np.where(happened, 0.3, 0.9)
+    audited = wanted & (luck[1] < audit)
+    late = np.where(wanted, 6000, 1000) + rng.integers(0, 4000, len(chance))
+    gone = wanted & ~audited
+    return trials_of(
+        len(chance),
+        base=np.repeat([2, 10], len(chance) // 2),
+        task_type="sequence",
+        training_fraction=np.tile(np.repeat(np.linspace(0.3, 0.7, configurations), seeds), 2),
+        configuration=np.repeat(np.arange(2 * configurations), seeds),
+        init_seed=np.tile(np.arange(seeds), 2 * configurations),
+        grok_step=[int(step) if yes else None for step, yes in zip(late, happened & ~gone, strict=True)],
+        outcome=np.where(gone, "pruned", np.where(happened, "grokked", "budget")).tolist(),
+        audited=audited,
+        audit_probability=np.where(wanted, audit, np.nan),
+    )
+
+
+def test_intervals_of_pruned_sweeps_cover_the_truth():
+    rng, truth = np.random.default_rng(0), {"difference": 0, "earlier": 0.5, "ratio": 1}
+    covered = {name: [] for name in truth}
+    for _ in range(200):
+        (found,) = compare_all(pruned(rng), replicates=2)
+        for name, value in truth.items():
+            estimate = getattr(found, name)
+            if estimate and not np.isnan(estimate.lower):
+                covered[name].append(estimate.lower <= value <= estimate.upper)
+    assert min(len(one) for one in covered.values()) > 180
+    assert {name: np.mean(one) >= 0.93 for name, one in covered.items()} == dict.fromkeys(truth, True)
+
+
+def test_all_trials_of_pairs_count_in_the_difference_though_their_partners_were_pruned():
+    trials = pruned(np.random.default_rng(0))
+    (found,) = compare_all(trials, replicates=2)
+    gone = np.array([outcome == "pruned" for outcome in trials["outcome"].to_pylist()])
+    weight = np.where(gone, 0, np.where(trials["audited"].to_numpy(), 1 / 0.2, 1))
+    grokked = ~np.isnan(trials["grok_step"].to_numpy())
+    shares = [np.average(grokked[side], weights=weight[side]) for side in (slice(60), slice(60, 120))]
+    assert found.difference.value == pytest.approx(shares[1] - shares[0])
+    assert (found.pairs, found.configurations) == (60, 12)
+    number = int(gone.reshape(2, 60).any(axis=0).sum())
+    assert any(f"in {number} of 60 pairs a trial was pruned" in note for note in found.notes)
+
+
+def test_the_one_audited_pair_of_a_configuration_stands_for_its_audits_alone():
+    """Of 40 pairs in 8 configurations base 10 takes twice as long, but 8 times in the first one's, whose others were
+    pruned. That counts 1 of 5, and not all of them."""
+    gone = np.tile(np.arange(40) % 8 == 0, 2) & np.tile(np.arange(40) >= 8, 2)
+    step = np.r_[np.full(40, 500), np.where(np.arange(40) % 8 == 0, 4000, 1000)]
+    trials = trials_of(
+        80,
+        base=np.repeat([2, 10], 40),
+        task_type="sequence",
+        training_fraction=np.tile(np.arange(40) % 8, 2) / 10,
+        init_seed=np.tile(np.arange(40) // 8, 2),
+        configuration=np.r_[np.arange(40) % 8, 8 + np.arange(40) % 8],
+        grok_step=[None if out else int(at) for out, at in zip(gone, step, strict=True)],
+        outcome=np.where(gone, "pruned", "grokked").tolist(),
+        audited=np.tile(np.arange(40) == 0, 2),
+        audit_probability=[1.0] * 80,
+    )
+    (found,) = compare_all(trials)
+    assert np.log(found.ratio.value) == pytest.approx((7 * np.log(2) + np.log(8) / 5) / (7 + 1 / 5))
+
+
+def test_where_trials_of_pairs_were_pruned_and_none_was_audited_nothing_is_known():
+    """Outside of the pairs one was."""
+    gone = np.r_[np.zeros(12, bool), np.ones(6, bool), np.zeros(6, bool)]
+    trials = trials_of(
+        25,
+        base=[2] * 12 + [10] * 13,
+        task_type="sequence",
+        training_fraction=[*(np.arange(12) / 20)] * 2 + [0.9],
+        grok_step=[None if out else 1000 for out in gone] + [None],
+        outcome=np.where(gone, "pruned", "grokked").tolist() + ["budget"],
+        audited=[False] * 24 + [True],
+        audit_probability=[0.5] * 25,
+    )
+    (found,) = compare_all(trials)
+    assert (found.method, found.difference) == ("none", None)
+    assert found.reason == "of pairs, base 10 trials were pruned, and none was audited"
+
+
+@pytest.mark.parametrize(("share", "half"), [(1.0, 0.161), (0.5, 0.092)])
+def test_where_all_pairs_agree_the_difference_has_a_width(share, half):
+    """Newcombe (1998): where all of 20 grok, what Wilson's interval leaves below 1. Where half of them do, √(2 · 0.1)
+    of what it leaves of 19: the correlation is corrected by 1 / (2 · 20 · 0.5²) to 0.9."""
+    success = np.tile(np.arange(20) < 20 * share, (2, 1))
+    found = difference_of_shares(success, np.ones((2, 20)), np.arange(20), 0.95)
+    assert found
+    assert [found.value, found.lower, found.upper] == pytest.approx([0, -half, half], abs=5e-4)
+
+
+def test_the_share_of_pairs_in_which_one_was_first_has_an_interval_within_0_and_1():
+    found = share_earlier(np.ones(12), np.ones(12), np.arange(12), 0.95)
+    assert found
+    assert (found.value, found.upper) == (1, 1)
+    assert 0.6 < found.lower < 0.75  # of 12 trials 0.757 by Wilson
+    tied = share_earlier(np.array([1, 0.5, 0, 0.5, 1, 1]), np.ones(6), np.arange(6), 0.95)
+    assert tied
+    assert tied.value == pytest.approx(4 / 6)
+    assert 0 < tied.lower < tied.value < tied.upper < 1
+
+
+def test_few_configurations_that_count_in_effect_leave_a_wide_interval():
+    values = np.tile([-1.0, 1.0], 6)
+    one = mean_ratio(values, np.ones(12), np.arange(12), 0.95)
+    other = mean_ratio(values, np.r_[100, 100, np.ones(10)], np.arange(12), 0.95)
+    assert one
+    assert other
+    assert np.log(other.upper / other.lower) > 2 * np.log(one.upper / one.lower)
 
 
 def test_representations_are_named_as_briefly_as_tells_them_apart():

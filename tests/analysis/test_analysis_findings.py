@@ -34,7 +34,7 @@ from grokray.records.collect import collect, read_curves, read_trials, write_tab
 from grokray.records.folder import SweepFolder
 from grokray.records.schema import CURVES_SCHEMA
 from grokray.trial import TrialConfig
-from tests.analysis.tables import trials_of
+from tests.analysis.tables import grokking, trials_of
 
 
 @pytest.fixture(scope="module")
@@ -349,6 +349,30 @@ def test_nothing_is_said_of_what_pruned_trials_without_an_audited_one_would_tell
     drawn = diagram_of(trials, "base", "norm")
     assert drawn.commonest[0].tolist() == [None, "grokking"]
     assert np.isnan(drawn.share[0]).tolist() == [True, False]
+
+
+def test_a_difference_that_is_not_known_is_not_said_to_be_none():
+    rng = np.random.default_rng(0)
+    everywhere = trials_of(
+        40, base=np.repeat([2, 10], 20), task_type="sequence", dropout=rng.random(40) / 10, grok_step=[1000] * 40
+    )
+    assert comparison(everywhere).summary == "No difference in the share grokked is known."
+    # Of base 10 trials were pruned, and none was audited.
+    gone, grokked = np.repeat([False, True, False], 20) & (rng.random(60) < 0.5), np.tile(rng.random(20) < 0.5, 3)
+    audited = np.arange(60) == 0
+    columns = dict(
+        task_type="sequence",
+        dropout=np.tile(np.arange(20) / 100, 3),
+        grok_step=grokking(grokked & ~gone),
+        outcome=np.where(gone, "pruned", np.where(grokked, "grokked", "budget")).tolist(),
+        audited=audited,
+        audit_probability=[1.0] * 60,
+    )
+    said = "No difference in the share grokked can be told from none"
+    found = comparison(trials_of(60, base=np.repeat([2, 10, 64], 20), **columns))
+    assert found.summary == f"{said}; 1 of 2 is not known, or without an interval."
+    known = trials_of(60, base=np.repeat([2, 10, 64], 20), **columns).filter(pa.array(np.arange(60) // 20 != 1))
+    assert comparison(known).summary == f"{said}."
 
 
 def test_trials_that_were_hardly_watched_do_not_make_a_share_sure():

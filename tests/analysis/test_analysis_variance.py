@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from grokray.analysis.findings.variance import variance
+from grokray.analysis.outcomes import outcomes
 from grokray.analysis.pair_moments import PairMoments
-from grokray.analysis.variance import Split, variance_of_grokking, variance_of_step
+from grokray.analysis.variance import Split, expected_pairs, variance_of_grokking, variance_of_step
 from tests.analysis.tables import grokking, trials_of
 
 
@@ -144,6 +145,63 @@ def test_audits_mend_the_split():
     assert isinstance(found, Split)
     assert found.seeds.value == pytest.approx(1 / 8, rel=0.06)
     assert found.hyperparameters.value == pytest.approx(1 / 8, rel=0.06)
+
+
+def audited_sweep(rng, configurations: int, audit: float, seeds: int = 3, **given):
+    """Of the trials that take longest nine in ten were pruned or audited, of the others a few; all would grok, but for
+    some that may be said not to."""
+    middle = np.repeat(rng.normal(size=configurations), seeds)
+    log = middle + 0.5 * rng.normal(size=len(middle))
+    wanted = rng.random(len(log)) < np.where(log > 0, 0.9, 0.1)
+    audited = wanted & (rng.random(len(log)) < audit)
+    gone, happened = wanted & ~audited, given.pop("happened", np.ones(len(log), bool))
+    grok_step = [step if yes else None for step, yes in zip(steps(log), happened & ~gone, strict=True)]
+    return table(
+        configurations,
+        seeds,
+        grok_step=grok_step,
+        outcome=np.where(gone, "pruned", np.where(happened, "grokked", "budget")).tolist(),
+        audited=audited,
+        audit_probability=np.where(wanted, audit, np.nan),
+    )
+
+
+def test_audits_mend_the_split_of_steps():
+    """Where weights were divided by those of the trials of a configuration that are left, audits stood for nothing, and
+    the total came out a sixth too small: slow configurations have few trials left."""
+    rng = np.random.default_rng(0)
+    found = [variance_of_step(audited_sweep(rng, 400, 0.1), replicates=2) for _ in range(30)]
+    totals, shares = zip(
+        *((one.total.value, one.hyperparameters.value / one.total.value) for one in found if isinstance(one, Split)),
+        strict=True,
+    )
+    assert np.mean(totals) == pytest.approx(1.25, rel=0.08)
+    assert np.mean(shares) == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.parametrize(("configurations", "audit", "known"), [(100, 0.1, False), (100, 0.5, True), (100, 1.0, True)])
+def test_few_pairs_of_audited_trials_leave_no_interval_of_who_groks(configurations, audit, known):
+    rng = np.random.default_rng(0)
+    happened = np.repeat(rng.random(configurations), 3) < rng.random(3 * configurations)
+    found = variance_of_grokking(audited_sweep(rng, configurations, audit, happened=happened), replicates=50)
+    assert isinstance(found, Split)
+    assert not np.isnan(found.hyperparameters_share.value)
+    shares = (found.hyperparameters_share, found.seeds_share)
+    assert [np.isnan([one.lower, one.upper]).tolist() for one in shares] == [[not known] * 2] * 2
+    said = "no interval is known of whether a trial groks, as few pairs of audited trials stand for all pruned ones: "
+    assert any(note.startswith(said) for note in found.notes) == (not known)
+    assert not any("resampled configurations agree" in note for note in found.notes)
+
+
+def test_pairs_that_count_in_effect_are_those_of_many_audits():
+    rng, draws = np.random.default_rng(0), 200_000
+    wanted = np.arange(24) % 4 < np.arange(24) // 4  # of 4 trials of a configuration none to all
+    weight = np.where(wanted, (rng.random((draws, 24)) < 0.3) / 0.3, 1.0).reshape(draws, 6, 4)
+    pairs = (weight.sum(axis=2) ** 2 - (weight**2).sum(axis=2)) / 2
+    expected = pairs.mean(axis=0).sum() ** 2 / (pairs**2).mean(axis=0).sum()
+    trials = table(6, 4, grok_step=grokking(~wanted), audited=wanted, audit_probability=np.where(wanted, 0.3, np.nan))
+    assert expected_pairs(outcomes(trials)) == pytest.approx(expected, rel=0.02)
+    assert expected_pairs(outcomes(table(6, 4))) == np.inf
 
 
 def test_shares_and_their_intervals_lie_within_0_and_all_of_it():

@@ -118,10 +118,14 @@ def _reasons(found: list[Comparison]) -> tuple[str, ...]:
 
 
 def _summary(found: list[Comparison]) -> str:
-    """The largest difference that can be told from none."""
+    """The largest difference that can be told from none; that there is none is no news of what is not known."""
+    if all(one.difference is None or math.isnan(one.difference.value) for one in found):
+        return "No difference in the share grokked is known."
     certain = [one for one in found if one.difference and (one.difference.lower > 0 or one.difference.upper < 0)]
     if not certain:
-        return "No difference in the share grokked can be told from none."
+        unknown = sum(one.difference is None or math.isnan(one.difference.lower) for one in found)
+        rest = f"; {unknown} of {len(found)} {'is' if unknown == 1 else 'are'} not known, or without an interval"
+        return f"No difference in the share grokked can be told from none{rest if unknown else ''}."
     top = max(certain, key=lambda one: abs(one.difference.value) if one.difference else 0.0)
     d = top.difference
     value, low, high = (100 * x for x in (d.value, d.lower, d.upper)) if d else (np.nan,) * 3
