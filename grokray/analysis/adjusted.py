@@ -16,13 +16,30 @@ import pyarrow as pa
 from scipy import stats
 
 from grokray.analysis.intervals import effective_size, wilson
-from grokray.analysis.outcomes import codes, column, outcomes
+from grokray.analysis.outcomes import codes, column, missing_in, outcomes
 from grokray.analysis.regression import Fit, expit, linear, logistic
 from grokray.analysis.shares import Estimate
 from grokray.analysis.space import space_of_trials
 
 _CERTAIN = 1e-6  # of the variance of success
 _FREE = 3  # configurations beyond what a curve fits in any case: with fewer its residuals tell no error
+
+
+def told_apart_from(trials: pa.Table, is_b: np.ndarray, others: Sequence[str]) -> str | None:
+    """None, or why the level cannot be told from the other parameters, in a text: they differ wherever it does. The fit
+    would share the difference out among them, and be sure of it."""
+    used = outcomes(trials).used
+    whole = _design(trials, others, is_b)[used]
+    if not _follows(whole):
+        return None
+    alone = [name for name in others if _follows(_design(trials, [name], is_b)[used])]
+    which = f"{', '.join(alone)} differ{'s' * (len(alone) == 1)}" if alone else "other parameters together differ"
+    return f"{which} wherever the two do, so that nothing tells these apart"
+
+
+def _follows(design: np.ndarray) -> bool:
+    """Whether the level, which is the second column, follows from all others."""
+    return bool(np.linalg.matrix_rank(np.delete(design, 1, axis=1)) == np.linalg.matrix_rank(design))
 
 
 def adjusted_difference(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], level: float) -> Estimate | None:
@@ -106,7 +123,8 @@ def adjusted_ratio(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], le
 
 def _design(trials: pa.Table, others: Sequence[str], is_b: np.ndarray) -> np.ndarray:
     """(n, p): ones, the level, then of each other parameter its quantile and the square of it, or one column a choice
-    but the first."""
+    but the first. What all trials of one level lack, and none of the other, as a parameter of sequences alone, makes up
+    the level: it has no column."""
     columns = [np.ones(trials.num_rows), is_b * 1.0]
     axes = {axis.name: axis for axis in space_of_trials(trials).axes}
     for name in others:
@@ -116,7 +134,10 @@ def _design(trials: pa.Table, others: Sequence[str], is_b: np.ndarray) -> np.nda
             columns += [unit, unit**2]
         else:
             coded, distinct = codes(values)
-            columns += [(coded == index) * 1.0 for index in range(1, len(distinct))]
+            lacking = missing_in(values)
+            own = np.array_equal(lacking, is_b) or np.array_equal(lacking, ~is_b)
+            kept = [index for index in range(1, len(distinct)) if not (own and distinct[index] is None)]
+            columns += [(coded == index) * 1.0 for index in kept]
     return np.stack(columns, axis=1)
 
 

@@ -18,7 +18,7 @@ from typing import TypedDict
 import numpy as np
 import pyarrow as pa
 
-from grokray.analysis.adjusted import adjusted_difference, adjusted_ratio
+from grokray.analysis.adjusted import adjusted_difference, adjusted_ratio, told_apart_from
 from grokray.analysis.matched import MIN_CONFIGURATIONS, difference_of_shares, mean_ratio, median_ratio, share_earlier
 from grokray.analysis.outcomes import SEEDS, Outcomes, column, drawn_by_chance, grouped, outcomes, varying
 from grokray.analysis.shares import LEVEL, REPLICATES, Estimate
@@ -110,6 +110,8 @@ def compare(
     others = [name for name in varying(trials) if name not in own]
     rows = _matched(trials, is_b, [*others, *SEEDS], found.stands_for[used])
     pairs = rows.shape[1]
+    if pairs < MIN_PAIRS and (why := told_apart_from(trials, is_b, others)):
+        return _nothing(a, b, why, found)
     if pairs < MIN_PAIRS:
         few = f"{pairs} pairs agree in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
         difference, ratio = (one(trials, is_b, others, confidence) for one in (adjusted_difference, adjusted_ratio))

@@ -141,6 +141,26 @@ def test_unmatched_trials_are_adjusted():
     assert found.ratio.lower < 0.8 < found.ratio.upper
 
 
+def test_a_level_that_another_parameter_follows_is_not_told_from_it():
+    """As of two sweeps, one of base 2 with two layers, the other of base 10 with one."""
+    rng = np.random.default_rng(0)
+    ten, fraction = np.arange(80) < 40, rng.uniform(0.2, 0.8, 80)
+    columns = dict(
+        base=np.where(ten, 10, 2),
+        task_type="sequence",
+        training_fraction=fraction,
+        grok_step=[int(step) if step < 9_000 else None for step in 12_000 * rng.random(80)],
+    )
+    (apart,) = compare_all(trials_of(80, num_layers=rng.integers(1, 3, 80), **columns))
+    assert (apart.method, apart.reason) == ("adjusted", None)
+    (together,) = compare_all(trials_of(80, num_layers=np.where(ten, 1, 2), **columns))
+    assert (together.method, together.difference, together.ratio) == ("none", None, None)
+    assert together.reason == "num_layers differs wherever the two do, so that nothing tells these apart"
+    # What one of them does not have at all is part of what it is.
+    (lacking,) = compare_all(trials_of(80, list_length=[None if yes else 4 for yes in ten], **columns))
+    assert lacking.reason is None
+
+
 def test_what_cannot_be_adjusted_has_no_number():
     rng = np.random.default_rng(0)
     fraction, ten = rng.uniform(0.2, 0.8, 40), np.arange(40) < 20
