@@ -48,7 +48,7 @@ def ran(monkeypatch, begun):
     given = []
 
     def set_up(*, interrupted=False, error=None, make=begun):
-        def run_sweep(config, out, *, address=None, insecure=False, observer=None):
+        def run_sweep(config, out, *, address=None, insecure=False, retry_failed=False, observer=None):
             given.append((config, out, address))
             if error:
                 raise error
@@ -98,7 +98,11 @@ def test_a_sweep_whose_trials_all_failed_says_why_and_has_no_phases(ran, space, 
     assert main(["sweep", str(space)]) == 1
     lines = capsys.readouterr().out.splitlines()
     at = lines.index("1 of 8 trials ended: 1 failed")
-    assert lines[at + 1 : at + 3] == ["failed: 1 × MemoryError: too large", "trials: results/small/trials.parquet"]
+    assert lines[at + 1 : at + 4] == [
+        "failed: 1 × MemoryError: too large",
+        "failed: the same command with --retry-failed tries these again",
+        "trials: results/small/trials.parquet",
+    ]
 
 
 def test_the_hint_at_the_end_works(ran, space, tmp_path, monkeypatch, capsys):
