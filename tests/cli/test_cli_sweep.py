@@ -215,6 +215,22 @@ def test_dry_run_of_a_part_shows_the_shapes_of_this_part_alone():
     assert {part: [s.shape.num_layers for s in found] for part, found in shapes.items()} == {"1/2": [1], "2/2": [2]}
 
 
+def test_dry_run_and_status_say_that_a_part_is_empty(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("two.yaml").write_text("method: grid\nparameters: {weight_decay: {values: [0.1, 1]}}\n")
+    assert main(["sweep", "two.yaml", "--part", "7/7", "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "two (grid): 0 configurations × 1 seed = 0 trials",
+        "part 7/7 is empty: there are fewer configurations than parts",
+        "folder: results/two/part-7of7, which is to be made",
+        "nothing was run",
+    ]
+    config = load_sweep("two.yaml", part="7/7")
+    SweepFolder.create_or_open("out", config.to_yaml(), config.fingerprint(), {"versions": {}, "command": ""})
+    assert main(["status", "out"]) == 0
+    assert capsys.readouterr().out.splitlines()[2] == "no trials"
+
+
 def test_dry_run_of_a_part_shows_what_this_part_runs(space, capsys):
     def rows(*words: str) -> dict[str, str]:
         assert main(["sweep", str(space), "--dry-run", *words]) == 0
