@@ -54,6 +54,11 @@ def test_an_option_that_the_trial_has_no_use_for_is_remarked(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("note: the trial has no use for --base\ntrial ")
 
 
+def test_a_trial_too_short_to_grok_is_remarked(tmp_path, capsys):
+    assert main(["train", *TINY, "--sustain", "5", "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.startswith("note: 4 measurements, but sustain is 5: it cannot grok\ntrial ")
+
+
 def test_the_folder_is_named_after_the_trial(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", *TINY, "--quiet"]) == 0

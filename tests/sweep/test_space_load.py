@@ -289,3 +289,27 @@ parameters:
     with pytest.raises(ConfigError) as caught:
         load_text(text, "f.yaml", "f")
     assert str(caught.value) == "f.yaml:9:3: num_heads is 5, but must divide dim_model, which is 128"
+
+
+SHORT = """
+method: grid
+parameters: {num_steps: {values: [100, 14000]}, modulus: {value: 11}}
+trial: {eval_interval: 5000}
+"""
+BOTH = "at most 1 measurement in num_steps 100 at eval_interval 5,000, but sustain is 3"
+
+
+@pytest.mark.parametrize("method", ["grid", "random"])
+@pytest.mark.parametrize(
+    ("override", "notes"),
+    [
+        ("num_steps=100", [f"no trial can be seen to grok: {BOTH}"]),
+        ("modulus=11", [f"some trials cannot be seen to grok: {BOTH}"]),
+        ("num_steps=[10001, 14000]", []),
+        ("sustain=[1, 2]", ["some trials cannot be seen to grok: " + BOTH.replace("3", "2")]),
+    ],
+)
+def test_trials_too_short_to_grok_are_remarked(method: str, override: str, notes: list[str]) -> None:
+    overrides = [f"parameters.{override}", f"method={method}"]
+    config = load_text(SHORT, "short.yaml", "short", overrides, {"num_trials": 5})
+    assert list(config.notes) == notes
