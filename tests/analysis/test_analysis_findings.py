@@ -13,6 +13,7 @@ from synthetic import make_sweep
 import grokray
 from grokray.analysis.analysis import FINDINGS
 from grokray.analysis.findings.comparison import comparison, delay
+from grokray.analysis.findings.critical import critical_fraction
 from grokray.analysis.findings.effects import effects
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.groups import groups_by, main_parameters
@@ -71,6 +72,23 @@ def test_summaries_say_the_main_number_of_each_table(tmp_path):
     commonest = int(phases.table["share"].argmax())
     assert phases.summary.endswith(f"{phases.table['phase'][commonest]}: {said(phases, 'share', commonest)} of trials.")
     assert variance.summary.startswith(f"Hyper-parameters decide {said(variance, 'variance share', 0)} of the variance")
+
+
+@pytest.mark.parametrize(
+    ("groups", "reason"),
+    [
+        (1, "too few: 8 trials of 8 configurations, but 10 of 5 are needed"),
+        (
+            2,
+            "it can be estimated for none of 2 groups; task_type sequence: too few: 5 trials of 5 configurations, "
+            "but 10 of 5 are needed",
+        ),
+    ],
+)
+def test_why_there_is_no_critical_fraction_names_the_group(groups, reason):
+    kinds = ["classification"] * 3 + ["sequence"] * 5 if groups == 2 else "sequence"
+    trials = trials_of(8, training_fraction=np.linspace(0.2, 0.8, 8), task_type=kinds)
+    assert critical_fraction(trials).missing == reason
 
 
 def test_a_summary_names_no_critical_fraction_of_which_nothing_is_sure(tmp_path):
