@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from grokray.errors import ConfigError, Problem
 from grokray.sweep import check
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.explain import dotted, explain, no_mapping
+from grokray.sweep.explain import explain, no_mapping
 from grokray.sweep.overrides import apply_overrides
 from grokray.sweep.rules import Fault
 from grokray.sweep.translate import Translation, translate
-from grokray.sweep.yaml_text import Document, parse_yaml, read_text
+from grokray.sweep.yaml_text import Document, dotted, parse_yaml, read_text
 from grokray.tasks.resolve import PARAMETERS
 
 HINT = "The README explains search spaces; `grokray schema` prints their JSON Schema."

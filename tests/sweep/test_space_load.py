@@ -243,7 +243,11 @@ def test_precedence_is_file_then_overrides_in_order_then_num_trials() -> None:
         ("num_trails=4", "--set num_trails=4: unknown key num_trails; did you mean num_trials?"),
         ("method.x=4", "--set method.x=4: method has no keys of its own"),
         ("seeds=[1", "--set seeds=[1: this is not YAML"),
-        ("seed=.inf", "--set seed=.inf: .inf is not a usable float value"),
+        ("seed=.inf", "--set seed=.inf: seed is .inf, but must be a finite number"),
+        (
+            "parameters.dropout.values=[0, .nan]",
+            "--set parameters.dropout.values=[0, .nan]: parameters.dropout.values[1] is .nan, but must be a finite",
+        ),
         ("parameters.base=1", "--set parameters.base=1: base is 1, but must be at least 2"),
         ("parameters.dropot=1", "--set parameters.dropot=1: dropot is no parameter of a trial; did you mean dropout?"),
         ("parameters.dropout.mean=1", "--set parameters.dropout.mean=1: parameters.dropout.mean is 1, but is no key"),
