@@ -141,11 +141,15 @@ def _place(store: Store) -> str:
     return str(store.local_path().resolve()) if store.is_local else str(store)
 
 
-def unknown_column(argument: str, name: str, known: Sequence[str], holder: str) -> ConfigError:
-    """`by is wieght_decay, but the trials have no such column; the nearest is weight_decay`."""
+def unknown_column(
+    argument: str, name: str, known: Sequence[str], holder: str, vary: Sequence[str] = ()
+) -> ConfigError:
+    """`by is wieght_decay, but the trials have no such column; the nearest is weight_decay`. Where none is near, those
+    that vary are named, or all."""
     from grokray.tasks.wording import nearest
 
-    message = f"{argument} is {name}, but {holder} no such column{nearest(name, known)}"
+    offer = f"the parameters that vary are {', '.join(vary)}" if vary else f"there are {', '.join(known)}"
+    message = f"{argument} is {name}, but {holder} no such column{nearest(name, known) or f'; {offer}'}"
     return ConfigError([Problem(message=message, field=argument)])
 
 
