@@ -71,6 +71,7 @@ def test_the_originals_sweep_file_is_accepted_as_it_is(tmp_path) -> None:
     assert {(t.operation, t.modulus, t.operand_limit, t.num_steps) for t in trials} == {("x/y_mod", 97, 97, 20_000)}
     assert config.notes == (
         "program: ignored",
+        "metric: step is taken as grok_step",
         "a list under value is taken as values: training_fraction, num_layers, batch_size, learning_rate, "
         "weight_decay, dropout",
         "parameters.device is taken as device",
@@ -111,6 +112,7 @@ parameters:
         "run_cap",
         "early_terminate",
         "bayes",
+        "metric: validation_loss is taken as heldout_loss",
         "exponents",
         "tracking",
         "seeds",
@@ -120,6 +122,14 @@ parameters:
     for note, remark in zip(config.notes, remarks, strict=True):
         assert remark in note
     assert load_text(config.to_yaml(), "f.yaml", "f") == config
+
+
+def test_it_is_remarked_what_a_metric_is_taken_as() -> None:
+    text = SMALL + "metric: [{name: validation/accuracy}, {name: grok_step}]\nscheduler: {type: asha, metric: val_loss,"
+    assert load_text(text + " grace_period: 100}\n", "f.yaml", "f").notes == (
+        "metric: validation/accuracy is taken as heldout_exact_match",
+        "metric: val_loss is taken as heldout_loss",
+    )
 
 
 @pytest.mark.parametrize(
