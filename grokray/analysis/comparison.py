@@ -21,6 +21,7 @@ from scipy import stats
 from grokray.analysis.adjusted import adjusted_difference, adjusted_ratio
 from grokray.analysis.outcomes import SEEDS, Outcomes, column, drawn_by_chance, grouped, outcomes, varying
 from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, resampled, spread
+from grokray.analysis.wording import counted
 
 # What makes up how a task is written; levels of `representations` differ in these together.
 REPRESENTATION = ("task_type", "base", "digit_order", "fixed_sequence_length")
@@ -106,7 +107,8 @@ def compare(
     if len(first) < MIN_PAIRS:
         options = (is_b, others, confidence)
         difference = adjusted_difference(trials, *options)
-        note = f"{len(first)} pairs agree in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
+        agree = counted(len(first), "pair", "agrees", "agree")
+        note = f"{agree} in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
         return Comparison(
             a=a,
             b=b,

@@ -18,6 +18,7 @@ from scipy.stats import f as fisher
 
 from grokray.analysis.clusters import meat
 from grokray.analysis.times import Times
+from grokray.analysis.wording import counted
 
 _LEAST_P = 0.05  # that a test must be able to reach
 
@@ -87,7 +88,9 @@ def _p_value(statistic: float, degrees: int, clusters: int | None) -> float:
 def _too_few(clusters: int, degrees: int) -> str | None:
     """The robust statistic cannot exceed the number of clusters less one, whatever their times."""
     least = _p_value(clusters - 1, degrees, clusters)
-    return f"{clusters} configurations are too few: p could not be below {least:.2f}" if least > _LEAST_P else None
+    if least <= _LEAST_P:
+        return None
+    return f"{counted(clusters, 'configuration', 'is', 'are')} too few: p could not be below {least:.2f}"
 
 
 def pairwise(times: Times, group: np.ndarray) -> list[Pair]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from grokray.analysis.intervals import Estimate, share_and_size, wilson, wilson_share
 from grokray.analysis.trial_columns import flags, numbers, table_of, texts
+from grokray.analysis.wording import counted
 from grokray.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -124,9 +125,9 @@ def _killed(rate: float, _: float, size: float, *, pruned: int, seen: int, level
 def _warning(pruned: int, audited: int) -> str | None:
     if not pruned or audited:
         return None
-    trials = "1 trial was" if pruned == 1 else f"{pruned:,} trials were"
     return (
-        f"{trials} pruned and none that the scheduler wanted to stop ran on, so nothing says how many of them would "
-        "have grokked. They are left out here, which makes grokking look more frequent and earlier than it is. "
+        f"{counted(pruned, 'trial', 'was', 'were')} pruned and none that the scheduler wanted to stop ran on, so "
+        "nothing says how many of them would have grokked. They are left out here, which makes grokking look more "
+        "frequent and earlier than it is. "
         "With an audit_fraction, the next sweep can tell"
     )

@@ -17,7 +17,7 @@ from grokray.analysis.survival import SurvivalCurve, kaplan_meier, median_time, 
 from grokray.analysis.times import Times, times_of
 from grokray.analysis.turnbull import turnbull
 from grokray.analysis.weights import scheduler_audit
-from grokray.analysis.wording import count
+from grokray.analysis.wording import counted
 
 NAME, TITLE = "survival", "Time to grok"
 MOST_PAIRS = 8  # groups that are compared pair by pair
@@ -158,7 +158,9 @@ def _summary(row: pd.Series, horizon: float) -> str:
 def _pruned(found: Outcomes, tables: Mapping[str, pd.DataFrame]) -> str | None:
     if not found.pruned or not found.audited:
         return None
-    note = f"{count(found.pruned, 'pruned trial')} count nothing: {found.audited:,} audited ones stand for them"
+    nothing = counted(found.pruned, "pruned trial", "counts", "count")
+    stand = counted(found.audited, "audited one", "stands", "stand")
+    note = f"{nothing} nothing: {stand} for {'it' if found.pruned == 1 else 'them'}"
     unknown = "groups" in tables and bool(tables["groups"]["share"].isna().any())
     return f"{note}, and no share is known of groups in which none was audited" if unknown else note
 
@@ -167,4 +169,6 @@ def _diverged(trials: pa.Table) -> str | None:
     diverged = int((column(trials, "outcome") == "diverged").sum())
     if not diverged:
         return None
+    if diverged == 1:
+        return "1 diverged: it counts as not grokked to the end of its budget, not to where it diverged"
     return f"{diverged:,} diverged: they count as not grokked to the end of their budget, not to where they diverged"
