@@ -144,6 +144,11 @@ class TrialConfig(BaseModel):
         return tuple(self.measure.split(",")) if self.measure else ()
 
     @property
+    def num_measurements(self) -> int:
+        """How often it is measured in all its steps; the last one is, whatever the interval."""
+        return -(-self.num_steps // self.eval_interval)
+
+    @property
     def id(self) -> str:
         """16 hexadecimal digits, from every field that differs from its default.
 

@@ -25,6 +25,7 @@ from grokray.analysis.findings.survival import survival
 from grokray.analysis.findings.tasks import tasks
 from grokray.analysis.findings.variance import variance
 from grokray.analysis.sweeps import Sweeps, load_sweeps
+from grokray.analysis.wording import count
 from grokray.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Analysis:
         self._kept: dict[str, Finding] = {}
 
     def __repr__(self) -> str:
-        return f"<Analysis of {self.sweeps.name}: {self.sweeps.trials.num_rows:,} trials>"
+        return f"<Analysis of {self.sweeps.name}: {count(self.sweeps.trials.num_rows, 'trial')}>"
 
     @cached_property
     def trials(self) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from grokray.analysis.adjusted import adjusted_difference, adjusted_ratio, told_
 from grokray.analysis.matched import MIN_CONFIGURATIONS, difference_of_shares, mean_ratio, median_ratio, share_earlier
 from grokray.analysis.outcomes import SEEDS, Outcomes, column, drawn_by_chance, grouped, outcomes, varying
 from grokray.analysis.shares import LEVEL, REPLICATES, Estimate
+from grokray.analysis.wording import counted
 
 # What makes up how a task is written; levels of `representations` differ in these together.
 REPRESENTATION = ("task_type", "base", "digit_order", "fixed_sequence_length")
@@ -113,7 +114,8 @@ def compare(
     if pairs < MIN_PAIRS and (why := told_apart_from(trials, is_b, others)):
         return _nothing(a, b, why, found)
     if pairs < MIN_PAIRS:
-        few = f"{pairs} pairs agree in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
+        agree = counted(pairs, "pair", "agrees", "agree")
+        few = f"{agree} in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
         difference, ratio = (one(trials, is_b, others, confidence) for one in (adjusted_difference, adjusted_ratio))
         notes = (few, OF_GROKKED if ratio else f"{b} against {a}: {NO_RATIO}", *found.notes)
         return Comparison(

@@ -25,6 +25,7 @@ import pyarrow as pa
 from grokray.analysis.outcomes import Outcomes, column, outcomes
 from grokray.analysis.shares import LEVEL, Estimate, percentiles
 from grokray.analysis.space import Axis, Space, space_of_trials
+from grokray.analysis.wording import counted
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -255,8 +256,7 @@ def _first(results: list[dict[str, float]], names: list[str]) -> dict[str, float
 
 def _not_estimable(space: Space, value: np.ndarray) -> str:
     if len(value) < MIN_CONFIGURATIONS:
-        are = "configuration is" if len(value) == 1 else "configurations are"
-        return f"{len(value)} {are} too few: {MIN_CONFIGURATIONS} are needed"
+        return f"{counted(len(value), 'configuration', 'is', 'are')} too few: {MIN_CONFIGURATIONS} are needed"
     if len(space.axes) < 2:
         vary = "parameter varies" if len(space.axes) == 1 else "parameters vary"
         return f"{len(space.axes)} {vary}, but there is nothing to tell apart with fewer than two"
@@ -271,6 +271,8 @@ def _notes(space: Space, found: Outcomes, configurations: int) -> list[str]:
     if conditional:
         notes.append(f"{', '.join(conditional)}: filled in where absent, so part of it is its parent's importance")
     if found.pruned and not found.audited:
-        notes.append(f"{found.pruned} pruned trials rank behind all that grokked, by their loss when they were stopped")
+        one = "ranks behind all that grokked, by its loss when it was stopped"
+        many = "rank behind all that grokked, by their loss when they were stopped"
+        notes.append(counted(found.pruned, "pruned trial", one, many))
         return notes + list(found.notes[1:])
     return notes + list(found.notes)

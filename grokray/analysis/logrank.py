@@ -18,6 +18,7 @@ from scipy.stats import chi2
 
 from grokray.analysis.permutation import permutation_test
 from grokray.analysis.times import Times
+from grokray.analysis.wording import counted
 
 _LEAST_P = 0.05  # that a test must be able to reach
 
@@ -78,7 +79,7 @@ def _told(found: tuple[float, int, float], groups: int, least: float, clusters: 
     elif not degrees:
         note = "no group differs in what can be seen: there are no events, or never two groups at risk"
     elif least > _LEAST_P:
-        note = f"{clusters} configurations are too few: p could not be below {least:.2f}"
+        note = f"{counted(clusters, 'configuration', 'is', 'are')} too few: p could not be below {least:.2f}"
     nan = float("nan")
     return {
         "statistic": nan if note else statistic,

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from grokray.analysis.wording import counted
 from grokray.errors import ConfigError, Problem
 from grokray.records.schema import CONFIG_FIELDS
 
@@ -76,16 +77,18 @@ class Outcomes:
         notes = []
         if self.lost:
             notes.append(
-                f"{self.lost} trials were pruned and none {'like them ' if self.audited else ''}was audited: the rest "
-                "are those that did well early, so shares are too high and times too short"
+                f"{counted(self.lost, 'trial', 'was', 'were')} pruned and none "
+                f"{'like them ' if self.audited else ''}was audited: the rest are those that did well early, so shares "
+                "are too high and times too short"
             )
         if self.unfinished:
-            notes.append(
-                f"{self.unfinished} trials have not ended and are left out: those that grok end first, so shares are "
-                "too high until the sweep is done"
+            left_out = counted(
+                self.unfinished, "trial", "has not ended and is left out", "have not ended and are left out"
             )
+            notes.append(f"{left_out}: those that grok end first, so shares are too high until the sweep is done")
         if self.undecided > self.unfinished:
-            notes.append(f"{self.undecided - self.unfinished} trials are left out: they failed, or were stopped")
+            one, many = "is left out: it failed, or was stopped", "are left out: they failed, or were stopped"
+            notes.append(counted(self.undecided - self.unfinished, "trial", one, many))
         return tuple(notes)
 
     @property

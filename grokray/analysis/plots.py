@@ -49,7 +49,7 @@ def phases(a: Analysis, x: str | None, y: str | None, ax: Axes | None) -> Axes:
     trials = a.sweeps.trials
     for argument, name in (("x", x), ("y", y)):
         if name is not None and name not in trials.column_names:
-            raise unknown_column(argument, name, trials.column_names, "the trials have")
+            raise unknown_column(argument, name, trials.column_names, "the trials have", main_parameters(trials))
     others = [name for name in main_parameters(trials) if name not in (x, y)]
     if len(others) < (x is None) + (y is None):
         raise ConfigError([Problem(message="fewer than two parameters vary: name two columns, x and y", field="x")])

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from grokray.analysis.outcomes import NO_PARAMETERS
 from grokray.analysis.space import Space, space_of_sweep, space_of_trials
 from grokray.analysis.trial_curve import bring_up_to_date
+from grokray.analysis.wording import counted
 from grokray.errors import ConfigError, Problem
 from grokray.records.collect import curve_columns, curve_parts, read_curves, read_tasks, read_trials
 from grokray.records.folder import SweepFolder
@@ -141,11 +142,15 @@ def _place(store: Store) -> str:
     return str(store.local_path().resolve()) if store.is_local else str(store)
 
 
-def unknown_column(argument: str, name: str, known: Sequence[str], holder: str) -> ConfigError:
-    """`by is wieght_decay, but the trials have no such column; the nearest is weight_decay`."""
+def unknown_column(
+    argument: str, name: str, known: Sequence[str], holder: str, vary: Sequence[str] = ()
+) -> ConfigError:
+    """`by is wieght_decay, but the trials have no such column; the nearest is weight_decay`. Where none is near, those
+    that vary are named, or all."""
     from grokray.tasks.wording import nearest
 
-    message = f"{argument} is {name}, but {holder} no such column{nearest(name, known)}"
+    offer = f"the parameters that vary are {', '.join(vary)}" if vary else f"there are {', '.join(known)}"
+    message = f"{argument} is {name}, but {holder} no such column{nearest(name, known) or f'; {offer}'}"
     return ConfigError([Problem(message=message, field=argument)])
 
 
@@ -187,7 +192,8 @@ def _together(tables: Sequence[pa.Table], names: Sequence[str]) -> tuple[pa.Tabl
     doubled = everything.num_rows - trials.num_rows
     notes = ()
     if doubled:
-        notes = (f"{doubled:,} trials are in more than one folder, and count once",)
+        one, many = "is in more than one folder, and counts once", "are in more than one folder, and count once"
+        notes = (counted(doubled, "trial", one, many),)
     fields = {"trial_index": np.arange(trials.num_rows), "configuration": _configurations(trials)}
     for name, numbers in fields.items():
         trials = trials.set_column(trials.schema.get_field_index(name), name, pa.array(numbers, pa.int64()))

@@ -18,6 +18,7 @@ import numpy as np
 from grokray.analysis.intervals import Estimate, share_and_size, wilson, wilson_share
 from grokray.analysis.outcomes import without_audit
 from grokray.analysis.trial_columns import flags, numbers, table_of, texts
+from grokray.analysis.wording import counted
 from grokray.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -125,10 +126,10 @@ def _killed(rate: float, _: float, size: float, *, pruned: int, seen: int, level
 def _warning(lost: int, audited: int) -> str | None:
     if not lost:
         return None
-    trials = "1 trial was" if lost == 1 else f"{lost:,} trials were"
     where = " of the same sweep" if audited else ""
     return (
-        f"{trials} pruned and none{where} that the scheduler wanted to stop ran on, so nothing says how many of them "
-        "would have grokked. They are left out here, which makes grokking look more frequent and earlier than it is. "
+        f"{counted(lost, 'trial', 'was', 'were')} pruned and none{where} that the scheduler wanted to stop ran on, so "
+        "nothing says how many of them would have grokked. They are left out here, which makes grokking look more "
+        "frequent and earlier than it is. "
         "With an audit_fraction, the next sweep can tell"
     )

@@ -18,3 +18,8 @@ def value_text(value: object) -> str:
 def count(number: int, noun: str) -> str:
     """`1,234 trials`, `1 trial`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def counted(number: int, noun: str, one: str, many: str) -> str:
+    """`1 trial was`, `2 trials were`: what is said of one, or of any other number."""
+    return f"{count(number, noun)} {one if number == 1 else many}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grokray.cli.outputs import output_place, writing
+from grokray.cli.usage import number
 from grokray.errors import FolderError
 
 if TYPE_CHECKING:
@@ -27,22 +28,23 @@ def analyze(
     by: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Time to grok and critical fraction by this column.")
     ] = None,
-    level: Annotated[float, typer.Option(help="Of all intervals.")] = 0.95,
+    level: Annotated[str, typer.Option(metavar="NUMBER", help="Of all intervals.")] = "0.95",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> int:
     """Say how robust grokking is, and against what; several sweeps as one."""
     from grokray.analysis.analysis import FINDINGS, load
     from grokray.records.store import hide_secrets
 
+    share = number("--level", level)
     place = output_place(folders, out, "analysis")
-    analysis = load(folders, level=level)
+    analysis = load(folders, level=share)
     grouped = {"survival": analysis.survival(by), "critical_fraction": analysis.critical_fraction(by)} if by else {}
     found = {name: grouped.get(name) or getattr(analysis, name)() for name in FINDINGS}
     with writing(place) as path:
         written = write_tables(path, list(found.values()))
     if as_json:
         plain = {name: as_plain(finding) for name, finding in found.items()}
-        print(json.dumps({"sweeps": analysis.sweeps.names, "level": level, **plain}, indent=2, ensure_ascii=False))
+        print(json.dumps({"sweeps": analysis.sweeps.names, "level": share, **plain}, indent=2, ensure_ascii=False))
         return 0
     from grokray.cli.screen import screen
 
@@ -55,7 +57,7 @@ def analyze(
 
 def write_tables(place: Path, findings: list[Finding]) -> int:
     """Each table as finding.parquet or finding-table.parquet, and as CSV; how many."""
-    number = 0
+    written = 0
     try:
         place.mkdir(parents=True, exist_ok=True)
         for finding in findings:
@@ -63,10 +65,10 @@ def write_tables(place: Path, findings: list[Finding]) -> int:
                 path = place / (finding.name if not index else f"{finding.name}-{name.replace('_', '-')}")
                 table.to_parquet(f"{path}.parquet", index=False)
                 table.to_csv(f"{path}.csv", index=False)
-                number += 1
+                written += 1
     except OSError as error:
         raise FolderError(f"cannot write {error.filename or place}: {error.strerror or error}") from None
-    return number
+    return written
 
 
 def show(console: Console, finding: Finding) -> None:

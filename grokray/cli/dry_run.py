@@ -51,7 +51,16 @@ def show_dry_run(console: Console, config: SweepConfig, out: str) -> None:
         console.print(
             Text(f"note: configurations that repeat an earlier one, and are not trained again: {found.repeats:,}")
         )
-    console.print()
+    if found.trials:
+        console.print()
+        _show_trials(console, config, found)
+    else:
+        console.print(Text(f"part {config.part} is empty: there are fewer configurations than parts"))
+    console.print(Text(_folder(folder, out, found.trials)), soft_wrap=True)
+    console.print(Text("nothing was run"))
+
+
+def _show_trials(console: Console, config: SweepConfig, found: Preview) -> None:
     _show_first(console, config, found)
     _show_shapes(console, found)
     console.print(Text(_steps(config, found)))
@@ -59,8 +68,6 @@ def show_dry_run(console: Console, config: SweepConfig, out: str) -> None:
         rungs = ", ".join(f"{rung:,}" for rung in found.rungs) or "none below num_steps"
         console.print(Text(f"rungs: {rungs}; {config.scheduler.rule()}"))
         console.print(Text(f"audit: {config.scheduler.audit_fraction:.0%} of those to be stopped run on all the same"))
-    console.print(Text(_folder(folder, out, found.trials)), soft_wrap=True)
-    console.print(Text("nothing was run"))
 
 
 def _folder(folder: SweepFolder | None, out: str, trials: int) -> str:

@@ -87,7 +87,7 @@ def show(console: Console, found: Overview) -> None:
     console.print(Text(f"{found.config.name} in {found.folder}"), soft_wrap=True)
     console.print(Text(f"{_state(found)}, {_last(found)}"), soft_wrap=True)
     counts = {"ended": p.ended, started: p.running, "waiting": p.waiting}
-    console.print(Text(f"{count(p.total, 'trial')}: {tally(counts, counts)}"))
+    console.print(Text(f"{count(p.total, 'trial')}: {tally(counts, counts)}" if p.total else "no trials"))
     if p.outcomes:
         console.print(Text(f"outcomes: {tally(p.outcomes, OUTCOMES)}"))
     for line in (*failures(p), *audit(p)):

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from grokray.tasks.tables import Table
 
 LARGEST = 65_535
-_PAIR = re.compile(r"\s*(-?\d{1,9})(\s*[^\d\s].*?\s*|\s+)(-?\d{1,9})\s*=?\s*\??\s*", re.DOTALL)
+_PAIR = re.compile(r"\s*(-?\d{1,999})(\s*[^\d\s].*?\s*|\s+)(-?\d{1,999})\s*=?\s*\??\s*", re.DOTALL)
+_PART_OF_A_NUMBER = re.compile(r"^\w|\d|\w$")  # as `x3` is of 0x3, and `_0` of 1_0
 _NUMBER = re.compile(r"(?<![\w^])\d+(?![\w^])")
 
 
@@ -135,11 +136,13 @@ def _answer(table: Table, z: int) -> list[int]:
 def _pair(text: str, operators: Collection[str]) -> tuple[int, str, int]:
     """`12 + 7` → 12, "+", 7. Whatever stands between the numbers is the operator; one of those may hold numbers."""
     found = _PAIR.fullmatch(text)
-    if found is None:
-        raise _refused(f"the question is {text!r}, but must be two whole numbers with an operator, such as '12 + 7'")
-    words = found[2].strip()
-    if words not in operators and (more := _NUMBER.findall(words)):
+    words = "" if found is None else found[2].strip()
+    if found is not None and (words in operators or _named(words)):
+        return int(found[1]), words, int(found[3])
+    if more := _NUMBER.findall(words):
         raise _refused(f"the question is {text!r}, which holds {2 + len(more)} numbers, but must hold two")
+    if found is None or _PART_OF_A_NUMBER.search(found[2]):
+        raise _refused(f"the question is {text!r}, but must be two whole numbers with an operator, such as '12 + 7'")
     return int(found[1]), words, int(found[3])
 
 
@@ -167,9 +170,16 @@ def _refuse_another(name: str, words: str) -> None:
     """What a model of sums answers to `12 * 7` would be judged as if it were asked `12 + 7`."""
     from grokray.tasks.operations import OPERATIONS
 
-    asked = [o.name for o in OPERATIONS.values() if words in (o.name, o.symbol, o.symbol.removesuffix("%"))]
+    asked = _named(words)
     if name in OPERATIONS and asked and name not in asked:
         raise _refused(f"the operator is {words!r}, but this model was trained on {name}")
+
+
+def _named(words: str) -> list[str]:
+    """The operations that these words may mean."""
+    from grokray.tasks.operations import OPERATIONS
+
+    return [o.name for o in OPERATIONS.values() if words in (o.name, o.symbol, o.symbol.removesuffix("%"))]
 
 
 def _truth(trial: Restored, operation: Operation, left: int, right: int) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from grokray.cli.outputs import is_folder, output_place, writing
+from grokray.cli.usage import number
 from grokray.errors import ConfigError, Problem
 
 REPORT = "report.html"
@@ -18,7 +19,7 @@ def report(
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="Ends in .html; or a folder. Default: DIR/report.html.")
     ] = None,
-    level: Annotated[float, typer.Option(help="Of all intervals.")] = 0.95,
+    level: Annotated[str, typer.Option(metavar="NUMBER", help="Of all intervals.")] = "0.95",
 ) -> int:
     """Write the report: one HTML file with figures, that needs nothing beside it; several sweeps as one."""
     from grokray.analysis.analysis import load
@@ -26,7 +27,7 @@ def report(
     from grokray.records.uri import hide_secrets
 
     place = report_file(output_place(folders, out, REPORT))  # a wrong ending is said before anything is read
-    analysis = load(folders, level=level)
+    analysis = load(folders, level=number("--level", level))
     with writing(place) as path:
         write_report(analysis, path)
     print(hide_secrets(place))

@@ -28,13 +28,11 @@ LONG_NAME = 12  # of what is broken in the middle of a name
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """`cells` from top to bottom. `optional` columns go first where the terminal is narrow, the last one first; what
-    is a `detail` goes without a word."""
+    """`cells` from top to bottom. `optional` columns go first where the terminal is narrow, the last one first."""
 
     name: str
     cells: Sequence[str]
     optional: bool = False
-    detail: bool = False
     number: bool = True
 
 
@@ -46,13 +44,12 @@ def fitted(columns: Sequence[Column], width: int) -> RenderableType:
         for broken in (False, True):
             table = _table(kept, broken)
             if Console(width=10_000).measure(table).maximum <= width:
-                return Group(table, _left_out(left_out)) if left_out else table
+                return _with_names(table, left_out)
         optional = [column for column in kept if column.optional]
         if not optional:
-            return _table(kept, broken=True, folded=True)
+            return _with_names(_table(kept, broken=True, folded=True), left_out)
         kept.remove(optional[-1])
-        if not optional[-1].detail:
-            left_out.insert(0, optional[-1].name)
+        left_out.insert(0, optional[-1].name)
 
 
 def best_table(trials: Sequence[TrialState], varying: Sequence[str], width: int) -> RenderableType:
@@ -66,8 +63,8 @@ def best_table(trials: Sequence[TrialState], varying: Sequence[str], width: int)
     columns += [Column(name=n, cells=[_setting(t, n) for t in trials], optional=True) for n in varying]
     memorized = [t.events.get("memorization_step") for t in trials]
     columns += [
-        Column(name="memorized", cells=[_steps(m) for m in memorized], optional=True, detail=True),
-        Column(name="outcome", cells=[t.outcome or NOTHING for t in trials], optional=True, detail=True, number=False),
+        Column(name="memorized", cells=[_steps(m) for m in memorized], optional=True),
+        Column(name="outcome", cells=[t.outcome or NOTHING for t in trials], optional=True, number=False),
     ]
     return fitted(columns, width)
 
@@ -101,8 +98,9 @@ def _in_lines(cell: str) -> str:
     return cell.replace("_", "_\n") if len(cell) > LONG_NAME else cell
 
 
-def _left_out(names: Sequence[str]) -> Text:
-    return Text(f"not shown here: {', '.join(names)}", style="dim")
+def _with_names(table: Table, left_out: Sequence[str]) -> RenderableType:
+    """The table, and below it the columns that it leaves out."""
+    return Group(table, Text(f"not shown here: {', '.join(left_out)}", style="dim")) if left_out else table
 
 
 def _grok_step(trial: TrialState) -> str:

@@ -134,7 +134,7 @@ def _train(
         ),
     )
     lines = TrainLines(config, quiet=quiet)
-    lines.unused(left_out(parameters, config))
+    lines.notes(unused=left_out(parameters, config))
     ctx.obj.resumable = True
     trial = train_in(run, lines)
     if not trial.done:

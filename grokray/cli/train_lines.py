@@ -28,10 +28,14 @@ class TrainLines:
         self.parts = [p for p in PARTS if p != "out_of_domain" or beyond]
         self._told: set[str] = set()
 
-    def unused(self, names: Collection[str]) -> None:
-        if not self.quiet:
-            for name in sorted(names):
-                print(f"note: the trial has no use for --{name}", flush=True)
+    def notes(self, unused: Collection[str]) -> None:
+        if self.quiet:
+            return
+        for name in sorted(unused):
+            print(f"note: the trial has no use for --{name}", flush=True)
+        if (number := self.config.num_measurements) < (sustain := self.config.sustain):
+            measured = count(number, "measurement")
+            print(f"note: {measured}, but sustain is {sustain}: it cannot grok", flush=True)
 
     def started(self, step: int, folder: str) -> None:
         if self.quiet:

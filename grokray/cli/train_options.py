@@ -69,9 +69,9 @@ def spell_out_flags(words: list[str]) -> list[str]:
     """`--continue_training` alone means `--continue_training=true`."""
     flags = {name for name in PARAMETERS if _kind(name) is bool}
     spelled = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], "-"], strict=True):
         is_flag = word.startswith("--") and word[2:].replace("-", "_") in flags
-        spelled.append(f"{word}=true" if is_flag and following.lower() not in _TRUTH else word)
+        spelled.append(f"{word}=true" if is_flag and following.startswith("-") else word)
     return spelled
 
 

@@ -42,6 +42,14 @@ def whole_number(option: str, text: str, *, at_least: int) -> int:
     return number
 
 
+def number(option: str, text: str) -> float:
+    """`--level is 'x', but must be a number`, or the number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise _refused(f"{option} is {text!r}, but must be a number") from None
+
+
 def one_of(option: str, text: str, choices: Sequence[str]) -> Any:
     if text not in choices:
         raise _refused(f"{option} is {text!r}, but must be one of {', '.join(choices)}")

@@ -7,7 +7,7 @@ Nothing is trained and no table is built: each configuration is only resolved to
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 
 from grokray.errors import ConfigError, Problem
@@ -18,6 +18,7 @@ from grokray.sweep.parameters import Parameter
 from grokray.sweep.rules import Fault
 from grokray.tasks.draft import DEFAULTS
 from grokray.tasks.resolve import left_out
+from grokray.trial import TrialConfig
 
 MAX_GRID = 20_000
 MAX_CORNERS = 5_000
@@ -25,14 +26,15 @@ SHOWN_PER_FIELD = 3
 
 
 def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tuple[list[Fault], list[str]]:
-    """What no trial can have, each distinct problem once, at the parameter it is about; and the parameters and measures
-    that no trial has a use for.
+    """What no trial can have, each distinct problem once, at the parameter it is about; and notes of what no trial has
+    a use for, and of trials too short to be seen to grok.
 
     `omitted` names parameters left out for faults of their own: what mentions them is no fault of the others.
     """
     found: dict[tuple[str | None, str], Problem] = {}
     used: set[str] = set()
     unused: set[str] = set()
+    lengths: dict[tuple[int, int, int], TrialConfig] = {}  # one trial of each
     for parameters in _tried(config):
         try:
             trial = config.trial_config(parameters, config.seeds[0])
@@ -41,12 +43,26 @@ def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tu
             # A default says nothing: a trial that has no use for the parameter has it too.
             used |= {name for name, value in parameters.items() if name not in idle and value != DEFAULTS[name]}
             used |= {f"measure {name}" for name in trial.measures} - idle
+            lengths.setdefault((trial.num_steps, trial.eval_interval, trial.sustain), trial)
         except ConfigError as error:
             for problem in error.problems:
                 if not any(name in problem.message for name in omitted):
                     found.setdefault((problem.field, problem.message), problem)
     in_order = sorted(unused - used, key=[*config.parameters, *unused].index)
-    return list(_faults(list(found.values()), config)), in_order
+    notes = [f"{name} is given, but no trial has a use for it" for name in in_order]
+    return list(_faults(list(found.values()), config)), [*notes, *_too_short(lengths.values())]
+
+
+def _too_short(trials: Collection[TrialConfig]) -> Iterator[str]:
+    """A note where trials end before a grok_step could be confirmed."""
+    short = [trial for trial in trials if trial.num_measurements < trial.sustain]
+    if short:
+        longest = max(short, key=lambda trial: trial.num_measurements)
+        number = longest.num_measurements
+        measured = f"at most {number:,} measurement{'s' * (number != 1)}"
+        budget = f"num_steps {longest.num_steps:,} at eval_interval {longest.eval_interval:,}"
+        who = "no trial can" if len(short) == len(trials) else "some trials cannot"
+        yield f"{who} be seen to grok: {measured} in {budget}, but sustain is {longest.sustain}"
 
 
 def _tried(config: SweepConfig) -> Iterator[space.Choice]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grokray.errors import ConfigError, Problem
-from grokray.sweep.cluster_rules import advice, faults
+from grokray.sweep.cluster_rules import advice, faults, faults_of_form
 from grokray.sweep.explain import no_mapping
 from grokray.sweep.rules import Fault
 from grokray.sweep.yaml_text import Document, parse_yaml, read_text
@@ -24,16 +24,27 @@ def read_cluster_file(path: str | Path, *, strict: bool = False) -> dict[str, An
     Raises ConfigError with every fault, each with its place, as in
     "cluster.yaml:40:7: InstanceTyp is no field of an EC2 instance; did you mean InstanceType?".
     """
-    document = parse_yaml(read_text(Path(path)), str(path))
-    if not isinstance(document.data, dict):
-        raise ConfigError(no_mapping(document, "cluster_name and provider"), hint=HINT)
-    data = _merged(document.data)
+    document, data = _parsed(path)
     found = faults(data)
     if strict and not found:
         found = advice(data)
     if problems := [*document.problems, *_placed(found, document)]:
         raise ConfigError(problems, hint=HINT)
     return data
+
+
+def refuse_other_files(path: str | Path) -> None:
+    """ConfigError if the file is no cluster file at all: of one that `ray up` took, no more is asked."""
+    document, data = _parsed(path)
+    if found := faults_of_form(data):
+        raise ConfigError(_placed(found, document), hint=HINT)
+
+
+def _parsed(path: str | Path) -> tuple[Document, dict[str, Any]]:
+    document = parse_yaml(read_text(Path(path)), str(path))
+    if not isinstance(document.data, dict):
+        raise ConfigError(no_mapping(document, "cluster_name and provider"), hint=HINT)
+    return document, _merged(document.data)
 
 
 def _merged(value: Any) -> Any:

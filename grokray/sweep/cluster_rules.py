@@ -38,8 +38,7 @@ Rule = Callable[[dict[str, Any]], Iterator[Fault]]
 
 def faults(config: dict[str, Any]) -> list[Fault]:
     """Every fault of a cluster file's content. Where it does not have Ray's form, only those of form, and secrets."""
-    wrong_form = [*_schema(config)]
-    if wrong_form:
+    if wrong_form := faults_of_form(config):
         return [*wrong_form, *_secrets(config)]
     rules: tuple[Rule, ...] = (
         _provider,
@@ -51,6 +50,11 @@ def faults(config: dict[str, Any]) -> list[Fault]:
         _secrets,
     )
     return [fault for rule in rules for fault in rule(config)]
+
+
+def faults_of_form(config: dict[str, Any]) -> list[Fault]:
+    """Why Ray's own schema refuses a cluster file's content, if it does."""
+    return [*_schema(config)]
 
 
 def advice(config: dict[str, Any]) -> list[Fault]:
@@ -74,7 +78,8 @@ def _schema(config: dict[str, Any]) -> Iterator[Fault]:
                 yield (*keys, key), f"{key} is no key of {where or 'a cluster file'}{nearest(key, known)}"
         elif error.validator == "required":
             missing = [key for key in error.validator_value if key not in error.instance]
-            yield keys, f"{' and '.join(missing)} is missing{f' in {where}' if where else ''}"
+            verb = "is" if len(missing) == 1 else "are"
+            yield keys, f"{' and '.join(missing)} {verb} missing{f' in {where}' if where else ''}"
         elif error.validator == "type":
             yield keys, f"{where} is {shown(error.instance)}, but must be of the type {error.validator_value}"
         else:

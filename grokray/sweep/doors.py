@@ -20,6 +20,7 @@ from typing import IO, Protocol
 
 from grokray.errors import ConfigError, ExecutionError, Problem
 from grokray.records.store import hide_secrets
+from grokray.sweep.cluster_file import refuse_other_files
 from grokray.sweep.guard import jobs_answer
 
 TUNNEL_S = 90.0
@@ -40,12 +41,15 @@ def door(*, cluster: str | None, address: str | None) -> Door:
     """By the file of a cluster that `ray up` started, or the address of its Jobs API. ConfigError if not just one of
     them is given, or it cannot be."""
     if (cluster is None) == (address is None):
-        stated = "neither --cluster nor --address is given" if cluster is None else "both --cluster and --address are"
+        stated = "neither --cluster nor --address is given, but one of them must be"
+        if cluster is not None:
+            stated = "both --cluster and --address are given, but only one of them may be"
         hint = "--cluster names the file that `ray up` was given, --address a Jobs API, such as http://127.0.0.1:8265."
-        raise _refused(f"{stated}, but one of them must be", hint)
+        raise _refused(stated, hint)
     if cluster is not None:
         if not Path(cluster).is_file():
             raise _refused(f"--cluster is {cluster}, but must be the file of a cluster", "there is no such file")
+        refuse_other_files(cluster)
         return Tunnel(cluster)
     return Direct(_url(str(address)))
 

@@ -15,7 +15,7 @@ from grokray.sweep.grammar import PARAMETER_KEYS, nearest, nearest_or_all
 from grokray.sweep.rules import Fault
 from grokray.sweep.sections import SCHEDULERS, Fifo, Metric, Resources, Tracking, TrialSection
 from grokray.sweep.translate import WANDB_KEYS
-from grokray.sweep.yaml_text import Document
+from grokray.sweep.yaml_text import Document, dotted
 
 SECTIONS = {"trial": TrialSection, "metric": Metric, "resources": Resources, "tracking": Tracking}
 
@@ -31,11 +31,6 @@ def explain(error: ValidationError, data: dict[str, Any]) -> list[Fault]:
         elif detail["type"] != "default_factory_not_called":  # follows from another fault
             faults.append(_fault(detail, data))
     return faults
-
-
-def dotted(keys: tuple[str | int, ...]) -> str:
-    """("parameters", "base", "values", 0) → parameters.base.values[0]"""
-    return "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in keys).lstrip(".")
 
 
 def shown(value: Any) -> str:

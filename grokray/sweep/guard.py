@@ -59,11 +59,17 @@ def refuse_unguarded(address: str, *, insecure: bool = False) -> None:
 
 
 def refuse_unguarded_jobs(url: str, *, insecure: bool = False) -> None:
-    """As `refuse_unguarded`, at the Jobs API at `http://host:port`, as far as it answers."""
-    if jobs_answer(url) == "open":
+    """As `refuse_unguarded`, at the Jobs API at `http://host:port`. Where it is silent and we have no token, there is
+    nothing to try: ExecutionError."""
+    answer = jobs_answer(url)
+    if answer == "open":
         _refuse_open(f"the Jobs API at {url}", insecure=insecure)
         return _use_mode("disabled")
     if not has_token():
+        if answer == "silent":
+            raise ExecutionError(
+                f"no Jobs API answers at {url}", hint="See that the cluster runs, and this is its URL."
+            )
         raise ClusterError(f"the Jobs API at {url} wants a token, and this machine has none", hint=HOW_TO_ENTER)
     _use_mode("token")
 

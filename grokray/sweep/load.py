@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from grokray.errors import ConfigError, Problem
 from grokray.sweep import check
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.explain import dotted, explain, no_mapping
+from grokray.sweep.explain import explain, no_mapping
 from grokray.sweep.overrides import apply_overrides
 from grokray.sweep.rules import Fault
 from grokray.sweep.translate import Translation, translate
-from grokray.sweep.yaml_text import Document, parse_yaml, read_text
+from grokray.sweep.yaml_text import Document, dotted, parse_yaml, read_text
 from grokray.tasks.resolve import PARAMETERS
 
 HINT = "The README explains search spaces; `grokray schema` prints their JSON Schema."
@@ -90,9 +90,9 @@ def _validate(translation: Translation, try_out: bool) -> tuple[SweepConfig | No
     # What has no fault of its own is validated once more without the rest, so that rules between keys are seen too.
     rest = config or _rest(data, omitted, faults)
     if rest is not None and try_out:
-        more, unused = check.try_out(rest, omitted=omitted & {*PARAMETERS})
+        more, notes = check.try_out(rest, omitted=omitted & {*PARAMETERS})
         faults += more
-        config = config and _with_notes(config, [f"{name} is given, but no trial has a use for it" for name in unused])
+        config = config and _with_notes(config, notes)
     return config, faults
 
 

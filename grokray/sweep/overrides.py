@@ -50,7 +50,7 @@ def _parse(text: str, place: str) -> tuple[tuple[str, ...], Any]:
     if not equals or not all(keys):
         raise _refused(place, "an override must be key=value, such as trial.eval_interval=50")
     try:
-        parsed = parse_yaml(value, place)
+        parsed = parse_yaml(value, place, keys)
     except ConfigError as error:
         raise _refused(place, error.problems[0].message) from None
     if parsed.problems:

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from grokray.sweep.metrics import ALIASES
 from grokray.sweep.rules import Fault
 from grokray.sweep.yaml_text import Keys
 
@@ -39,6 +40,7 @@ def translate(data: dict[str, Any]) -> Translation:
     _drop_wandb_keys(done)
     if done.data.get("method") == "bayes":
         done.notes.append("method: bayes is taken as tpe")
+    _remark_on_metrics(done)
     if isinstance(done.data.get("parameters"), dict):
         done.data["parameters"] = dict(done.data["parameters"])
         _join_tasks(done)
@@ -95,6 +97,15 @@ def _remark_on_exponents(done: Translation) -> None:
         if isinstance(spec, dict) and spec.get("distribution") in ("log_uniform", "q_log_uniform"):
             instead = f"{spec['distribution']}_values"
             done.notes.append(f"parameters.{name}: min and max are exponents of e, as in W&B; {instead} takes values")
+
+
+def _remark_on_metrics(done: Translation) -> None:
+    """Validation knows the other names of metrics; here it is only said what they are taken as."""
+    metric, scheduler = done.data.get("metric"), done.data.get("scheduler")
+    named = [one.get("name") for one in (metric if isinstance(metric, list) else [metric]) if isinstance(one, dict)]
+    named += [scheduler.get("metric")] if isinstance(scheduler, dict) else []
+    for name in dict.fromkeys(name for name in named if isinstance(name, str) and name in ALIASES):
+        done.notes.append(f"metric: {name} is taken as {ALIASES[name]}")
 
 
 def _move(done: Translation, name: str, section: str) -> None:

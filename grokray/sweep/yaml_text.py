@@ -46,6 +46,11 @@ class Document:
         return self.places.get((), self.source)
 
 
+def dotted(keys: Keys) -> str:
+    """("parameters", "base", "values", 0) → parameters.base.values[0]"""
+    return "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in keys).lstrip(".")
+
+
 def read_text(path: Path) -> str:
     """The file's text. Raises ConfigError if it is missing, no plain file, too large or not UTF-8."""
     try:
@@ -65,8 +70,9 @@ def read_text(path: Path) -> str:
         raise _refused(path, f"is not UTF-8 text: byte {error.start} cannot be read") from None
 
 
-def parse_yaml(text: str, source: str) -> Document:
-    """Raises ConfigError where the text is no YAML, or is beyond the limits. Doubled keys are among the problems."""
+def parse_yaml(text: str, source: str, under: Keys = ()) -> Document:
+    """Raises ConfigError where the text is no YAML, or is beyond the limits. Doubled keys are among the problems, which
+    name keys from the top: the text stands below those of `under`."""
     try:
         _check_limits(text, source)
         with warnings.catch_warnings():
@@ -82,7 +88,7 @@ def parse_yaml(text: str, source: str) -> Document:
     except (YAMLError, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
         # The parser stumbles in many ways over malformed text, such as an impossible escape.
         raise ConfigError([Problem(message="this is not YAML: it cannot be parsed", place=source)]) from None
-    builder = _Builder(source)
+    builder = _Builder(source, under)
     data = None if node is None else builder.build(node, (), 1)
     builder.places.setdefault((), f"{source}:1:1")
     problems, broken = tuple(builder.problems), tuple(builder.broken)
@@ -120,6 +126,7 @@ class _Builder:
     """Builds plain data from nodes. An alias counts as what it stands for, every time."""
 
     source: str
+    under: Keys
     places: dict[Keys, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     broken: list[Keys] = field(default_factory=list)
@@ -162,7 +169,9 @@ class _Builder:
             return _CONVERT.get(kind, str)(text)
         except (ValueError, KeyError):
             self.broken.append(keys)
-            self.problems.append(_problem_at(node, self.source, f"{_short(text)} is not a usable {kind} value"))
+            name = dotted((*self.under, *keys)) or "the file"
+            message = f"{name} is {_short(text)}, but must be {_RULES[kind]}"
+            self.problems.append(_problem_at(node, self.source, message))
             return None
 
 
@@ -185,6 +194,7 @@ def _bool(text: str) -> bool:
 
 
 _CONVERT = {"int": _int, "float": _float, "bool": _bool, "null": lambda _: None}
+_RULES = {"int": "a whole number", "float": "a finite number", "bool": "true or false"}
 # Dates and the signs `=` and `<<` are plain texts here.
 _TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "timestamp", "value", "merge", *_CONVERT)}
 

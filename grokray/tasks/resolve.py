@@ -106,7 +106,8 @@ def _take_name(draft: Draft, name: str) -> str | None:
             draft.add("operation", f"operation is {show(name)}, {error}")
             return None
     if alias.operation not in {**OPERATIONS, **FAMILIES}:
-        near = nearest(name, [*OPERATIONS, *FAMILIES, *ALIASES])
+        every = [*OPERATIONS, *FAMILIES]
+        near = nearest(name, [*every, *ALIASES]) or f"; there are {', '.join(every)} and {EXPRESSION}FORMULA"
         draft.add("operation", f"operation is {show(name)}, but there is no such operation{near}")
         return None
     return alias.operation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ import grokray
 from grokray.analysis.analysis import FINDINGS
 from grokray.analysis.effects import effect_of
 from grokray.analysis.findings.comparison import comparison, delay
+from grokray.analysis.findings.critical import critical_fraction
+from grokray.analysis.findings.effects import _few_events as few_events
 from grokray.analysis.findings.effects import _summary as effects_summary
 from grokray.analysis.findings.effects import effects
 from grokray.analysis.findings.finding import Finding
@@ -74,6 +77,51 @@ def test_summaries_say_the_main_number_of_each_table(tmp_path):
     commonest = int(phases.table["share"].argmax())
     assert phases.summary.endswith(f"{phases.table['phase'][commonest]}: {said(phases, 'share', commonest)} of trials.")
     assert variance.summary.startswith(f"Hyper-parameters decide {said(variance, 'variance share', 0)} of the variance")
+
+
+def test_a_note_on_one_trial_speaks_of_one():
+    audited = [False, False, True, False, False, False, False]
+    trials = trials_of(
+        7,
+        outcome=["grokked", "pruned", "budget", "diverged", "stopped", None, "budget"],
+        grok_step=[900, *[None] * 6],
+        num_steps=[20_000] * 6 + [10_000],
+        audited=audited,
+        audit_probability=[0.5 if one else None for one in audited],
+        stop_step=[None, 500, 500, *[None] * 4],
+    )
+    assert survival(trials).notes == (
+        "1 pruned trial counts nothing: 1 audited one stands for it",
+        "1 diverged: it counts as not grokked to the end of its budget, not to where it diverged",
+    )
+    warnings = " ".join(quality(trials).table["warning"])
+    assert "only 1 audited trial came to its end, and it stands for 1 pruned trial: intervals" in warnings
+    assert "1 of 7 trials is another with another num_steps, and trains like it" in warnings
+    assert "1 of 7 trials was stopped by hand 1 of 7 trials has not ended, and" in warnings
+
+
+def test_effects_of_one_event_speak_of_one():
+    few = few_events(SimpleNamespace(names=("weight_decay",), events=1))  # type: ignore[arg-type]
+    assert few == (
+        "only 1 trial grokked, for 1 effect: with fewer than 10 for each neither intervals nor p can be relied on"
+    )
+
+
+@pytest.mark.parametrize(
+    ("groups", "reason"),
+    [
+        (1, "too few: 8 trials of 8 configurations, but 10 of 5 are needed"),
+        (
+            2,
+            "it can be estimated for none of 2 groups; task_type sequence: too few: 5 trials of 5 configurations, "
+            "but 10 of 5 are needed",
+        ),
+    ],
+)
+def test_why_there_is_no_critical_fraction_names_the_group(groups, reason):
+    kinds = ["classification"] * 3 + ["sequence"] * 5 if groups == 2 else "sequence"
+    trials = trials_of(8, training_fraction=np.linspace(0.2, 0.8, 8), task_type=kinds)
+    assert critical_fraction(trials).missing == reason
 
 
 def test_a_summary_names_no_critical_fraction_of_which_nothing_is_sure(tmp_path):
@@ -418,9 +466,9 @@ def test_who_is_counted_among_the_delays():
     )
     found = delay(trials)
     assert found.notes[:3] == (
-        "1 trial grokked after memorizing, 1 have memorized only, 1 neither",
-        "1 grokked before they had memorized",
-        "1 grokked and never memorized: no delay has them",
+        "1 trial grokked after memorizing, 1 has memorized only, 1 neither",
+        "1 grokked before it had memorized",
+        "1 grokked and never memorized: no delay has it",
     )
     table = found.table.set_index("quantile")["delay"]
     assert np.isnan(table["90 % have grokked"])  # beyond the budget is not never

@@ -10,7 +10,7 @@ import pytest
 import grokray
 from grokray.analysis.figures.style import PALETTE
 from grokray.analysis.report.page import render, write_report
-from grokray.analysis.report.pictured import counted_of
+from grokray.analysis.report.pictured import counted_of, survival
 from grokray.analysis.report.svg import embedded
 from grokray.errors import FolderError
 
@@ -90,6 +90,16 @@ def test_captions_say_how_many_trials_count(page, sweep_path):
     diagrams = [text for text in captions if "Phase diagram" in text]
     assert diagrams
     assert all(f"{len(trials):,} trials, shares of {counting:,}" in text for text in diagrams)
+
+
+def test_captions_speak_of_bands_only_where_there_are_some(sweep_path, monkeypatch):
+    most, a = 3, grokray.load(sweep_path)
+    monkeypatch.setattr("grokray.analysis.report.pictured.MOST_BANDS", most)
+    numbers = [len(curves) for curves in a.survival().estimates.groups.values()]
+    _, *by_parameter = survival(a).pictures
+    assert {number > most for number in numbers[: len(by_parameter)]} == {True, False}
+    for number, picture in zip(numbers, by_parameter, strict=False):
+        assert picture.caption.endswith("95 % bands.") == (number <= most)
 
 
 def test_where_all_trials_count_their_number_is_enough():

@@ -195,9 +195,9 @@ def test_older_tables_know_no_audits_and_say_what_pruning_did():
     found = outcomes(trials_of(4, outcome=["budget", "pruned", "failed", None]))
     assert found.weight.tolist() == [1, 0, 0, 0]
     assert found.survival_weight.tolist() == [1, 0, 1, 1]
-    assert "1 trials were pruned and none was audited" in found.notes[0]
-    assert found.notes[1].startswith("1 trials have not ended and are left out: those that grok end first")
-    assert found.notes[2] == "1 trials are left out: they failed, or were stopped"
+    assert "1 trial was pruned and none was audited" in found.notes[0]
+    assert found.notes[1].startswith("1 trial has not ended and is left out: those that grok end first")
+    assert found.notes[2] == "1 trial is left out: it failed, or was stopped"
 
 
 def test_grokking_beyond_the_budget_is_none():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grokray.analysis.wording import readable
+from grokray.analysis.wording import counted, readable
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,11 @@ def test_no_number_with_a_whole_part_is_shown_as_a_power(value, shown):
 
 def test_more_digits():
     assert (readable(1234.5678, 6), readable(123_456_789.0, 6)) == ("1234.57", "123,456,789")
+
+
+def test_one_is_spoken_of_as_one():
+    assert [counted(n, "trial", "was", "were") for n in (0, 1, 1234)] == [
+        "0 trials were",
+        "1 trial was",
+        "1,234 trials were",
+    ]

@@ -56,6 +56,8 @@ def test_by_a_column(begun, capsys):
             "by is weight_deca, but the trials have no such column; the nearest is weight_decay",
         ),
         ("analyze", ["--level", "95"], "level is 95.0, but must be in (0, 1)"),
+        ("analyze", ["--level", "x"], "--level is 'x', but must be a number"),
+        ("report", ["--level", "95 %"], "--level is '95 %', but must be a number"),
         ("report", ["--level", "0"], "level is 0.0, but must be in (0, 1)"),
         ("analyze", ["{other}"], "there are several folders, so --out must say where results go"),
         ("report", ["{folder}", "--out", "{tmp}/a.html"], "is named twice"),

@@ -192,6 +192,11 @@ def test_nothing_of_what_is_needed_is_cut(width, lines):
     assert any(line.startswith("base") for line in shown)
 
 
+def test_what_is_left_out_is_named_where_cells_are_broken_too():
+    outcome = Column(name="outcome", cells=["grokked", "budget"], optional=True)
+    assert text_of(fitted([*NEEDED, outcome], 45), 45)[-1] == "not shown here: outcome"
+
+
 def test_varying_parameters_have_their_clear_names(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(

@@ -23,7 +23,10 @@ URL = "http://127.0.0.1:8265"
         (["SPACE"], "--out is missing, but must be a folder that every node of the cluster reaches"),
         (["SPACE", "--out", "results/x"], "--out is results/x, a path, which is another folder on each node"),
         (["SPACE", "--out", "s3://b/x"], "neither --cluster nor --address is given, but one of them must be"),
-        (["SPACE", "--out", "s3://b/x", "--cluster", "SPACE", "--address", URL], "both --cluster and --address are"),
+        (
+            ["SPACE", "--out", "s3://b/x", "--cluster", "SPACE", "--address", URL],
+            "both --cluster and --address are given, but only one of them may be",
+        ),
         (
             ["SPACE", "--out", "s3://b/x", "--cluster", "missing.yaml"],
             "--cluster is missing.yaml, but must be",
@@ -38,6 +41,14 @@ def test_wrong_input_is_refused_before_anything_is_opened(words, message, space,
     monkeypatch.setattr(Tunnel, "open", lambda self: pytest.fail("opened"))
     assert main(["submit", *(str(space) if word == "SPACE" else word for word in words)]) == 2
     assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+def test_a_file_of_something_else_is_refused_as_the_doctor_does(space, capsys):
+    assert main(["submit", str(space), "--cluster", str(space), "--out", "s3://b/x"]) == 2
+    error = capsys.readouterr().err
+    assert f"error: {space}:1:1: cluster_name and provider are missing\n" in error
+    assert main(["doctor", "--cluster", str(space)]) == 1
+    assert "cluster_name and provider are missing" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_secret_in_out_is_not_repeated(space, capsys):
@@ -115,7 +126,7 @@ def test_a_stopped_sweep_can_be_gone_on_with(cluster, space, capsys):
 
 def test_no_wait_says_how_to_come_back(cluster, space, tmp_path, capsys):
     cluster()
-    (tmp_path / "cluster.yaml").write_text("cluster_name: x")
+    (tmp_path / "cluster.yaml").write_text("cluster_name: x\nprovider: {type: aws, region: eu-west-1}\n")
     words = ["submit", str(space), "--cluster", str(tmp_path / "cluster.yaml"), "--out", "s3://b/x"]
     assert main([*words, "--no-wait"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -48,7 +48,7 @@ def ran(monkeypatch, begun):
     given = []
 
     def set_up(*, interrupted=False, error=None, make=begun):
-        def run_sweep(config, out, *, address=None, insecure=False, observer=None):
+        def run_sweep(config, out, *, address=None, insecure=False, retry_failed=False, observer=None):
             given.append((config, out, address))
             if error:
                 raise error
@@ -98,7 +98,11 @@ def test_a_sweep_whose_trials_all_failed_says_why_and_has_no_phases(ran, space, 
     assert main(["sweep", str(space)]) == 1
     lines = capsys.readouterr().out.splitlines()
     at = lines.index("1 of 8 trials ended: 1 failed")
-    assert lines[at + 1 : at + 3] == ["failed: 1 × MemoryError: too large", "trials: results/small/trials.parquet"]
+    assert lines[at + 1 : at + 4] == [
+        "failed: 1 × MemoryError: too large",
+        "failed: the same command with --retry-failed tries these again",
+        "trials: results/small/trials.parquet",
+    ]
 
 
 def test_the_hint_at_the_end_works(ran, space, tmp_path, monkeypatch, capsys):
@@ -209,6 +213,22 @@ def test_dry_run_of_a_part_shows_the_shapes_of_this_part_alone():
     text = "method: grid\nparameters: {weight_decay: {values: [0.1, 1]}, num_layers: {values: [1, 2]}}\n"
     shapes = {part: preview(load_text(f"{text}part: {part}\n", "c.yaml", "c")).shapes for part in ("1/2", "2/2")}
     assert {part: [s.shape.num_layers for s in found] for part, found in shapes.items()} == {"1/2": [1], "2/2": [2]}
+
+
+def test_dry_run_and_status_say_that_a_part_is_empty(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("two.yaml").write_text("method: grid\nparameters: {weight_decay: {values: [0.1, 1]}}\n")
+    assert main(["sweep", "two.yaml", "--part", "7/7", "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "two (grid): 0 configurations × 1 seed = 0 trials",
+        "part 7/7 is empty: there are fewer configurations than parts",
+        "folder: results/two/part-7of7, which is to be made",
+        "nothing was run",
+    ]
+    config = load_sweep("two.yaml", part="7/7")
+    SweepFolder.create_or_open("out", config.to_yaml(), config.fingerprint(), {"versions": {}, "command": ""})
+    assert main(["status", "out"]) == 0
+    assert capsys.readouterr().out.splitlines()[2] == "no trials"
 
 
 def test_dry_run_of_a_part_shows_what_this_part_runs(space, capsys):

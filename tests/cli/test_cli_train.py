@@ -54,6 +54,11 @@ def test_an_option_that_the_trial_has_no_use_for_is_remarked(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("note: the trial has no use for --base\ntrial ")
 
 
+def test_a_trial_too_short_to_grok_is_remarked(tmp_path, capsys):
+    assert main(["train", *TINY, "--sustain", "5", "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.startswith("note: 4 measurements, but sustain is 5: it cannot grok\ntrial ")
+
+
 def test_the_folder_is_named_after_the_trial(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", *TINY, "--quiet"]) == 0
@@ -150,6 +155,7 @@ def test_every_parameter_is_an_option_in_both_spellings(capsys):
         (["--operation", "x/z"], ["--operation is 'x/z', but there is no such operation"]),
         (["--prime", "98"], ["--prime is 98, but x/y_mod needs a prime; the nearest are 97 and 101"]),
         (["--continue_training=maybe"], ["--continue_training is 'maybe', but must be true or false"]),
+        (["--fixed_sequence_length", "no"], ["--fixed_sequence_length is 'no', but must be true or false"]),
         (["--learning_rate", "nan"], ["--learning_rate is nan, but must be "]),
         (["--weight_decay", "-1"], ["--weight_decay is -1.0, but must be at least 0"]),
         (
@@ -179,6 +185,7 @@ def test_texts_get_the_types_of_their_parameters():
 def test_a_flag_needs_no_value():
     words = ["train", "--fixed-sequence-length", "--base", "3", "--continue_training", "false"]
     assert spell_out_flags(words) == ["train", "--fixed-sequence-length=true", *words[2:]]
+    assert spell_out_flags(["train", "--multitask"]) == ["train", "--multitask=true"]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_addresses_that_are_none(address):
 
 
 def test_the_commands_that_stop_a_job_hold_no_token(tmp_path):
-    (tmp_path / "cluster.yaml").write_text("")
+    (tmp_path / "cluster.yaml").write_text("cluster_name: x\nprovider: {type: aws}\n")
     for way in (door(cluster=str(tmp_path / "cluster.yaml"), address=None), door(cluster=None, address="h:1")):
         assert "ray job stop robust-1" in way.stop_command("robust-1")
         assert "RAY_AUTH_TOKEN" not in way.stop_command("robust-1")

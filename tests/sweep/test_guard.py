@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from grokray.errors import ClusterError, ConfigError
+from grokray.errors import ClusterError, ConfigError, ExecutionError
 from grokray.sweep import guard
 from grokray.sweep.guard import find, jobs_answer, refuse_unguarded, refuse_unguarded_jobs
 
@@ -98,6 +98,11 @@ def test_a_guarded_jobs_api_wants_our_token(insecure, monkeypatch):
         guard.read_again()
         refuse_unguarded_jobs(url, insecure=insecure)
         assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_a_missing_token_is_not_blamed_where_nothing_listens():
+    with pytest.raises(ExecutionError, match="no Jobs API answers at http://127.0.0.1:1"):
+        refuse_unguarded_jobs("http://127.0.0.1:1")
 
 
 def test_an_open_dashboard_beside_a_guarded_control_service_is_refused(monkeypatch):

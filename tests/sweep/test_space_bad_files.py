@@ -44,7 +44,7 @@ BAD = {
     "list as key": (TAIL + "? [a]\n: 3", "5:3", "a key must be a plain word"),
     "tag of all": ("!!set {method, parameters}\n", "1:1", "the tag tag:yaml.org,2002:set is not supported"),
     "tag": (TAIL + "name: !!python/name:os.system x", "5:7", "python/name:os.system is not supported"),
-    "not finite": (TAIL + "trial: {threshold: .nan}", "5:20", ".nan is not a usable float"),
+    "not finite": (TAIL + "trial: {threshold: .nan}", "5:20", "trial.threshold is .nan, but must be a finite number"),
     "name": (TAIL + "name: a/b", "5:1", 'name is "a/b", but must be 1 to 100 letters'),
     "seeds doubled": (TAIL + "seeds: [1, 1]", "5:1", "seeds is [1, 1], but must hold each seed once"),
     "seeds text": (TAIL + "seeds: [1, a]", "5:12", 'seeds[1] is "a", but must be a whole number'),

@@ -71,6 +71,7 @@ def test_the_originals_sweep_file_is_accepted_as_it_is(tmp_path) -> None:
     assert {(t.operation, t.modulus, t.operand_limit, t.num_steps) for t in trials} == {("x/y_mod", 97, 97, 20_000)}
     assert config.notes == (
         "program: ignored",
+        "metric: step is taken as grok_step",
         "a list under value is taken as values: training_fraction, num_layers, batch_size, learning_rate, "
         "weight_decay, dropout",
         "parameters.device is taken as device",
@@ -111,6 +112,7 @@ parameters:
         "run_cap",
         "early_terminate",
         "bayes",
+        "metric: validation_loss is taken as heldout_loss",
         "exponents",
         "tracking",
         "seeds",
@@ -120,6 +122,14 @@ parameters:
     for note, remark in zip(config.notes, remarks, strict=True):
         assert remark in note
     assert load_text(config.to_yaml(), "f.yaml", "f") == config
+
+
+def test_it_is_remarked_what_a_metric_is_taken_as() -> None:
+    text = SMALL + "metric: [{name: validation/accuracy}, {name: grok_step}]\nscheduler: {type: asha, metric: val_loss,"
+    assert load_text(text + " grace_period: 100}\n", "f.yaml", "f").notes == (
+        "metric: validation/accuracy is taken as heldout_exact_match",
+        "metric: val_loss is taken as heldout_loss",
+    )
 
 
 @pytest.mark.parametrize(
@@ -243,7 +253,11 @@ def test_precedence_is_file_then_overrides_in_order_then_num_trials() -> None:
         ("num_trails=4", "--set num_trails=4: unknown key num_trails; did you mean num_trials?"),
         ("method.x=4", "--set method.x=4: method has no keys of its own"),
         ("seeds=[1", "--set seeds=[1: this is not YAML"),
-        ("seed=.inf", "--set seed=.inf: .inf is not a usable float value"),
+        ("seed=.inf", "--set seed=.inf: seed is .inf, but must be a finite number"),
+        (
+            "parameters.dropout.values=[0, .nan]",
+            "--set parameters.dropout.values=[0, .nan]: parameters.dropout.values[1] is .nan, but must be a finite",
+        ),
         ("parameters.base=1", "--set parameters.base=1: base is 1, but must be at least 2"),
         ("parameters.dropot=1", "--set parameters.dropot=1: dropot is no parameter of a trial; did you mean dropout?"),
         ("parameters.dropout.mean=1", "--set parameters.dropout.mean=1: parameters.dropout.mean is 1, but is no key"),
@@ -289,3 +303,27 @@ parameters:
     with pytest.raises(ConfigError) as caught:
         load_text(text, "f.yaml", "f")
     assert str(caught.value) == "f.yaml:9:3: num_heads is 5, but must divide dim_model, which is 128"
+
+
+SHORT = """
+method: grid
+parameters: {num_steps: {values: [100, 14000]}, modulus: {value: 11}}
+trial: {eval_interval: 5000}
+"""
+BOTH = "at most 1 measurement in num_steps 100 at eval_interval 5,000, but sustain is 3"
+
+
+@pytest.mark.parametrize("method", ["grid", "random"])
+@pytest.mark.parametrize(
+    ("override", "notes"),
+    [
+        ("num_steps=100", [f"no trial can be seen to grok: {BOTH}"]),
+        ("modulus=11", [f"some trials cannot be seen to grok: {BOTH}"]),
+        ("num_steps=[10001, 14000]", []),
+        ("sustain=[1, 2]", ["some trials cannot be seen to grok: " + BOTH.replace("3", "2")]),
+    ],
+)
+def test_trials_too_short_to_grok_are_remarked(method: str, override: str, notes: list[str]) -> None:
+    overrides = [f"parameters.{override}", f"method={method}"]
+    config = load_text(SHORT, "short.yaml", "short", overrides, {"num_trials": 5})
+    assert list(config.notes) == notes

@@ -96,7 +96,12 @@ def test_bit_lengths_have_the_original_s_meaning(written: dict[str, Any], sizes:
     ("written", "field", "message"),
     [
         ({"operation": "x+y_mdo"}, "operation", "but there is no such operation; the nearest is x+y_mod"),
-        ({"operation": "zebra"}, "operation", "operation is 'zebra', but there is no such operation"),
+        (
+            {"operation": "zebra"},
+            "operation",
+            "operation is 'zebra', but there is no such operation; there are x+y_mod, ",
+        ),
+        ({"operation": "zebra"}, "operation", "s5_aba, sort, reverse, copy, arc and expr:FORMULA"),
         ({"learning_rat": 1}, "learning_rat", "learning_rat is not a parameter; the nearest is learning_rate"),
         ({"max_bit_length": 1}, "max_bit_length", "the nearest is max_bit_length_train"),
         ({"modulus": 98}, "modulus", "modulus is 98, but x/y_mod needs a prime; the nearest are 97 and 101"),

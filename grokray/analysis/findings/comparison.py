@@ -80,12 +80,15 @@ def delay(trials: pa.Table, level: float = 0.95) -> Finding:
                 }
             ]
         )
+    have = "has" if found.censored == 1 else "have"
     counts = (
-        f"{count(found.grokked - found.negative, 'trial')} grokked after memorizing, {found.censored:,} have memorized "
-        f"only, {found.never_memorized - found.grokked_alone:,} neither"
+        f"{count(found.grokked - found.negative, 'trial')} grokked after memorizing, {found.censored:,} {have} "
+        f"memorized only, {found.never_memorized - found.grokked_alone:,} neither"
     )
-    negative = f"{found.negative:,} grokked before they had memorized" if found.negative else None
-    alone = f"{found.grokked_alone:,} grokked and never memorized: no delay has them" if found.grokked_alone else None
+    they = "it" if found.negative == 1 else "they"
+    negative = f"{found.negative:,} grokked before {they} had memorized" if found.negative else None
+    them = "it" if found.grokked_alone == 1 else "them"
+    alone = f"{found.grokked_alone:,} grokked and never memorized: no delay has {them}" if found.grokked_alone else None
     apart = None if fell.trained_on else "trials end when they have grokked, so none can be seen to lose it again"
     return Finding(
         name=DELAY_NAME,

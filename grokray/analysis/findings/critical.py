@@ -40,8 +40,7 @@ def critical_fraction(trials: pa.Table, by: str | None = None, level: float = 0.
     ]
     table = pd.DataFrame(rows)
     if nothing_in(table, "fraction"):
-        reasons = {one.reason for one in found}
-        return missing(NAME, TITLE, reasons.pop() if len(reasons) == 1 else "it can be estimated for no group")
+        return missing(NAME, TITLE, _why_none(found))
     return Finding(
         name=NAME,
         title=TITLE,
@@ -51,6 +50,14 @@ def critical_fraction(trials: pa.Table, by: str | None = None, level: float = 0.
         level=level,
         estimates=found,
     )
+
+
+def _why_none(found: Sequence[Critical]) -> str:
+    """Of several groups, why the one with the most trials has none."""
+    largest = max(found, key=lambda one: one.trials)
+    if len(found) == 1:
+        return largest.reason
+    return f"it can be estimated for none of {len(found)} groups; {_named(largest) or 'the largest'}: {largest.reason}"
 
 
 def _summary(found: Sequence[Critical]) -> str:
@@ -66,8 +73,13 @@ def _text(one: Critical) -> str:
     """0.78 (0.61 to 1) for task_type classification"""
     ends = {"fraction_lower": one.lower, "fraction_upper": one.upper}
     fraction = cell("fraction", {"fraction": one.fraction, **ends})
-    group = ", ".join(f"{name} {value_text(value)}" for name, value in one.group.items() if value is not None)
+    group = _named(one)
     return f"{fraction} for {group}" if group else fraction
+
+
+def _named(one: Critical) -> str:
+    """task_type sequence, base 10"""
+    return ", ".join(f"{name} {value_text(value)}" for name, value in one.group.items() if value is not None)
 
 
 def _values(groups: Groups) -> tuple[np.ndarray, list[str | None]]:

@@ -24,7 +24,7 @@ from grokray.analysis.logrank import holm
 from grokray.analysis.outcomes import NOBODY, Outcomes, column, outcomes
 from grokray.analysis.times import times_of
 from grokray.analysis.weights import scheduler_audit
-from grokray.analysis.wording import count
+from grokray.analysis.wording import count, counted
 
 NAME, TITLE = "effects", "Effects of parameters"
 EVENTS_PER_COEFFICIENT = 10
@@ -57,7 +57,7 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
         "hazard_ratios": _table(cox.effects, "hazard_ratio"),
     }
     model = f"time ratios: {FAMILY_NAMES[fit.family]} accelerated failure time"
-    model += f", {fit.trials:,} trials of which {fit.events:,} grokked"
+    model += f", {count(fit.trials, 'trial')} of which {fit.events:,} grokked"
     if not other.failure:
         model += f"; its AIC is {other.aic - fit.aic:.1f} below that of the {FAMILY_NAMES[other.family]} one"
     return Finding(
@@ -69,7 +69,9 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
             [
                 model,
                 _few_events(fit),
-                f"{fit.certain:,} trials say only that an effect cannot be told" if fit.certain else None,
+                f"{counted(fit.certain, 'trial', 'says', 'say')} only that an effect cannot be told"
+                if fit.certain
+                else None,
                 f"hazard ratios: {cox.failure}" if cox.failure else _diverged(trials),
                 *_left_out(fit),
                 scheduler_audit(trials).warning,
@@ -110,11 +112,8 @@ def _few_events(fit: AftFit) -> str | None:
     size = len(fit.names)
     if fit.events >= EVENTS_PER_COEFFICIENT * size:
         return None
-    effects = f"{size} effect{'s' * (size != 1)}"
-    return (
-        f"only {fit.events:,} trials grokked, for {effects}: with fewer than {EVENTS_PER_COEFFICIENT} for each neither "
-        "intervals nor p can be relied on"
-    )
+    few = f"only {count(fit.events, 'trial')} grokked, for {count(size, 'effect')}"
+    return f"{few}: with fewer than {EVENTS_PER_COEFFICIENT} for each neither intervals nor p can be relied on"
 
 
 def _table(found: Sequence[Effect], ratio: str) -> pd.DataFrame:

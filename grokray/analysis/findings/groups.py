@@ -30,7 +30,7 @@ class Groups:
 def groups_by(trials: pa.Table, name: str, argument: str = "by") -> Groups:
     """ConfigError for a column that there is not, nearest one named, or one of too many different texts."""
     if name not in trials.column_names:
-        raise unknown_column(argument, name, trials.column_names, "the trials have")
+        raise unknown_column(argument, name, trials.column_names, "the trials have", main_parameters(trials))
     values = column(trials, name)
     coded, distinct = codes(values)
     if len(distinct) > MAX_VALUES and values.dtype != object:

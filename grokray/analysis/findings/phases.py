@@ -19,6 +19,7 @@ from grokray.analysis.phases import PHASES, Events, cut_short, events_of_curves
 from grokray.analysis.phases import phases as phases_of
 from grokray.analysis.shares import shares
 from grokray.analysis.sweeps import Sweeps
+from grokray.analysis.wording import counted
 
 NAME, TITLE = "phases", "Phases"
 TRIALS_IN_A_CELL, BINS = 8, (3, 8)  # on average; the fewest and most bins along a parameter
@@ -33,7 +34,9 @@ def phases(sweeps: Sweeps, level: float = 0.95, **thresholds: float) -> Finding:
     if not any(phase):
         return missing(NAME, TITLE, "no trial was measured yet")
     if events is not None and (short := int(cut_short(trials, events).sum())):
-        notes = (f"{short:,} trials ended when they had grokked by their own threshold, before they had by this one",)
+        one = "ended when it had grokked by its own threshold, before it had by this one"
+        many = "ended when they had grokked by their own threshold, before they had by this one"
+        notes = (counted(short, "trial", one, many),)
     rows = []
     for name in PHASES:
         here = phase == name
@@ -52,9 +55,11 @@ def phases(sweeps: Sweeps, level: float = 0.95, **thresholds: float) -> Finding:
         )
     unmeasured = sum(value is None for value in phase)
     if unmeasured:
-        notes = (*notes, f"{unmeasured:,} trials were not measured yet")
+        notes = (*notes, f"{counted(unmeasured, 'trial', 'was', 'were')} not measured yet")
     if found.pruned:
-        notes = (*notes, f"{found.pruned:,} pruned trials have the phase in which they were stopped; no share has them")
+        one = "has the phase in which it was stopped; no share has it"
+        many = "have the phase in which they were stopped; no share has them"
+        notes = (*notes, counted(found.pruned, "pruned trial", one, many))
     return Finding(
         name=NAME,
         title=TITLE,

@@ -12,7 +12,7 @@ from grokray.analysis.design import CAUSES
 from grokray.analysis.findings.finding import Finding, missing, unique
 from grokray.analysis.outcomes import SEEDS, WATCHING, column, grouped, outcomes, varying
 from grokray.analysis.weights import scheduler_audit
-from grokray.analysis.wording import count
+from grokray.analysis.wording import count, counted
 
 NAME, TITLE = "quality", "Quality of the data"
 FEW_TRIALS, FEW_SEEDS, FEW_GROKKED, FEW_AUDITS = 50, 3, 10, 20
@@ -32,9 +32,10 @@ def _pruning(trials: pa.Table) -> list[str | None]:
     found = scheduler_audit(trials)
     few = None
     if found.pruned and 0 < found.finished < FEW_AUDITS:
+        one, many = "came to its end, and it stands", "came to their end, and they stand"
         few = (
-            f"only {found.finished} audited trials came to their end, and they stand for {found.pruned:,} that were "
-            "pruned: intervals are wide, and may be too narrow all the same"
+            f"only {counted(found.finished, 'audited trial', one, many)} for {count(found.pruned, 'pruned trial')}: "
+            "intervals are wide, and may be too narrow all the same"
         )
     return [found.warning, few]
 
@@ -67,9 +68,10 @@ def _alike(trials: pa.Table) -> list[str | None]:
     )
     warnings: list[str | None] = []
     if apart > alike:
+        them, they = ("is another", "trains like it") if apart - alike == 1 else ("are others", "train like them")
         warnings.append(
-            f"{apart - alike:,} of {size:,} trials are others with another num_steps, and train like them until the "
-            "shorter one ends: they count as trials of their own, so intervals are too narrow"
+            f"{apart - alike:,} of {size:,} trials {them} with another num_steps, and {they} until the shorter one "
+            "ends: each counts as a trial of its own, so intervals are too narrow"
         )
     return [*warnings, *_together(trials, [name for name in names if name in CAUSES and _is_number(trials[name])])]
 
@@ -121,13 +123,17 @@ def _grid(trials: pa.Table) -> list[str | None]:
 
 def _lost(trials: pa.Table) -> list[str | None]:
     outcome = column(trials, "outcome")
-    names = {"failed": "failed", "stopped": "were stopped by hand", None: "have not ended"}
-    counts = {text: int(np.sum([o == name for o in outcome])) for name, text in names.items()}
+    said = {
+        "failed": ("failed", "failed"),
+        "stopped": ("was stopped by hand", "were stopped by hand"),
+        None: ("has not ended", "have not ended"),
+    }
+    counts = {name: int(np.sum([o == name for o in outcome])) for name in said}
     return [
-        f"{number:,} of {len(outcome):,} trials {text}"
-        + (", and trials that grok end first: shares are too high" if text == "have not ended" else "")
-        for text, number in counts.items()
-        if number > (0 if text == "have not ended" else MANY_LOST * len(outcome))
+        f"{number:,} of {count(len(outcome), 'trial')} {said[name][number != 1]}"
+        + (", and trials that grok end first: shares are too high" if name is None else "")
+        for name, number in counts.items()
+        if number > (0 if name is None else MANY_LOST * len(outcome))
     ]
 
 

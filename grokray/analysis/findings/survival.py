@@ -17,7 +17,7 @@ from grokray.analysis.survival import SurvivalCurve, kaplan_meier, median_time, 
 from grokray.analysis.times import Times, times_of
 from grokray.analysis.turnbull import turnbull
 from grokray.analysis.weights import scheduler_audit
-from grokray.analysis.wording import count
+from grokray.analysis.wording import counted
 
 NAME, TITLE = "survival", "Time to grok"
 MOST_PAIRS = 8  # groups that are compared pair by pair
@@ -161,7 +161,9 @@ def _pruned(found: Outcomes, tables: Mapping[str, pd.DataFrame]) -> str | None:
     represented = found.pruned - found.lost
     if not represented:
         return None
-    note = f"{count(represented, 'pruned trial')} count nothing: {found.audited:,} audited ones stand for them"
+    nothing = counted(represented, "pruned trial", "counts", "count")
+    stand = counted(found.audited, "audited one", "stands", "stand")
+    note = f"{nothing} nothing: {stand} for {'it' if represented == 1 else 'them'}"
     unknown = "groups" in tables and bool(tables["groups"]["share"].isna().any())
     return f"{note}, and no share is known of groups in which none was audited" if unknown else note
 
@@ -177,4 +179,6 @@ def _diverged(trials: pa.Table) -> str | None:
     diverged = int((column(trials, "outcome") == "diverged").sum())
     if not diverged:
         return None
+    if diverged == 1:
+        return "1 diverged: it counts as not grokked to the end of its budget, not to where it diverged"
     return f"{diverged:,} diverged: they count as not grokked to the end of their budget, not to where they diverged"

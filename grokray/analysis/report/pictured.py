@@ -9,6 +9,7 @@ from grokray.analysis.analysis import Analysis
 from grokray.analysis.figures.curves import draw_curve
 from grokray.analysis.figures.forest import height_of
 from grokray.analysis.figures.importance import height_of_importance
+from grokray.analysis.figures.survival import MOST_BANDS
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.groups import main_parameters
 from grokray.analysis.findings.typical import Typical, typical_trials
@@ -65,8 +66,9 @@ def survival(a: Analysis) -> Section:
     if finding.missing is None:
         caption = f"Share of trials that have grokked by a step (Kaplan-Meier): {_n_watched(a)}, {_level(a)} band."
         pictures.add(lambda axes: plots.survival(a, None, axes), caption, plots.HEIGHT)
-        for name in list(finding.estimates.groups)[:MOST_GROUPED]:
-            caption = f"Share of trials that have grokked by a step, by {name}: {_n_watched(a)}, {_level(a)} bands."
+        for name, curves in list(finding.estimates.groups.items())[:MOST_GROUPED]:
+            bands = f", {_level(a)} bands" if len(curves) <= MOST_BANDS else ""
+            caption = f"Share of trials that have grokked by a step, by {name}: {_n_watched(a)}{bands}."
             pictures.add(lambda axes, n=name: plots.survival(a, n, axes), caption, plots.HEIGHT)
     about = (
         "Trials that had not grokked when they ended are censored there, those that diverged at the end of their "
