@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from grokray.analysis.outcomes import WATCHING
 from grokray.analysis.trial_columns import numbers, table_of, texts
+from grokray.analysis.wording import value_text
 from grokray.records.schema import CONFIG_FIELDS
 
 if TYPE_CHECKING:
@@ -206,4 +207,4 @@ def _levels(name: str, labels: np.ndarray) -> Iterator[_Column]:
 
 
 def _text(value: object) -> str:
-    return "none" if value is None else ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, list) else value_text(value)

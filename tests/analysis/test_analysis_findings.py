@@ -87,7 +87,7 @@ def test_a_note_on_one_trial_speaks_of_one():
         grok_step=[900, *[None] * 6],
         num_steps=[20_000] * 6 + [10_000],
         audited=audited,
-        audit_probability=[0.5 if one else None for one in audited],
+        audit_probability=[None, 0.5, 0.5, *[None] * 4],
         stop_step=[None, 500, 500, *[None] * 4],
     )
     assert survival(trials).notes == (
