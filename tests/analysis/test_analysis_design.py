@@ -82,7 +82,7 @@ def test_too_many_levels_and_flags():
     table = pa.table({"operation": [f"expr:x + {k}" for k in range(30)], "fixed_sequence_length": [True, False] * 15})
     design = design_of(table)
     assert design.left_out == {"operation": "it has 30 values, but must have at most 20"}
-    assert design.labels == ("fixed_sequence_length True instead of False",)
+    assert design.labels == ("fixed_sequence_length true instead of false",)
 
 
 def test_the_records_own_empty_table():
@@ -129,7 +129,7 @@ def test_a_sweep_over_everything_with_the_records_own_columns(kind):
     assert design.names == (
         *("weight_decay", "weight_decay = 0", "dropout", "training_fraction", "base", "task_type = classification"),
     )
-    assert {*design.left_out} == {"digit_order = none", "fixed_sequence_length = False", "no base"}
+    assert {*design.left_out} == {"digit_order = none", "fixed_sequence_length = false", "no base"}
     for fit in (*best_aft(times, design), fit_cox(times, design)):
         assert find(fit.effects, "weight_decay = 0").reason == "none of the 30 trials with it grokked"
         assert [effect.name for effect in fit.effects if effect.reason] == ["weight_decay = 0"]
