@@ -145,8 +145,7 @@ class _Session:
             require_all(self.folder, self.ledger.state, self.ledger.reader.damaged)
             if self.ledger.finished:
                 return
-            left = self.ledger.to_run
-            self.observer.message(f"going on: {len(self.ledger.ended)} trials have ended, {left} are left")
+            self.observer.message(f"going on: of {self.ledger.total:,} trials {self.ledger.to_run:,} are left to run")
         import_ahead()
         with ray_cluster(address, insecure=insecure) as machine, interruptible(self.stopping.set):
             options = worker_options(self.config, machine, self.folder.store.uri)
