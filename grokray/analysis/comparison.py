@@ -19,7 +19,14 @@ import numpy as np
 import pyarrow as pa
 
 from grokray.analysis.adjusted import adjusted_difference, adjusted_ratio, told_apart_from
-from grokray.analysis.matched import MIN_CONFIGURATIONS, difference_of_shares, mean_ratio, median_ratio, share_earlier
+from grokray.analysis.matched import (
+    MIN_CONFIGURATIONS,
+    MIN_RESAMPLED,
+    difference_of_shares,
+    mean_ratio,
+    median_ratio,
+    share_earlier,
+)
 from grokray.analysis.outcomes import SEEDS, Outcomes, column, drawn_by_chance, grouped, outcomes, varying
 from grokray.analysis.shares import LEVEL, REPLICATES, Estimate
 from grokray.analysis.wording import counted
@@ -35,7 +42,7 @@ UNAUDITED = "trials were pruned, and none was audited"
 OF_ALL = "The difference is of the trials of all pairs, ratios and who was earlier of the pairs that are left"
 NO_SPREAD = (
     "where the ends of an interval are ?, all pairs agree, or they are of fewer than "
-    f"{MIN_CONFIGURATIONS} configurations: nothing tells of a spread"
+    f"{MIN_CONFIGURATIONS} configurations, of a median {MIN_RESAMPLED} in effect: nothing tells of a spread"
 )
 
 

@@ -25,6 +25,7 @@ from grokray.analysis.intervals import effective_size, share_and_size, wilson
 from grokray.analysis.shares import Estimate, resampled, shares, spread
 
 MIN_CONFIGURATIONS = 3  # for an interval
+MIN_RESAMPLED = 5  # in effect: resamples of fewer cannot reach what was not seen
 _NONE = 1e-15  # of a variance: rounding
 
 
@@ -70,6 +71,7 @@ def median_ratio(
     replicates: int,
     rng: np.random.Generator,
 ) -> Estimate | None:
+    """Infinite ratios, of pairs of which one alone grokked, included; None of nothing. No ends of too few clusters."""
     if not len(weight):
         return None
     order = np.argsort(log_ratio, kind="stable")
@@ -79,7 +81,7 @@ def median_ratio(
         return float(np.exp(_median(log_ratio, weight * drawn)))
 
     lower = upper = float("nan")
-    if _enough(code):
+    if effective_size(weight, code) >= MIN_RESAMPLED * (1 - 1e-9):
         drawn = np.array([median(times[code]) for times in resampled(int(code.max()) + 1, replicates, rng)])
         lower, upper = spread(drawn, max(round(effective_size(weight, code)), 2), level)
     return Estimate(value=median(1.0), lower=lower, upper=upper, method="matched, bootstrap by configuration")

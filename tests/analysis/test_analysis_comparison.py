@@ -97,6 +97,25 @@ def test_a_trial_that_never_groks_is_slower_than_all():
     assert found.difference.value == pytest.approx(-8 / 12)
 
 
+@pytest.mark.parametrize(("configurations", "known"), [(4, False), (5, True)])
+def test_a_median_of_few_configurations_has_no_ends(configurations, known):
+    """Each of five seeds: resamples of four cannot reach what was not seen."""
+    rng, each = np.random.default_rng(0), 5 * configurations
+    trials = trials_of(
+        2 * each,
+        base=[2] * each + [10] * each,
+        dropout=np.tile(np.repeat(np.arange(configurations) / 10, 5), 2),
+        configuration=np.repeat(np.arange(2 * configurations), 5),
+        init_seed=np.tile(np.arange(5), 2 * configurations),
+        grok_step=rng.integers(1_000, 9_000, 2 * each).tolist(),
+    )
+    level = np.array(["two"] * each + ["ten"] * each, dtype=object)
+    found = compare(trials, level, "two", "ten", ["base"])
+    assert np.isfinite([found.ratio.lower, found.median_ratio.value]).all()
+    assert np.isfinite(found.median_ratio.lower) == known
+    assert any("of a median 5 in effect" in note for note in found.notes) != known
+
+
 def test_what_was_censored_before_the_other_grokked_says_nothing_of_who_was_first():
     trials = trials_of(
         40,
