@@ -21,6 +21,7 @@ from grokray.records.folder import SweepFolder
 from grokray.records.holder import Holder
 from grokray.records.lock import Lock
 from grokray.sweep.checkpoints import TrialCheckpoints
+from grokray.sweep.engine_actor import EngineActor
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.load import load_sweep
 from grokray.sweep.runner import Observer, run_sweep
@@ -244,25 +245,29 @@ def test_a_killed_engine_costs_no_trial(ray_up, undisturbed, tmp_path):
     assert curves(tmp_path / "out").equals(curves(undisturbed))
 
 
+class Doomed(EngineActor):
+    """An engine whose training fails soon after a trial has come."""
+
+    async def create(self, seat, config):
+        threading.Timer(0.5, self._die, [RuntimeError("out of luck")]).start()
+        return await super().create(seat, config)
+
+
 def test_why_an_engine_died_is_said_of_its_trials(ray_up, tmp_path, monkeypatch):
-    """Its training fails, here at the first examples: a file is where their folder should be."""
-    one = GRID.replace("sustain: 100", "sustain: 100, retries: 0, examples: 1").replace("seeds: [0, 1]", "seeds: [0]")
-    config = load_sweep(write(tmp_path, one, **FEW, **{"[0.1, 1]": "[1]"}))
-    out, created = tmp_path / "out", SweepFolder.create_or_open
-
-    def spoiled(*args, **options) -> SweepFolder:
-        folder = created(*args, **options)
-        (out / "examples").write_text("")
-        return folder
-
-    monkeypatch.setattr(SweepFolder, "create_or_open", spoiled)
-    result = run_sweep(config, out)
-    errors = trials(out)["error"].to_pylist()
-    assert errors
-    for error in errors:
-        assert error.startswith("FolderError: cannot write")
-        assert "out/examples" in error
-    assert sum(result.progress.errors.values()) == len(errors) == result.progress.outcomes["failed"]
+    one = GRID.replace("sustain: 100", "sustain: 100, retries: 0").replace("seeds: [0, 1]", "seeds: [0]")
+    config = load_sweep(
+        write(
+            tmp_path,
+            one,
+            **{"[1e-3, 3e-3, 1e-2, 3e-2]": "[3e-3]", "[0.1, 1]": "[1]", "{value: 300}": "{value: 100000}"},
+        )
+    )
+    monkeypatch.setattr("grokray.sweep.engines.EngineActor", Doomed)
+    result = run_sweep(config, tmp_path / "out")
+    errors = trials(tmp_path / "out")["error"].to_pylist()
+    assert errors == ["RuntimeError: out of luck"] * 2
+    assert result.progress.errors == {"RuntimeError: out of luck": 2}
+    assert result.progress.outcomes == {"failed": 2}
 
 
 @pytest.mark.slow
