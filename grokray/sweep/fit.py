@@ -20,7 +20,7 @@ from grokray.sweep.secrecy import without_keys
 from grokray.sweep.trainable import ProcessTrial, SeatedTrial
 
 MAX_PENDING = 200
-FOLDER_FAULTS = 100  # that trials of a cluster may meet
+FOLDER_FAULTS = 5  # occasions in a row on a cluster
 LEARNING_PENDING = 4
 # Tune's memory grows with every trial it has seen. At the end of a chunk seats stay empty, so it holds several times as
 # many trials as there are seats.

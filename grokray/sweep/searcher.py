@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +23,7 @@ from grokray.sweep.messages import WorkerOptions, report_of, tune_config
 from grokray.sweep.unsaved import Unsaved
 
 GIVEN_UP = "given_up"
+OCCASION_S = 30.0
 OF_THE_FOLDER = f"{FolderError.__name__}: "
 ONCE_IT_CAN = "Run the same command again once the folder can be used: trials go on from their last checkpoints."
 # In Ray's messages. Of engines with trials the pool kills those alone to which the contact was lost.
@@ -58,8 +61,8 @@ class LedgerCallback(Unsaved, Callback):
     """`on_tick` is called at every round of Tune's loop. `error` is what kept the books, or the sweep's folder, from
     being written: Tune would take it for a fault of the trial, and run the trial again for ever. `on_error` is told.
 
-    So often may an engine find the folder unusable: on a cluster it may be the fault of its node alone, and others
-    take over. One machine has one way to the folder.
+    So often in a row, `folder_faults`, may the folder be unusable before a trial ends: on a cluster it may be the fault
+    of one node, or of a store that comes back, and others take over. One machine has one way to the folder.
     """
 
     def __init__(
@@ -71,7 +74,7 @@ class LedgerCallback(Unsaved, Callback):
         folder_faults: int = 0,
     ) -> None:
         self._ledger, self._on_tick, self._on_error = ledger, on_tick, on_error
-        self._folder_faults = folder_faults
+        self._folder_faults, self._occasions, self._last_fault = folder_faults, 0, -math.inf
         self.error: Exception | None = None
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
@@ -101,6 +104,7 @@ class LedgerCallback(Unsaved, Callback):
         if GIVEN_UP in trial.config:
             self._ledger.end(trial_id, "failed", error=trial.config[GIVEN_UP])
             return
+        self._occasions = 0
         report = report_of(trial.last_result)
         outcome = report.outcome if report is not None and report.outcome else "pruned"
         self._ledger.end(trial_id, outcome, report)
@@ -110,14 +114,20 @@ class LedgerCallback(Unsaved, Callback):
         fault, error = _fault(trial)
         self._ledger.fail(trial_id, error, fault=fault, alone="alone" in trial.config)
         if fault == "folder":
-            self._folder_faults -= 1
-            if self._folder_faults < 0:
-                raise FolderError(error.removeprefix(OF_THE_FOLDER), hint=ONCE_IT_CAN)
+            self.count_folder_fault(error, time.monotonic())
         faults = self._ledger.faults
         again = tune_config(
             self._ledger.assignment(trial_id), given_up=faults.given_up(trial_id), alone=faults.suspect(trial_id)
         )
         trial.config.update(again)
+
+    def count_folder_fault(self, error: str, now: float) -> None:
+        """All trials of an engine meet it at once: that is one occasion."""
+        if now - self._last_fault > OCCASION_S:
+            self._occasions += 1
+        self._last_fault = now
+        if self._occasions > self._folder_faults:
+            raise FolderError(error.removeprefix(OF_THE_FOLDER), hint=ONCE_IT_CAN)
 
 
 class StopWhen(Unsaved, Stopper):

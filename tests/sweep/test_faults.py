@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
+from grokray.errors import FolderError
 from grokray.sweep.faults import Faults
+from grokray.sweep.searcher import LedgerCallback
 
 
 def die(faults, trial, *, times=1, fault="engine", started=True, alone=False, progress=0):
@@ -54,3 +58,22 @@ def test_a_node_that_dies_costs_no_retry_and_makes_no_suspect():
     die(faults, "a", times=9, fault="node", alone=True)
     assert faults.given_up("a") is None
     assert not faults.suspect("a")
+
+
+def test_a_folder_that_cannot_be_used_costs_no_retry():
+    faults = Faults(retries=0)
+    die(faults, "a", times=9, fault="folder")
+    assert faults.given_up("a") is None
+    assert not faults.suspect("a")
+
+
+def test_on_a_cluster_a_few_occasions_in_a_row_are_borne_and_all_of_an_engine_are_one():
+    books = LedgerCallback(None, lambda: None, folder_faults=2)  # pyright: ignore[reportArgumentType]
+    for now in (0.0, 1.0, 2.0, 100.0, 101.0):
+        books.count_folder_fault("FolderError: cannot write x: gone", now)
+    with pytest.raises(FolderError, match="^cannot write x: gone") as error:
+        books.count_folder_fault("FolderError: cannot write x: gone", 200.0)
+    assert error.value.hint.startswith("Run the same command again")
+    alone = LedgerCallback(None, lambda: None)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(FolderError):
+        alone.count_folder_fault("FolderError: cannot write x: gone", 0.0)
