@@ -8,7 +8,6 @@ least number of trial-steps that one engine must be to train.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from typing import Any
@@ -82,6 +81,4 @@ def _contestant(mode: Any, parameters: dict[str, Any], slots: int) -> Contestant
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("seconds", nargs="?", type=float, default=6.0, help="CPU-seconds for each contestant")
-    main(parser.parse_args().seconds)
+    main(harness.seconds_asked(__doc__))

@@ -8,7 +8,6 @@ company: "in company" counts with a trial's step in a full tile. Results go to b
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -99,6 +98,4 @@ def _cells(values: dict[str, float]) -> list[str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("seconds", nargs="?", type=float, default=6.0, help="CPU-seconds for each contestant")
-    main(parser.parse_args().seconds)
+    main(harness.seconds_asked(__doc__))

@@ -7,6 +7,7 @@ counted, so that it means the same on a loaded machine; wall time stands beside 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -142,6 +143,13 @@ def restart_with_environment(environment: Mapping[str, str] = ENVIRONMENT) -> No
     """Run this command again with these variables, unless they are set: the allocator reads its own at the start."""
     if any(name not in os.environ for name in environment):
         os.execve(sys.executable, [sys.executable, *sys.argv], {**environment, **os.environ})
+
+
+def seconds_asked(doc: str | None) -> float:
+    """The one argument of a script, 6 by default; `doc` is what its --help says."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("seconds", nargs="?", type=float, default=6.0, help="CPU-seconds for each contestant")
+    return parser.parse_args().seconds
 
 
 def pin(core: int | None = None) -> None:

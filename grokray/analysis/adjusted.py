@@ -13,9 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-from scipy import stats
 
-from grokray.analysis.intervals import effective_size, wilson
+from grokray.analysis.intervals import effective_size, student_quantile, wilson
 from grokray.analysis.outcomes import codes, column, missing_in, outcomes
 from grokray.analysis.regression import Fit, expit, linear, logistic
 from grokray.analysis.shares import Estimate
@@ -147,5 +146,4 @@ def _both(is_b: np.ndarray) -> bool:
 
 def _quantile(design: np.ndarray, weight: np.ndarray, cluster: np.ndarray, level: float) -> float:
     """Student's; columns of `design` (n, p) that follow from others take no degree of freedom."""
-    degrees = effective_size(weight, cluster) - np.linalg.matrix_rank(design)
-    return float(stats.t.ppf((1 + level) / 2, max(degrees, 1)))
+    return student_quantile(effective_size(weight, cluster) - np.linalg.matrix_rank(design), level)

@@ -19,9 +19,7 @@ _CHUNK = 4_000
 _LONE = 1e-6
 # Of a parameter's own error; what such directions move it less than is told without them.
 _HARDLY = 1e-3
-
-
-BLOCKS = 25
+BLOCKS = 25  # of clusters, each left out exactly
 
 
 def blockwise(
@@ -43,8 +41,8 @@ def blockwise(
         if one is None:
             return None
         found.append(one)
-    apart = np.array(found) - np.mean(found, axis=0)
-    corrected = blocks * whole - (blocks - 1) * np.mean(found, axis=0)
+    middle = np.mean(found, axis=0)
+    apart, corrected = np.array(found) - middle, blocks * whole - (blocks - 1) * middle
     return corrected, (blocks - 1) / blocks * apart.T @ apart, blocks
 
 

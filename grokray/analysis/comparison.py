@@ -27,7 +27,7 @@ from grokray.analysis.matched import (
     median_ratio,
     share_earlier,
 )
-from grokray.analysis.outcomes import SEEDS, Outcomes, column, drawn_by_chance, grouped, outcomes, varying
+from grokray.analysis.outcomes import SEEDS, Outcomes, column, diverged, drawn_by_chance, grouped, outcomes, varying
 from grokray.analysis.shares import LEVEL, REPLICATES, Estimate
 from grokray.analysis.wording import counted
 
@@ -178,8 +178,7 @@ class _Pairs:
         found, (first, second) = outcomes(trials), rows
         step = np.where(found.grokked, column(trials, "grok_step"), np.inf)
         # A trial that did not grok was seen not to until its end; one that diverged will not within the budget.
-        diverged = column(trials, "outcome") == "diverged"
-        seen = np.where(diverged, column(trials, "num_steps"), column(trials, "duration_steps"))
+        seen = np.where(diverged(trials), column(trials, "num_steps"), column(trials, "duration_steps"))
         with np.errstate(invalid="ignore"):  # ∞ − ∞ is what is not known: NaN
             log_ratio = np.log(step[second]) - np.log(step[first])
         known = {True: step[first] <= seen[second], False: step[second] <= seen[first]}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from grokray.analysis.outcomes import column, drawn_by_chance, outcomes
+from grokray.analysis.outcomes import column, diverged, drawn_by_chance, outcomes
 from grokray.analysis.shares import LEVEL, Estimate, Shares, shares
 from grokray.analysis.survival import SurvivalCurve, kaplan_meier, quantile_time
 from grokray.analysis.times import Times
@@ -56,7 +56,7 @@ def delays(trials: pa.Table, quantiles: tuple[float, ...] = QUANTILES, *, level:
     memorized, step = column(trials, "memorization_step"), column(trials, "grok_step")
     grokked = ~np.isnan(step)
     end = column(trials, "duration_steps")
-    end = np.where(column(trials, "outcome") == "diverged", column(trials, "num_steps"), end)
+    end = np.where(diverged(trials), column(trials, "num_steps"), end)
     use = ~np.isnan(memorized) & (found.survival_weight > 0)
     never = np.isnan(memorized) & (found.survival_weight > 0)
     time, observed = np.where(grokked, step, end)[use] - memorized[use], grokked[use]
@@ -82,7 +82,7 @@ def ungrokking(trials: pa.Table, level: float = LEVEL) -> Ungrokking:
     found = outcomes(trials)
     on = (column(trials, "continue_training") == 1) & ~np.isnan(column(trials, "grok_step"))
     # Of one that diverged there was nothing more to measure.
-    fell = ~np.isnan(column(trials, "ungrok_step")) | (column(trials, "outcome") == "diverged")
+    fell = ~np.isnan(column(trials, "ungrok_step")) | diverged(trials)
     cell = np.where(on & (found.survival_weight > 0), 0, -1)
     result = shares(fell, found.survival_weight, found.cluster, cell, 1, level)
     return Ungrokking(shares=result, trained_on=int((cell == 0).sum()))

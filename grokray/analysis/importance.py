@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from grokray.analysis.outcomes import Outcomes, column, outcomes
+from grokray.analysis.outcomes import Outcomes, column, diverged, outcomes
 from grokray.analysis.shares import LEVEL, Estimate, percentiles
 from grokray.analysis.space import Axis, Space, space_of_trials
 from grokray.analysis.wording import counted
@@ -152,7 +152,7 @@ def _steps(trials: pa.Table, found: Outcomes) -> np.ndarray:
     """(n,): the grok step, or between one and two of the largest budgets by held-out loss, or two where it diverged."""
     budget, loss = np.nanmax(column(trials, "num_steps")), column(trials, "final_heldout_loss")
     squashed = np.where(np.isfinite(loss), loss / (1 + loss), 1.0)
-    squashed[column(trials, "outcome") == "diverged"] = 1.0
+    squashed[diverged(trials)] = 1.0
     return np.maximum(np.where(found.grokked, column(trials, "grok_step"), budget * (1 + squashed)), 1.0)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from grokray.analysis.clusters import cluster_codes, cluster_sums
 
@@ -74,6 +75,11 @@ def wilsons(
     lower, upper = np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
     # Exact ends, which rounding would miss.
     return np.where((share <= 0) & (size > 0), 0.0, lower), np.where((share >= 1) & (size > 0), 1.0, upper)
+
+
+def student_quantile(degrees: float, level: float = 0.95) -> float:
+    """How many standard errors half of an interval is; of fewer than one degree of freedom as of one."""
+    return float(student.isf((1 - level) / 2, max(degrees, 1)))
 
 
 def size_of_strata(sizes: np.ndarray, parts: np.ndarray, level: float = 0.95) -> float | np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
-from grokray.analysis.permutation import permutation_test
+from grokray.analysis.permutation import Compared, permutation_test
 from grokray.analysis.times import Times
 from grokray.analysis.wording import counted
 
@@ -57,52 +57,46 @@ def log_rank(times: Times, group: np.ndarray) -> LogRank:
     times = times.select(kept)
     names, codes = np.unique(np.asarray(group)[kept], return_inverse=True)
     parts = _Parts(times, codes, len(names))
-    if times.is_plain:
-        found, least = parts.statistic(), 0.0
-    else:
-        found, least = _permuted(parts.residuals(), times, codes)
+    test = parts.by_chi_squared() if times.is_plain else _permuted(parts.residuals(), times, codes)
     return LogRank(
         groups=tuple(names.tolist()),
         observed=parts.observed,
         expected=parts.expected,
         robust=not times.is_plain,
-        **_told(found, len(names), least, len(np.unique(times.codes))),
+        **_told(test, len(names), len(np.unique(times.codes))),
     )
 
 
-def _told(found: tuple[float, int, float], groups: int, least: float, clusters: int) -> dict[str, Any]:
+def _told(test: Compared, groups: int, clusters: int) -> dict[str, Any]:
     """Statistic, degrees and p, or the note why there are none."""
-    statistic, degrees, p_value = found
     note = None
     if groups < 2:
         note = "there is one group only" if groups else "no trial counts"
-    elif not degrees:
+    elif not test.degrees:
         note = "no group differs in what can be seen: there are no events, or never two groups at risk"
-    elif least > _LEAST_P:
-        note = f"{counted(clusters, 'configuration', 'is', 'are')} too few: p could not be below {least:.2f}"
+    elif test.least > _LEAST_P:
+        note = f"{counted(clusters, 'configuration', 'is', 'are')} too few: p could not be below {test.least:.2f}"
     nan = float("nan")
     return {
-        "statistic": nan if note else statistic,
-        "degrees": degrees,
-        "p_value": nan if note else p_value,
+        "statistic": nan if note else test.statistic,
+        "degrees": test.degrees,
+        "p_value": nan if note else test.p_value,
         "note": note,
     }
 
 
-def _permuted(residuals: np.ndarray, times: Times, codes: np.ndarray) -> tuple[tuple[float, int, float], float]:
+def _permuted(residuals: np.ndarray, times: Times, codes: np.ndarray) -> Compared:
     """Configurations keep their trials together, as seeds may be alike. Where groups differ within a configuration its
     trials change places."""
     if not len(codes):
-        return (0.0, 0, 1.0), 0.0
+        return Compared(statistic=0.0, degrees=0, p_value=1.0)
     clusters = np.unique(times.codes, return_inverse=True)[1]
     of_cluster = np.zeros(int(clusters.max()) + 1, np.int64)
     of_cluster[clusters] = codes
     if np.array_equal(of_cluster[clusters], codes):
         sums = np.bincount(clusters, weights=residuals)
-        test = permutation_test(sums, of_cluster, np.zeros_like(of_cluster))
-    else:
-        test = permutation_test(residuals, codes, clusters)
-    return (test.statistic, test.degrees, test.p_value), test.least
+        return permutation_test(sums, of_cluster, np.zeros_like(of_cluster))
+    return permutation_test(residuals, codes, clusters)
 
 
 def pairwise(times: Times, group: np.ndarray) -> list[Pair]:
@@ -147,14 +141,15 @@ class _Parts:
         self.observed = np.bincount(codes[event], weights=weight[event], minlength=groups)
         self.expected = self.share @ self.deaths
 
-    def statistic(self) -> tuple[float, int, float]:
-        """The quadratic form in observed less expected, its degrees of freedom, and p."""
+    def by_chi_squared(self) -> Compared:
+        """The quadratic form in observed less expected."""
         variance = self._hypergeometric()
         difference = self.observed - self.expected
         rank = int(np.linalg.matrix_rank(variance, tol=1e-9 * max(variance.max(initial=0.0), 1e-9), hermitian=True))
         value = difference @ np.linalg.pinv(variance, rcond=1e-9, hermitian=True) @ difference if rank else 0.0
         degrees = min(rank, self.groups - 1)
-        return float(value), degrees, float(chi2.sf(value, degrees)) if degrees else 1.0
+        p_value = float(chi2.sf(value, degrees)) if degrees else 1.0
+        return Compared(statistic=float(value), degrees=degrees, p_value=p_value)
 
     def residuals(self) -> np.ndarray:
         """(n,): what each trial adds to observed less expected of its group, whichever it is in."""

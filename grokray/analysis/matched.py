@@ -18,10 +18,9 @@ product of their weights. Their intervals are by the number of configurations th
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from grokray.analysis.clusters import cluster_codes
-from grokray.analysis.intervals import effective_size, share_and_size, wilson
+from grokray.analysis.intervals import effective_size, share_and_size, student_quantile, wilson
 from grokray.analysis.shares import Estimate, resampled, shares, spread
 
 MIN_CONFIGURATIONS = 3  # for an interval
@@ -94,7 +93,7 @@ def share_earlier(first: np.ndarray, weight: np.ndarray, cluster: np.ndarray, le
     value, _, size = share_and_size(first, weight, cluster)
     lower = upper = float("nan")
     if _enough(cluster):
-        critical = _students_quantile(effective_size(weight, cluster), level)
+        critical = student_quantile(effective_size(weight, cluster) - 1, level)
         lower, upper = wilson(value, size, level, critical=critical)
     return Estimate(value=value, lower=lower, upper=upper, method="matched, Wilson's by configuration")
 
@@ -105,12 +104,7 @@ def _student_half(parts: np.ndarray, cluster: np.ndarray, size: float, level: fl
     counts; 0 where there is none."""
     sums = [np.bincount(cluster_codes(cluster), weights=parts), parts]
     variance = max(len(one) / max(len(one) - 1, 1) * float(one @ one) for one in sums)
-    return _students_quantile(size, level) * float(np.sqrt(variance)) if variance > _NONE else 0.0
-
-
-def _students_quantile(size: float, level: float) -> float:
-    """Of `size` clusters of equal weight, or of as many in effect; of fewer than two as of two."""
-    return float(stats.t.ppf((1 + level) / 2, max(size - 1, 1)))
+    return student_quantile(size - 1, level) * float(np.sqrt(variance)) if variance > _NONE else 0.0
 
 
 def _alike(weight: np.ndarray, cluster: np.ndarray) -> bool:

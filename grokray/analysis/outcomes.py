@@ -150,6 +150,11 @@ def without_audit(pruned: np.ndarray, audited: np.ndarray, chance: np.ndarray) -
     return pruned & ~(chance > 0) if audited.any() else pruned
 
 
+def diverged(trials: pa.Table) -> np.ndarray:
+    """(n,) bool"""
+    return column(trials, "outcome") == "diverged"
+
+
 def column(trials: pa.Table, name: str) -> np.ndarray:
     """(n,): float64 with NaN for null where the column is of numbers or truth values, object with None otherwise."""
     if name not in trials.column_names:

@@ -21,16 +21,16 @@ _EQUAL = 1e-9  # of a statistic: rounding
 
 
 @dataclass(frozen=True, kw_only=True)
-class Permuted:
+class Compared:
     """`least` is what p could be at the least, however far the groups lie apart."""
 
     statistic: float
     degrees: int
     p_value: float
-    least: float
+    least: float = 0.0
 
 
-def permutation_test(value: np.ndarray, group: np.ndarray, block: np.ndarray, *, seed: int = 0) -> Permuted:
+def permutation_test(value: np.ndarray, group: np.ndarray, block: np.ndarray, *, seed: int = 0) -> Compared:
     """`value` (n,), `group` and `block` (n,) int64 from 0; units change their groups within their block alone.
 
     A worked example: values 1, 2, 3, 10, 11, 12 in two groups of three: 2 of the 20 ways to deal them are as extreme,
@@ -54,7 +54,7 @@ def permutation_test(value: np.ndarray, group: np.ndarray, block: np.ndarray, *,
         extreme += statistic(deal()) >= found * (1 - _EQUAL)
         made += 1
     p_value = extreme / made if extreme == _ENOUGH else (extreme + 1) / (made + 1)
-    return Permuted(statistic=found, degrees=degrees, p_value=p_value if degrees else 1.0, least=_least(counts))
+    return Compared(statistic=found, degrees=degrees, p_value=p_value if degrees else 1.0, least=_least(counts))
 
 
 def _moments(value: np.ndarray, block: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

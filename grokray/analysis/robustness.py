@@ -113,7 +113,7 @@ Built = tuple[Estimate, Estimate | None, float, list[Profile], tuple[str, ...]]
 def _by_mean(sample: Sample, replicates: int, level: float, rng: np.random.Generator) -> Built:
     mass, found = sample.per_cluster(sample.mass), sample.found
     method = _MEAN if found.configuration.any() else _MEAN_OF_ONE
-    share = _weighted(found, found.grokked, sample.mass, level, method)
+    share = weighted_share(found, found.grokked, sample.mass, level, method)
     with np.errstate(invalid="ignore", divide="ignore"):
         both = sample.seeds_drawn(sample.mass), sample.seeds_drawn(sample.hits)
         over = None
@@ -173,9 +173,10 @@ def _at_least(sample: Sample, level: float) -> Estimate | None:
     if sample.volume is None or not found.lost:
         return None
     weight = found.once_each(np.where(found.is_lost, 1.0, found.weight)) * sample.volume
-    return _weighted(found, found.used & found.grokked, weight, level, f"pruned trials as not grokked, {_MEAN}")
+    return weighted_share(found, found.used & found.grokked, weight, level, f"pruned trials as not grokked, {_MEAN}")
 
 
-def _weighted(found: Outcomes, success: np.ndarray, weight: np.ndarray, level: float, method: str) -> Estimate:
+def weighted_share(found: Outcomes, success: np.ndarray, weight: np.ndarray, level: float, method: str) -> Estimate:
+    """Of the trials where `success` (n,) is True, by `weight` (n,), with its interval by configuration."""
     one = shares(success, weight, found.cluster, np.zeros(len(weight), np.int64), 1, level, audited=found.is_audited)
     return Estimate(value=float(one.share[0]), lower=float(one.lower[0]), upper=float(one.upper[0]), method=method)

@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import norm
-from scipy.stats import t as student
 
 from grokray.analysis.clusters import cluster_sums
-from grokray.analysis.intervals import Estimate, effective_size, size_of_strata, wilson, wilsons
+from grokray.analysis.intervals import Estimate, effective_size, size_of_strata, student_quantile, wilson, wilsons
 from grokray.analysis.times import Times
 
 # Weights are sums of floats: less than this share of the trials at risk is none.
@@ -144,7 +143,7 @@ def restricted_mean(times: Times, horizon: float, level: float = 0.95) -> Estima
     error = float(np.sqrt(parts.area_variance(areas)))
     # The error is an estimate as that of any mean: of few trials the normal quantile would be much too small.
     watched = int((parts.seen >= parts.time[0]).sum()) if len(parts.time) else len(parts.times)
-    critical = max(parts.critical(level), float(student.isf((1 - level) / 2, max(watched - 1, 1))))
+    critical = max(parts.critical(level), student_quantile(watched - 1, level))
     value = float(areas.sum())
     if not error:  # where all agree, nothing tells how far chance would move them
         return Estimate(value=value, lower=float("nan"), upper=float("nan"), standard_error=float("nan"))
@@ -203,7 +202,7 @@ class _Parts:
         tail = (1 - level) / 2
         if self.times.is_plain:
             return float(norm.isf(tail))
-        return float(student.isf(tail, max(effective_size(self.times.weight, self.times.codes) - 1, 1)))
+        return student_quantile(effective_size(self.times.weight, self.times.codes) - 1, level)
 
     def most(self, level: float) -> float:
         """Of how many trials a share may be at most, as few audited ones stand for many; see `size_of_strata`."""

@@ -71,7 +71,8 @@ def scheduler_audit(trials: pa.Table | pd.DataFrame, level: float = 0.95) -> Sch
     later, cluster = grokked[finished], numbers(table, "configuration")[finished]
     stands_for = 1.0 / probability[finished]  # itself, and the others of its like: those that were pruned
     rate = wilson_share(later, stands_for, cluster, level) if finished.any() else Estimate.none(NO_AUDITED)
-    pruned = int((unwanted & ~audited).sum())
+    stopped = unwanted & ~audited
+    pruned = int(stopped.sum())
     seen = int((grokked & (audited | ~unwanted)).sum())
     return SchedulerAudit(
         trials=table.num_rows,
@@ -84,7 +85,7 @@ def scheduler_audit(trials: pa.Table | pd.DataFrame, level: float = 0.95) -> Sch
         grokkers_killed=_killed(
             *share_and_size(later, stands_for - 1.0, cluster), pruned=pruned, seen=seen, level=level
         ),
-        warning=_warning(int(without_audit(unwanted & ~audited, audited, probability).sum()), int(audited.sum())),
+        warning=_warning(int(without_audit(stopped, audited, probability).sum()), int(audited.sum())),
     )
 
 

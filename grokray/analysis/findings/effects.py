@@ -21,7 +21,7 @@ from grokray.analysis.design import Design, design_of
 from grokray.analysis.effects import Effect, not_estimable
 from grokray.analysis.findings.finding import Finding, missing, unique, without_silence
 from grokray.analysis.logrank import holm
-from grokray.analysis.outcomes import NOBODY, Outcomes, column, outcomes
+from grokray.analysis.outcomes import NOBODY, Outcomes, diverged, outcomes
 from grokray.analysis.times import times_of
 from grokray.analysis.weights import scheduler_audit
 from grokray.analysis.wording import count, counted
@@ -100,10 +100,10 @@ def _without(found: Sequence[Effect], names: frozenset[str]) -> tuple[Effect, ..
 
 def _diverged(trials: pa.Table) -> str | None:
     """They do not grok however good their parameters are, and the more of the others have, the more that weighs."""
-    diverged = sum(outcome == "diverged" for outcome in column(trials, "outcome"))
-    if not diverged:
+    number = int(diverged(trials).sum())
+    if not number:
         return None
-    text = f"{count(diverged, 'trial')} diverged and stay at risk to the end of their budget"
+    text = f"{count(number, 'trial')} diverged and stay at risk to the end of their budget"
     return f"hazard ratios: {text}, which draws ratios towards 1"
 
 

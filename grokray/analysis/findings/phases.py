@@ -12,16 +12,17 @@ import pandas as pd
 import pyarrow as pa
 
 from grokray.analysis.diagram import MAX_CATEGORIES, Diagram, cut, diagram
-from grokray.analysis.findings.finding import Finding, missing
+from grokray.analysis.findings.finding import Finding, interval, missing
 from grokray.analysis.findings.words import cell
 from grokray.analysis.outcomes import codes, column, missing_in, outcomes
 from grokray.analysis.phases import PHASES, Events, cut_short, events_of_curves
 from grokray.analysis.phases import phases as phases_of
-from grokray.analysis.shares import shares
+from grokray.analysis.robustness import weighted_share
 from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.wording import counted
 
 NAME, TITLE = "phases", "Phases"
+METHOD = "weighted share, Wilson by configuration"
 TRIALS_IN_A_CELL, BINS = 8, (3, 8)  # on average; the fewest and most bins along a parameter
 
 
@@ -40,19 +41,8 @@ def phases(sweeps: Sweeps, level: float = 0.95, **thresholds: float) -> Finding:
     rows = []
     for name in PHASES:
         here = phase == name
-        one = shares(
-            *(here, found.weight, found.cluster, np.zeros(len(here), dtype=np.int64), 1, level),
-            audited=found.is_audited,
-        )
-        rows.append(
-            {
-                "phase": name,
-                "trials": int(here.sum()),
-                "share": one.share[0],
-                "share_lower": one.lower[0],
-                "share_upper": one.upper[0],
-            }
-        )
+        share = weighted_share(found, here, found.weight, level, METHOD)
+        rows.append({"phase": name, "trials": int(here.sum()), **interval("share", share)})
     unmeasured = sum(value is None for value in phase)
     if unmeasured:
         notes = (*notes, f"{counted(unmeasured, 'trial', 'was', 'were')} not measured yet")

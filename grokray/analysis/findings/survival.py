@@ -12,7 +12,7 @@ import pyarrow as pa
 from grokray.analysis.findings.finding import Finding, interval, missing, unique, without_silence
 from grokray.analysis.findings.groups import Groups, groups_by, main_parameters
 from grokray.analysis.logrank import holm, log_rank, pairwise
-from grokray.analysis.outcomes import NOBODY, Outcomes, column, outcomes
+from grokray.analysis.outcomes import NOBODY, Outcomes, column, diverged, outcomes
 from grokray.analysis.survival import SurvivalCurve, kaplan_meier, median_time, restricted_mean, share_by
 from grokray.analysis.times import Times, times_of
 from grokray.analysis.turnbull import turnbull
@@ -176,9 +176,9 @@ def _without_ends(tables: Mapping[str, pd.DataFrame]) -> str | None:
 
 
 def _diverged(trials: pa.Table) -> str | None:
-    diverged = int((column(trials, "outcome") == "diverged").sum())
-    if not diverged:
+    number = int(diverged(trials).sum())
+    if not number:
         return None
-    if diverged == 1:
+    if number == 1:
         return "1 diverged: it counts as not grokked to the end of its budget, not to where it diverged"
-    return f"{diverged:,} diverged: they count as not grokked to the end of their budget, not to where they diverged"
+    return f"{number:,} diverged: they count as not grokked to the end of their budget, not to where they diverged"
