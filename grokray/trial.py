@@ -94,7 +94,9 @@ class TrialConfig(BaseModel):
     num_layers: int = Field(default=2, ge=1, le=64)
     dim_model: int = Field(default=128, ge=1, le=8192)
     num_heads: int = Field(default=4, ge=1, le=256)
-    norm: Literal["pre", "post", "input"] = "pre"
+    norm: Literal["pre", "post", "input", "none"] = "pre"
+    activation: Literal["gelu", "relu"] = "gelu"
+    init_scale: float = Field(default=1.0, gt=0, le=1000, description="Multiplies the initial weights.")
     dropout: float = Field(default=0.0, ge=0, lt=1)
     dtype: Literal["float32", "float64"] = "float32"
     precision: Literal["float32", "tf32", "bf16"] = Field(default="float32", description="Of matrix products.")

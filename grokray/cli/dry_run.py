@@ -27,6 +27,7 @@ FIELDS = {
     "batch_size": "batch",
     "dtype": "dtype",
     "precision": "precision",
+    "activation": "activation",
     "accumulation_steps": "accumulation",
     "optimizer": "optimizer",
     "loss": "loss",
@@ -36,7 +37,7 @@ FIELDS = {
     "batch_sharing": "shared in batches",
 }
 IF_DIFFERENT = (
-    *("answers", "uniform", "dtype", "precision", "accumulation_steps"),
+    *("answers", "uniform", "dtype", "precision", "activation", "accumulation_steps"),
     *("optimizer", "loss", "gradient_filter", "sharing", "by_token", "batch_sharing"),
 )
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from grokray.engine.layers import activation
 from grokray.engine.precision import matrix_products, product
 from grokray.engine.shape import ShapeKey
 from grokray.tasks.tables import Table
@@ -111,7 +112,7 @@ class _Decoder:
             r = self._norm(f"{i}.norm1", x + self._attention(i, x, columns))
             return self._norm(f"{i}.norm2", r + self._ffn(i, r))
         h = self._norm(f"{i}.norm1", x)
-        r = (x if self.shape.norm == "pre" else h) + self._attention(i, h, columns)
+        r = (h if self.shape.norm == "input" else x) + self._attention(i, h, columns)
         return r + self._ffn(i, self._norm(f"{i}.norm2", r))
 
     def _attention(self, i: int, h: Tensor, columns: Tensor) -> Tensor:
@@ -131,12 +132,14 @@ class _Decoder:
         return self._linear(f"{i}.out", mixed.reshape(rows, n, width))
 
     def _ffn(self, i: int, x: Tensor) -> Tensor:
-        return self._linear(f"{i}.ffn2", F.gelu(self._linear(f"{i}.ffn1", x)))
+        return self._linear(f"{i}.ffn2", activation(self.shape, self._linear(f"{i}.ffn1", x)))
 
     def _logits(self, hidden: Tensor) -> Tensor:
         return self._linear("head", self._norm("norm", hidden))
 
     def _norm(self, name: str, x: Tensor) -> Tensor:
+        if self.shape.norm == "none":
+            return x
         return F.layer_norm(x, x.shape[-1:], self.p[f"{name}.weight"], self.p[f"{name}.bias"])
 
     def _linear(self, name: str, x: Tensor) -> Tensor:

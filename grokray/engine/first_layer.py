@@ -28,7 +28,7 @@ def parted(shape: ShapeKey, parameters: Mapping[str, Tensor]) -> tuple[dict[str,
     names = [TOKENS]
     if shape.by_token:
         names += [POSITIONS, "0.qkv.weight", "0.qkv.bias"]
-        names += [] if shape.norm == "post" else ["0.norm1.weight", "0.norm1.bias"]
+        names += [] if shape.norm in ("post", "none") else ["0.norm1.weight", "0.norm1.bias"]
     rest = {name: p for name, p in parameters.items() if name not in names}
     return {name: parameters[name] for name in names}, rest
 
@@ -41,7 +41,7 @@ def tables_of(shape: ShapeKey, parameters: Mapping[str, Tensor]) -> Tables:
     if not shape.by_token:
         return (tokens,)
     x = tokens[:, None] + parameters[POSITIONS][:, :, None]
-    h = x if shape.norm == "post" else norm(x, parameters, "0.norm1")
+    h = x if shape.norm == "post" else norm(shape, x, parameters, "0.norm1")
     made = linear(h, parameters, "0.qkv", shape.precision)
     return (h if shape.norm == "input" else x).flatten(1, 2), made.flatten(1, 2)
 

@@ -10,14 +10,21 @@ from torch import Tensor
 
 from grokray.engine import products
 from grokray.engine.precision import Precision, product
+from grokray.engine.shape import ShapeKey
 
 TENSOR_CORE_COLUMNS = 8  # of bfloat16: 16 bytes
 
 
-def norm(x: Tensor, p: Mapping[str, Tensor], name: str) -> Tensor:
-    """x (slots, batch, n, width) -> the same"""
+def norm(shape: ShapeKey, x: Tensor, p: Mapping[str, Tensor], name: str) -> Tensor:
+    """x (slots, batch, n, width) -> the same; x itself in a model without layer norms"""
+    if shape.norm == "none":
+        return x
     scaled = F.layer_norm(x, x.shape[-1:])
     return torch.addcmul(p[f"{name}.bias"][:, None, None], scaled, p[f"{name}.weight"][:, None, None])
+
+
+def activation(shape: ShapeKey, x: Tensor) -> Tensor:
+    return F.relu(x) if shape.activation == "relu" else F.gelu(x)
 
 
 def linear(x: Tensor, p: Mapping[str, Tensor], name: str, precision: Precision) -> Tensor:

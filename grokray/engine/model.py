@@ -1,8 +1,8 @@
 """The decoder-only transformer, every tensor with a leading slot dimension.
 
-Learned positions, GELU, feed-forward four times the width, dropout on the two residual branches of each layer.
+Learned positions, feed-forward four times the width, dropout on the two residual branches of each layer.
 `norm` places the layer norms: `post` (Vaswani et al. 2017, and Power et al.'s replication), `pre` (GPT-2), `input`
-(the residual adds the normalised input). A final layer norm precedes the head in each.
+(the residual adds the normalised input), each with a final one before the head; or `none` (as in Nanda et al. 2023).
 
 The last layer computes queries, feed-forward and logits only at the answer positions: the rest is never read.
 """
@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from grokray.engine.attention import Form, answer_mask, attend, attend_unrolled, causal_mask
 from grokray.engine.embedding import look_up
 from grokray.engine.first_layer import POSITIONS, TOKENS, Tables
-from grokray.engine.layers import affine, linear, norm
+from grokray.engine.layers import activation, affine, linear, norm
 from grokray.engine.shape import ShapeKey
 
 
@@ -76,7 +75,7 @@ def forward(
         else:
             q = _at(x, None if positions is None else positions - before, shape.answers)
             x = layer(x, q, answer_mask(length, positions, shape.answers, x))
-    return linear(norm(x, parameters, "norm"), parameters, "head", shape.precision)
+    return linear(norm(shape, x, parameters, "norm"), parameters, "head", shape.precision)
 
 
 def keys_values(
@@ -103,7 +102,7 @@ def early_parameters(shape: ShapeKey, parameters: dict[str, Tensor]) -> dict[str
     """Those of the parameters that `keys_values` reads."""
     last = shape.num_layers - 1
     read = [f"{i}." for i in range(last)] + [f"{last}.qkv.", POSITIONS]
-    read += [] if shape.norm == "post" else [f"{last}.norm1."]
+    read += [] if shape.norm in ("post", "none") else [f"{last}.norm1."]
     return {name: p for name, p in parameters.items() if name.startswith(tuple(read))}
 
 
@@ -134,7 +133,7 @@ class _Layer:
         same = q is x
         h = self._norm1(x)
         hq = h if same else self._norm1(q)
-        return self._behind(q if self.shape.norm == "pre" else hq, self._attention(h, hq, mask))
+        return self._behind(hq if self.shape.norm == "input" else q, self._attention(h, hq, mask))
 
     def first(self, x: Tensor, made: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         """Of what is added to, and queries, keys and values."""
@@ -154,10 +153,10 @@ class _Layer:
         return affine(h, weight, bias, self.shape.precision)
 
     def _norm1(self, x: Tensor) -> Tensor:
-        return norm(x, self.p, f"{self.i}.norm1")
+        return norm(self.shape, x, self.p, f"{self.i}.norm1")
 
     def _norm2(self, x: Tensor) -> Tensor:
-        return norm(x, self.p, f"{self.i}.norm2")
+        return norm(self.shape, x, self.p, f"{self.i}.norm2")
 
     def _attention(self, x: Tensor, q: Tensor, mask: Tensor | None) -> Tensor:
         d, precision = self.shape.dim_model, self.shape.precision
@@ -204,7 +203,7 @@ class _Layer:
 
     def _ffn(self, x: Tensor) -> Tensor:
         precision = self.shape.precision
-        hidden = F.gelu(linear(x, self.p, f"{self.i}.ffn1", precision))
+        hidden = activation(self.shape, linear(x, self.p, f"{self.i}.ffn1", precision))
         return self.drop(2 * self.i + 1, linear(hidden, self.p, f"{self.i}.ffn2", precision))
 
 

@@ -25,24 +25,25 @@ def generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(state % 2**63)
 
 
-def initial_parameters(shape: ShapeKey, seed: int) -> dict[str, Tensor]:
+def initial_parameters(shape: ShapeKey, seed: int, scale: float = 1.0) -> dict[str, Tensor]:
     """One trial's parameters, each (*shape) of the shape's dtype, as PyTorch's own modules would draw them.
 
     Embeddings are N(0, 1); linear layers uniform in ±1/√fan_in; the attention's input projection Xavier-uniform over
     its (3d, d) matrix, its biases zero (torch.nn.Embedding, Linear, MultiheadAttention). Always drawn in float32.
+    All of them are multiplied by `scale` (Liu et al. 2022, "Omnigrok"); layer norms begin at one whatever it is.
     """
     g = generator(seed, "init")
     out = {}
     for p in shape.layout.parameters:
         if p.init == "normal":
-            value = torch.randn(p.shape, generator=g)
+            value = torch.randn(p.shape, generator=g) * scale
         elif p.init == "one":
             value = torch.ones(p.shape)
         elif p.init == "zero":
             value = torch.zeros(p.shape)
         else:
             bound = math.sqrt(6 / sum(p.shape)) if p.init == "xavier" else 1 / math.sqrt(p.fan_in)
-            value = (torch.rand(p.shape, generator=g) * 2 - 1) * bound
+            value = (torch.rand(p.shape, generator=g) * 2 - 1) * bound * scale
         out[p.name] = value.to(shape.torch_dtype)
     return out
 

@@ -29,12 +29,13 @@ Init = Literal["normal", "one", "zero", "xavier", "fan_in"]
 @dataclass(frozen=True, kw_only=True)
 class ShapeKey:
     """Trials of equal ShapeKey sit in one stack. Lengths count tokens; `uniform` says that every row's answer is
-    read at the last `answers` positions. The fields with defaults change what is computed, not the model."""
+    read at the last `answers` positions. The fields with defaults change what is computed, not
+    the parameters."""
 
     num_layers: int
     dim_model: int
     num_heads: int
-    norm: Literal["pre", "post", "input"]
+    norm: Literal["pre", "post", "input", "none"]
     vocabulary_size: int
     length: int
     answers: int
@@ -46,6 +47,7 @@ class ShapeKey:
     loss: Literal["cross_entropy", "stablemax"] = "cross_entropy"
     gradient_filter: Literal["none", "grokfast_ema"] = "none"
     precision: Precision = "float32"
+    activation: Literal["gelu", "relu"] = "gelu"
     sharing: Sharing = Sharing()  # of an evaluation
     by_token: bool = False  # see `first_layer`
     batch_sharing: Sharing = Sharing()  # of a training batch
@@ -82,6 +84,7 @@ def shape_of(dataset: Dataset) -> ShapeKey:
         loss=config.loss,
         gradient_filter=config.gradient_filter,
         precision=config.precision,
+        activation=config.activation,
         sharing=sharing_of(dataset.table, num_layers=config.num_layers, dim_model=config.dim_model),
         by_token=_by_token(dataset),
         batch_sharing=_batch_sharing(dataset),
@@ -189,10 +192,10 @@ def _specification(s: ShapeKey) -> list[tuple[str, tuple[int, ...], Init, int]]:
             (f"{i}.ffn2.weight", (ff, d), "fan_in", ff),
             (f"{i}.ffn2.bias", (d,), "fan_in", ff),
         ]
-    return [
-        *spec,
+    spec += [
         ("norm.weight", (d,), "one", 0),
         ("norm.bias", (d,), "zero", 0),
         ("head.weight", (d, s.vocabulary_size), "fan_in", d),
         ("head.bias", (s.vocabulary_size,), "fan_in", d),
     ]
+    return spec if s.norm != "none" else [entry for entry in spec if "norm" not in entry[0]]

@@ -58,7 +58,8 @@ class Stack:
         seat.slot = slot = len(self.seats)
         self._make_room(slot + 1, seat.dataset)
         self.slots.clear(slot)
-        row = self.shape.layout.rows({n: p[None] for n, p in initial_parameters(self.shape, config.init_seed).items()})
+        initial = initial_parameters(self.shape, config.init_seed, config.init_scale)
+        row = self.shape.layout.rows({n: p[None] for n, p in initial.items()})
         self.slots.parameters[slot] = row[0].to(self.device)
         scalars = {
             **{name: getattr(config, name) for name in SETTINGS},

@@ -45,6 +45,7 @@ SHAPING = (
     *("operation", "task_type", "base", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
     *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "list_length", "multitask"),
     *("arc_tasks", "arc_subset", "arc_max_cells", "arc_context", "num_layers", "dim_model", "num_heads", "norm"),
+    "activation",
     *("dtype", "precision", "batch_size", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
     "input_noise",
 )

@@ -28,11 +28,11 @@ class PlainTraining:
         self.shape = shape_of(self.dataset)
         self.layout: Layout = self.shape.layout
         d = self.dataset
-        model = Transformer(
-            d.vocabulary_size, d.length, config.dim_model, config.num_heads, config.num_layers, config.norm
-        ).to(self.shape.torch_dtype)
+        size = (d.vocabulary_size, d.length, config.dim_model, config.num_heads, config.num_layers)
+        model = Transformer(*size, config.norm, config.activation).to(self.shape.torch_dtype)
         for name, value in initial_parameters(self.shape, config.init_seed).items():
-            named(model)[name].data.copy_(ours(name, value))
+            scale = 1.0 if "norm" in name else config.init_scale
+            named(model)[name].data.copy_(ours(name, value) * scale)
         self.model, self.parameters = model, named(model)
         self.optimizer, self.schedule = self._optimizer()
         self.averages: dict[str, Tensor] = {}

@@ -38,7 +38,7 @@ def whole_rows(shape: ShapeKey) -> tuple[Batch, torch.Tensor, torch.Tensor]:
     return Batch(torch.cat([early, late], 2), positions, targets, weight), prefixes, at
 
 
-@pytest.mark.parametrize("norm", ["pre", "post", "input"])
+@pytest.mark.parametrize("norm", ["pre", "post", "input", "none"])
 @pytest.mark.parametrize("by_token", [False, True])
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize(
@@ -55,7 +55,8 @@ def test_losses_and_all_gradients_are_those_of_whole_rows(norm, by_token, layers
     gradient = functional_gradient(shape, form) if form else eager_gradient(shape)
     found, same_losses = gradient(rows, shared, None)
     torch.testing.assert_close(same_losses, losses, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    # Where no norm bounds what passes from layer to layer gradients are large, and so is their rounding.
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12 * max(1.0, float(wanted.abs().max())))
     assert all(view.abs().max() > 0 for view in shape.layout.views(found).values())
 
 

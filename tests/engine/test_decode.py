@@ -94,7 +94,7 @@ def without_cache(shape: ShapeKey, parameters: dict[str, Tensor], dataset: Datas
     return answer
 
 
-@pytest.mark.parametrize("norm", ["pre", "post", "input"])
+@pytest.mark.parametrize("norm", ["pre", "post", "input", "none"])
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
 @pytest.mark.parametrize("steps", [0, 150])
 def test_an_answer_is_right_exactly_when_teacher_forcing_says_so(representation, norm, steps):
@@ -126,7 +126,7 @@ def test_so_it_is_with_every_other_kind_of_task(task, monkeypatch):
     assert [[i for i in answer if i >= 0] for answer in answers[rows].tolist()] == expected
 
 
-@pytest.mark.parametrize("norm", ["pre", "post", "input"])
+@pytest.mark.parametrize("norm", ["pre", "post", "input", "none"])
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
 def test_the_cache_equals_a_full_pass_for_each_token(representation, norm):
     config, parameters = model(representation, norm, 150)

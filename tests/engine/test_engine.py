@@ -39,7 +39,7 @@ def assert_same(a, b, tolerance):
             assert math.isclose(x[name], y[name], rel_tol=tolerance, abs_tol=tolerance), name
 
 
-@pytest.mark.parametrize("norm", ["pre", "post", "input"])
+@pytest.mark.parametrize("norm", ["pre", "post", "input", "none"])
 def test_five_stacked_trials_equal_the_same_trials_alone(norm):
     trials = configs(dtype="float64", num_steps=200, eval_interval=50, norm=norm)
     engine = Engine()

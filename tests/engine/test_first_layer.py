@@ -27,7 +27,7 @@ def batch(shape, rows: int = 3) -> Batch:
     return Batch(tokens, None if shape.uniform else positions, targets, weight)
 
 
-@pytest.mark.parametrize("norm", ["pre", "post", "input"])
+@pytest.mark.parametrize("norm", ["pre", "post", "input", "none"])
 @pytest.mark.parametrize(
     ("uniform", "form"), [(True, None), (True, "sums"), (True, "unrolled"), (False, None), (False, "products")]
 )

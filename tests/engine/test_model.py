@@ -34,16 +34,18 @@ def reference_loss(logits: torch.Tensor, targets: torch.Tensor, weight: torch.Te
     return (torch.stack(per_row) * weight).sum() / weight.sum()
 
 
-@pytest.mark.parametrize("norm", ["pre", "post", "input"])
+@pytest.mark.parametrize(
+    ("norm", "activation"), [("pre", "gelu"), ("pre", "relu"), ("post", "gelu"), ("input", "gelu"), ("none", "relu")]
+)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
 @pytest.mark.parametrize(
     ("uniform", "form"),
     [(True, "products"), (True, "sums"), (True, "unrolled"), (False, "products"), (False, "sums")],
 )
-def test_one_slot_equals_plain_torch_modules(norm, dtype, tolerance, uniform, form):
-    shape = key(norm=norm, dtype=dtype, uniform=uniform)
+def test_one_slot_equals_plain_torch_modules(norm, activation, dtype, tolerance, uniform, form):
+    shape = key(norm=norm, activation=activation, dtype=dtype, uniform=uniform)
     torch.manual_seed(0)
-    model = Transformer(13, 6, 24, 3, 2, norm).to(shape.torch_dtype)
+    model = Transformer(13, 6, 24, 3, 2, norm, activation).to(shape.torch_dtype)
     g = torch.Generator().manual_seed(1)
     tokens = torch.randint(13, (10, 6), generator=g)
     positions = torch.tensor([[4, 5]]).expand(10, 2) if uniform else torch.randint(6, (10, 2), generator=g)

@@ -31,6 +31,8 @@ OPTIONS = {
     "muon": {"optimizer": "muon", "norm": "post", "weight_decay": 0.1},
     "grokfast": {"gradient_filter": "grokfast_ema", "grokfast_alpha": 0.9, "grokfast_lambda": 5.0},
     "stablemax": {"loss": "stablemax", **SEQUENCE},
+    "relu without layer norms": {"activation": "relu", "norm": "none"},
+    "large initial weights": {"init_scale": 4.0},
     "all": {
         "accumulation_steps": 2,
         "optimizer": "muon",
@@ -42,7 +44,17 @@ OPTIONS = {
         "warmup_steps": 3,
     },
 }
-KIND = ("batch_size", "dim_model", "accumulation_steps", "optimizer", "loss", "gradient_filter", "norm", *SEQUENCE)
+KIND = (
+    "batch_size",
+    "dim_model",
+    "accumulation_steps",
+    "optimizer",
+    "loss",
+    "gradient_filter",
+    "norm",
+    "activation",
+    *SEQUENCE,
+)
 
 
 def beside(engine: Engine, options: dict[str, object], **changes: object) -> None:
@@ -111,6 +123,9 @@ def test_a_float32_trial_is_bit_identical_alone_in_company_and_after_a_move(opti
         {"optimizer": "muon"},
         {"gradient_filter": "grokfast_ema"},
         {"loss": "stablemax"},
+        {"norm": "none"},
+        {"activation": "relu"},
+        {"init_scale": 1.1},
     ],
     ids=str,
 )

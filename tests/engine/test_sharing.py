@@ -80,7 +80,7 @@ def assert_near(found: Evaluation, wanted: Evaluation, tolerance: float) -> None
         assert found.tasks[name] == pytest.approx(metrics, rel=tolerance)
 
 
-@pytest.mark.parametrize("norm", ["pre", "post", "input"])
+@pytest.mark.parametrize("norm", ["pre", "post", "input", "none"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
 @pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
 def test_equals_the_plain_pass(task, norm, dtype, tolerance):
