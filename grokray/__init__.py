@@ -1,12 +1,15 @@
 """grokray: sweeps of grokking experiments, with fused trials and honest statistics."""
 
+from grokray.version import VERSION
+
 # What takes time to load is loaded by those who ask for it: `grokray --help` answers at once.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from grokray.analysis.analysis import Analysis, load
+    from grokray.sweep.kept import load_model
 
-__version__ = "0.1.0"
-__all__ = ["Analysis", "__version__", "load"]
+__version__ = VERSION
+__all__ = ["Analysis", "__version__", "load", "load_model"]
 
 
 def __getattr__(name: str):
@@ -14,4 +17,8 @@ def __getattr__(name: str):
         from grokray.analysis import analysis
 
         return getattr(analysis, name)
+    if name == "load_model":
+        from grokray.sweep.kept import load_model
+
+        return load_model
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grokray.errors import CheckpointError, ConfigError, Problem
-
 if TYPE_CHECKING:
-    from grokray.engine.checkpoint import Checkpoint
     from grokray.engine.restored import Restored
-    from grokray.records.store import Store
-
-HINT = "grokray train keeps the last and the best checkpoint; a sweep with trial.keep_checkpoints: last+best"
-SHOWN = 3
 
 CheckpointArgument = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's file, or the folder of a sweep or of one trial.")
@@ -29,85 +20,8 @@ WhichOption = Annotated[
 ]
 
 
-def load_checkpoint(path: str, *, trial: str | None = None, which: str = "last") -> Checkpoint:
-    """Raises CheckpointError where there is none, or a damaged one; FolderError for a folder that is no sweep's."""
-    from grokray.engine.checkpoint import from_bytes
-    from grokray.records.store import Store
-    from grokray.records.uri import split_last
-    from grokray.sweep.checkpoints import CheckpointFile
-
-    if which not in ("last", "best") and not which.isdecimal():
-        raise ConfigError([Problem(message=f"--which is {which!r}, but must be last, best, or a step")])
-    _refuse_no_plain_file(path)
-    folder, name = split_last(_absolute(path))
-    store = Store.from_uri(folder or "/")
-    if not name or not store.exists(name):
-        store, name = _in_folder(path, trial, which)
-    elif trial is not None:
-        raise ConfigError([Problem(message=f"--trial is {trial}, but {path} is a checkpoint, not a folder of trials")])
-    known = CheckpointFile.of(name)
-    return from_bytes(store.read_bytes(name), known.sha256 if known else None, name=store.shown(name))
-
-
 def load_trial(path: str, *, trial: str | None, which: str, device: str) -> Restored:
     from grokray.cli.train_run import choose_device
-    from grokray.engine.restored import restored
+    from grokray.sweep.kept import load_model
 
-    where = choose_device(device)
-    return restored(load_checkpoint(path, trial=trial, which=which), where)
-
-
-def full_id(prefix: str, ids: Collection[str], what: str) -> str:
-    """The one id that begins so. `what` says where was looked, as in "trial in results/robust"."""
-    found = sorted(i for i in ids if i.startswith(prefix))
-    if prefix in found or len(found) == 1:
-        return prefix if prefix in found else found[0]
-    if not found:
-        raise ConfigError([Problem(message=f"there is no {what} whose id begins with {prefix!r}{_some(ids)}")])
-    raise ConfigError([Problem(message=f"{prefix!r} begins the id of {len(found)} trials: {_listed(found)}")])
-
-
-def _refuse_no_plain_file(path: str) -> None:
-    """A device or a pipe may have no end."""
-    local = os.path.expanduser(path)
-    if "://" not in path and os.path.exists(local) and not (os.path.isfile(local) or os.path.isdir(local)):
-        raise CheckpointError(f"{path} is no plain file")
-
-
-def _in_folder(path: str, trial: str | None, which: str) -> tuple[Store, str]:
-    """The checkpoint asked for, as a store and the file's name in it."""
-    from grokray.records.folder import SweepFolder
-    from grokray.sweep.checkpoints import TrialCheckpoints, trials_with_checkpoints
-
-    if "://" not in path and not os.path.exists(os.path.expanduser(path)):
-        raise CheckpointError(f"{path} is missing: there is neither a file nor a folder")
-    store = SweepFolder.open(path).store
-    ids = trials_with_checkpoints(store)
-    if not ids:
-        raise CheckpointError(f"{path} holds no checkpoints", hint=HINT)
-    if trial is None and len(ids) > 1:
-        message = f"{path} holds checkpoints of {len(ids)} trials: {_listed(sorted(ids))}"
-        raise ConfigError([Problem(message=message)], hint="--trial ID names one; its first letters are enough")
-    trial_id = next(iter(ids)) if trial is None else full_id(trial, ids, f"checkpoint in {path} of a trial")
-    files = TrialCheckpoints(store, trial_id, "none").files()
-    kinds = ("last", "step") if which == "last" else ("best",)
-    fitting = [f for kind in kinds for f in reversed(files) if f.kind == kind]
-    if which.isdecimal():
-        fitting = [f for f in files if f.step == int(which)]
-    if not fitting:
-        there = ", ".join(f"{f.step:,}" if f.kind == "step" else f"{f.kind} ({f.step:,})" for f in files) or "none"
-        raise CheckpointError(f"of trial {trial_id} there is no checkpoint {which}; there is: {there}", hint=HINT)
-    return store, fitting[0].name
-
-
-def _absolute(path: str) -> str:
-    return path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
-
-
-def _some(ids: Collection[Any]) -> str:
-    return f"; there {'is' if len(ids) == 1 else 'are'} {_listed(sorted(ids))}" if ids else ""
-
-
-def _listed(ids: list[str]) -> str:
-    more = len(ids) - SHOWN
-    return ", ".join(ids[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return load_model(path, trial=trial, which=which, device=choose_device(device))

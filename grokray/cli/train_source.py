@@ -83,8 +83,8 @@ def _resumed(uri: str) -> Source:
 
 
 def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
-    from grokray.cli.checkpoint_path import full_id
     from grokray.records.folder import SweepFolder
+    from grokray.sweep.kept import full_id
 
     folder = SweepFolder.open(uri)
     state = folder.state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from grokray.engine.checkpoint import Checkpoint
 from grokray.engine.evaluation import Evaluation
+from grokray.engine.plain import Transformer, plain
 from grokray.engine.seat import Seat
 from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.stack import Stack
@@ -21,7 +23,7 @@ from grokray.trial import TrialConfig
 
 @dataclass(frozen=True, eq=False)
 class Restored:
-    """`parameters` by name, each (*shape), on `device`."""
+    """`parameters` by name, each (*shape), on `device`; `step` and `metrics` are those of the checkpoint."""
 
     checkpoint: Checkpoint
     config: TrialConfig
@@ -29,6 +31,23 @@ class Restored:
     shape: ShapeKey
     parameters: dict[str, Tensor]
     device: torch.device
+
+    def __repr__(self) -> str:
+        return f"<trial {self.checkpoint.trial_id}, {self.config.operation}, at step {self.step:,}>"
+
+    @property
+    def step(self) -> int:
+        return self.checkpoint.step
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """As measured at that step; empty where the trial was stopped between two measurements."""
+        return self.checkpoint.metrics
+
+    @cached_property
+    def model(self) -> Transformer:
+        """Plain PyTorch modules with a copy of the parameters, in evaluation mode; see `grokray.engine.plain`."""
+        return plain(self.shape, self.parameters, self.config.dropout).to(self.device)
 
 
 def restored(checkpoint: Checkpoint, device: str = "cpu") -> Restored:

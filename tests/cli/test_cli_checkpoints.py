@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+import grokray
 from grokray.cli.checkpoint_path import load_trial
 from grokray.cli.main import main
 from grokray.cli.question import ask
@@ -339,6 +341,25 @@ def test_a_run_that_measured_otherwise_is_said_to_have(sums, tmp_path, capsys):
     assert "the run did not measure at this step" in capsys.readouterr().out
 
 
+# -- in Python
+
+
+def test_the_documented_example_sees_the_model_that_was_trained(sums, capsys):
+    text = (Path(grokray.__file__).parents[1] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    (code,) = [c for c in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "load_model" in c]
+    (trial_id,) = [path.name for path in (sums / "checkpoints").iterdir()]
+    seen = {}
+    exec(code.replace('"out"', repr(str(sums))).replace("4e4c", trial_id[:4]), seen)
+    trained, table, rows = seen["trained"], seen["table"], seen["split"].heldout
+    assert repr(trained) == f"<trial {trial_id}, x+y, at step 100>"
+    assert seen["embedding"].shape == (table.vocabulary.size, 16)
+    assert [weights.shape[:2] for weights in seen["patterns"]] == [(len(seen["split"].train), 2)]
+    targets, found = table.targets[rows], seen["logits"].argmax(-1).gather(1, table.positions[rows])
+    right = ((found == targets) | (targets < 0)).all(1)
+    assert float(right.double().mean()) == pytest.approx(trained.metrics["heldout_exact_match"])
+    assert trained.metrics["heldout_exact_match"] > 0
+
+
 # -- how checkpoints are named
 
 
@@ -377,7 +398,7 @@ def test_what_is_no_checkpoint(sums, tmp_path, capsys):
     (line,) = error(capsys, "eval", str(tmp_path))
     assert "is no sweep's folder" in line
     assert error(capsys, "eval", str(sums), "--which", "worst") == [
-        "error: --which is 'worst', but must be last, best, or a step"
+        "error: which is 'worst', but must be last, best, or a step"
     ]
     (line,) = error(capsys, "eval", str(sums), "--trial", "zz")
     assert f"there is no checkpoint in {sums} of a trial whose id begins with 'zz'; there is " in line

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grokray
 from grokray.analysis.analysis import Analysis
 from grokray.analysis.outcomes import column
 from grokray.analysis.report.sections import sections
 from grokray.records.folder import SweepFolder
 from grokray.records.store import as_folder_error
+from grokray.version import VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def render(analysis: Analysis) -> str:
             _origin(folder, trials, name)
             for folder, name in zip(analysis.sweeps.folders, analysis.sweeps.names, strict=True)
         ],
-        version=grokray.__version__,
+        version=VERSION,
         level=f"{100 * analysis.level:g}",
         trials=trials.num_rows,
     )
