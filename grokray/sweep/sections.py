@@ -38,9 +38,10 @@ def _seeds(value: Any) -> Any:
         return tuple(range(value))
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= MAX_SEEDS:
         raise fault(None, f"must be a list of 1 to {MAX_SEEDS} seeds, or how many")
-    if len({repr(seed) for seed in value}) < len(value):
+    seeds = tuple(map(_whole, value))
+    if len(set(map(repr, seeds))) < len(seeds):
         raise fault(None, "must hold each seed once")
-    return tuple(value)
+    return seeds
 
 
 Keep = Literal["none", "last", "best", "last+best", "all"]

@@ -16,27 +16,33 @@ CHUNK = 65_536
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """The tokens (numbers, width) int32 and lengths (numbers,) of the numbers first, first + 1, …; −1 fills a row."""
+    """The tokens (numbers, width) int32 and lengths (numbers,) of `values` (numbers,), which ascend; −1 fills a row."""
 
     tokens: Tensor
     lengths: Tensor
-    first: int
+    values: Tensor
 
     @classmethod
-    def spanning(cls, *values: Tensor, encode: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Numbers:
-        """All numbers from the least to the greatest of `values`."""
+    def covering(cls, *values: Tensor, encode: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Numbers:
+        """All of `values`, and what lies between them, unless that is more: the answers of an expression may lie as far
+        apart as those of x**40."""
         first, last = min(int(v.min()) for v in values), max(int(v.max()) for v in values)
-        tokens, lengths = encode(torch.arange(first, last + 1))
-        return cls(tokens.int(), lengths, first)
+        near = last - first < sum(map(len, values))
+        covered = torch.arange(first, last + 1) if near else torch.cat(values).unique()
+        tokens, lengths = encode(covered)
+        return cls(tokens.int(), lengths, covered)
 
     def place(self, values: Tensor) -> Tensor:
-        return values - self.first
+        first, last = int(self.values[0]), int(self.values[-1])
+        if last - first < len(self.values):
+            return values - first
+        return torch.searchsorted(self.values, values)
 
     def without_last(self) -> Numbers:
         """Each number but its last token: of an answer, what teacher forcing reads."""
         column = torch.arange(self.tokens.shape[1])
         tokens = self.tokens.masked_fill(column >= self.lengths[:, None] - 1, -1)
-        return Numbers(tokens, self.lengths - 1, self.first)
+        return Numbers(tokens, self.lengths - 1, self.values)
 
     def mark_seen(self, seen: Tensor, *values: Tensor) -> None:
         """Set `seen` (ids,) at every token that spells one of `values`."""

@@ -46,8 +46,8 @@ def _one(operation: Operation, task: int, code: NumberCode, config: TrialConfig)
     left, right = operation.shown(x, y, p)
     z = operation.answer(x, y, p)
 
-    operands = Numbers.spanning(left, right, encode=code.encode_operands)
-    answers = Numbers.spanning(z, encode=code.encode_answers)
+    operands = Numbers.covering(left, right, encode=code.encode_operands)
+    answers = Numbers.covering(z, encode=code.encode_answers)
     if len(x_out):
         keep = _trained(operands, answers, left, right, z, in_domain)
         left, right, z, difficulty = left[keep], right[keep], z[keep], difficulty[keep]

@@ -47,6 +47,11 @@ BAD = {
     "not finite": (TAIL + "trial: {threshold: .nan}", "5:20", "trial.threshold is .nan, but must be a finite number"),
     "name": (TAIL + "name: a/b", "5:1", 'name is "a/b", but must be 1 to 100 letters'),
     "seeds doubled": (TAIL + "seeds: [1, 1]", "5:1", "seeds is [1, 1], but must hold each seed once"),
+    "seeds doubled, written otherwise": (
+        TAIL + "seeds: [1, 1.0]",
+        "5:1",
+        "seeds is [1, 1.0], but must hold each seed once",
+    ),
     "seeds text": (TAIL + "seeds: [1, a]", "5:12", 'seeds[1] is "a", but must be a whole number'),
     "no seeds": (TAIL + "seeds: 0", "5:1", "seeds is 0, but must be a list of seeds, or how many"),
     "negative seed": (TAIL + "seeds: [-1]", "5:9", "seeds[0] is -1, but must be at least 0"),

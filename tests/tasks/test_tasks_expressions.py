@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from grokray.errors import ConfigError
 from grokray.tasks import build_dataset
+from grokray.tasks.codes import decode_answer
 from grokray.tasks.expressions import MAX_LENGTH, ExpressionError, parse
 from grokray.tasks.operations import operation_named
 from grokray.tasks.resolve import resolve
@@ -230,3 +231,24 @@ def test_what_an_expression_can_give_sets_sizes_and_signs() -> None:
     assert not code.signed
     values = build_dataset(resolve({"operation": "expr:x - 2*y", "operand_limit": 3})).table.vocabulary.symbols
     assert values[:-2] == ("-4", "-3", "-2", "-1", "0", "1", "2")
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_answers_that_lie_far_apart_take_no_more_room_than_they_are_many(fixed: bool) -> None:
+    """Of 9 pairs they reach from −2³⁹ to 2³⁹: there is no memory for all numbers between."""
+    config = resolve(
+        {
+            "operation": "expr:x**39 - y**39",
+            "operand_limit": 3,
+            "task_type": "sequence",
+            "base": 3,
+            "digit_order": "least_first",
+            "fixed_sequence_length": fixed,
+        }
+    )
+    table = build_dataset(config).table
+    assert table.x is not None
+    assert table.y is not None
+    assert table.code is not None
+    for x, y, answer in zip(table.x.tolist(), table.y.tolist(), table.targets.tolist(), strict=True):
+        assert decode_answer([token for token in answer if token >= 0], table.code) == x**39 - y**39
