@@ -8,6 +8,7 @@ of the trial with key k at step t is kept or not whatever else is in the stack.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,17 +34,18 @@ def initial_parameters(shape: ShapeKey, seed: int, scale: float = 1.0) -> dict[s
     All of them are multiplied by `scale` (Liu et al. 2022, "Omnigrok"); layer norms begin at one whatever it is.
     """
     g = generator(seed, "init")
+    drawn: Any = {"dtype": torch.float32, "device": "cpu"}  # whatever the program's defaults are
     out = {}
     for p in shape.layout.parameters:
         if p.init == "normal":
-            value = torch.randn(p.shape, generator=g) * scale
+            value = torch.randn(p.shape, generator=g, **drawn) * scale
         elif p.init == "one":
-            value = torch.ones(p.shape)
+            value = torch.ones(p.shape, **drawn)
         elif p.init == "zero":
-            value = torch.zeros(p.shape)
+            value = torch.zeros(p.shape, **drawn)
         else:
             bound = math.sqrt(6 / sum(p.shape)) if p.init == "xavier" else 1 / math.sqrt(p.fan_in)
-            value = (torch.rand(p.shape, generator=g) * 2 - 1) * bound * scale
+            value = (torch.rand(p.shape, generator=g, **drawn) * 2 - 1) * bound * scale
         out[p.name] = value.to(shape.torch_dtype)
     return out
 

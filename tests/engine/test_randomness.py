@@ -2,7 +2,18 @@ from __future__ import annotations
 
 import torch
 
-from grokray.engine.randomness import NOISE_PURPOSE, dropout_key, dropout_mask, epoch_order, gaussian, generator
+from grokray.engine.randomness import (
+    NOISE_PURPOSE,
+    dropout_key,
+    dropout_mask,
+    epoch_order,
+    gaussian,
+    generator,
+    initial_parameters,
+)
+from grokray.engine.shape import shape_of
+from grokray.tasks.dataset import build_dataset
+from tests.engine.conftest import small
 
 
 def mask(seeds, steps, rates, n=4096):
@@ -83,3 +94,14 @@ def test_noise_is_independent_between_steps_and_elements():
 
 def test_noise_is_the_same_in_both_precisions_but_for_rounding():
     torch.testing.assert_close(noise([1], [2], dtype=torch.float32)[0].double(), noise([1], [2])[0], rtol=0, atol=2e-5)
+
+
+def test_initial_weights_are_the_same_whatever_the_program_s_default_type():
+    shape = shape_of(build_dataset(small()))
+    expected = initial_parameters(shape, 3)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = initial_parameters(shape, 3)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
