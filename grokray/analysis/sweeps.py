@@ -2,7 +2,7 @@
 
 Several folders may hold sweeps of one search space with other seeds, or of different ones. Their trials are numbered
 through, and configurations with equal parameters are one. A trial that two folders hold is counted once, as the folder
-has it where it went further.
+has it where it came to its end without being audited, or else where it went further.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from grokray.analysis.outcomes import NO_PARAMETERS
+from grokray.analysis.outcomes import DECIDED, NO_PARAMETERS
 from grokray.analysis.space import Space, space_of_sweep, space_of_trials
 from grokray.analysis.trial_curve import bring_up_to_date
 from grokray.analysis.wording import counted
@@ -185,9 +185,12 @@ def _together(tables: Sequence[pa.Table], names: Sequence[str]) -> tuple[pa.Tabl
         for number, (table, name) in enumerate(zip(tables, names, strict=True))
     ]
     everything = pa.concat_tables(parts)
-    frame = everything.select(["trial_id", "state", "steps_trained"]).to_pandas()
+    frame = everything.select(["trial_id", "state", "steps_trained", "outcome", "stop_step"]).to_pandas()
     frame["ended"] = frame["state"] == "ended"
-    kept = frame.sort_values(["ended", "steps_trained"], ascending=False, kind="stable").drop_duplicates("trial_id")
+    # An audited one stands for pruned ones, which count themselves if the other folder let them run to their end.
+    frame["free"] = frame["stop_step"].isna() & frame["outcome"].isin(DECIDED)
+    order = ["ended", "free", "steps_trained"]
+    kept = frame.sort_values(order, ascending=False, kind="stable").drop_duplicates("trial_id")
     trials = everything.take(pa.array(np.sort(kept.index.to_numpy())))
     doubled = everything.num_rows - trials.num_rows
     notes = ()

@@ -64,6 +64,16 @@ def test_trials_that_two_folders_hold_count_once(tmp_path):
     assert set(both.trials["sweep"].to_pylist()[-9:]) == {"b"}
 
 
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_audited_trials_stand_for_nobody_whom_another_folder_let_run_to_the_end(names, tmp_path):
+    make_sweep(tmp_path / "a", 300, seeds=1, seed=100, curves=False)
+    make_sweep(tmp_path / "b", 300, seeds=1, seed=100, curves=False, scheduler="fifo")
+    both = grokray.load([tmp_path / name for name in names])
+    assert both.trials["audited"].sum() == 0
+    whole = grokray.load(tmp_path / "b").robustness().estimates[0]
+    assert both.robustness().estimates[0].share.value == pytest.approx(whole.share.value)
+
+
 def test_equal_configurations_of_two_sweeps_are_one_cluster(tmp_path):
     make_sweep(tmp_path / "a", 30, seed=3)
     folder = make_sweep(tmp_path / "b", 30, seed=3)
