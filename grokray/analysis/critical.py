@@ -22,6 +22,7 @@ from grokray.analysis.wording import count
 
 GROUPS = ("operation", "task_type", "base")
 MIN_TRIALS, MIN_CONFIGURATIONS = 10, 5
+UNAUDITED = "trials of it were pruned, and none was audited"
 
 Method = Literal["fieller", "separation", "none"]
 
@@ -60,10 +61,14 @@ def critical_fractions(
     results = []
     for rows in _rows_of(group):
         named = {name: meant[int(coded[rows[0]])] for name, (coded, meant) in by.items()}
+        is_known = not found.unrepresented(group == group[rows[0]])
         rows = rows[found.used[rows]]
-        one = critical_fraction(
-            fraction[rows], found.grokked[rows], found.weight[rows], found.configuration[rows], level, named
-        )
+        clusters = found.configuration[rows]
+        if is_known:
+            one = critical_fraction(fraction[rows], found.grokked[rows], found.weight[rows], clusters, level, named)
+        else:
+            known = {"group": named, "trials": len(rows), "configurations": len(np.unique(clusters))}
+            one = _unknown(UNAUDITED, known)
         results.append(one)
     return results
 

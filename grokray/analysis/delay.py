@@ -73,7 +73,7 @@ def delays(trials: pa.Table, quantiles: tuple[float, ...] = QUANTILES, *, level:
         negative=int((observed & (time < 0)).sum()),
         never_memorized=int(never.sum()),
         grokked_alone=int((never & grokked).sum()),
-        notes=found.notes[: 1 if found.pruned and not found.audited else 0],
+        notes=found.notes[: 1 if found.lost else 0],
     )
 
 

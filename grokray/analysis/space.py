@@ -187,8 +187,8 @@ def _axis(name: str, spec: Mapping[str, Any]) -> Axis:
         return Axis(name=name, kind=shape, low=low, high=high, mu=mu, sigma=sigma, when=when)
     if kind.endswith("log_uniform"):  # its ends are exponents
         low, high = math.exp(low), math.exp(high)
-    if kind == "int_uniform":  # each whole number has a stretch of its own
-        low, high = low - 0.5, high + 0.5
+    if step := {"int_uniform": 1, "q_uniform": spec.get("q", 1)}.get(kind):  # each multiple has a stretch of its own
+        low, high = (math.ceil(low / step - 1e-9) - 0.5) * step, (math.floor(high / step + 1e-9) + 0.5) * step
     return Axis(name=name, kind="log" if "log" in kind else "uniform", low=low, high=high, when=when)
 
 

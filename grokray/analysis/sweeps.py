@@ -2,13 +2,14 @@
 
 Several folders may hold sweeps of one search space with other seeds, or of different ones. Their trials are numbered
 through, and configurations with equal parameters are one. A trial that two folders hold is counted once, as the folder
-has it where it went further.
+has it where it came to its end without being audited, or else where it went further.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from grokray.analysis.outcomes import NO_PARAMETERS
+from grokray.analysis.outcomes import DECIDED, NO_PARAMETERS
 from grokray.analysis.space import Space, space_of_sweep, space_of_trials
 from grokray.analysis.trial_curve import bring_up_to_date
 from grokray.analysis.wording import counted
@@ -131,8 +132,8 @@ def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
     tables = [_whole(read_trials(folder)) for folder in folders]
     if not sum(table.num_rows for table in tables):
         raise ConfigError([Problem(message=f"{', '.join(shown)}: no trial yet, so there is nothing to analyse")])
-    names = _names(shown)
-    trials, notes = (_named(tables[0], names[0]), ()) if len(folders) == 1 else _together(tables, names)
+    names, lots = _names(shown), [str(folder.fingerprint.get("seed")) for folder in folders]
+    trials, notes = (_named(tables[0], names[0]), ()) if len(folders) == 1 else _together(tables, names, lots)
     notes = (*notes, *_watched_differently(trials))
     return Sweeps(folders=tuple(folders), names=names, trials=trials, notes=notes)
 
@@ -179,25 +180,57 @@ def _named(trials: pa.Table, name: str) -> pa.Table:
     return trials.append_column("sweep", pa.repeat(pa.scalar(name, pa.string()), trials.num_rows))
 
 
-def _together(tables: Sequence[pa.Table], names: Sequence[str]) -> tuple[pa.Table, tuple[str, ...]]:
+def _together(
+    tables: Sequence[pa.Table], names: Sequence[str], lots: Sequence[str]
+) -> tuple[pa.Table, tuple[str, ...]]:
+    """`lots`: the search seed of each, which the lot of its audits is drawn by."""
     parts = [
         _named(table, name).append_column("folder_number", pa.repeat(pa.scalar(number, pa.int64()), table.num_rows))
         for number, (table, name) in enumerate(zip(tables, names, strict=True))
     ]
     everything = pa.concat_tables(parts)
-    frame = everything.select(["trial_id", "state", "steps_trained"]).to_pandas()
+    frame = everything.select(["trial_id", "state", "steps_trained", "outcome", "stop_step"]).to_pandas()
     frame["ended"] = frame["state"] == "ended"
-    kept = frame.sort_values(["ended", "steps_trained"], ascending=False, kind="stable").drop_duplicates("trial_id")
+    # An audited one stands for pruned ones, which count themselves if the other folder let them run to their end.
+    frame["free"] = frame["stop_step"].isna() & frame["outcome"].isin(DECIDED)
+    order = ["ended", "free", "steps_trained"]
+    kept = frame.sort_values(order, ascending=False, kind="stable").drop_duplicates("trial_id")
     trials = everything.take(pa.array(np.sort(kept.index.to_numpy())))
     doubled = everything.num_rows - trials.num_rows
     notes = ()
     if doubled:
+        trials = _with_chances(trials, _chances(everything, lots))
         one, many = "is in more than one folder, and counts once", "are in more than one folder, and count once"
         notes = (counted(doubled, "trial", one, many),)
     fields = {"trial_index": np.arange(trials.num_rows), "configuration": _configurations(trials)}
     for name, numbers in fields.items():
         trials = trials.set_column(trials.schema.get_field_index(name), name, pa.array(numbers, pa.int64()))
     return trials, notes
+
+
+def _with_chances(trials: pa.Table, chances: Mapping[str, float]) -> pa.Table:
+    """With these for `audit_probability`, where the scheduler wanted to stop the trial."""
+    rows = trials.select(["trial_id", "stop_step", "audit_probability"]).to_pylist()
+    values = [
+        row["audit_probability"] if row["stop_step"] is None else chances.get(row["trial_id"], row["audit_probability"])
+        for row in rows
+    ]
+    place = trials.schema.get_field_index("audit_probability")
+    return trials.set_column(place, "audit_probability", pa.array(values, pa.float64()))
+
+
+def _chances(everything: pa.Table, lots: Sequence[str]) -> dict[str, float]:
+    """By trial_id, of trials that several folders wanted to stop: how likely one of them at least was to audit it,
+    which is enough for it to stand for others. Lots of one search seed are one lot, those of two are independent."""
+    spared: dict[str, list[tuple[str, float]]] = {}
+    wanted = everything.filter(pc.field("stop_step").is_valid())
+    columns = (wanted[name].to_pylist() for name in ("trial_id", "folder_number", "audit_probability"))
+    for trial_id, folder, chance in zip(*columns, strict=True):
+        spared.setdefault(str(trial_id), []).append((lots[int(folder)], 1 - float(chance or 0)))
+    several = {trial_id: found for trial_id, found in spared.items() if len(found) > 1}
+    # Of each lot the largest chance, which comes last.
+    by_lot = {trial_id: dict(sorted(found, reverse=True)) for trial_id, found in several.items()}
+    return {trial_id: 1 - math.prod(chances.values()) for trial_id, chances in by_lot.items()}
 
 
 def _watched_differently(trials: pa.Table) -> Iterator[str]:

@@ -45,6 +45,7 @@ def faults(config: dict[str, Any]) -> list[Fault]:
         _node_types,
         node_config_faults,
         _commands_given,
+        _file_mounts,
         _token,
         _dashboard,
         _secrets,
@@ -129,6 +130,13 @@ def _commands_given(config: dict[str, Any]) -> Iterator[Fault]:
     for key in ("head_start_ray_commands", "worker_start_ray_commands"):
         if not config.get(key):
             yield (key,), f"{key} is missing, but must start Ray"
+
+
+def _file_mounts(config: dict[str, Any]) -> Iterator[Fault]:
+    for target, source in (config.get("file_mounts") or {}).items():
+        if not isinstance(source, str):
+            rule = "but must be the path of a file or folder here"
+            yield ("file_mounts", target), f"file_mounts.{target} is {shown(source)}, {rule}"
 
 
 def _token(config: dict[str, Any]) -> Iterator[Fault]:

@@ -129,6 +129,24 @@ def test_audits_mend_what_pruning_bends():
     assert critical_fractions(trials_of(6000, **columns))[0].upper < 0.45  # what leaving them out would say
 
 
+def test_nothing_is_known_of_a_group_that_was_pruned_and_not_audited():
+    rng = np.random.default_rng(3)
+    fraction = rng.uniform(0.2, 0.8, 400)
+    grokked = rng.random(400) < expit(15 * (fraction - 0.5))
+    wanted = ~grokked & (rng.random(400) < 0.6)
+    base = np.where(np.arange(400) < 200, 2, 10)
+    audited = wanted & (rng.random(400) < 0.2) & (base == 2)
+    outcome = np.where(wanted & ~audited, "pruned", np.where(grokked, "grokked", "budget"))
+    columns = {"training_fraction": fraction, "outcome": outcome, "task_type": "sequence", "base": base}
+    columns |= {"grok_step": grokking(grokked), "stop_step": np.where(wanted, 100, None)}
+    trials = trials_of(400, **columns, audited=audited, audit_probability=np.where(wanted, 0.2, np.nan))
+    two, ten = critical_fractions(trials)
+    assert two.lower < 0.5 < two.upper
+    assert np.isnan(ten.fraction)
+    assert ten.reason == "trials of it were pruned, and none was audited"
+    assert ten.trials == (outcome[200:] != "pruned").sum()
+
+
 def test_separation_gives_the_gap_and_says_so():
     fraction = np.linspace(0.1, 0.9, 17)
     found = critical_fraction(fraction, fraction > 0.42, ones(fraction), np.arange(17))

@@ -91,6 +91,17 @@ def test_of_one_configuration_the_seeds_are_what_varies():
     assert (alone.lower, alone.upper) == (0, np.inf)
 
 
+def test_that_a_part_of_the_pruned_ones_has_no_audit_is_said():
+    # Two sweeps read together: of the first one some were audited, of the second one none could be.
+    audits = {"audited": [True, False, False, False], "audit_probability": [0.5, 0.5, 0.0, None]}
+    outcome, step = ["grokked", "pruned", "pruned", "grokked"], [900, None, None, 500]
+    trials = trials_of(
+        4, memorization_step=100, grok_step=step, outcome=outcome, stop_step=[200, 200, 200, None], **audits
+    )
+    (note,) = delays(trials).notes
+    assert note.startswith("1 trial was pruned and none like them was audited")
+
+
 def test_no_memorization_is_no_delay():
     found = delays(trials_of(3))
     assert np.isnan(found.quantiles[0.5].value)

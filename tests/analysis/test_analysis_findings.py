@@ -514,6 +514,40 @@ def test_a_folder_that_knows_no_search_space_and_trials_of_several_tasks(tmp_pat
     assert "grokray sweep" in render(a)
 
 
+def test_no_share_is_known_of_a_task_that_was_pruned_and_not_audited(tmp_path):
+    folder = SweepFolder.create_or_open(tmp_path / "m", "num_trials: 40\n", {}, {"command": "grokray sweep"})
+    stop = {"step": 300, "rung": 300, "reason": "behind", "audit_probability": 0.1}
+    with folder.writer("driver") as journal:
+        for index in range(40):
+            config = TrialConfig(operation="x+y_mod", init_seed=index)
+            fields = {"index": index, "configuration": index, "seed": index, "config": config.model_dump()}
+            journal.write("trial", trial_id=config.id, **fields)
+            # Of four trials one is to be stopped. All have the first task, the even ones the second.
+            if wanted := index % 4 == 0:
+                journal.write("decision", trial_id=config.id, action="stop", **stop)
+            elif index == 1:
+                journal.write("decision", trial_id=config.id, action="audit", **stop)
+            tasks = ["first", "second"] if index % 2 == 0 else ["first", "third"]
+            journal.write(
+                "measurement",
+                trial_id=config.id,
+                attempt=0,
+                step=300 if wanted else 1_000,
+                metrics={"train_exact_match": 1.0, "heldout_exact_match": 0.2},
+                events={},
+                tasks={task: {"heldout_exact_match": 0.2} for task in tasks},
+                task_events={} if wanted else {task: {"grok_step": 500, "grok_step_lower": 400} for task in tasks},
+            )
+            end = {"event": "end", "outcome": "pruned"} if wanted else {"event": "finish", "outcome": "budget"}
+            journal.write(**end, trial_id=config.id, step=300 if wanted else 1_000, attempt=0)
+    collect(folder)
+    found = grokray.load(tmp_path / "m").tasks()
+    table = found.table.set_index("task")
+    assert table.loc["first", "share"] == 1
+    assert np.isnan(table.loc["second", ["share", "share_upper", "median"]].to_numpy(float)).all()
+    assert "no share is known of a task of which trials were pruned and none was audited" in found.notes
+
+
 def test_arc_trials_are_analysed_like_others(tmp_path):
     folder = make_sweep(tmp_path / "s", 60, scheduler="fifo", curves=False)
     table = _with(

@@ -64,6 +64,39 @@ def test_trials_that_two_folders_hold_count_once(tmp_path):
     assert set(both.trials["sweep"].to_pylist()[-9:]) == {"b"}
 
 
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_audited_trials_stand_for_nobody_whom_another_folder_let_run_to_the_end(names, tmp_path):
+    make_sweep(tmp_path / "a", 300, seeds=1, seed=100, curves=False)
+    make_sweep(tmp_path / "b", 300, seeds=1, seed=100, curves=False, scheduler="fifo")
+    both = grokray.load([tmp_path / name for name in names])
+    assert both.trials["audited"].sum() == 0
+    whole = grokray.load(tmp_path / "b").robustness().estimates[0]
+    assert both.robustness().estimates[0].share.value == pytest.approx(whole.share.value)
+
+
+@pytest.mark.parametrize(("seeds", "chance"), [((1, 2), 1 - 0.9 * 0.8), ((1, 1), 0.2)])
+def test_a_trial_that_two_folders_wanted_to_stop_stands_for_as_many_as_either_might_have_audited(
+    seeds, chance, tmp_path
+):
+    for name, seed, own in zip("ab", seeds, (0.1, 0.2), strict=True):
+        folder = make_sweep(tmp_path / name, 4, seeds=1, seed=seed, curves=False, scheduler="fifo")
+        trials = read_trials(folder)
+        fields = {
+            "trial_id": pa.array(["one", "two", "three", name]),
+            "stop_step": pa.array([2_000, 2_000, None, 2_000], pa.int64()),
+            "audited": pa.array([True, name == "a", False, True]),
+            "audit_probability": pa.array([own, own, None, own]),
+            "outcome": pa.array(["budget", "budget" if name == "a" else "pruned", "budget", "budget"]),
+        }
+        for field, values in fields.items():
+            trials = trials.set_column(trials.schema.get_field_index(field), trials.schema.field(field), values)
+        write_tables(folder, trials, [CURVES_SCHEMA.empty_table()])
+    found = load_sweeps([tmp_path / "a", tmp_path / "b"]).trials.to_pandas().set_index("trial_id")
+    assert found.loc[["one", "two"], "audit_probability"].tolist() == pytest.approx([chance] * 2)
+    assert found.loc[["a", "b"], "audit_probability"].tolist() == [0.1, 0.2]
+    assert np.isnan(found.loc["three", "audit_probability"])
+
+
 def test_equal_configurations_of_two_sweeps_are_one_cluster(tmp_path):
     make_sweep(tmp_path / "a", 30, seed=3)
     folder = make_sweep(tmp_path / "b", 30, seed=3)

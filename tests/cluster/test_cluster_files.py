@@ -182,6 +182,11 @@ BROKEN: list[tuple[str, Edit, str]] = [
     ),
     ("no token mode at all", setter("setup_commands", value=[]), "no command sets RAY_AUTH_MODE=token on the workers"),
     ("no token file", lambda c: c["file_mounts"].pop("~/.ray/auth_token"), "file_mounts has no ~/.ray/auth_token"),
+    (
+        "a mount of nothing",
+        setter("file_mounts", "~/grokray/grokray", value=None),
+        "file_mounts.~/grokray/grokray is null, but must be the path of a file or folder here",
+    ),
     ("an open token", replacer("setup_commands", "chmod 600", "chmod 644"), "others on a node may read the token"),
     ("an open dashboard", replacer("head_start_ray_commands", "127.0.0.1", "0.0.0.0"), "--dashboard-host is 0.0.0.0"),
     ("a key of AWS", setter("setup_commands", 0, value="export X=AKIAABCDEFGHIJKLMNOP"), "this holds a key of AWS"),

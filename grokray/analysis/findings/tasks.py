@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
 from grokray.analysis.findings.survival import horizon_of
 from grokray.analysis.findings.words import cell
+from grokray.analysis.outcomes import outcomes
 from grokray.analysis.survival import kaplan_meier, median_time, share_by
 from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.times import times_of
@@ -20,6 +22,7 @@ from grokray.analysis.weights import scheduler_audit
 NAME, TITLE = "tasks", "Single tasks of trials of several"
 # What each task of a trial has from its trial.
 _SHARED = ("trial_id", "configuration", "num_steps", "outcome", "stop_step", "audited", "audit_probability")
+UNKNOWN = "no share is known of a task of which trials were pruned and none was audited"
 
 
 def tasks(sweeps: Sweeps, level: float = 0.95) -> Finding:
@@ -27,21 +30,13 @@ def tasks(sweeps: Sweeps, level: float = 0.95) -> Finding:
     if not rows.num_rows:
         return missing(NAME, TITLE, "no trial has several operations")
     joined = rows.join(sweeps.trials.select(list(_SHARED)), keys="trial_id")
-    found = []
+    ids, fate = np.array(sweeps.trials["trial_id"].to_pylist()), outcomes(sweeps.trials)
+    found, unknown = [], False
     for task in sorted(rows["task"].unique().to_pylist()):
         one = joined.filter(pc.field("task") == task)
-        times = times_of(one)
-        counted = times.counted()
-        reached = horizon_of(one, counted) if len(counted) else 0.0
-        found.append(
-            {
-                "task": task,
-                **interval("share", share_by(times, reached, level)),
-                **interval("median", median_time(kaplan_meier(times, level))),
-                "trials": len(times),
-                "grokked": int(times.observed.sum()),
-            }
-        )
+        is_known = not fate.unrepresented(np.isin(ids, one["trial_id"].to_pylist()))
+        unknown |= not is_known
+        found.append(_row(task, one, level, is_known=is_known))
     return Finding(
         name=NAME,
         title=TITLE,
@@ -50,11 +45,25 @@ def tasks(sweeps: Sweeps, level: float = 0.95) -> Finding:
         notes=unique(
             [
                 "a trial counts as grokked when all of its tasks have, sustained; here each task counts by itself",
+                UNKNOWN if unknown else None,
                 scheduler_audit(sweeps.trials).warning,
             ]
         ),
         level=level,
     )
+
+
+def _row(task: str, trials: pa.Table, level: float, *, is_known: bool) -> dict[str, Any]:
+    times = times_of(trials)
+    counted = times.counted()
+    reached = horizon_of(trials, counted) if len(counted) else 0.0
+    return {
+        "task": task,
+        **interval("share", share_by(times, reached, level) if is_known else None),
+        **interval("median", median_time(kaplan_meier(times, level)) if is_known else None),
+        "trials": len(times),
+        "grokked": int(times.observed.sum()),
+    }
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
