@@ -5,8 +5,6 @@ Ray ends our process then, from within and some seconds later, without a word th
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from signal import Signals
 from typing import Any
 
 from grokray.errors import ExecutionError
+from grokray.sweep.interruption import end_at_once
 
 LOOK_S = 0.2
 
@@ -42,6 +41,8 @@ def _watch(done: threading.Event) -> None:
 
 def _end(name: str, code: int) -> None:
     way = f"exit code {code}" if code >= 0 else Signals(-code).name
-    print(f"error: a process of Ray, {name}, has died ({way})", file=sys.stderr)
-    print("hint: run the same command again, trials go on from their last checkpoints", file=sys.stderr, flush=True)
-    os._exit(ExecutionError.exit_code)
+    end_at_once(
+        ExecutionError.exit_code,
+        f"error: a process of Ray, {name}, has died ({way})",
+        "hint: run the same command again, trials go on from their last checkpoints",
+    )

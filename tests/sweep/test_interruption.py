@@ -59,6 +59,19 @@ def test_the_second_signal_ends_the_process_at_once_unless_it_is_a_hangup(first,
     assert subprocess.run([sys.executable, "-c", script]).returncode == code
 
 
+def test_the_second_signal_gives_a_terminal_its_cursor_back():
+    ours, theirs = os.openpty()
+    script = (
+        "import os; from grokray.sweep.interruption import interruptible\n"
+        "with interruptible(lambda: os.write(1, b'picture')):\n"
+        "    os.kill(os.getpid(), 15); os.kill(os.getpid(), 15)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], stdout=theirs).returncode == 130
+    os.close(theirs)
+    assert os.read(ours, 100).endswith(b"\x1b[?25h")
+    os.close(ours)
+
+
 def test_other_threads_leave_signals_alone():
     before = signal.getsignal(signal.SIGINT)
     seen = []

@@ -10,26 +10,26 @@ from types import SimpleNamespace
 import pytest
 from ray._private import worker
 
-from grokray.sweep import ray_watch
+from grokray.sweep import interruption, ray_watch
 from grokray.sweep.ray_watch import ending_with_ray
 
 
 @pytest.mark.parametrize(("code", "way"), [(-9, "SIGKILL"), (1, "exit code 1")])
-def test_the_death_of_a_process_of_ray_is_said_and_ends_ours(code, way, monkeypatch, capsys):
+def test_the_death_of_a_process_of_ray_is_said_and_ends_ours(code, way, monkeypatch, capfd):
     dead, ended = [], threading.Event()
     monkeypatch.setattr(worker, "_global_node", SimpleNamespace(dead_processes=lambda: dead))
     codes = []
-    monkeypatch.setattr(ray_watch.os, "_exit", lambda code: [codes.append(code), dead.clear(), ended.set()])
+    monkeypatch.setattr(interruption.os, "_exit", lambda code: [codes.append(code), dead.clear(), ended.set()])
     with ending_with_ray():
         assert not ended.wait(3 * ray_watch.LOOK_S)
         dead.append(("raylet", SimpleNamespace(returncode=code)))
         assert ended.wait(5)
     assert codes == [1]
-    assert capsys.readouterr().err.splitlines()[0] == f"error: a process of Ray, raylet, has died ({way})"
+    assert capfd.readouterr().err.splitlines()[0] == f"error: a process of Ray, raylet, has died ({way})"
 
 
 def test_ray_that_is_shut_down_has_not_died(monkeypatch):
-    monkeypatch.setattr(ray_watch.os, "_exit", lambda code: pytest.fail("it ended"))
+    monkeypatch.setattr(interruption.os, "_exit", lambda code: pytest.fail("it ended"))
     node = SimpleNamespace(dead_processes=list)
     monkeypatch.setattr(worker, "_global_node", node)
     with ending_with_ray():
