@@ -12,6 +12,18 @@ from typing import NoReturn
 INTERRUPTED = 130
 _HANGUP = signal.SIGHUP  # a terminal, or an ssh connection, was closed
 _SHOW_CURSOR = b"\n\x1b[?25h"
+_asked = threading.Event()
+
+
+def remember_and_raise(number: int, frame: object) -> NoReturn:
+    """As Python's own handler of Ctrl-C, but should the exception be lost, the next `interruptible` knows."""
+    _asked.set()
+    raise KeyboardInterrupt
+
+
+def forget() -> None:
+    """What was asked of an earlier command."""
+    _asked.clear()
 
 
 @contextmanager
@@ -39,6 +51,8 @@ def interruptible(stop: Callable[[], None]) -> Iterator[None]:
         for number in (signal.SIGINT, signal.SIGTERM, _HANGUP):
             if number != _HANGUP or signal.getsignal(number) is not signal.SIG_IGN:
                 stack.callback(signal.signal, number, signal.signal(number, handle))
+        if _asked.is_set():
+            stop()
         yield
 
 
