@@ -8,20 +8,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from signal import SIGTERM
 
+from grokray.sweep.interruption import forget, remember_and_raise
+
 __all__ = ["SIGTERM", "ending_as_by_ctrl_c"]
 
 
 @contextmanager
 def ending_as_by_ctrl_c() -> Iterator[None]:
-    """A SIGTERM, or a terminal that is closed, ends a command as Ctrl-C does, wherever it is."""
+    """A SIGTERM, or a terminal that is closed, ends a command as Ctrl-C does, wherever it is.
+
+    A KeyboardInterrupt may be lost in a library that starts or is imported, so a sweep is told of it later too.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    mine = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
+    was = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    mine = [number for number, handler in was.items() if handler in (signal.SIG_DFL, signal.default_int_handler)]
+    forget()
     for number in mine:
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, remember_and_raise)
     try:
         yield
     finally:
         for number in mine:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, was[number])

@@ -284,3 +284,5 @@ def _remove_stale(folder: SweepFolder, *, keep: set[str]) -> None:
     for name in [*folder.store.list(CURVES), *folder.store.list(TASK_CURVES)]:
         if name not in keep and name.endswith(".parquet"):
             folder.store.delete(name)
+    for name in (TRIALS, CURVES, TASKS, TASK_CURVES, MANIFEST):
+        folder.store.delete_unfinished(name)

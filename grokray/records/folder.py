@@ -34,6 +34,7 @@ from grokray.records.store import Store
 SWEEP_YAML = "sweep.yaml"
 META = "meta.json"
 CHECKPOINTS = "checkpoints"
+EXAMPLES = "examples"
 TRIALS = "trials.parquet"
 CURVES = "curves"
 TASKS = "tasks.parquet"
@@ -120,6 +121,8 @@ class SweepFolder:
                 self._visit = None
             self.meta = current
             yield lock
+            for name in (META, SWEEP_YAML, CHECKPOINTS, EXAMPLES):
+                self.store.delete_unfinished(name)
 
     @property
     def fingerprint(self) -> dict[str, Any]:

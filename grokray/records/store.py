@@ -229,6 +229,10 @@ class Store(ABC):
         """Remove a folder with all that is in it; nothing happens if there is none."""
 
     @abstractmethod
+    def delete_unfinished(self, name: str) -> None:
+        """Remove what a writer of this file, or of files in this folder, was killed at. Nobody may be writing there."""
+
+    @abstractmethod
     def _size_or_none(self, name: str) -> int | None: ...
 
 

@@ -98,6 +98,12 @@ class LocalStore(Store):
             except FileNotFoundError:
                 return
 
+    def delete_unfinished(self, name: str) -> None:
+        path = self.local_path(name)
+        with as_folder_error("delete", self.shown(name)):
+            for temporary in [*path.parent.glob(f".{path.name}.*.tmp"), *path.rglob(".*.tmp")]:
+                temporary.unlink(missing_ok=True)
+
     def _size_or_none(self, name: str) -> int | None:
         with as_folder_error("read", self.shown(name)):
             path = self.path(name)

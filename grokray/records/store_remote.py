@@ -141,6 +141,9 @@ class RemoteStore(Store):
 
         self._try("delete", name, delete)
 
+    def delete_unfinished(self, name: str) -> None:
+        """Nothing: an object is not there before it is whole."""
+
     def delete_tree(self, prefix: str) -> None:
         if not prefix.strip("/"):
             raise ValueError("prefix is empty, but must name a folder inside the store")

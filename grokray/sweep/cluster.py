@@ -72,6 +72,8 @@ def ray_cluster(
     import ray
     from ray._private import worker
 
+    from grokray.sweep.ray_watch import ending_with_ray
+
     if ray.is_initialized():
         yield _machine(elastic=address is not None)
         return
@@ -82,6 +84,8 @@ def ray_cluster(
             stack.enter_context(_token_of_this_session())
         _init(address, num_cpus, insecure=insecure)
         stack.callback(ray.shutdown)
+        if address is None:
+            stack.enter_context(ending_with_ray())
         yield _machine(prepared=address is None, elastic=address is not None)
 
 

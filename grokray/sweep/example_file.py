@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from typing import Any
 
+from grokray.records.folder import EXAMPLES
 from grokray.records.store import Store
-
-EXAMPLES = "examples"
 
 
 class ExampleFile:

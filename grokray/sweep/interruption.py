@@ -6,10 +6,24 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from typing import NoReturn
 
 INTERRUPTED = 130
 _HANGUP = signal.SIGHUP  # a terminal, or an ssh connection, was closed
+_SHOW_CURSOR = b"\n\x1b[?25h"
+_asked = threading.Event()
+
+
+def remember_and_raise(number: int, frame: object) -> NoReturn:
+    """As Python's own handler of Ctrl-C, but should the exception be lost, the next `interruptible` knows."""
+    _asked.set()
+    raise KeyboardInterrupt
+
+
+def forget() -> None:
+    """What was asked of an earlier command."""
+    _asked.clear()
 
 
 @contextmanager
@@ -30,11 +44,22 @@ def interruptible(stop: Callable[[], None]) -> Iterator[None]:
             return
         received += 1
         if received > 1:
-            os._exit(INTERRUPTED)
+            end_at_once(INTERRUPTED)
         stop()
 
     with ExitStack() as stack:
         for number in (signal.SIGINT, signal.SIGTERM, _HANGUP):
             if number != _HANGUP or signal.getsignal(number) is not signal.SIG_IGN:
                 stack.callback(signal.signal, number, signal.signal(number, handle))
+        if _asked.is_set():
+            stop()
         yield
+
+
+def end_at_once(code: int, *last_words: str) -> NoReturn:
+    """End the process wherever it is. Who draws a picture in a terminal, without a cursor, does not get to its end."""
+    with suppress(OSError):  # nobody may be there any more
+        if os.isatty(1):
+            os.write(1, _SHOW_CURSOR)
+        os.write(2, "".join(f"{line}\n" for line in last_words).encode())
+    os._exit(code)

@@ -144,6 +144,7 @@ class _Session:
         else:
             require_all(self.folder, self.ledger.state, self.ledger.reader.damaged)
             if self.ledger.finished:
+                self.ledger.tidy()
                 return
             self.observer.message(f"going on: of {self.ledger.total:,} trials {self.ledger.to_run:,} are left to run")
         import_ahead()

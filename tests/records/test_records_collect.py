@@ -190,6 +190,19 @@ def test_stale_parts_go_once_the_manifest_is_in_place(folder, monkeypatch):
     assert len(folder.store.list("curves")) == 1
 
 
+def test_what_a_killed_collect_left_half_written_goes(folder):
+    collect(folder)
+    names = (
+        ".trials.parquet.0a1b2c3d.tmp",
+        ".manifest.json.0a1b2c3d.tmp",
+        "curves/.part-00000-ab.parquet.0a1b2c3d.tmp",
+    )
+    for name in names:
+        folder.store.local_path(name).touch()
+    collect(folder)
+    assert not list(folder.store.local_path().rglob("*.tmp"))
+
+
 def test_both_tables_tell_of_one_moment(folder):
     state = folder.state()
     with folder.writer("driver") as writer:

@@ -39,6 +39,23 @@ def test_the_same_search_space_is_gone_on_with(tmp_path):
     assert pickle.loads(pickle.dumps(again)).fingerprint == {"a": [1, 2], "b": 0.1}
 
 
+def test_what_a_killed_process_left_half_written_goes_with_the_next_that_works_there(tmp_path):
+    folder = make_folder(tmp_path)
+    names = (
+        "checkpoints/ab12/.0000000100-ff.pt.0a1b2c3d.tmp",
+        "examples/.ab12.jsonl.0a1b2c3d.tmp",
+        ".meta.json.0a1b.tmp",
+    )
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "checkpoints/ab12/0000000100-ff.pt").touch()
+    with folder.lock():
+        pass
+    assert not [path for path in tmp_path.rglob("*.tmp")]
+    assert (tmp_path / "checkpoints/ab12/0000000100-ff.pt").exists()
+
+
 def test_another_search_space_is_refused_with_what_differs(tmp_path):
     make_folder(tmp_path, {"num_trials": 16, "gone": 1, "long": "x" * 100, "same": 1})
     with pytest.raises(FolderError) as caught:

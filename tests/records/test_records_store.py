@@ -190,6 +190,9 @@ def test_a_temporary_file_left_by_a_crash_is_not_listed(tmp_path):
     store = Store.from_uri(tmp_path)
     assert store.list() == []
     assert not store.exists("a")
+    store.write_atomic("b", b"whole")
+    store.delete_unfinished("a")
+    assert os.listdir(tmp_path) == ["b"]
 
 
 def test_credentials_are_never_shown():

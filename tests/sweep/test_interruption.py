@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 
+from grokray.cli.ending import ending_as_by_ctrl_c
 from grokray.sweep.interruption import interruptible
 
 ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -57,6 +59,31 @@ def test_the_second_signal_ends_the_process_at_once_unless_it_is_a_hangup(first,
         "    for _ in range(1000): pass\n"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == code
+
+
+def test_the_second_signal_gives_a_terminal_its_cursor_back():
+    ours, theirs = os.openpty()
+    script = (
+        "import os; from grokray.sweep.interruption import interruptible\n"
+        "with interruptible(lambda: os.write(1, b'picture')):\n"
+        "    os.kill(os.getpid(), 15); os.kill(os.getpid(), 15)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], stdout=theirs).returncode == 130
+    os.close(theirs)
+    assert os.read(ours, 100).endswith(b"\x1b[?25h")
+    os.close(ours)
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_what_was_asked_before_and_lost_in_a_library_is_not_forgotten(number):
+    stopped = []
+    with ending_as_by_ctrl_c():
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        with interruptible(lambda: stopped.append(number)):
+            assert stopped == [number]
+    with ending_as_by_ctrl_c(), interruptible(lambda: pytest.fail("that was the command before")):
+        pass
 
 
 def test_other_threads_leave_signals_alone():

@@ -190,7 +190,12 @@ def test_tpe_runs_to_its_end(ray_up, tmp_path):
 def test_the_same_command_on_a_finished_folder_runs_nothing(undisturbed):
     before = trials(undisturbed)
     config = load_sweep(undisturbed / "sweep.yaml")
+    # The driver was killed when all trials had ended, and a checkpoint of one was still there.
+    left = undisturbed / "checkpoints" / before["trial_id"][0].as_py() / f"{60:010d}-{'0' * 64}.pt"
+    left.parent.mkdir(parents=True)
+    left.touch()
     result = run_sweep(config, undisturbed)
+    assert not left.exists()
     assert result.progress.ended == 32
     assert trials(undisturbed).equals(before)
     assert len(events(undisturbed, "start")) == 32
