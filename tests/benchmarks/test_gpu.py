@@ -213,6 +213,17 @@ def test_a_part_is_a_process_that_is_ended_when_its_time_is_over(monkeypatch):
     assert part._process.returncode == -9
 
 
+def test_a_part_does_not_outlive_a_run_that_is_killed():
+    part = process.PartProcess(replace(PLAN, collapse_steps=10**6), "tiny", "stability")
+    part._tell({"seconds": 600, "found": {}})
+    assert part._process.stdin is not None
+    part._process.stdin.close()  # as with whoever held it
+    try:
+        assert part._process.wait(timeout=60) == 1
+    finally:
+        part.end()
+
+
 def test_results_are_written_whenever_something_is_found(tmp_path, capfd):
     results: dict = {}
     whole = run.Run(PLAN, budget_s=120, name="gpu-test", folder=tmp_path, results=results)
