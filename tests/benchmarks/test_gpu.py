@@ -285,6 +285,13 @@ def test_the_report_sets_ratios_beside_their_targets():
     assert "grokray: look" in lines
 
 
+@pytest.mark.parametrize("part", ["rivals", "rivals_tf32", "rivals_plain"])
+def test_jax_can_be_begun_in_each_part_that_has_it(part):
+    """In its first heat, or after one in which something is compiled."""
+    for plan in (full_plan("cuda"), PLAN):
+        assert PARTS[part].at_most_s > 2 * plan.compile_s + plan.jax_s
+
+
 def test_plans_travel_as_json():
     for plan in (full_plan("cuda"), PLAN):
         assert Plan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
