@@ -333,6 +333,16 @@ def test_a_gpu_that_is_not_there_is_one_clear_error(monkeypatch, capsys):
     assert "--device is cuda, but PyTorch" in capsys.readouterr().err
 
 
+def test_a_file_that_is_to_be_the_results_folder_is_one_clear_error(monkeypatch, tmp_path, capsys):
+    import gpu
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--out", str(tmp_path / "file")])
+    with pytest.raises(SystemExit, match="2"):
+        gpu.main()
+    assert "which cannot be a folder: File exists" in capsys.readouterr().err
+
+
 def test_an_earlier_run_is_kept_but_for_what_it_said_about_parts_that_are_measured_anew(tmp_path):
     import gpu
 
