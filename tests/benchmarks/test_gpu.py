@@ -343,6 +343,20 @@ def test_a_file_that_is_to_be_the_results_folder_is_one_clear_error(monkeypatch,
     assert "which cannot be a folder: File exists" in capsys.readouterr().err
 
 
+def test_results_are_written_whole_or_not_at_all(monkeypatch, tmp_path):
+    harness.write("gpu-test", {"found": 1}, tmp_path)
+    whole = Path.write_text
+
+    def cut_short(self: Path, text: str) -> int:
+        whole(self, text[: len(text) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        harness.write("gpu-test", {"found": 2}, tmp_path)
+    assert json.loads((tmp_path / "gpu-test.json").read_text())["found"] == 1
+
+
 def test_an_earlier_run_is_kept_but_for_what_it_said_about_parts_that_are_measured_anew(tmp_path):
     import gpu
 
