@@ -241,6 +241,11 @@ def test_results_are_written_whenever_something_is_found(tmp_path, capfd):
     assert "stability, float32, weight decay 1: trials 2" in text
 
 
+def test_a_part_that_hangs_at_the_end_is_ended_within_the_budget():
+    importing_and_reporting_s = 4.0
+    assert process.GRACE_S + importing_and_reporting_s <= run.RESERVE_S
+
+
 def test_parts_for_which_no_time_is_left_are_said_to_be_left_out(tmp_path):
     results: dict = {}
     run.Run(PLAN, budget_s=0, name="gpu-test", folder=tmp_path, results=results).parts([*order(PLAN)])
