@@ -73,6 +73,10 @@ def _options() -> argparse.Namespace:
     if is_gpu(options.device) and not torch.cuda.is_available():
         parser.error(f"--device is {options.device}, but PyTorch {torch.__version__} sees no GPU here")
     cases = (quick_plan if options.quick else full_plan)(options.device).cases
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out is {options.out}, which cannot be a folder: {error.strerror}")
     for name, known in (("cases", cases), ("only", PARTS)):
         for given in getattr(options, name):
             if given not in known:

@@ -194,9 +194,9 @@ def _version(package: str) -> str | None:
 def write(name: str, results: Mapping[str, Any], folder: Path = RESULTS) -> Path:
     """NAME.json in benchmarks/results, or in another folder, with the machine's description."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine(), **results}, indent=1) + "\n")
-    return path
+    path, half = folder / f"{name}.json", folder / f"{name}.json.part"
+    half.write_text(json.dumps({"machine": machine(), **results}, indent=1) + "\n")
+    return half.replace(path)  # a run may be killed at any time, and what it had found is kept whole
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

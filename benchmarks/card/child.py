@@ -4,7 +4,9 @@ many seconds it has and what was found before, in a line of JSON."""
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -25,6 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     line = sys.stdin.readline()
     if not line:  # whoever started it has ended
         return
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
     torch.set_num_threads(1)
     told = json.loads(line)
     notes = Notes(Plan.from_json(json.loads(plan)), case, emit=emit, seconds=told["seconds"], found=told["found"])
@@ -32,6 +35,13 @@ def main(arguments: Sequence[str]) -> None:
         function(notes)
     except Exception as error:
         notes.left_out("the rest", one_line(error))
+
+
+def _end_with_the_run() -> None:
+    """A run that is killed ends nobody: in a session of its own this process would go on, and share the card with
+    whatever is measured next."""
+    sys.stdin.read()
+    os._exit(1)
 
 
 if __name__ == "__main__":

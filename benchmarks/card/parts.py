@@ -27,8 +27,8 @@ PARTS = {
     "rivals": PartOf(function="card.rivals:measure", needs_s=15, at_most_s=240),
     "exactness": PartOf(function="card.exactness:measure", needs_s=10, at_most_s=120),
     "stability": PartOf(function="card.stability:measure", needs_s=10, at_most_s=130),
-    "rivals_tf32": PartOf(function="card.rivals:measure_tf32", needs_s=15, at_most_s=75),
-    "rivals_plain": PartOf(function="card.rivals:measure_plain", needs_s=15, at_most_s=75),
+    "rivals_tf32": PartOf(function="card.rivals:measure_tf32", needs_s=15, at_most_s=210),
+    "rivals_plain": PartOf(function="card.rivals:measure_plain", needs_s=15, at_most_s=180),
     "engines_more": PartOf(function="card.engines:measure_more", needs_s=15, at_most_s=120),
     "processes_compiled": PartOf(function="card.processes:measure_compiled", needs_s=30, at_most_s=75),
 }

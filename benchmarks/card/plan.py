@@ -81,6 +81,7 @@ def quick_plan(device: str) -> Plan:
         rounds=2,
         slice_s=0.02,
         compiled=device != "cpu",
+        jax_s=20.0,
         build_s=1.0,
         products=(64,),
         processes=(1, 2),

@@ -13,7 +13,7 @@ from card.parts import PARTS
 from card.plan import Plan
 from card.process import PartProcess
 
-RESERVE_S = 4.0  # for the report
+RESERVE_S = 10.0  # for what is imported before, a last part that must be ended (`process.GRACE_S`), and the report
 
 
 class Run:

@@ -25,7 +25,9 @@ OPTIONS = ("dropout", "weight_noise", "input_noise", "gradient_noise")
 # On a GPU Inductor tries out which of several kernels is the fastest at that moment. Where they round differently it
 # must not, or the same bucket, compiled on another machine, would compute another trial.
 COMPILER_OPTIONS: dict[str, Any] = {"deterministic": True}
-GRAPHS = 256  # of one function, over all shapes, widths and options; beyond, PyTorch would run it eagerly in silence
+# Of a process: to PyTorch all that is compiled here is one function. All shapes, widths and options are wanted.
+GRAPHS = 1 << 20
+LIMITS = ("recompile_limit", "accumulated_recompile_limit")
 
 Compile = Callable[[str, Callable[..., Any]], Callable[..., Any]]  # name, function of tensors -> the same, compiled
 
@@ -128,9 +130,10 @@ def _update_at_rates(
 @cache
 def inductor_kernels(shape: ShapeKey, device: torch.device, options: frozenset[str]) -> Kernels:
     """Kernels that torch.compile compiles when they are first called, anew for each width; equal ones are shared."""
-    import torch._dynamo
+    from torch._dynamo import config
 
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
+    for limit in LIMITS:
+        setattr(config, limit, max(getattr(config, limit), GRAPHS))
     # Advice to whoever writes a model, such as to let go of float32.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\._inductor\.")
     # Whole, or what the compiler cannot trace would be computed eagerly, without a word.

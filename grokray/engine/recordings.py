@@ -57,8 +57,8 @@ class Recordings:
 
     def drop(self) -> None:
         """Forget everything that was recorded, and what it holds."""
+        self._steps.clear()  # one that did not fit too, of which nothing is recorded
         if self._recorded or self._totals:
-            self._steps.clear()
             self._recorded.clear()
             self._totals.clear()
             self.recorder.forget()

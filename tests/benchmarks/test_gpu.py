@@ -213,6 +213,17 @@ def test_a_part_is_a_process_that_is_ended_when_its_time_is_over(monkeypatch):
     assert part._process.returncode == -9
 
 
+def test_a_part_does_not_outlive_a_run_that_is_killed():
+    part = process.PartProcess(replace(PLAN, collapse_steps=10**6), "tiny", "stability")
+    part._tell({"seconds": 600, "found": {}})
+    assert part._process.stdin is not None
+    part._process.stdin.close()  # as with whoever held it
+    try:
+        assert part._process.wait(timeout=60) == 1
+    finally:
+        part.end()
+
+
 def test_results_are_written_whenever_something_is_found(tmp_path, capfd):
     results: dict = {}
     whole = run.Run(PLAN, budget_s=120, name="gpu-test", folder=tmp_path, results=results)
@@ -228,6 +239,11 @@ def test_results_are_written_whenever_something_is_found(tmp_path, capfd):
     assert any(written[:-1])
     text = report(PLAN, results)
     assert "stability, float32, weight decay 1: trials 2" in text
+
+
+def test_a_part_that_hangs_at_the_end_is_ended_within_the_budget():
+    importing_and_reporting_s = 4.0
+    assert process.GRACE_S + importing_and_reporting_s <= run.RESERVE_S
 
 
 def test_parts_for_which_no_time_is_left_are_said_to_be_left_out(tmp_path):
@@ -274,6 +290,13 @@ def test_the_report_sets_ratios_beside_their_targets():
     assert "grokray: look" in lines
 
 
+@pytest.mark.parametrize("part", ["rivals", "rivals_tf32", "rivals_plain"])
+def test_jax_can_be_begun_in_each_part_that_has_it(part):
+    """In its first heat, or after one in which something is compiled."""
+    for plan in (full_plan("cuda"), PLAN):
+        assert PARTS[part].at_most_s > 2 * plan.compile_s + plan.jax_s
+
+
 def test_plans_travel_as_json():
     for plan in (full_plan("cuda"), PLAN):
         assert Plan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
@@ -313,6 +336,30 @@ def test_a_gpu_that_is_not_there_is_one_clear_error(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         gpu.main()
     assert "--device is cuda, but PyTorch" in capsys.readouterr().err
+
+
+def test_a_file_that_is_to_be_the_results_folder_is_one_clear_error(monkeypatch, tmp_path, capsys):
+    import gpu
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--out", str(tmp_path / "file")])
+    with pytest.raises(SystemExit, match="2"):
+        gpu.main()
+    assert "which cannot be a folder: File exists" in capsys.readouterr().err
+
+
+def test_results_are_written_whole_or_not_at_all(monkeypatch, tmp_path):
+    harness.write("gpu-test", {"found": 1}, tmp_path)
+    whole = Path.write_text
+
+    def cut_short(self: Path, text: str) -> int:
+        whole(self, text[: len(text) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        harness.write("gpu-test", {"found": 2}, tmp_path)
+    assert json.loads((tmp_path / "gpu-test.json").read_text())["found"] == 1
 
 
 def test_an_earlier_run_is_kept_but_for_what_it_said_about_parts_that_are_measured_anew(tmp_path):

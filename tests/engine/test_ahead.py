@@ -13,7 +13,7 @@ from grokray.engine import stack as of_stack
 from grokray.engine.ahead import Ahead, Kind, ahead_of
 from grokray.engine.backends import Buckets
 from grokray.engine.engine import Engine
-from grokray.engine.kernels import Kernels, inductor_kernels
+from grokray.engine.kernels import LIMITS, Kernels, inductor_kernels
 from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.stack import Stack
 from grokray.engine.tiles import buckets, powers
@@ -231,6 +231,20 @@ def check_that_trials_go_on_while_a_bucket_is_compiled(device: str) -> None:
     # The engine has come to a bucket of four, and found it compiled.
     assert counters["inductor"]["fxgraph_cache_hit"] > 0
     assert counters["inductor"]["fxgraph_cache_miss"] == 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_as_many_graphs_are_compiled_as_there_are_widths_and_functions(monkeypatch):
+    """They count as one function's, of which PyTorch compiles no more than so many. Here they are only traced."""
+    compile_, shape = torch.compile, shape_of(build_dataset(small(dropout=0.1)))
+    monkeypatch.setattr(torch, "compile", lambda function, options, **how: compile_(function, backend="eager", **how))
+    inductor_kernels.cache_clear()
+    with torch._dynamo.config.patch(dict.fromkeys(LIMITS, 2)):
+        kernels = inductor_kernels(shape, torch.device("cpu"), frozenset({"dropout"}))
+        for width in range(1, 5):
+            key, count = (torch.zeros(width, *more, dtype=torch.int32) for more in ((2,), ()))
+            assert kernels._stream(key, count).shape == (width,)
+    inductor_kernels.cache_clear()
 
 
 def test_who_does_not_want_it_gets_no_process(monkeypatch, tmp_path):

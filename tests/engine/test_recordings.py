@@ -240,6 +240,20 @@ def test_a_single_slot_that_does_not_fit_is_an_error(monkeypatch):
         run(joined(2))
 
 
+def test_a_step_that_did_not_fit_is_not_kept_for_tensors_that_are_replaced(monkeypatch):
+    room: list[bool] = []
+    pretend(monkeypatch, fits=lambda width: bool(room))
+    engine = joined(1)
+    with pytest.raises(torch.OutOfMemoryError):
+        engine.next()
+    room.append(True)
+    engine.join("second", small(seed=1))  # the slots grow
+    engine.leave("second")
+    found = run(engine)["0"]
+    monkeypatch.undo()
+    assert curve(found) == curve(alone(small(seed=0)))
+
+
 def test_slots_and_orders_for_trials_to_come_are_reserved_so_that_nothing_is_recorded_anew(monkeypatch):
     monkeypatch.setattr("tests.engine.replay.FREE_FOR_SLOTS", MUCH)
     stacks = pretend(monkeypatch)
