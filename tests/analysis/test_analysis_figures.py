@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -12,9 +13,9 @@ import pytest
 from matplotlib.figure import Figure
 
 import grokray
-from grokray.analysis.figures.forest import Row, draw_forest
+from grokray.analysis.figures.forest import Row, draw_forest, height_of
 from grokray.analysis.figures.profile import draw_profile
-from grokray.analysis.figures.style import PAPER, steps_between
+from grokray.analysis.figures.style import PAPER, WIDTH, steps_between, styled
 from grokray.analysis.figures.survival import draw_survival
 from grokray.analysis.survival import kaplan_meier, share_by
 from grokray.analysis.times import Times
@@ -30,6 +31,13 @@ def analysis(sweep_path):
 @pytest.fixture
 def ax():
     return Figure().subplots()
+
+
+@pytest.fixture
+def ax_in_page():
+    """As the report draws two rows."""
+    with styled():
+        yield Figure(figsize=(WIDTH, height_of(2)), layout="constrained").subplots()
 
 
 def texts(ax) -> list[str]:
@@ -173,6 +181,17 @@ def test_intervals_in_forests_are_seen_whole_and_endless_ones_are_arrows(ax):
     arrows = [line for line in ax.lines if line.get_marker() == ">"]
     assert [line.get_xdata()[0] for line in arrows] == [high]
     assert texts(ax) == ["one", "endless", "none", "nobody grokked"]
+
+
+def test_reasons_stay_within_the_figure(ax_in_page):
+    why = "the likelihood has no maximum: too few trials grokked, or the covariates order their times exactly"
+    rows = [Row(label=name, value=NAN, lower=NAN, upper=NAN, why=why) for name in "ab"]
+    draw_forest(ax_in_page, rows, none=1, log=True)
+    ax_in_page.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax_in_page.texts]
+    assert max(box.x1 for box in boxes) <= ax_in_page.figure.bbox.x1
+    assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(boxes))
+    assert why == ax_in_page.texts[1].get_text().replace("\n", " ")
 
 
 def test_a_single_row_is_seen_with_its_interval(ax):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import grokray
 from grokray.analysis.figures.style import PALETTE
 from grokray.analysis.report.page import render, write_report
-from grokray.analysis.report.pictured import counted_of, survival
+from grokray.analysis.report.pictured import counted_of, effects, survival
 from grokray.analysis.report.svg import embedded
 from grokray.errors import FolderError
 
@@ -100,6 +101,17 @@ def test_captions_speak_of_bands_only_where_there_are_some(sweep_path, monkeypat
     assert {number > most for number in numbers[: len(by_parameter)]} == {True, False}
     for number, picture in zip(numbers, by_parameter, strict=False):
         assert picture.caption.endswith("95 % bands.") == (number <= most)
+
+
+def test_no_figure_of_effects_of_which_none_is_known(sweep_path, monkeypatch):
+    a = grokray.load(sweep_path)
+    found = a.effects()
+    assert len(effects(a).pictures) == 2
+    tables = {**found.tables, "time_ratios": found.tables["time_ratios"].assign(time_ratio=float("nan"))}
+    monkeypatch.setattr(a, "effects", lambda: replace(found, tables=tables))
+    section = effects(a)
+    assert [picture.caption[:24] for picture in section.pictures] == ["Factors on the hazard of"]
+    assert [table.caption for table in section.tables] == ["Time ratios"]
 
 
 def test_where_all_trials_count_their_number_is_enough():

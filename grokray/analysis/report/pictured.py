@@ -86,8 +86,9 @@ def survival(a: Analysis) -> Section:
 def effects(a: Analysis) -> Section:
     finding, pictures = a.effects(), Pictures("effects")
     for hazard in (False, True):
-        name, _, what = plots.effect_names(hazard)
-        if (table := finding.tables.get(name)) is not None:
+        name, ratio, what = plots.effect_names(hazard)
+        table = finding.tables.get(name)
+        if table is not None and table[ratio].notna().any():  # else the table says why there is nothing to draw
             caption = f"Factors on the {what}, all other parameters held fixed: {_n_watched(a)}, {_level(a)} intervals."
             pictures.add(lambda axes, h=hazard: plots.effects(a, h, axes), caption, height_of(len(table)))
     about = (
