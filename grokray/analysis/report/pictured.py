@@ -10,7 +10,7 @@ from grokray.analysis.figures.curves import draw_curve
 from grokray.analysis.figures.forest import height_of
 from grokray.analysis.figures.importance import height_of_importance
 from grokray.analysis.figures.survival import MOST_BANDS
-from grokray.analysis.findings.finding import Finding
+from grokray.analysis.findings.finding import Finding, nothing_in
 from grokray.analysis.findings.groups import main_parameters
 from grokray.analysis.findings.typical import Typical, typical_trials
 from grokray.analysis.outcomes import outcomes
@@ -88,7 +88,7 @@ def effects(a: Analysis) -> Section:
     for hazard in (False, True):
         name, ratio, what = plots.effect_names(hazard)
         table = finding.tables.get(name)
-        if table is not None and table[ratio].notna().any():  # else the table says why there is nothing to draw
+        if table is not None and not nothing_in(table, ratio):  # else the table says why
             caption = f"Factors on the {what}, all other parameters held fixed: {_n_watched(a)}, {_level(a)} intervals."
             pictures.add(lambda axes, h=hazard: plots.effects(a, h, axes), caption, height_of(len(table)))
     about = (
