@@ -130,6 +130,12 @@ def test_effects_and_other_forests_name_each_row(analysis):
     assert "task_type sequence, base 10" in labels
 
 
+def test_a_difference_of_shares_is_in_points(analysis, ax):
+    analysis.plot_comparison(ax=ax)
+    assert ax.get_xlabel() == "difference in the share grokked, in points"
+    assert ax.xaxis.get_major_formatter()(0.2) == "20"
+
+
 def test_what_has_no_base_is_called_so_as_in_survival(analysis):
     labels = texts(analysis.plot_critical("base", ax=Figure().subplots()))
     assert "no base" in labels
@@ -282,7 +288,7 @@ def test_what_the_backend_sets_when_a_figure_loads_it_stays_set(sweep_path, tmp_
 
 def test_what_has_no_interval_has_a_hollow_mark_and_no_line(ax):
     rows = [Row(label="unknown", value=0.0, lower=NAN, upper=NAN), Row(label="none", value=NAN, lower=NAN, upper=NAN)]
-    draw_forest(ax, rows, none=0, percent=True)
+    draw_forest(ax, rows, none=0, points=True)
     marks = [line for line in ax.lines if line.get_marker() in "oDs^v" and len(line.get_xdata()) == 1]
     assert [line.get_markerfacecolor() for line in marks] == [PAPER]
     assert not [line for line in ax.lines if line.get_marker() in "<>"]

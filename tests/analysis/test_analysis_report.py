@@ -7,6 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from synthetic import make_sweep
 
 import grokray
 from grokray.analysis.figures.style import PALETTE
@@ -103,6 +104,15 @@ def test_captions_speak_of_bands_only_where_there_are_some(sweep_path, monkeypat
         assert picture.caption.endswith("95 % bands.") == (number <= most)
 
 
+def test_one_trial_is_not_called_trials(tmp_path):
+    make_sweep(tmp_path / "one", 1, seeds=1)
+    page = render(grokray.load(tmp_path / "one"))
+    assert '<p class="kicker">one · 1 trial</p>' in page
+    assert "1 trials" not in page
+    # The name of a column keeps its first letter.
+    assert re.search(r'<p class="missing">training_fraction is always 0\.\d+\.</p>', page)
+
+
 def test_no_figure_of_effects_of_which_none_is_known(sweep_path, monkeypatch):
     a = grokray.load(sweep_path)
     found = a.effects()
@@ -145,8 +155,6 @@ def test_the_headline_is_the_robustness_with_its_interval(page, sweep_path):
 
 
 def test_names_are_escaped(tmp_path):
-    from synthetic import make_sweep
-
     make_sweep(tmp_path / "a<b>&c", 30, curves=False)
     page = render(grokray.load(tmp_path / "a<b>&c"))
     assert "a<b>" not in page

@@ -42,7 +42,7 @@ def draw_forest(
     *,
     none: float | None = None,
     log: bool = False,
-    percent: bool = False,
+    points: bool = False,
     name: str = "",
     series: int = 0,
 ) -> Axes:
@@ -71,8 +71,8 @@ def draw_forest(
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     axes.set_xlabel(name)
-    if percent:
-        percent_axis(axes.xaxis)
+    if points:
+        percent_axis(axes.xaxis, symbol="")
     if log:
         _ratio_ticks(axes, low, high)
     return axes

@@ -120,10 +120,10 @@ def steps_between(first: float, last: float) -> list[float]:
     return [start, *(step for step in inner if start * room <= step <= last / room), last]
 
 
-def percent_axis(axis: Any) -> None:
+def percent_axis(axis: Any, symbol: str = " %") -> None:
     from matplotlib.ticker import PercentFormatter
 
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=symbol))
 
 
 def nothing_to_draw(axes: Axes, reason: str) -> Axes:

@@ -51,7 +51,8 @@ def phases(a: Analysis) -> Section:
         for x, y in _pairs(main_parameters(a.sweeps.trials))[:MOST_DIAGRAMS]:
             caption = (
                 f"Phase diagram over {x} and {y}: colour, hatch and letters are the commonest phase of each cell, the "
-                f"number is the share grokked; a dot is a cell without trials{unknown}. {counted}."
+                f"number is the share grokked, for which a trial's own threshold counts; a dot is a cell without "
+                f"trials{unknown}. {counted}."
             )
             pictures.add(lambda axes, x=x, y=y: plots.phases(a, x, y, axes), caption, plots.PHASES_HEIGHT)
     about = (
@@ -162,10 +163,9 @@ def _typical(one: Typical) -> str:
     settings = [
         f"{name.replace('_', ' ')} {row[name]:.3g}" for name in ("weight_decay", "dropout", "training_fraction")
     ]
-    return (
-        f"{one.phase.capitalize()}: trial {row['trial_id']}, the median {one.by} ({value}) of {one.among:,}; "
-        f"{', '.join(settings)}."
-    )
+    among = f"{one.among:,} with one"
+    median = f"trial {row['trial_id']}, the median {one.by} ({value}) of {among}"
+    return f"{one.phase.capitalize()}: {median}; {', '.join(settings)}."
 
 
 def _n(a: Analysis) -> str:
