@@ -104,6 +104,18 @@ def test_survival_by_a_column_names_its_groups(analysis, ax):
     assert len(dashes) == 3
 
 
+@pytest.mark.parametrize(("step", "is_above"), [(100, True), (3_000, False)])
+def test_the_legend_covers_no_curve(ax_in_page, step, is_above):
+    early = kaplan_meier(Times.right_censored(np.arange(step, step + 200, 10), [True] * 20), horizon=5_000)
+    late = kaplan_meier(Times.right_censored([50] + [5_000] * 19, [True] + [False] * 19), horizon=5_000)
+    draw_survival(ax_in_page, {"0.0101 to 0.0381": early, "0.0381 to 0.159": late}, 5_000, "weight_decay")
+    ax_in_page.figure.draw_without_rendering()
+    box = ax_in_page.get_legend().get_window_extent()
+    assert (box.y0 > ax_in_page.bbox.y1) == is_above
+    drawn = [line.get_path().interpolated(50).transformed(ax_in_page.transData).vertices for line in ax_in_page.lines]
+    assert not any(box.contains(*point) for points in drawn for point in points)
+
+
 def test_a_phase_diagram_says_phase_and_share_in_words(analysis, ax):
     analysis.plot_phases("weight_decay", "dropout", ax=ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("weight_decay", "dropout")
