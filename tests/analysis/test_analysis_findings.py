@@ -28,6 +28,7 @@ from grokray.analysis.findings.phases import _summary as phases_summary
 from grokray.analysis.findings.phases import diagram_of, events_again
 from grokray.analysis.findings.quality import quality
 from grokray.analysis.findings.robustness import UNKNOWN_SEEDS
+from grokray.analysis.findings.robustness import _in_order as in_order
 from grokray.analysis.findings.survival import survival
 from grokray.analysis.findings.typical import typical_trials
 from grokray.analysis.findings.words import number, shown
@@ -228,6 +229,13 @@ def test_an_extrapolated_fraction_is_called_so():
     assert critical_summary([one]).endswith("of 0.95 (0.77 to 1) for base 10, extrapolated.")
     (row,) = critical_rows(Finding(name="critical", title="", estimates=[one]))
     assert row.label == "base 10, extrapolated"
+
+
+def test_choices_that_are_numbers_are_profiled_by_their_size():
+    assert [label for _, label in in_order(["1", "0.1", "10"])] == ["0.1", "1", "10"]
+    assert [number for number, _ in in_order(["1", "0.1", "10"])] == [1, 0, 2]
+    for labels in (["pre", "post"], ["2", "none"], ["0.5 to 1", "1 to 2"]):
+        assert [label for _, label in in_order(labels)] == labels
 
 
 def test_main_parameters_come_without_what_follows_from_them(analysis):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -83,5 +85,14 @@ def _profiles(found: Robustness) -> pd.DataFrame:
             "configurations": int(profile.configurations[number]),
         }
         for profile in found.profiles
-        for number, label in enumerate(profile.labels)
+        for number, label in _in_order(profile.labels)
     )
+
+
+def _in_order(labels: Sequence[str]) -> list[tuple[int, str]]:
+    """Choices that are numbers by their size, as along an axis, however the search space lists them."""
+    numbered = list(enumerate(labels))
+    try:
+        return sorted(numbered, key=lambda one: float(one[1]))
+    except ValueError:
+        return numbered
