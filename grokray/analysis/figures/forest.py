@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKS = "oDs^v"
-WHY_LETTERS = 76  # on a line
+WHY_LETTERS = 84  # on a line
 _ROOM = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none"}  # lines end before a label
 
 
