@@ -24,6 +24,8 @@ GROUPS = ("operation", "task_type", "base")
 MIN_TRIALS, MIN_CONFIGURATIONS = 10, 5
 UNAUDITED = "trials of it were pruned, and none was audited"
 
+EXTRAPOLATED = "extrapolated"
+
 Method = Literal["fieller", "separation", "none"]
 
 
@@ -47,6 +49,11 @@ class Critical:
     slope: float = float("nan")
     trials: int = 0
     configurations: int = 0
+
+    @property
+    def is_extrapolated(self) -> bool:
+        """Beyond all fractions that were tried."""
+        return EXTRAPOLATED in self.reason
 
 
 def critical_fractions(
@@ -169,7 +176,7 @@ def _midpoint(
     if bounds is None:
         reasons.append("that the share grokked rises with the fraction may be chance: the interval is boundless")
     if not seen[0] <= middle <= seen[1]:
-        reasons.append(f"extrapolated: fractions go from {seen[0]:.3g} to {seen[1]:.3g}")
+        reasons.append(f"{EXTRAPOLATED}: fractions go from {seen[0]:.3g} to {seen[1]:.3g}")
     return Critical(
         fraction=middle,
         lower=lower,

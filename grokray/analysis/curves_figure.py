@@ -36,7 +36,8 @@ TASK_LOOKS = [  # colour, mark
 CROWD = "#8C8C8C"  # of tasks that are too many to be told apart
 FULL_WIDTH = 8  # inches
 MARKS = 8  # on each task's line
-NAME_WIDTH = 0.18  # of a region's name, as a share of the panel
+LETTER, LINE = 0.075, 0.21  # inches: a letter's width on average, and a line's height, of regions' names
+NARROWED = 0.85  # a panel's width beside the names at its right
 MEMORIZED, GROKKED = "#E9E9E9", "#CFE3D6"
 EDGE, LABEL = "#777777", "#333333"  # of regions, and their names
 STYLE: dict[Any, Any] = {
@@ -156,15 +157,19 @@ def _shade(axes: Axes, curve: TrialCurve, *, names: bool) -> None:
 
 
 def _name_regions(axes: Axes, spans: Sequence[tuple[int, int, str]]) -> None:
-    """Above the panel; the first name stands to the left of its line where there is no room to the right."""
-    places = [min(max(_log_share(axes.get_xlim(), start), 0.0), 1.0) for start, *_ in spans]
+    """Above the panel. Where there is no room to the right of its line the first name stands to the left, or above."""
     figure: Any = axes.get_figure(root=True)
-    width = NAME_WIDTH * FULL_WIDTH / figure.get_figwidth()
-    crowded = len(places) == 2 and places[1] - places[0] < width
-    for number, ((start, _, name), place) in enumerate(zip(spans, places, strict=True)):
+    panel_width, panel_height = axes.bbox.width / figure.dpi, axes.bbox.height / figure.dpi
+    texts = [f"{name} by {start:,}" for start, _, name in spans]
+    places = [min(max(_log_share(axes.get_xlim(), start), 0.0), 1.0) for start, *_ in spans]
+    widths = [(len(text) + 1) * LETTER / (NARROWED * panel_width) for text in texts]
+    crowded = len(places) == 2 and places[1] - places[0] < widths[0]
+    for number, (text, place, width) in enumerate(zip(texts, places, widths, strict=True)):
         at_the_edge = len(places) == 1 and place > 1 - width
-        side = "right" if at_the_edge or (crowded and number == 0 and place > width) else "left"
-        axes.text(place, 1.02, f"{name} by {start:,}", transform=axes.transAxes, ha=side, fontsize=9, color=LABEL)
+        in_the_way = crowded and number == 0
+        side = "right" if at_the_edge or (in_the_way and place > width) else "left"
+        height = 1.02 + (LINE / panel_height if in_the_way and side == "left" else 0)
+        axes.text(place, height, text, transform=axes.transAxes, ha=side, fontsize=9, color=LABEL)
 
 
 def _draw_lines(axes: Axes, steps: Sequence[int], values: Mapping[str, Sequence[float | None]]) -> bool:

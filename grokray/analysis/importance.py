@@ -266,7 +266,7 @@ def _not_estimable(space: Space, value: np.ndarray) -> str:
 def _notes(space: Space, found: Outcomes, configurations: int) -> list[str]:
     notes: list[Any] = []
     if configurations > MAX_CONFIGURATIONS:
-        notes.append(f"of {configurations} configurations {MAX_CONFIGURATIONS} were drawn at random")
+        notes.append(f"of {configurations:,} configurations {MAX_CONFIGURATIONS:,} were drawn at random")
     conditional = [axis.name for axis in space.axes if axis.when]
     if conditional:
         notes.append(f"{', '.join(conditional)}: filled in where absent, so part of it is its parent's importance")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from grokray.analysis.critical import EXTRAPOLATED, Critical
 from grokray.analysis.figures.curves import draw_curve
 from grokray.analysis.figures.forest import Row, draw_forest, height_of
 from grokray.analysis.figures.importance import draw_importance, height_of_importance
@@ -104,7 +105,9 @@ def comparison(a: Analysis, ax: Axes | None) -> Axes:
         ax,
         height_of(len(rows)),
         finding,
-        lambda axes: draw_forest(axes, rows, none=0, percent=True, name="difference in the share grokked", series=2),
+        lambda axes: draw_forest(
+            axes, rows, none=0, points=True, name="difference in the share grokked, in points", series=2
+        ),
     )
 
 
@@ -148,9 +151,13 @@ def rows_of(table: pd.DataFrame, label: str, value: str, why: str) -> list[Row]:
 
 def critical_rows(finding: Finding) -> list[Row]:
     return [
-        Row(label=_group(one.group), value=one.fraction, lower=one.lower, upper=one.upper, why=one.reason)
+        Row(label=_label(one), value=one.fraction, lower=one.lower, upper=one.upper, why=one.reason)
         for one in finding.estimates or ()
     ]
+
+
+def _label(one: Critical) -> str:
+    return f"{_group(one.group)}, {EXTRAPOLATED}" if one.is_extrapolated else _group(one.group)
 
 
 def _group(values: dict[str, Any]) -> str:

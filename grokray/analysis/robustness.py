@@ -25,6 +25,7 @@ from grokray.analysis.outcomes import Outcomes, outcomes
 from grokray.analysis.profiles import Profile, Sample, profile_of_mean, profile_of_model
 from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, mean_of_known, percentiles, resampled, shares
 from grokray.analysis.space import Space, space_of_trials
+from grokray.analysis.wording import count
 
 _MODEL_REPLICATES = 200
 _MEAN = "weighted mean, Wilson by configuration"
@@ -145,9 +146,9 @@ def _by_model(sample: Sample, replicates: int, level: float, rng: np.random.Gene
     value = float(model.shares().mean())
     profiles = [profile_of_model(sample, model, number, drawn, level) for number in range(len(sample.space.axes))]
     note = (
-        f"the trials do not lie evenly in the space: shares are of a model, the mean of the {model.k} nearest "
-        f"configurations at {len(model.even)} even points; its own error, mostly upwards, is not in the intervals, "
-        "and profiles are flatter than the truth"
+        "the trials do not lie evenly in the space: shares are of a model, the mean of the nearest "
+        f"{count(model.k, 'configuration')} at {len(model.even):,} even points; its own error, mostly upwards, is not "
+        "in the intervals, and profiles are flatter than the truth"
     )
     lower, upper = wilson(value, model.effective, level)
     least = Estimate(value=value, lower=lower, upper=upper, method=_MODEL)

@@ -98,7 +98,9 @@ def choose(rows: Sequence[dict[str, Any]], trial: str | None, *, best: bool, whe
     if not found:
         raise _refused(f"{where} holds no trial whose id starts with {trial}")
     what = "trials" if trial is None else f"trials whose id starts with {trial}"
-    raise _refused(f"{where} holds {len(found)} {what}: {ids}", hint="Name one of them, or take the best with --best.")
+    raise _refused(
+        f"{where} holds {len(found):,} {what}: {ids}", hint="Name one of them, or take the best with --best."
+    )
 
 
 def _rank(row: dict[str, Any]) -> tuple[bool, float, float]:

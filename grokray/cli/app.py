@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shutil import get_terminal_size
 from typing import Annotated, Any
 
 import typer
@@ -18,14 +19,22 @@ COMMANDS = (
     *("sweep", "submit", "train", "data", "decode", "eval"),
     *("analyze", "report", "plot", "status", "fetch", "collect", "doctor", "schema"),
 )
+# Columns: in narrower ones the tables of --help cut the names of options, and words.
+LEAST_FOR_OPTIONS, LEAST_FOR_COMMANDS = 80, 60
 TRAIN_HELP = "Train one trial, without Ray. Options are named as in the original."
 DATA_HELP = "Write a task's rows as Parquet and JSON files. Options are those of train."
 
 
 def make_command(words: list[str]) -> tuple[Any, list[str]]:
     """The command that understands these words, and the words as it is to be given them."""
+    columns = get_terminal_size().columns
+    least = LEAST_FOR_OPTIONS if any(word in COMMANDS for word in words) else LEAST_FOR_COMMANDS
     app = typer.Typer(
-        name="grokray", add_completion=False, context_settings=CONTEXT, rich_markup_mode="rich", no_args_is_help=False
+        name="grokray",
+        add_completion=False,
+        context_settings={**CONTEXT, "terminal_width": columns},
+        rich_markup_mode="rich" if columns >= least else None,
+        no_args_is_help=False,
     )
     app.callback()(_grokray)
     app.command()(sweep.sweep)

@@ -43,7 +43,7 @@ def fitted(columns: Sequence[Column], width: int) -> RenderableType:
     while True:
         for broken in (False, True):
             table = _table(kept, broken)
-            if Console(width=10_000).measure(table).maximum <= width:
+            if Console(width=10_000, height=1).measure(table).maximum <= width:  # both, or TERM=dumb means 80
                 return _with_names(table, left_out)
         optional = [column for column in kept if column.optional]
         if not optional:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from grokray.analysis.curves_figure import _moved_apart, draw, plain_ticks, regions, save, settings_of, task_of
+from grokray.analysis.figures.curves import draw_curve
 from grokray.analysis.trial_curve import TaskCurve, TrialCurve, choose, trial_curve
 from grokray.errors import ConfigError, FolderError
 from grokray.records.folder import SweepFolder
@@ -304,3 +306,16 @@ def test_the_name_of_a_late_event_stays_above_the_panel():
     upper, _ = draw(curve_of(row=row_of(memorization_step=1600, grok_step=None))).axes
     [name] = [text for text in upper.texts if text.get_text() == "memorized by 1,600"]
     assert (name.get_ha(), name.get_position()[0]) == ("right", 1)
+
+
+@pytest.mark.parametrize("width", [4.8, 8])
+@pytest.mark.parametrize("events", [(500, 1400), (60, 70), (60, 100), (100, 1500), (1300, 1400), (7, 12_000)])
+def test_names_of_two_events_never_overlap(events, width):
+    memorized, grokked = events
+    steps = [min(50, memorized), 200, 400, 800, max(1500, grokked)]
+    figure = Figure(figsize=(width, 2.4), layout="constrained")
+    axes = figure.subplots()
+    draw_curve(axes, curve_of(steps=steps, row=row_of(memorization_step=memorized, grok_step=grokked)))
+    figure.draw_without_rendering()
+    first, second = (text.get_window_extent() for text in axes.texts[:2])
+    assert not first.overlaps(second)

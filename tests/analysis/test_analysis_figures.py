@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -12,9 +13,9 @@ import pytest
 from matplotlib.figure import Figure
 
 import grokray
-from grokray.analysis.figures.forest import Row, draw_forest
+from grokray.analysis.figures.forest import Row, draw_forest, height_of
 from grokray.analysis.figures.profile import draw_profile
-from grokray.analysis.figures.style import PAPER, steps_between
+from grokray.analysis.figures.style import PAPER, WIDTH, steps_between, styled
 from grokray.analysis.figures.survival import draw_survival
 from grokray.analysis.survival import kaplan_meier, share_by
 from grokray.analysis.times import Times
@@ -30,6 +31,13 @@ def analysis(sweep_path):
 @pytest.fixture
 def ax():
     return Figure().subplots()
+
+
+@pytest.fixture
+def ax_in_page():
+    """As the report draws two rows."""
+    with styled():
+        yield Figure(figsize=(WIDTH, height_of(2)), layout="constrained").subplots()
 
 
 def texts(ax) -> list[str]:
@@ -78,7 +86,9 @@ def test_a_group_in_which_nobody_grokked_has_a_band(ax):
         (130, 4_000, [100, 200, 500, 1_000, 2_000, 4_000]),
         (1_000, 2_100, [1_000, 2_100]),  # no room beside the end
         (3, 20_000, [2, 10, 100, 1_000, 20_000]),
-        (900, 901, [500, 1_080]),
+        (900, 901, [500, 901]),
+        (1_260, 1_500, [1_000, 1_500]),
+        (500, 500, [200, 500]),
         (0, 300, [1, 2, 5, 10, 20, 50, 100, 300]),
     ],
 )
@@ -92,6 +102,18 @@ def test_survival_by_a_column_names_its_groups(analysis, ax):
     assert np.isnan(analysis.survival("base").tables["groups"].set_index("value").loc["10", "share"])
     dashes = {(line.get_color(), str(line.get_linestyle()), line.get_path().vertices.shape) for line in ax.lines}
     assert len(dashes) == 3
+
+
+@pytest.mark.parametrize(("step", "is_above"), [(100, True), (3_000, False)])
+def test_the_legend_covers_no_curve(ax_in_page, step, is_above):
+    early = kaplan_meier(Times.right_censored(np.arange(step, step + 200, 10), [True] * 20), horizon=5_000)
+    late = kaplan_meier(Times.right_censored([50] + [5_000] * 19, [True] + [False] * 19), horizon=5_000)
+    draw_survival(ax_in_page, {"0.0101 to 0.0381": early, "0.0381 to 0.159": late}, 5_000, "weight_decay")
+    ax_in_page.figure.draw_without_rendering()
+    box = ax_in_page.get_legend().get_window_extent()
+    assert (box.y0 > ax_in_page.bbox.y1) == is_above
+    drawn = [line.get_path().interpolated(50).transformed(ax_in_page.transData).vertices for line in ax_in_page.lines]
+    assert not any(box.contains(*point) for points in drawn for point in points)
 
 
 def test_a_phase_diagram_says_phase_and_share_in_words(analysis, ax):
@@ -118,6 +140,12 @@ def test_effects_and_other_forests_name_each_row(analysis):
     labels = texts(analysis.plot_critical(ax=Figure().subplots()))
     assert labels[0] == "task_type classification"
     assert "task_type sequence, base 10" in labels
+
+
+def test_a_difference_of_shares_is_in_points(analysis, ax):
+    analysis.plot_comparison(ax=ax)
+    assert ax.get_xlabel() == "difference in the share grokked, in points"
+    assert ax.xaxis.get_major_formatter()(0.2) == "20"
 
 
 def test_what_has_no_base_is_called_so_as_in_survival(analysis):
@@ -173,6 +201,17 @@ def test_intervals_in_forests_are_seen_whole_and_endless_ones_are_arrows(ax):
     arrows = [line for line in ax.lines if line.get_marker() == ">"]
     assert [line.get_xdata()[0] for line in arrows] == [high]
     assert texts(ax) == ["one", "endless", "none", "nobody grokked"]
+
+
+def test_reasons_stay_within_the_figure(ax_in_page):
+    why = "the likelihood has no maximum: too few trials grokked, or the covariates order their times exactly"
+    rows = [Row(label=name, value=NAN, lower=NAN, upper=NAN, why=why) for name in "ab"]
+    draw_forest(ax_in_page, rows, none=1, log=True)
+    ax_in_page.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax_in_page.texts]
+    assert max(box.x1 for box in boxes) <= ax_in_page.figure.bbox.x1
+    assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(boxes))
+    assert why == ax_in_page.texts[1].get_text().replace("\n", " ")
 
 
 def test_a_single_row_is_seen_with_its_interval(ax):
@@ -261,7 +300,7 @@ def test_what_the_backend_sets_when_a_figure_loads_it_stays_set(sweep_path, tmp_
 
 def test_what_has_no_interval_has_a_hollow_mark_and_no_line(ax):
     rows = [Row(label="unknown", value=0.0, lower=NAN, upper=NAN), Row(label="none", value=NAN, lower=NAN, upper=NAN)]
-    draw_forest(ax, rows, none=0, percent=True)
+    draw_forest(ax, rows, none=0, points=True)
     marks = [line for line in ax.lines if line.get_marker() in "oDs^v" and len(line.get_xdata()) == 1]
     assert [line.get_markerfacecolor() for line in marks] == [PAPER]
     assert not [line for line in ax.lines if line.get_marker() in "<>"]

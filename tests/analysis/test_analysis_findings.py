@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +14,10 @@ from synthetic import make_sweep
 
 import grokray
 from grokray.analysis.analysis import FINDINGS
+from grokray.analysis.critical import Critical
 from grokray.analysis.effects import effect_of
 from grokray.analysis.findings.comparison import comparison, delay
+from grokray.analysis.findings.critical import _summary as critical_summary
 from grokray.analysis.findings.critical import critical_fraction
 from grokray.analysis.findings.effects import _few_events as few_events
 from grokray.analysis.findings.effects import _summary as effects_summary
@@ -25,11 +28,13 @@ from grokray.analysis.findings.phases import _summary as phases_summary
 from grokray.analysis.findings.phases import diagram_of, events_again
 from grokray.analysis.findings.quality import quality
 from grokray.analysis.findings.robustness import UNKNOWN_SEEDS
+from grokray.analysis.findings.robustness import _in_order as in_order
 from grokray.analysis.findings.survival import survival
 from grokray.analysis.findings.typical import typical_trials
 from grokray.analysis.findings.words import number, shown
 from grokray.analysis.phases import PHASES
 from grokray.analysis.phases import events as events_of
+from grokray.analysis.plots import critical_rows
 from grokray.analysis.report.page import render
 from grokray.analysis.robustness import robustness
 from grokray.analysis.space import Axis, Space
@@ -202,6 +207,35 @@ def test_a_typical_trial_is_the_one_in_the_middle(analysis):
     assert one.among == len(kept)
     assert abs((kept < one.value).sum() - (kept > one.value).sum()) <= (kept == one.value).sum()
     assert one.curve.steps[-1] == one.curve.row["grok_step"] + 200
+
+
+def test_a_phase_whose_trials_have_no_delay_has_a_typical_one(analysis):
+    """Trials that never had the accuracy that they call grokked are in the phase by 0.9."""
+    trials = analysis.sweeps.trials
+    place = trials.column_names.index("grok_delay")
+    without = trials.set_column(place, "grok_delay", pa.nulls(trials.num_rows, trials["grok_delay"].type))
+    one = next(one for one in typical_trials(replace(analysis.sweeps, trials=without)) if one.phase == "grokking")
+    assert (one.by, one.value) == ("final_heldout_exact_match", one.curve.row["final_heldout_exact_match"])
+
+
+def test_a_sentence_has_none_and_all_as_its_table_has_them():
+    none = trials_of(20, configuration=list(range(20)))
+    assert survival(none).summary.startswith("0 % of trials grok within 20,000 steps (0 to ")
+
+
+def test_an_extrapolated_fraction_is_called_so():
+    known = {"lower": 0.77, "upper": 1.0, "method": "fieller", "reason": "extrapolated: fractions go from 0.4 to 0.9"}
+    one = Critical(group={"base": 10}, fraction=0.95, **known)
+    assert critical_summary([one]).endswith("of 0.95 (0.77 to 1) for base 10, extrapolated.")
+    (row,) = critical_rows(Finding(name="critical", title="", estimates=[one]))
+    assert row.label == "base 10, extrapolated"
+
+
+def test_choices_that_are_numbers_are_profiled_by_their_size():
+    assert [label for _, label in in_order(["1", "0.1", "10"])] == ["0.1", "1", "10"]
+    assert [number for number, _ in in_order(["1", "0.1", "10"])] == [1, 0, 2]
+    for labels in (["pre", "post"], ["2", "none"], ["0.5 to 1", "1 to 2"]):
+        assert [label for _, label in in_order(labels)] == labels
 
 
 def test_main_parameters_come_without_what_follows_from_them(analysis):

@@ -187,7 +187,7 @@ def test_the_headline_names_what_is_sure_alone(fanova, ped_anova, summary):
 def test_many_configurations_are_sampled_and_it_says_so():
     trials = sweep(np.random.default_rng(0), MAX_CONFIGURATIONS + 1)
     found = importance(trials, Space(axes=(FRACTION, DROPOUT)), replicates=1)
-    assert found.notes == (f"of 2001 configurations {MAX_CONFIGURATIONS} were drawn at random",)
+    assert found.notes == (f"of 2,001 configurations {MAX_CONFIGURATIONS:,} were drawn at random",)
     assert found.fanova["training_fraction"].value > 0.8
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from synthetic import make_sweep
 
 import grokray
 from grokray.analysis.figures.style import PALETTE
 from grokray.analysis.report.page import render, write_report
-from grokray.analysis.report.pictured import counted_of, survival
+from grokray.analysis.report.pictured import counted_of, effects, survival
 from grokray.analysis.report.svg import embedded
 from grokray.errors import FolderError
 
@@ -102,6 +104,26 @@ def test_captions_speak_of_bands_only_where_there_are_some(sweep_path, monkeypat
         assert picture.caption.endswith("95 % bands.") == (number <= most)
 
 
+def test_one_trial_is_not_called_trials(tmp_path):
+    make_sweep(tmp_path / "one", 1, seeds=1)
+    page = render(grokray.load(tmp_path / "one"))
+    assert '<p class="kicker">one · 1 trial</p>' in page
+    assert "1 trials" not in page
+    # The name of a column keeps its first letter.
+    assert re.search(r'<p class="missing">training_fraction is always 0\.\d+\.</p>', page)
+
+
+def test_no_figure_of_effects_of_which_none_is_known(sweep_path, monkeypatch):
+    a = grokray.load(sweep_path)
+    found = a.effects()
+    assert len(effects(a).pictures) == 2
+    tables = {**found.tables, "time_ratios": found.tables["time_ratios"].assign(time_ratio=float("nan"))}
+    monkeypatch.setattr(a, "effects", lambda: replace(found, tables=tables))
+    section = effects(a)
+    assert [picture.caption[:24] for picture in section.pictures] == ["Factors on the hazard of"]
+    assert [table.caption for table in section.tables] == ["Time ratios"]
+
+
 def test_where_all_trials_count_their_number_is_enough():
     assert counted_of(216, 101) == "216 trials, of which 101 count"
     assert counted_of(1_216, 1_216) == "1,216 trials"
@@ -133,8 +155,6 @@ def test_the_headline_is_the_robustness_with_its_interval(page, sweep_path):
 
 
 def test_names_are_escaped(tmp_path):
-    from synthetic import make_sweep
-
     make_sweep(tmp_path / "a<b>&c", 30, curves=False)
     page = render(grokray.load(tmp_path / "a<b>&c"))
     assert "a<b>" not in page

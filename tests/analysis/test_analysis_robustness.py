@@ -75,7 +75,7 @@ def test_where_good_places_are_crowded_the_model_mends_the_share():
     assert plain.share.lower > 0.7
     found = robustness(trials, Space(axes=(DECAY, FRACTION), method="tpe"))
     assert found.adaptive
-    assert "nearest configurations" in found.notes[0]
+    assert "the nearest 12 configurations" in found.notes[0]
     assert found.share.value == pytest.approx(0.5, abs=0.05)
     assert found.share.lower < 0.5 < found.share.upper
     assert found.effective < 600

@@ -220,3 +220,15 @@ def test_words():
         tally({"budget": 2, "grokked": 1, "odd": 1, "failed": 0}, ("grokked", "budget"))
         == "1 grokked · 2 budget · 1 odd"
     )
+
+
+def test_on_a_dumb_terminal_no_cell_is_cut_in_silence(monkeypatch):
+    """Rich takes those for 80 columns wide, whatever width it is told."""
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(Console, "is_terminal", property(lambda _: True))
+    columns = [Column(name=f"column {n}", cells=["0123456789" * 2], optional=n > 0) for n in range(6)]
+    written = StringIO()
+    Console(file=written, width=80, height=25).print(fitted(columns, 80))
+    shown = written.getvalue()
+    assert shown.count("0123456789" * 2) == 3
+    assert "not shown here: column 3, column 4, column 5" in shown

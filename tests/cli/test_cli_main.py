@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from grokray.cli.app import make_command
 from grokray.cli.main import main
 from grokray.errors import ConfigError, FolderBusy, Problem
 
@@ -236,3 +238,16 @@ def test_other_requests_to_end_are_answered_as_ctrl_c_is(name):
 def test_what_ray_makes_of_sigterm_is_an_interruption_too(failing):
     failing(SystemExit(15))
     assert main(["schema"]) == 130
+
+
+@pytest.mark.parametrize("command", ["sweep", "train", "data", "submit", "fetch"])
+@pytest.mark.parametrize("columns", [40, 60, 79, 80])
+def test_help_cuts_no_option(command, columns, monkeypatch, capsys):
+    """As where the names are short of room rich's tables would: --num-t…"""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    made, _ = make_command([command])
+    names = {name for option in made.commands[command].params for name in option.opts if name.startswith("--")}
+    assert names
+    assert [name for name in names if not re.search(rf"{name}\b", shown)] == []

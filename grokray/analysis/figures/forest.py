@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKS = "oDs^v"
+WHY_LETTERS = 84  # on a line
 _ROOM = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none"}  # lines end before a label
 
 
@@ -40,7 +42,7 @@ def draw_forest(
     *,
     none: float | None = None,
     log: bool = False,
-    percent: bool = False,
+    points: bool = False,
     name: str = "",
     series: int = 0,
 ) -> Axes:
@@ -56,8 +58,7 @@ def draw_forest(
     for at, row in enumerate(rows):
         axes.text(0.0, at - 0.3, row.label, transform=axes.get_yaxis_transform(), va="center", fontsize=8, bbox=_ROOM)
         if np.isnan(row.value):
-            why = row.why or "no number"
-            axes.text(0.02, at + 0.08, why, transform=axes.get_yaxis_transform(), fontsize=7, color=MUTED, va="center")
+            _say_why(axes, row.why or "no number", at + 0.08)
             continue
         known = not np.isnan([row.lower, row.upper]).any()
         if known:
@@ -70,11 +71,18 @@ def draw_forest(
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     axes.set_xlabel(name)
-    if percent:
-        percent_axis(axes.xaxis)
+    if points:
+        percent_axis(axes.xaxis, symbol="")
     if log:
         _ratio_ticks(axes, low, high)
     return axes
+
+
+def _say_why(axes: Axes, why: str, at: float) -> None:
+    """In one or two lines, or it would leave the page."""
+    lines = textwrap.wrap(why, WHY_LETTERS, max_lines=2, placeholder=" …")
+    look = {"fontsize": 7, "color": MUTED, "va": "center", "linespacing": 1.1, "bbox": _ROOM}
+    axes.text(0.02, at + 0.12 * (len(lines) - 1), "\n".join(lines), transform=axes.get_yaxis_transform(), **look)
 
 
 def _draw_interval(axes: Axes, row: Row, at: float, colour: str) -> None:

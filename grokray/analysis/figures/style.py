@@ -109,8 +109,8 @@ def log_steps(axes: Axes, first: float, last: float, name: str = "training steps
 
 def steps_between(first: float, last: float) -> list[float]:
     """130, 4000 → 100, 200, 500, 1000, 2000, 4000: both ends, and between them what leaves the labels room."""
-    first = max(first, 1.0)
-    last = max(last, 1.2 * first)
+    last = max(last, 1.2)
+    first = min(max(first, 1.0), last / 1.2)  # the end is a step of the data, and is never moved
     steps = [factor * 10.0**power for power in range(math.ceil(math.log10(last)) + 1) for factor in (1, 2, 5)]
     start = max(step for step in steps if step <= first)
     inner = [step for step in steps if start < step < last]
@@ -120,10 +120,10 @@ def steps_between(first: float, last: float) -> list[float]:
     return [start, *(step for step in inner if start * room <= step <= last / room), last]
 
 
-def percent_axis(axis: Any) -> None:
+def percent_axis(axis: Any, symbol: str = " %") -> None:
     from matplotlib.ticker import PercentFormatter
 
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=symbol))
 
 
 def nothing_to_draw(axes: Axes, reason: str) -> Axes:

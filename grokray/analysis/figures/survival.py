@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_BANDS = 4
+CORNER = (0.45, 0.5)  # of the axes: left of the one and above the other there is room for the legend
 
 
 def draw_survival(axes: Axes, curves: Mapping[str, SurvivalCurve], horizon: float, name: str = "") -> Axes:
@@ -38,8 +39,20 @@ def draw_survival(axes: Axes, curves: Mapping[str, SurvivalCurve], horizon: floa
     axes.set_ylabel("grokked")
     axes.grid(axis="y")
     if len(curves) > 1 or (name and curves):
-        axes.legend(loc="upper left", title=name, alignment="left", title_fontsize=8)
+        _name_curves(axes, name)
     return axes
+
+
+def _name_curves(axes: Axes, name: str) -> None:
+    """In the upper left corner, or above the axes where a curve passes through that."""
+    start, end = axes.get_xlim()
+    across, up = CORNER
+    lines = [(np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in axes.lines]
+    is_taken = any((share[time < start * (end / start) ** across] > up).any() for time, share in lines)
+    place: dict[str, Any] = (
+        {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2} if is_taken else {"loc": "upper left"}
+    )
+    axes.legend(**place, title=name, alignment="left", title_fontsize=8)
 
 
 def _held(survival: np.ndarray, before: float) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from grokray.analysis.critical import Critical, critical_fractions
+from grokray.analysis.critical import EXTRAPOLATED, Critical, critical_fractions
 from grokray.analysis.findings.finding import Finding, missing, nothing_in, without_silence
 from grokray.analysis.findings.groups import Groups, groups_by
 from grokray.analysis.findings.words import cell
@@ -74,7 +74,8 @@ def _text(one: Critical) -> str:
     ends = {"fraction_lower": one.lower, "fraction_upper": one.upper}
     fraction = cell("fraction", {"fraction": one.fraction, **ends})
     group = _named(one)
-    return f"{fraction} for {group}" if group else fraction
+    text = f"{fraction} for {group}" if group else fraction
+    return f"{text}, {EXTRAPOLATED}" if one.is_extrapolated else text
 
 
 def _named(one: Critical) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
-from grokray.analysis.findings.words import stated
+from grokray.analysis.findings.words import percent, stated
 from grokray.analysis.outcomes import FEW_PRUNED, outcomes
 from grokray.analysis.robustness import ByConfiguration, Robustness, by_configuration
 from grokray.analysis.robustness import robustness as robustness_of
@@ -49,12 +51,12 @@ def robustness(sweeps: Sweeps, level: float = 0.95, replicates: int = 500, seed:
 
 def headline(found: Robustness, level: float) -> str:
     """Grokking happens within the budget in 43.1 % of the search space (95 % interval 38.0 to 48.9 %; …)."""
-    share, lower, upper = (100 * value for value in (found.share.value, found.share.lower, found.share.upper))
+    share, lower, upper = (percent(value) for value in (found.share.value, found.share.lower, found.share.upper))
     counted = f"{count(found.trials, 'trial')} of {count(found.configurations, 'configuration')}"
-    text = f"Grokking happens within the budget in {share:.1f} % of the search space"
-    if np.isnan(lower):
+    text = f"Grokking happens within the budget in {share} of the search space"
+    if np.isnan(found.share.lower):
         return f"{text} (no interval; {counted})."
-    text += f" ({100 * level:g} % interval {lower:.1f} to {upper:.1f} %; {counted})"
+    text += f" ({100 * level:g} % interval {lower.removesuffix(' %')} to {upper}; {counted})"
     if found.at_least is not None:
         return f"{text}; in {stated('share', found.at_least)} if no pruned trial would have grokked."
     return f"{text}."
@@ -83,5 +85,14 @@ def _profiles(found: Robustness) -> pd.DataFrame:
             "configurations": int(profile.configurations[number]),
         }
         for profile in found.profiles
-        for number, label in enumerate(profile.labels)
+        for number, label in _in_order(profile.labels)
     )
+
+
+def _in_order(labels: Sequence[str]) -> list[tuple[int, str]]:
+    """Choices that are numbers by their size, as along an axis, however the search space lists them."""
+    numbered = list(enumerate(labels))
+    try:
+        return sorted(numbered, key=lambda one: float(one[1]))
+    except ValueError:
+        return numbered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique, without_silence
 from grokray.analysis.findings.groups import Groups, groups_by, main_parameters
+from grokray.analysis.findings.words import percent
 from grokray.analysis.logrank import holm, log_rank, pairwise
 from grokray.analysis.outcomes import NOBODY, Outcomes, column, diverged, outcomes
 from grokray.analysis.survival import SurvivalCurve, kaplan_meier, median_time, restricted_mean, share_by
@@ -64,7 +66,7 @@ def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Fi
         name=NAME,
         title=TITLE,
         tables=tables,
-        summary=_summary(tables["overall"].iloc[0], horizon),
+        summary=_summary(tables["overall"].to_dict("records")[0], horizon),
         notes=unique(
             [scheduler_audit(trials).warning, _pruned(found, tables), _diverged(trials), _without_ends(tables)]
         ),
@@ -147,11 +149,11 @@ def _pairs(times: Times, groups: Groups, found: Outcomes) -> pd.DataFrame:
     )
 
 
-def _summary(row: pd.Series, horizon: float) -> str:
-    share, lower, upper = (100 * row[name] for name in ("share", "share_lower", "share_upper"))
-    if np.isnan(share):
+def _summary(row: Mapping[str, Any], horizon: float) -> str:
+    share, lower, upper = (percent(row[name]) for name in ("share", "share_lower", "share_upper"))
+    if np.isnan(row["share"]):
         return ""
-    text = f"{share:.1f} % of trials grok within {horizon:,.0f} steps ({lower:.1f} to {upper:.1f} %)"
+    text = f"{share} of trials grok within {horizon:,.0f} steps ({lower.removesuffix(' %')} to {upper})"
     if np.isnan(row["median"]):
         return f"{text}; fewer than half do, so there is no median."
     return f"{text}; half have by step {row['median']:,.0f}."

@@ -22,6 +22,9 @@ TYPICAL_IN = {
     "grokking": "grok_delay",
     "diverged": "duration_steps",
 }
+FALLBACK = (
+    "final_heldout_exact_match"  # a phase asks for less than a trial's own events do: all of its trials may lack them
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,24 +40,32 @@ class Typical:
 
 def typical_trials(sweeps: Sweeps) -> list[Typical]:
     """One of each phase that has a measured trial, in the order of PHASES."""
-    chosen = {phase: found for phase in PHASES if (found := _medoid(sweeps.trials, phase)) is not None}
-    rows = {phase: sweeps.trials.slice(row, 1).to_pylist()[0] for phase, (row, _) in chosen.items()}
+    chosen = {phase: found for phase in PHASES if (found := _chosen(sweeps.trials, phase)) is not None}
+    rows = {phase: sweeps.trials.slice(row, 1).to_pylist()[0] for phase, (row, *_) in chosen.items()}
     curves = sweeps.curves([row["trial_id"] for row in rows.values()]) if rows else pa.table({})
     found = []
     for phase, row in rows.items():
         measured = curves.filter(pc.field("trial_id") == row["trial_id"]) if curves.num_rows else curves
         if measured.num_rows:
-            by = TYPICAL_IN[phase]
-            typical = Typical(phase=phase, by=by, value=row[by], among=chosen[phase][1], curve=curve_of(row, measured))
+            _, among, by = chosen[phase]
+            typical = Typical(phase=phase, by=by, value=row[by], among=among, curve=curve_of(row, measured))
             found.append(typical)
     return found
 
 
-def _medoid(trials: pa.Table, phase: str) -> tuple[int, int] | None:
+def _chosen(trials: pa.Table, phase: str) -> tuple[int, int, str] | None:
+    """The row, among how many, and by what."""
+    for by in (TYPICAL_IN[phase], FALLBACK):
+        if (found := _medoid(trials, phase, by)) is not None:
+            return *found, by
+    return None
+
+
+def _medoid(trials: pa.Table, phase: str, by: str) -> tuple[int, int] | None:
     """The row, and among how many; those that came to their end, if there are any, since others may have left the
     phase later."""
     there: Any = column(trials, "phase") == phase
-    value = column(trials, TYPICAL_IN[phase])
+    value = column(trials, by)
     there = there & ~np.isnan(value)
     ended = there & outcomes(trials).used
     rows = np.flatnonzero(ended if ended.any() else there)

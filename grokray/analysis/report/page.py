@@ -9,6 +9,7 @@ from typing import Any
 from grokray.analysis.analysis import Analysis
 from grokray.analysis.outcomes import column
 from grokray.analysis.report.sections import sections
+from grokray.analysis.wording import count
 from grokray.records.folder import SweepFolder
 from grokray.records.store import as_folder_error
 from grokray.version import VERSION
@@ -37,6 +38,7 @@ def render(analysis: Analysis) -> str:
     )
     # A number and its % stay on one line.
     environment.filters["tight"] = lambda text: str(text).replace(" %", "\u00a0%")
+    environment.filters["sentence"] = _sentence
     trials = analysis.sweeps.trials
     made = sections(analysis)
     headline = next((s.summary or s.missing for s in made if s.id == "robustness"), "")
@@ -54,7 +56,7 @@ def render(analysis: Analysis) -> str:
         ],
         version=VERSION,
         level=f"{100 * analysis.level:g}",
-        trials=trials.num_rows,
+        trials=count(trials.num_rows, "trial"),
     )
 
 
@@ -65,6 +67,11 @@ def write_report(analysis: Analysis, path: Path) -> None:
     text = render(analysis)
     with as_folder_error("write", str(path)):
         path.write_text(text, encoding="utf-8")
+
+
+def _sentence(text: str) -> str:
+    """With a capital letter, but where it begins with a column's name."""
+    return text if "_" in text.split()[0] else text[0].upper() + text[1:]
 
 
 def _origin(folder: SweepFolder, trials: Any, name: str) -> Origin:

@@ -10,7 +10,7 @@ from grokray.analysis.figures.curves import draw_curve
 from grokray.analysis.figures.forest import height_of
 from grokray.analysis.figures.importance import height_of_importance
 from grokray.analysis.figures.survival import MOST_BANDS
-from grokray.analysis.findings.finding import Finding
+from grokray.analysis.findings.finding import Finding, nothing_in
 from grokray.analysis.findings.groups import main_parameters
 from grokray.analysis.findings.typical import Typical, typical_trials
 from grokray.analysis.outcomes import outcomes
@@ -51,7 +51,8 @@ def phases(a: Analysis) -> Section:
         for x, y in _pairs(main_parameters(a.sweeps.trials))[:MOST_DIAGRAMS]:
             caption = (
                 f"Phase diagram over {x} and {y}: colour, hatch and letters are the commonest phase of each cell, the "
-                f"number is the share grokked; a dot is a cell without trials{unknown}. {counted}."
+                f"number is the share grokked, for which a trial's own threshold counts; a dot is a cell without "
+                f"trials{unknown}. {counted}."
             )
             pictures.add(lambda axes, x=x, y=y: plots.phases(a, x, y, axes), caption, plots.PHASES_HEIGHT)
     about = (
@@ -86,8 +87,9 @@ def survival(a: Analysis) -> Section:
 def effects(a: Analysis) -> Section:
     finding, pictures = a.effects(), Pictures("effects")
     for hazard in (False, True):
-        name, _, what = plots.effect_names(hazard)
-        if (table := finding.tables.get(name)) is not None:
+        name, ratio, what = plots.effect_names(hazard)
+        table = finding.tables.get(name)
+        if table is not None and not nothing_in(table, ratio):  # else the table says why
             caption = f"Factors on the {what}, all other parameters held fixed: {_n_watched(a)}, {_level(a)} intervals."
             pictures.add(lambda axes, h=hazard: plots.effects(a, h, axes), caption, height_of(len(table)))
     about = (
@@ -161,10 +163,9 @@ def _typical(one: Typical) -> str:
     settings = [
         f"{name.replace('_', ' ')} {row[name]:.3g}" for name in ("weight_decay", "dropout", "training_fraction")
     ]
-    return (
-        f"{one.phase.capitalize()}: trial {row['trial_id']}, the median {one.by} ({value}) of {one.among:,}; "
-        f"{', '.join(settings)}."
-    )
+    among = f"{one.among:,} with one"
+    median = f"trial {row['trial_id']}, the median {one.by} ({value}) of {among}"
+    return f"{one.phase.capitalize()}: {median}; {', '.join(settings)}."
 
 
 def _n(a: Analysis) -> str:
