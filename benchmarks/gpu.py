@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +54,10 @@ def _kept(path: Path, anew: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The results of an earlier run, without what it had to say about parts that are about to be measured anew."""
     if not path.exists():
         return {}
-    old = json.loads(path.read_text())
+    try:
+        old = json.loads(path.read_text())
+    except ValueError as error:
+        sys.exit(f"{path} cannot be kept: it is no JSON, {error}")
     names = {f"{case} {part}" for case, part in anew}
     left_out = {part: found for part, found in old["left_out"].items() if part not in names}
     remarks = [remark for remark in old["remarks"] if remark.partition(":")[0] not in names]

@@ -49,10 +49,15 @@ class Sweeps:
     def name(self) -> str:
         return ", ".join(self.names)
 
+    @property
+    def one_space(self) -> bool:
+        """Whether all trials were drawn from the same search space."""
+        first, *others = map(_space_lines, self.folders)
+        return all(lines == first for lines in others)
+
     def space(self) -> Space:
         """The space that the trials were drawn from; of sweeps that differ in it what all of them span, adaptively."""
-        prints = [_space_lines(folder) for folder in self.folders]
-        if all(lines == prints[0] for lines in prints):
+        if self.one_space:
             try:
                 return space_of_sweep(self.folders[0].fingerprint, self.trials)
             except (KeyError, ValueError):  # a folder of a version that wrote other lines

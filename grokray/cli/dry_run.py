@@ -33,12 +33,13 @@ FIELDS = {
     "loss": "loss",
     "gradient_filter": "filter",
     "sharing": "shared",
+    "chunk_rows": "rows a chunk",
     "by_token": "by token",
     "batch_sharing": "shared in batches",
 }
 IF_DIFFERENT = (
     *("answers", "uniform", "dtype", "precision", "activation", "accumulation_steps"),
-    *("optimizer", "loss", "gradient_filter", "sharing", "by_token", "batch_sharing"),
+    *("optimizer", "loss", "gradient_filter", "sharing", "chunk_rows", "by_token", "batch_sharing"),
 )
 
 

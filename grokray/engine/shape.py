@@ -49,17 +49,13 @@ class ShapeKey:
     precision: Precision = "float32"
     activation: Literal["gelu", "relu"] = "gelu"
     sharing: Sharing = Sharing()  # of an evaluation
+    chunk_rows: int = 1024  # of one pass of an evaluation
     by_token: bool = False  # see `first_layer`
     batch_sharing: Sharing = Sharing()  # of a training batch
 
     @property
     def torch_dtype(self) -> torch.dtype:
         return {"float32": torch.float32, "float64": torch.float64}[self.dtype]
-
-    @property
-    def chunk_rows(self) -> int:
-        """Rows of one pass of an evaluation; a function of the shape alone, so that neighbours change no sum."""
-        return chunk_rows(self.length - self.sharing.length, self.dim_model)
 
     @cached_property
     def layout(self) -> Layout:
@@ -68,6 +64,7 @@ class ShapeKey:
 
 def shape_of(dataset: Dataset) -> ShapeKey:
     config = dataset.config
+    sharing = sharing_of(dataset.table, num_layers=config.num_layers, dim_model=config.dim_model)
     return ShapeKey(
         num_layers=config.num_layers,
         dim_model=config.dim_model,
@@ -85,7 +82,8 @@ def shape_of(dataset: Dataset) -> ShapeKey:
         gradient_filter=config.gradient_filter,
         precision=config.precision,
         activation=config.activation,
-        sharing=sharing_of(dataset.table, num_layers=config.num_layers, dim_model=config.dim_model),
+        sharing=sharing,
+        chunk_rows=chunk_rows(len(dataset.table.tokens), dataset.length - sharing.length, config.dim_model),
         by_token=_by_token(dataset),
         batch_sharing=_batch_sharing(dataset),
     )

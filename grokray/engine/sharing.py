@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from grokray.tasks.tables import Table
 
-CHUNK_ROWS = 2048  # at most: what is compiled is computed whole, also for a table of few rows
+CHUNK_ROWS = 2048  # at most
+CHUNK_ROUND = 32  # tables that differ a little have chunks of one size
 CHUNK_ELEMENTS = 1 << 18  # of one slot's activations; a constant of the shape, so that neighbours change no sum
 SLACK = 1.5  # room for more prefixes than a chunk has on average: a sample of the rows shares less
 ROUND = 8  # tables that differ a little have equal shapes
@@ -41,7 +42,7 @@ def sharing_of(table: Table, *, num_layers: int, dim_model: int) -> Sharing:
     whole = _work(Sharing(), 0, length, answers, num_layers)
     best, least = Sharing(), WORTH * whole
     for shared in range(1, int(table.positions.min()) + 1):
-        chunk = chunk_rows(length - shared, dim_model)
+        chunk = chunk_rows(rows, length - shared, dim_model)
         distinct = table.sorted_rows.distinct(shared)
         most = math.ceil(SLACK * chunk * distinct / rows / ROUND) * ROUND
         option = Sharing(shared, min(most, distinct))
@@ -71,9 +72,16 @@ def batch_sharing_of(table: Table, *, num_layers: int, dim_model: int, batch_siz
     return best
 
 
-def chunk_rows(length: int, dim_model: int) -> int:
-    """Rows of one pass of which `length` tokens each are computed."""
-    return max(1, min(CHUNK_ROWS, CHUNK_ELEMENTS // (length * dim_model)))
+def chunk_rows(rows: int, length: int, dim_model: int) -> int:
+    """Rows of one pass over so many, of which `length` tokens each are computed.
+
+    What is compiled computes a chunk whole, the last one too, so all are about equally full. Counted are the rows of a
+    whole square, so that those of x/y, which lack y = 0, are chunked as those of x+y are: 9,312 and 9,409 by 960 each.
+    """
+    most = max(1, min(CHUNK_ROWS, CHUNK_ELEMENTS // (length * dim_model)))
+    square = (math.isqrt(rows - 1) + 1) ** 2
+    even = math.ceil(square / math.ceil(square / most))
+    return min(math.ceil(even / CHUNK_ROUND) * CHUNK_ROUND, most)
 
 
 def _work(sharing: Sharing, rows: int, length: int, answers: int, num_layers: int, saved: int = 0) -> float:

@@ -38,6 +38,7 @@ from grokray.analysis.plots import critical_rows
 from grokray.analysis.report.page import render
 from grokray.analysis.robustness import robustness
 from grokray.analysis.space import Axis, Space
+from grokray.analysis.wording import value_text
 from grokray.records.collect import collect, read_curves, read_trials, write_tables
 from grokray.records.folder import SweepFolder
 from grokray.records.schema import CURVES_SCHEMA
@@ -614,6 +615,16 @@ def test_quality_warns_of_what_speaks_against_the_numbers(tmp_path):
 
 def test_all_phases_have_a_name_in_the_table(analysis):
     assert analysis.phases().table["phase"].tolist() == list(PHASES)
+
+
+def test_several_folders_of_one_space_show_it_as_one_does(sweep_path, tmp_path, analysis):
+    make_sweep(tmp_path / "more", 60, seed=5)
+    spaces = [a.overview().tables["parameters"] for a in (analysis, grokray.load([sweep_path, tmp_path / "more"]))]
+    assert spaces[0]["space"].tolist() == spaces[1]["space"].tolist()
+
+
+def test_an_empty_text_is_a_group_with_a_name():
+    assert [value_text(value) for value in ("", None, "x")] == ['""', "none", "x"]
 
 
 def test_what_is_not_in_the_search_space_follows_from_others(analysis):

@@ -380,6 +380,9 @@ def test_an_earlier_run_is_kept_but_for_what_it_said_about_parts_that_are_measur
         "remarks": ["wide upkeep: grokray: two"],
     }
     assert gpu._kept(tmp_path / "none.json", []) == {}
+    path.write_text("half of i")
+    with pytest.raises(SystemExit, match="old.json cannot be kept: it is no JSON"):
+        gpu._kept(path, [])
 
 
 def test_memory_of_a_gpu_is_counted_from_what_was_there_before(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +15,7 @@ from grokray.engine.chunks import Chunks, chunks_of, evaluated_rows, side_by_sid
 from grokray.engine.evaluation import Evaluation, evaluations_of, row_sums
 from grokray.engine.randomness import initial_parameters
 from grokray.engine.shape import ShapeKey, shape_of
-from grokray.engine.sharing import Sharing, sharing_of
+from grokray.engine.sharing import Sharing, chunk_rows, sharing_of
 from grokray.engine.tables import Tables
 from grokray.engine.totals import Totals, totals_of
 from grokray.tasks.dataset import Dataset, build_dataset
@@ -173,3 +174,16 @@ def test_tasks_of_one_modulus_share_a_stack():
     """Division has a few rows less than the others."""
     operations = ("x+y_mod", "x/y_mod", "x*y_mod", "x^2+y^2_mod")
     assert len({shape_of(build_dataset(resolve({"operation": operation}))) for operation in operations}) == 1
+
+
+def test_chunks_are_about_equally_full():
+    assert (
+        chunk_rows(9312, 2, 128) == chunk_rows(9409, 2, 128) == 960
+    )  # x/y and x+y mod 97: ten each, not nine and a bit
+    assert chunk_rows(930, 2, 48) == chunk_rows(961, 2, 48) == 992  # of mod 31 all at once, and hardly more than all
+    for rows in range(1, 20_000, 37):
+        size = chunk_rows(rows, 4, 64)
+        computed = -(-rows // size) * size
+        side = math.isqrt(rows - 1) + 1
+        assert rows <= computed < side * side + 33 * -(-rows // size)
+        assert size <= 1024

@@ -47,9 +47,9 @@ def overview(sweeps: Sweeps) -> Finding:
 
 
 def _parameters(sweeps: Sweeps) -> pd.DataFrame:
-    """What varied, as the search space says it or, where there are several, as the trials have it."""
+    """What varied, as the search space says it or, where there are several spaces, as the trials have it."""
     names = varying(sweeps.trials)
-    known = sweeps.folders[0].fingerprint if len(sweeps.folders) == 1 else {}
+    known = sweeps.folders[0].fingerprint if sweeps.one_space else {}
     specs = {name: known[f"parameters.{name}"] for name in names if f"parameters.{name}" in known}
     rows = []
     for name in names:
