@@ -9,7 +9,7 @@ def readable(value: float, digits: int = 3) -> str:
 
 
 def value_text(value: object) -> str:
-    """A parameter's value as a search space has it: 2.0, as columns with gaps have 2, → `2`; True → `true`; "" → `""`."""
+    """A parameter's value as a search space has it: 2.0, as columns with gaps hold 2, is `2`; True `true`; "" `""`."""
     if value is None or isinstance(value, bool):
         return {None: "none", True: "true", False: "false"}[value]
     return readable(value, 6) if isinstance(value, float) else str(value) or '""'
