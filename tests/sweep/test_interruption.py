@@ -19,10 +19,12 @@ ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture(autouse=True)
 def heard():
-    """SIGHUP as in a terminal: whoever runs the tests may have it ignored."""
-    was = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """As in a new process in a terminal: whoever runs the tests may have SIGHUP ignored, and Ray, once it has run in a
+    process, leaves a handler of SIGTERM."""
+    was = [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)]
     yield
-    signal.signal(signal.SIGHUP, was)
+    for number, handler in zip((signal.SIGTERM, signal.SIGHUP), was, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", ALL)
