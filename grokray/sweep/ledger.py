@@ -110,6 +110,16 @@ class Ledger:
             self.state.apply_all(events)
         return self.state
 
+    def catch_up(self) -> None:
+        """End what has finished since the books were opened. The engines of a driver that was killed live some seconds
+        longer, and what they finish leaves no checkpoint to go on from."""
+        self.poll()
+        for trial_id in self._queue:
+            known = self.state.trials.get(trial_id)
+            if trial_id not in self.ended and known is not None and known.outcome is not None:
+                self._count_known(trial_id, known.outcome)
+        self._queue = deque(t for t in self._queue if t not in self.ended)
+
     def end(self, trial_id: str, outcome: str, report: Report | None = None, error: str | None = None) -> None:
         """A trial will not run again. `report` is its last one, if it gave any."""
         if trial_id in self.ended:
@@ -260,6 +270,14 @@ class Ledger:
             for told in [index, *self._repeats.pop(index, [])]:
                 self.proposer.tell(told, value)
 
+    def _count_known(self, trial_id: str, outcome: str) -> None:
+        """Count what ended before this driver could be told."""
+        known = self.state.trials[trial_id]
+        if not known.end_written:
+            # The trainer said that it had finished; the driver died before it wrote so.
+            self.write("end", trial_id=trial_id, outcome=outcome, step=known.last_step)
+        self._count(trial_id, outcome, known.last_metrics, known.events)
+
     # -- replay
 
     def _replay(self) -> None:
@@ -287,8 +305,7 @@ class Ledger:
             missing = [e for e in events if e["trial_id"] not in self.state.trials]
             self.journal.write_many(missing)
             self._replay_trials(index, configuration.parameters)
-        self._queue = deque(t for t in self._queue if t not in self.ended)
-        self.poll()
+        self.catch_up()
 
     def _replay_trials(self, index: int, parameters: Mapping[str, Any]) -> None:
         self.proposer.replay(index, parameters, None)
@@ -300,10 +317,7 @@ class Ledger:
             if known.outcome == "failed" and self.retry_failed:
                 self.write("again", trial_id=trial_id)
             elif known.outcome is not None:
-                if not known.end_written:
-                    # The trainer said that it had finished; the driver died before it wrote so.
-                    self.write("end", trial_id=trial_id, outcome=known.outcome, step=known.last_step)
-                self._count(trial_id, known.outcome, known.last_metrics, known.events)
+                self._count_known(trial_id, known.outcome)
             elif known.stop is not None and not known.audited:
                 # The driver died between the decision and its effect; a rung decides only once.
                 self.write("end", trial_id=trial_id, outcome="pruned", step=known.stop.step)

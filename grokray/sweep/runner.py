@@ -219,6 +219,7 @@ class _Session:
             record=lambda **fields: self.ledger.write("decision", **fields),
             decisions=self.ledger.state.decisions,
         )
+        self.ledger.catch_up()
         while not (self.ledger.finished or self.stopping.is_set()):
             ended = len(self.ledger.ended)
             tick = partial(self._tick, pool)

@@ -100,6 +100,21 @@ def test_a_finish_that_the_driver_did_not_live_to_note_is_noted_on_resume(tmp_pa
     assert len([e for e in ledger.folder.reader().poll() if e["event"] == "end"]) == 1
 
 
+def test_what_an_earlier_driver_s_engine_finishes_meanwhile_is_not_trained_again(tmp_path):
+    killed = open_ledger(tmp_path)
+    trial_id = killed.next_assignment().trial_id
+    killed.write("start", trial_id=trial_id, attempt=0, step=0)
+    ledger = open_ledger(tmp_path)
+    killed.write("measurement", trial_id=trial_id, attempt=0, step=300, metrics={"heldout_loss": 2.0})
+    killed.write("finish", trial_id=trial_id, attempt=0, step=300, outcome="budget")
+    assert not ledger.ended
+    for _ in range(2):
+        ledger.catch_up()
+        assert ledger.ended == {trial_id: "budget"}
+    assert trial_id not in [a.trial_id for a in assignments(ledger)]
+    assert len([e for e in ledger.folder.reader().poll() if e["event"] == "end"]) == 1
+
+
 def test_a_rung_that_was_passed_is_not_asked_again_and_one_that_was_not_is(tmp_path):
     ledger = open_ledger(tmp_path)
     ledger.rungs = (60, 120)
