@@ -21,7 +21,9 @@ HINT = "grokray train keeps the last and the best checkpoint; a sweep with trial
 SHOWN = 3
 
 
-def load_model(path: str | Path, *, trial: str | None = None, which: str = "last", device: str = "cpu") -> Restored:
+def load_model(
+    path: str | Path, *, trial: str | None = None, which: str | int = "last", device: str = "cpu"
+) -> Restored:
     """A trained model and what it was trained on, see docs/checkpoints.md.
 
     `path` is a checkpoint's file, or the folder or URI of a sweep or of one trial. In a folder `trial` is the id, or
