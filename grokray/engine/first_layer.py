@@ -28,7 +28,7 @@ def parted(shape: ShapeKey, parameters: Mapping[str, Tensor]) -> tuple[dict[str,
     names = [TOKENS]
     if shape.by_token:
         names += [POSITIONS, "0.qkv.weight", "0.qkv.bias"]
-        names += [] if shape.norm in ("post", "none") else ["0.norm1.weight", "0.norm1.bias"]
+        names += ["0.norm1.weight", "0.norm1.bias"] if shape.normed_first else []
     rest = {name: p for name, p in parameters.items() if name not in names}
     return {name: parameters[name] for name in names}, rest
 

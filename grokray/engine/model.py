@@ -102,7 +102,7 @@ def early_parameters(shape: ShapeKey, parameters: dict[str, Tensor]) -> dict[str
     """Those of the parameters that `keys_values` reads."""
     last = shape.num_layers - 1
     read = [f"{i}." for i in range(last)] + [f"{last}.qkv.", POSITIONS]
-    read += [] if shape.norm in ("post", "none") else [f"{last}.norm1."]
+    read += [f"{last}.norm1."] if shape.normed_first else []
     return {name: p for name, p in parameters.items() if name.startswith(tuple(read))}
 
 

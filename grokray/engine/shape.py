@@ -57,6 +57,11 @@ class ShapeKey:
     def torch_dtype(self) -> torch.dtype:
         return {"float32": torch.float32, "float64": torch.float64}[self.dtype]
 
+    @property
+    def normed_first(self) -> bool:
+        """Whether a layer norm precedes attention."""
+        return self.norm in ("pre", "input")
+
     @cached_property
     def layout(self) -> Layout:
         return Layout(self)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
-from grokray.analysis.findings.words import percent, stated
+from grokray.analysis.findings.words import between, percent, stated
 from grokray.analysis.outcomes import FEW_PRUNED, outcomes
 from grokray.analysis.robustness import ByConfiguration, Robustness, by_configuration
 from grokray.analysis.robustness import robustness as robustness_of
@@ -56,7 +56,7 @@ def headline(found: Robustness, level: float) -> str:
     text = f"Grokking happens within the budget in {share} of the search space"
     if np.isnan(found.share.lower):
         return f"{text} (no interval; {counted})."
-    text += f" ({100 * level:g} % interval {lower.removesuffix(' %')} to {upper}; {counted})"
+    text += f" ({100 * level:g} % interval {between(lower, upper)}; {counted})"
     if found.at_least is not None:
         return f"{text}; in {stated('share', found.at_least)} if no pruned trial would have grokked."
     return f"{text}."

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique, without_silence
 from grokray.analysis.findings.groups import Groups, groups_by, main_parameters
-from grokray.analysis.findings.words import percent
+from grokray.analysis.findings.words import between, percent
 from grokray.analysis.logrank import holm, log_rank, pairwise
 from grokray.analysis.outcomes import NOBODY, Outcomes, column, diverged, outcomes
 from grokray.analysis.survival import SurvivalCurve, kaplan_meier, median_time, restricted_mean, share_by
@@ -153,7 +153,7 @@ def _summary(row: Mapping[str, Any], horizon: float) -> str:
     share, lower, upper = (percent(row[name]) for name in ("share", "share_lower", "share_upper"))
     if np.isnan(row["share"]):
         return ""
-    text = f"{share} of trials grok within {horizon:,.0f} steps ({lower.removesuffix(' %')} to {upper})"
+    text = f"{share} of trials grok within {horizon:,.0f} steps ({between(lower, upper)})"
     if np.isnan(row["median"]):
         return f"{text}; fewer than half do, so there is no median."
     return f"{text}; half have by step {row['median']:,.0f}."

@@ -61,9 +61,14 @@ def cell(name: str, row: Mapping[Any, Any]) -> str:
     if row[f"{name}_lower"] == math.inf:  # nothing reaches so far
         return text
     lower, upper = (number(row[f"{name}_{end}"], kind, is_end=True) for end in ("lower", "upper"))
-    if kind == "percent" and lower.endswith(" %") and upper.endswith(" %"):
+    return f"{text} ({between(lower, upper)})"
+
+
+def between(lower: str, upper: str) -> str:
+    """`10.5 to 31.0 %`: of two shares as text the sign stands once."""
+    if lower.endswith(" %") and upper.endswith(" %"):
         lower = lower.removesuffix(" %")
-    return f"{text} ({lower} to {upper})"
+    return f"{lower} to {upper}"
 
 
 def stated(name: str, estimate: Any) -> str:
