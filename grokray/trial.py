@@ -97,6 +97,7 @@ class TrialConfig(BaseModel):
     norm: Literal["pre", "post", "input", "none"] = "pre"
     activation: Literal["gelu", "relu"] = "gelu"
     init_scale: float = Field(default=1.0, gt=0, le=1000, description="Multiplies the initial weights.")
+    embedding_scale: float = Field(default=1.0, gt=0, le=1000, description="Multiplies the initial embeddings too.")
     dropout: float = Field(default=0.0, ge=0, lt=1)
     dtype: Literal["float32", "float64"] = "float32"
     precision: Literal["float32", "tf32", "bf16"] = Field(default="float32", description="Of matrix products.")
@@ -105,10 +106,13 @@ class TrialConfig(BaseModel):
     batch_size: int = Field(default=512, ge=1, le=1_048_576)
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     weight_decay: float = Field(default=1.0, ge=0, le=1000)
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="Memory of the optimizer's first moment.")
+    beta2: float = Field(default=0.98, ge=0, lt=1, description="And of its second.")
+    epsilon: float = Field(default=1e-8, ge=1e-30, le=1, description="Added to the second moment's root.")
     warmup_steps: int = Field(default=9, ge=0)
     accumulation_steps: int = Field(default=1, ge=1, le=65_536, description="Batches of one optimiser step.")
-    optimizer: Literal["adamw", "adam", "muon"] = "adamw"
-    loss: Literal["cross_entropy", "stablemax"] = "cross_entropy"
+    optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
+    loss: Literal["cross_entropy", "stablemax", "mse"] = "cross_entropy"
     gradient_filter: Literal["none", "grokfast_ema"] = "none"
     grokfast_alpha: float = Field(default=0.98, ge=0, lt=1)
     grokfast_lambda: float = Field(default=2.0, ge=0, le=1000)

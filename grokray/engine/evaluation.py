@@ -17,7 +17,7 @@ from grokray.engine.attention import Form
 from grokray.engine.chunks import PARTS
 from grokray.engine.embedding import look_up
 from grokray.engine.first_layer import looked_up, tables_of
-from grokray.engine.loss import log_probabilities
+from grokray.engine.loss import answer_losses
 from grokray.engine.model import forward, keys_values
 from grokray.engine.shape import ShapeKey
 
@@ -65,7 +65,7 @@ def row_sums(
     begin = looked_up(shape, tables, tokens, shape.sharing.length)
     logits = forward(shape, parameters, tokens, where, form=form, past=past, begin=begin)
     scored, wanted = targets >= 0, targets.clamp(min=0)
-    loss = -log_probabilities(logits, shape.loss).gather(-1, wanted[..., None]).squeeze(-1) * scored
+    loss = answer_losses(logits, wanted, shape.loss) * scored
     right = (logits.argmax(-1) == wanted) & scored
     tokens_of_row = scored.sum(-1)
     whole = (right | ~scored).all(-1)

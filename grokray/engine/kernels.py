@@ -16,7 +16,7 @@ from grokray.engine.filters import grokfast
 from grokray.engine.gradient import eager_gradient, functional_gradient
 from grokray.engine.model import Batch, dropout_elements
 from grokray.engine.muon import make_muon
-from grokray.engine.optimizer import Update, adam, adamw, coefficients
+from grokray.engine.optimizer import RATES, Update, adam, adamw, coefficients, sgd
 from grokray.engine.precision import in_precision
 from grokray.engine.randomness import NOISE_PURPOSE, counters, mask_of, normal_of, stream_of, streams_of
 from grokray.engine.shape import ShapeKey
@@ -92,7 +92,7 @@ class Kernels:
         if self.shape.gradient_filter == "grokfast_ema":
             alpha, strength = s["grokfast_alpha"], s["grokfast_lambda"]
             gradients = self._grokfast(gradients, s["average"], s["step"], alpha, strength, s["active"])
-        rates = (s[name] for name in ("step", "learning_rate", "weight_decay", "active", "warmup_steps"))
+        rates = (s[name] for name in RATES)
         self._update(s["parameters"], gradients, s["moment1"], s["moment2"], *rates)
 
     def _noise(self, name: str, s: dict[str, Tensor], stream: Tensor | None) -> Tensor:
@@ -103,7 +103,7 @@ class Kernels:
 def update_of(shape: ShapeKey) -> Update:
     if shape.optimizer == "muon":
         return make_muon(shape.layout)
-    return {"adamw": adamw, "adam": adam}[shape.optimizer]
+    return {"adamw": adamw, "adam": adam, "sgd": sgd}[shape.optimizer]
 
 
 def _whole_update(shape: ShapeKey, device: torch.device, compile: Compile) -> Callable[..., None]:

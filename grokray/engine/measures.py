@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from grokray.engine.chunks import PARTS, Chunks
-from grokray.engine.loss import log_probabilities
+from grokray.engine.loss import answer_losses
 from grokray.engine.model import forward
 from grokray.engine.precision import matrix_products
 from grokray.engine.shape import ShapeKey
@@ -75,8 +75,7 @@ def softmax_collapse(shape: ShapeKey, table: RowTable, parameters: Tensor, chunk
 
 def token_collapsed(shape: ShapeKey, logits: Tensor, targets: Tensor) -> Tensor:
     """logits (…, vocabulary_size), targets (…) to (…) bool: whether the loss is exactly 0."""
-    found = log_probabilities(logits, shape.loss).gather(-1, targets.clamp(min=0)[..., None])
-    return found.squeeze(-1) == 0
+    return answer_losses(logits, targets.clamp(min=0), shape.loss) == 0
 
 
 def residues(dataset: Dataset) -> slice | None:

@@ -1,7 +1,8 @@
-"""AdamW with decoupled weight decay (Loshchilov & Hutter 2019), and Adam with coupled decay, everything per slot.
+"""AdamW with decoupled weight decay (Loshchilov & Hutter 2019), Adam with coupled decay, and gradient descent with
+momentum, everything per slot.
 
-β = (0.9, 0.98), ε = 1e-8; the learning rate warms up linearly from 0.1 to 1 over `warmup_steps` steps. Formulas as in
-torch.optim.AdamW, torch.optim.Adam and torch.optim.lr_scheduler.LinearLR. Muon has a file of its own.
+The learning rate warms up linearly from 0.1 to 1 over `warmup_steps` steps. Formulas as in torch.optim.AdamW,
+torch.optim.Adam, torch.optim.SGD and torch.optim.lr_scheduler.LinearLR. Muon has a file of its own.
 """
 
 from __future__ import annotations
@@ -11,29 +12,39 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-BETA1, BETA2, EPSILON = 0.9, 0.98, 1e-8
 WARMUP_START = 0.1
 
 # Of parameters, gradients, moment1, moment2 (slots, row_size) and coefficients; changes the first and the moments.
 Update = Callable[..., None]
-COEFFICIENTS = ("mix1", "mix2", "keep", "size", "correction", "rate", "weight_decay", "active")
+# What `coefficients` makes them of, by the slots' names, in its order.
+RATES = ("step", "active", "learning_rate", "weight_decay", "beta1", "beta2", "epsilon", "warmup_steps")
+COEFFICIENTS = ("mix1", "mix2", "keep", "size", "correction", "rate", "weight_decay", "epsilon", "active")
 
 
 @torch.no_grad()
 def coefficients(
-    step: Tensor, learning_rate: Tensor, weight_decay: Tensor, active: Tensor, warmup_steps: Tensor, dtype: torch.dtype
+    step: Tensor,
+    active: Tensor,
+    learning_rate: Tensor,
+    weight_decay: Tensor,
+    beta1: Tensor,
+    beta2: Tensor,
+    epsilon: Tensor,
+    warmup_steps: Tensor,
+    dtype: torch.dtype,
 ) -> Tensor:
-    """COEFFICIENTS of each slot's update (slots, 8), computed in float64 and rounded to `dtype`.
+    """COEFFICIENTS of each slot's update (slots, 9), computed in float64 and rounded to `dtype`.
 
     step (slots,) int32 counts the steps done before this one; the others (slots,) are float64. An inactive slot has
     such ones that it is left exactly as it is.
     """
     t = step.to(torch.float64)
     rate = learning_rate * warmed_up(step, warmup_steps) * active
-    size = rate / (1 - BETA1 ** (t + 1))
-    correction = (1 - BETA2 ** (t + 1)).sqrt()
-    columns = ((1 - BETA1) * active, (1 - BETA2) * active, 1 - rate * weight_decay, size, correction, rate)
-    return torch.stack([*columns, weight_decay, active], 1).to(dtype)
+    size = rate / (1 - beta1 ** (t + 1))
+    correction = (1 - beta2 ** (t + 1)).sqrt()
+    columns = ((1 - beta1) * active, (1 - beta2) * active, 1 - rate * weight_decay, size, correction, rate)
+    never_zero = epsilon * active + (1 - active)  # a free slot has no epsilon, and no moments to divide
+    return torch.stack([*columns, weight_decay, never_zero, active], 1).to(dtype)
 
 
 def column(coefficients: Tensor, name: str) -> Tensor:
@@ -55,6 +66,15 @@ def adam(parameters: Tensor, gradients: Tensor, moment1: Tensor, moment2: Tensor
     _adam(parameters, coupled, moment1, moment2, coefficients, keep=None)
 
 
+@torch.no_grad()
+def sgd(parameters: Tensor, gradients: Tensor, moment1: Tensor, moment2: Tensor, coefficients: Tensor) -> None:
+    """m ← β₁ m + g, then W ← (1 − ηλ) W − η m: torch.optim.SGD with momentum β₁, but for the decay, which is apart.
+    Of `moment2` it uses nothing."""
+    c = coefficients
+    moment1.mul_(1 - column(c, "mix1")).add_(column(c, "active") * gradients)
+    parameters.mul_(column(c, "keep")).sub_(column(c, "rate") * moment1)
+
+
 def _adam(
     parameters: Tensor, gradients: Tensor, moment1: Tensor, moment2: Tensor, c: Tensor, keep: Tensor | None
 ) -> None:
@@ -62,7 +82,7 @@ def _adam(
     moment2.add_(column(c, "mix2") * (gradients * gradients - moment2))
     if keep is not None:
         parameters.mul_(keep)
-    parameters.sub_(column(c, "size") * moment1 / (moment2.sqrt() / column(c, "correction") + EPSILON))
+    parameters.sub_(column(c, "size") * moment1 / (moment2.sqrt() / column(c, "correction") + column(c, "epsilon")))
 
 
 def warmed_up(step: Tensor, warmup_steps: Tensor) -> Tensor:

@@ -26,19 +26,22 @@ def generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(state % 2**63)
 
 
-def initial_parameters(shape: ShapeKey, seed: int, scale: float = 1.0) -> dict[str, Tensor]:
+def initial_parameters(
+    shape: ShapeKey, seed: int, scale: float = 1.0, embedding_scale: float = 1.0
+) -> dict[str, Tensor]:
     """One trial's parameters, each (*shape) of the shape's dtype, as PyTorch's own modules would draw them.
 
     Embeddings are N(0, 1); linear layers uniform in ±1/√fan_in; the attention's input projection Xavier-uniform over
     its (3d, d) matrix, its biases zero (torch.nn.Embedding, Linear, MultiheadAttention). Always drawn in float32.
     All of them are multiplied by `scale` (Liu et al. 2022, "Omnigrok"); layer norms begin at one whatever it is.
+    The two embeddings are multiplied by `embedding_scale` besides.
     """
     g = generator(seed, "init")
     drawn: Any = {"dtype": torch.float32, "device": "cpu"}  # whatever the program's defaults are
     out = {}
     for p in shape.layout.parameters:
         if p.init == "normal":
-            value = torch.randn(p.shape, generator=g, **drawn) * scale
+            value = torch.randn(p.shape, generator=g, **drawn) * (scale * embedding_scale)
         elif p.init == "one":
             value = torch.ones(p.shape, **drawn)
         elif p.init == "zero":

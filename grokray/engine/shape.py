@@ -43,8 +43,8 @@ class ShapeKey:
     batch_size: int
     dtype: Literal["float32", "float64"]
     accumulation_steps: int = 1
-    optimizer: Literal["adamw", "adam", "muon"] = "adamw"
-    loss: Literal["cross_entropy", "stablemax"] = "cross_entropy"
+    optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
+    loss: Literal["cross_entropy", "stablemax", "mse"] = "cross_entropy"
     gradient_filter: Literal["none", "grokfast_ema"] = "none"
     precision: Precision = "float32"
     activation: Literal["gelu", "relu"] = "gelu"

@@ -14,8 +14,8 @@ from grokray.engine.shape import ShapeKey
 
 # Numbers of a TrialConfig that each slot has for itself.
 SETTINGS = (
-    *("learning_rate", "weight_decay", "warmup_steps", "dropout", "weight_noise", "input_noise", "gradient_noise"),
-    *("grokfast_alpha", "grokfast_lambda"),
+    *("learning_rate", "weight_decay", "beta1", "beta2", "epsilon", "warmup_steps"),
+    *("dropout", "weight_noise", "input_noise", "gradient_noise", "grokfast_alpha", "grokfast_lambda"),
 )
 
 

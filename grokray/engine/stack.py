@@ -58,7 +58,7 @@ class Stack:
         seat.slot = slot = len(self.seats)
         self._make_room(slot + 1, seat.dataset)
         self.slots.clear(slot)
-        initial = initial_parameters(self.shape, config.init_seed, config.init_scale)
+        initial = initial_parameters(self.shape, config.init_seed, config.init_scale, config.embedding_scale)
         row = self.shape.layout.rows({n: p[None] for n, p in initial.items()})
         self.slots.parameters[slot] = row[0].to(self.device)
         scalars = {

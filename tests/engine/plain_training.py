@@ -32,6 +32,7 @@ class PlainTraining:
         model = Transformer(*size, config.norm, config.activation).to(self.shape.torch_dtype)
         for name, value in initial_parameters(self.shape, config.init_seed).items():
             scale = 1.0 if "norm" in name else config.init_scale
+            scale *= config.embedding_scale if "embedding" in name else 1.0
             named(model)[name].data.copy_(ours(name, value) * scale)
         self.model, self.parameters = model, named(model)
         self.optimizer, self.schedule = self._optimizer()
@@ -92,6 +93,9 @@ class PlainTraining:
             p.grad = gradient
         if config.optimizer == "muon":
             self._muon()
+        if config.optimizer == "sgd":
+            for p in self.parameters.values():
+                p.data *= 1 - self.schedule.get_last_lr()[0] * config.weight_decay
         self.optimizer.step()
         self.schedule.step()
 
@@ -121,14 +125,14 @@ class PlainTraining:
 
     def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LinearLR]:
         config = self.config
-        kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-        optimizer = kind(
-            self.model.parameters(),
-            lr=config.learning_rate,
-            betas=(0.9, 0.98),
-            eps=1e-8,
-            weight_decay=config.weight_decay,
-        )
+        rule = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        if config.optimizer == "sgd":
+            rule |= {"momentum": config.beta1, "weight_decay": 0.0}  # torch's decay would be in the momentum
+            optimizer: torch.optim.Optimizer = torch.optim.SGD(self.model.parameters(), **rule)
+        else:
+            kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+            rule |= {"betas": (config.beta1, config.beta2), "eps": config.epsilon}
+            optimizer = kind(self.model.parameters(), **rule)
         warm = config.warmup_steps
         start = 0.1 if warm else 1.0
         return optimizer, torch.optim.lr_scheduler.LinearLR(optimizer, start, total_iters=max(warm, 1))
@@ -138,6 +142,8 @@ def plain_loss(kind: str, logits: Tensor, targets: Tensor) -> Tensor:
     """logits (answers, vocabulary), targets (answers,): the mean over the answer's tokens."""
     if kind == "cross_entropy":
         return torch.nn.functional.cross_entropy(logits, targets)
+    if kind == "mse":
+        return torch.nn.functional.mse_loss(logits, torch.nn.functional.one_hot(targets, logits.shape[1]).to(logits))
     s = torch.where(logits >= 0, logits + 1, 1 / (1 - logits.clamp(max=0)))
     return -(s.gather(1, targets[:, None])[:, 0] / s.sum(1)).log().mean()
 

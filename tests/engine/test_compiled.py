@@ -153,8 +153,9 @@ def test_nobody_trains_while_the_first_library_is_built(monkeypatch):
 
 
 @pytest.mark.slow
-def test_all_options_at_once():
-    configs = [small(**(OPTIONS["all"] | PLAIN), seed=seed, measure="weight_norm") for seed in range(2)]
+@pytest.mark.parametrize("options", [OPTIONS["all"], OPTIONS["sgd, mse"]], ids=["all", "sgd, mse"])
+def test_all_options_at_once(options):
+    configs = [small(**(options | PLAIN), seed=seed, measure="weight_norm") for seed in range(2)]
     for config, found in zip(configs, compiled(configs), strict=True):
         assert_near(found, alone(config))
 

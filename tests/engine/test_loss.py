@@ -15,7 +15,7 @@ def test_stablemax_by_hand():
     torch.testing.assert_close(p, torch.tensor([2.0, 1.0, 0.5], dtype=torch.float64) / 3.5)
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "stablemax"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "stablemax", "mse"])
 def test_loss_and_gradient_equal_the_plain_ones_per_slot_and_row(loss):
     g = torch.Generator().manual_seed(0)
     logits = (torch.randn(3, 6, 2, 5, generator=g, dtype=torch.float64) * 4).requires_grad_()

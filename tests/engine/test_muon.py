@@ -8,13 +8,7 @@ import torch
 from grokray.engine.muon import make_muon, orthogonalized
 from grokray.engine.optimizer import coefficients
 from tests.engine.test_model import key
-
-
-def state(slots: int, **changes: list[float]) -> dict[str, torch.Tensor]:
-    numbers = {"learning_rate": [1e-2] * slots, "weight_decay": [0.1] * slots, "active": [1.0] * slots}
-    numbers |= {"warmup_steps": [0.0] * slots} | changes
-    out = {name: torch.tensor(values, dtype=torch.float64) for name, values in numbers.items()}
-    return {"step": torch.zeros(slots, dtype=torch.int32), **out}
+from tests.engine.test_optimizer import rates_of
 
 
 @pytest.mark.parametrize("dims", [(5, 8, 8), (3, 4, 20), (2, 20, 4)])
@@ -38,7 +32,7 @@ def test_hidden_matrices_go_as_torchs_muon_has_them_and_the_rest_as_its_adamw():
     start = {name: view[1].clone() for name, view in shape.layout.views(rows).items()}
     moments = torch.zeros_like(rows), torch.zeros_like(rows)
     gradients = torch.randn(10, *rows.shape, generator=g, dtype=torch.float64)
-    update, s = make_muon(shape.layout), state(2, learning_rate=[1.0, 1e-2])
+    update, s = make_muon(shape.layout), rates_of(learning_rate=[1.0, 1e-2])
     for gradient in gradients:
         update(rows, gradient, *moments, coefficients(**s, dtype=rows.dtype))
         s["step"] += 1
@@ -69,7 +63,11 @@ def test_updates_are_about_as_large_as_adamws():
     rows = torch.zeros(1, shape.layout.row_size, dtype=torch.float64)
     gradient = torch.randn(rows.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 1e-3
     make_muon(shape.layout)(
-        rows, gradient, torch.zeros_like(rows), torch.zeros_like(rows), coefficients(**state(1), dtype=rows.dtype)
+        rows,
+        gradient,
+        torch.zeros_like(rows),
+        torch.zeros_like(rows),
+        coefficients(**rates_of(active=[1.0]), dtype=rows.dtype),
     )
     for p in shape.layout.parameters:
         rms = shape.layout.views(rows)[p.name].square().mean().sqrt().item()
@@ -81,5 +79,5 @@ def test_an_inactive_slot_is_left_exactly_as_it_is():
     g = torch.Generator().manual_seed(0)
     tensors = [torch.rand(2, shape.layout.row_size, generator=g) for _ in range(4)]
     before = [t[1].clone() for t in tensors]
-    make_muon(shape.layout)(*tensors, coefficients(**state(2, active=[1.0, 0.0]), dtype=torch.float32))
+    make_muon(shape.layout)(*tensors, coefficients(**rates_of(active=[1.0, 0.0]), dtype=torch.float32))
     assert all(torch.equal(t[1], b) for t, b in zip(tensors, before, strict=True))

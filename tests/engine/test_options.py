@@ -32,7 +32,14 @@ OPTIONS = {
     "grokfast": {"gradient_filter": "grokfast_ema", "grokfast_alpha": 0.9, "grokfast_lambda": 5.0},
     "stablemax": {"loss": "stablemax", **SEQUENCE},
     "relu without layer norms": {"activation": "relu", "norm": "none"},
-    "large initial weights": {"init_scale": 4.0},
+    "initial weights, moments": {
+        **{"init_scale": 4.0, "embedding_scale": 1 / 16},
+        **{"beta1": 0.5, "beta2": 0.999, "epsilon": 1e-3},
+    },
+    "sgd, mse": {
+        **{"optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.01, "beta1": 0.8, "warmup_steps": 4},
+        **{"loss": "mse", **SEQUENCE},
+    },
     "all": {
         "accumulation_steps": 2,
         "optimizer": "muon",
@@ -122,7 +129,13 @@ def test_a_float32_trial_is_bit_identical_alone_in_company_and_after_a_move(opti
         {"optimizer": "adam"},
         {"optimizer": "muon"},
         {"gradient_filter": "grokfast_ema"},
+        {"optimizer": "sgd"},
         {"loss": "stablemax"},
+        {"loss": "mse"},
+        {"beta1": 0.8},
+        {"beta2": 0.99},
+        {"epsilon": 1e-4},
+        {"embedding_scale": 0.5},
         {"norm": "none"},
         {"activation": "relu"},
         {"init_scale": 1.1},
@@ -137,7 +150,13 @@ def test_every_option_makes_a_difference(option):
 def test_numbers_share_a_stack_and_kinds_do_not():
     engine = Engine()
     engine.join("plain", small())
-    for i, numbers in enumerate([{"warmup_steps": 2}, {"weight_noise": 0.1}, {"input_noise": 0.1, "dropout": 0.1}]):
+    given = [
+        {"warmup_steps": 2},
+        {"weight_noise": 0.1},
+        {"input_noise": 0.1, "dropout": 0.1},
+        {"beta1": 0.5, "epsilon": 1e-3},
+    ]
+    for i, numbers in enumerate(given):
         engine.join(f"number {i}", small(**numbers))
     assert len(engine._stacks) == 1
     for i, kind in enumerate([{"optimizer": "adam"}, {"loss": "stablemax"}, {"gradient_filter": "grokfast_ema"}]):
