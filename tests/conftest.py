@@ -3,7 +3,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+# No example fails for being slow on a machine that does much else.
+settings.register_profile(
+    "grokray", parent=settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("grokray")
 # One thread per process: threads that wait for each other make tiny steps many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray makes its workers nice by 15: beside other tests on the same cores they would hardly be computed.

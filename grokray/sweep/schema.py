@@ -137,7 +137,7 @@ DESCRIPTIONS: dict[str, str] = {
     "digit_order": "Which digit of a sequence comes first. Default: most_first.",
     "fixed_sequence_length": "Pad all numbers of a sequence with zeros to one length.",
     "modulus": "Of modular operations; a prime for division.",
-    "operand_limit": "Training domain: both operands are below it. Default: the modulus; 97 without one, 120 of s5.",
+    "operand_limit": "Training domain: both operands are below it. Default: the modulus, a group's order, or 97.",
     "operand_limit_out": "Out of domain: pairs below it with an operand of operand_limit or more.",
     "list_length": "Digits of a list to sort, reverse or copy. Default: 4.",
     "training_fraction": "Share of the in-domain pairs that is trained on; the rest is held out.",

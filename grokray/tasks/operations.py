@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from grokray.tasks import groups
 from grokray.tasks.arithmetic import power
 from grokray.tasks.expressions import Expression, parse
+from grokray.tasks.groups import Group, group_named
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,14 +63,6 @@ def _plain(name: str, symbol: str, answer: Rule, **traits: Any) -> Operation:
     return Operation(name=name, kind="plain", symbol=symbol, answer=answer, **traits)
 
 
-def _s5(name: str, symbol: str, answer: Rule) -> Operation:
-    return Operation(name=name, kind="group", symbol=symbol, answer=answer, order=groups.ORDER)
-
-
-def _conjugate(x: Tensor, y: Tensor, p: None) -> Tensor:
-    return groups.multiply(groups.multiply(x, y), groups.invert(x))
-
-
 def _divided_if_odd(x: Tensor, y: Tensor, p: int) -> Tensor:
     """x / y where y is odd, x − y where it is even; an odd y below a prime p is never 0, so it has an inverse."""
     return (x * power(y, p - 2, p) % p).where(y % 2 == 1, (x - y) % p)
@@ -107,21 +99,41 @@ OPERATIONS: dict[str, Operation] = {
         _plain("xy_avg", "avg", lambda x, y, p: (x + y) // 2, commutative=True),
         _plain("xy_sqrt", "sqrt", _root, commutative=True),
         _plain("xy_abs_diff", "diff", lambda x, y, p: (x - y).abs(), commutative=True),
-        _s5("s5", "·", lambda x, y, p: groups.multiply(x, y)),
-        _s5("s5_conjugate", "conj", _conjugate),
-        _s5("s5_aba", "aba", lambda x, y, p: groups.multiply(groups.multiply(x, y), x)),
     )
 }
 # fmt: on
 
+# What a group's operation computes, by what its name adds to the group's.
+OF_A_GROUP: dict[str, tuple[str, Callable[[Group, Any, Any], Any]]] = {
+    "": ("·", lambda g, x, y: g.multiply(x, y)),
+    "_conjugate": ("conj", lambda g, x, y: g.multiply(g.multiply(x, y), g.invert(x))),
+    "_aba": ("aba", lambda g, x, y: g.multiply(g.multiply(x, y), x)),
+}
+
+
+def of_group(name: str) -> Operation | None:
+    """The operation of a name such as `s5`, `d59_conjugate` or `a5_aba`; None where there is none."""
+    group = group_named(name.partition("_")[0])
+    symbol, rule = OF_A_GROUP.get(name.removeprefix(group.name) if group else name, ("", None))
+    if group is None or rule is None:
+        return None
+    symbol += "" if group.name == "s5" else group.name
+
+    def answer(x: Tensor, y: Tensor, p: None) -> Tensor:
+        return rule(group, x, y)
+
+    return Operation(name=name, kind="group", symbol=symbol, answer=answer, order=group.order)
+
+
+OPERATIONS |= {name: operation for name in ("s5", "s5_conjugate", "s5_aba") if (operation := of_group(name))}
 
 # What stands before an operation of the user's own.
 EXPRESSION = "expr:"
 
 
 def operation_named(name: str) -> Operation:
-    """The operation of a resolved name, such as `x/y_mod` or `expr:(x*y + 1) % p`."""
-    return OPERATIONS.get(name) or expressed(name)
+    """The operation of a resolved name, such as `x/y_mod`, `d59` or `expr:(x*y + 1) % p`."""
+    return OPERATIONS.get(name) or of_group(name) or expressed(name)
 
 
 def expressed(name: str) -> Operation:

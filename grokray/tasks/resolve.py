@@ -16,7 +16,8 @@ from grokray.tasks.checks import check_heads, check_precision
 from grokray.tasks.draft import DEFAULTS, PARAMETERS, Draft
 from grokray.tasks.expressions import ExpressionError
 from grokray.tasks.families import FAMILIES, family_of
-from grokray.tasks.operations import ALIASES, EXPRESSION, OPERATIONS, Alias, expressed, split_names
+from grokray.tasks.groups import GROUPS
+from grokray.tasks.operations import ALIASES, EXPRESSION, OPERATIONS, Alias, expressed, of_group, split_names
 from grokray.tasks.wording import nearest, show
 from grokray.trial import TrialConfig
 
@@ -105,9 +106,10 @@ def _take_name(draft: Draft, name: str) -> str | None:
         except ExpressionError as error:
             draft.add("operation", f"operation is {show(name)}, {error}")
             return None
-    if alias.operation not in {**OPERATIONS, **FAMILIES}:
-        every = [*OPERATIONS, *FAMILIES]
-        near = nearest(name, [*every, *ALIASES]) or f"; there are {', '.join(every)} and {EXPRESSION}FORMULA"
+    if alias.operation not in {**OPERATIONS, **FAMILIES} and of_group(name) is None:
+        every = [*(o.name for o in OPERATIONS.values() if o.kind != "group"), *FAMILIES]
+        all_of_them = f"; there are {', '.join(every)}, {GROUPS} (also with _conjugate or _aba) and {EXPRESSION}FORMULA"
+        near = nearest(name, [*OPERATIONS, *FAMILIES, *ALIASES]) or all_of_them
         draft.add("operation", f"operation is {show(name)}, but there is no such operation{near}")
         return None
     return alias.operation

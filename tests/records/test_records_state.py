@@ -193,7 +193,7 @@ def histories(draw):
     return events, draw(st.permutations(events))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(histories())
 def test_the_order_of_reading_makes_no_difference(history):
     events, shuffled = history

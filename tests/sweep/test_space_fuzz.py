@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
@@ -12,7 +12,7 @@ from grokray.errors import ConfigError
 from grokray.sweep.grammar import KEYS
 from grokray.sweep.load import load_text
 
-quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=150)
 
 SCRAPS = st.sampled_from(
     [

@@ -27,6 +27,39 @@ def undone(element: int) -> int:
     return WORDS.index("".join(back[letter] for letter in "abcde"))
 
 
+def moves_of(group: str) -> list[tuple[int, ...]]:
+    """What each element of a group does to things, or to the corners of a polygon, in the order of its numbers."""
+    kind, number = group[0], int(group[1:])
+    if kind == "d":
+        turns = [tuple((i + k) % number for i in range(number)) for k in range(number)]
+        return turns + [tuple(-(i + k) % number for i in range(number)) for k in range(number)]
+    every = sorted(permutations(range(number)))
+    return every if kind == "s" else [moves for moves in every if sign(moves) == 1]
+
+
+def sign(moves: tuple[int, ...]) -> int:
+    """By cycles: one of an even length changes it."""
+    left, found = set(range(len(moves))), 1
+    while left:
+        start = at = left.pop()
+        length = 1
+        while (at := moves[at]) != start:
+            left.remove(at)
+            length += 1
+        found *= 1 if length % 2 else -1
+    return found
+
+
+def of_slow_group(operation: str, x: int, y: int) -> int:
+    """`a5_conjugate` of two elements, by what they do one after the other."""
+    group, _, kind = operation.partition("_")
+    moves = moves_of(group)
+    backwards = tuple(moves[x].index(i) for i in range(len(moves[x])))
+    last = {"": None, "aba": moves[x], "conjugate": backwards}[kind]
+    done = tuple(moves[y][i] for i in moves[x])
+    return moves.index(done if last is None else tuple(last[i] for i in done))
+
+
 SLOW = {
     "x+y_mod": lambda x, y, p: (x + y) % p,
     "x-y_mod": lambda x, y, p: (x - y) % p,
