@@ -6,7 +6,10 @@ of those that were sustained. Of a trial that did not grok, only a lower end is 
 - `budget`, `failed`, `stopped`, `running`: the last measurement, `duration_steps`. Nothing about it hints at what
   would have come, except for `budget`, where nothing was to come.
 - `diverged`: `num_steps`, not the step where it diverged. A trial whose loss is infinite does not grok in what is left
-  of its budget; to censor it early would count it like those that still might.
+  of its budget; to censor it early would count it like those that still might. So it is where shares are asked for.
+  What a parameter does to the time is another question, of trials that still train: there observation ends where it
+  diverged (cause-specific: Lau, B., Cole, S. R., and Gange, S. J. (2009). Competing risk regression models for
+  epidemiologic data. American Journal of Epidemiology 170, 244-256).
 - `pruned`: weight 0, since it was stopped because it was behind. Its like that were audited stand for it, see
   `grokray.analysis.weights`.
 """
@@ -113,16 +116,17 @@ class Times:
         return self if np.all(self.weight > 0) else self.select(self.weight > 0)
 
 
-def times_of(trials: pa.Table | pd.DataFrame) -> Times:
+def times_of(trials: pa.Table | pd.DataFrame, *, while_training: bool = False) -> Times:
     """Times of the rows of trials.parquet, in their order; (n,) each. ConfigError if a column is missing.
 
-    Clusters are configurations.
+    Clusters are configurations. With `while_training` a diverged trial is seen up to where it diverged.
     """
     table = table_of(trials)
     duration, grok_step = numbers(table, "duration_steps"), numbers(table, "grok_step")
     observed = ~np.isnan(grok_step)
     diverged = texts(table, "censor_reason") == "diverged"
-    censored_at = np.where(diverged, np.fmax(numbers(table, "num_steps"), duration), duration)
+    never = diverged & (not while_training)
+    censored_at = np.where(never, np.fmax(numbers(table, "num_steps"), duration), duration)
     return Times(
         lower=np.where(observed, np.nan_to_num(numbers(table, "grok_step_lower")), censored_at),
         upper=np.where(observed, grok_step, np.inf),

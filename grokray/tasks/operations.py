@@ -114,9 +114,9 @@ OF_A_GROUP: dict[str, tuple[str, Callable[[Group, Any, Any], Any]]] = {
 def of_group(name: str) -> Operation | None:
     """The operation of a name such as `s5`, `d59_conjugate` or `a5_aba`; None where there is none."""
     group = group_named(name.partition("_")[0])
-    symbol, rule = OF_A_GROUP.get(name.removeprefix(group.name) if group else name, ("", None))
-    if group is None or rule is None:
+    if group is None or (kind := name.removeprefix(group.name)) not in OF_A_GROUP:
         return None
+    symbol, rule = OF_A_GROUP[kind]
     symbol += "" if group.name == "s5" else group.name
 
     def answer(x: Tensor, y: Tensor, p: None) -> Tensor:

@@ -434,6 +434,24 @@ def test_nothing_is_said_of_what_pruned_trials_without_an_audited_one_would_tell
     assert np.isnan(drawn.share[0]).tolist() == [True, False]
 
 
+def test_effects_are_those_on_trials_that_train():
+    """Trials that diverge at once, whatever their dropout, say nothing of how it changes the time."""
+    rng = np.random.default_rng(0)
+    dropout = rng.random(120) / 2
+    step = np.ceil(np.exp(8 + 2 * dropout + rng.normal(0, 0.4, 120)) / 100) * 100
+    columns = {"grok_step": step, "grok_step_lower": step - 100, "duration_steps": step, "num_steps": 20_000}
+    training = effects(trials_of(120, dropout=dropout, **columns))
+    lost = {"grok_step": [None] * 30, "grok_step_lower": [None] * 30, "duration_steps": [0] * 30}
+    columns = {name: [*values, *lost[name]] for name, values in columns.items() if name in lost}
+    fate, why = ["grokked"] * 120 + ["diverged"] * 30, [None] * 120 + ["diverged"] * 30
+    both = effects(trials_of(150, dropout=[*dropout, *rng.random(30) / 2], outcome=fate, censor_reason=why, **columns))
+    for name, table in training.tables.items():
+        numbers = [column for column in table if column not in ("effect_of", "p_value")]
+        np.testing.assert_allclose(both.tables[name][numbers], table[numbers], rtol=0.001)
+    (note,) = (note for note in both.notes if "diverged" in note)
+    assert note.startswith("30 trials diverged, and count up to there: effects are those on trials that train")
+
+
 def test_a_difference_that_is_not_known_is_not_said_to_be_none():
     rng = np.random.default_rng(0)
     everywhere = trials_of(

@@ -129,6 +129,7 @@ def test_times_of_each_outcome():
     assert times.upper.tolist() == [900, np.inf, np.inf, np.inf]
     assert times.cluster.tolist() == [0, 0, 1, 1]
     assert not times.is_plain
+    assert times_of(trials, while_training=True).lower.tolist() == [800, 5_000, 300, 400]
     from_pandas = times_of(trials.to_pandas())
     assert from_pandas.lower.tolist() == times.lower.tolist()
 

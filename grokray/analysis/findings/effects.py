@@ -42,7 +42,7 @@ class Effects:
 
 
 def effects(trials: pa.Table, level: float = 0.95) -> Finding:
-    design, times = design_of(trials), times_of(trials)
+    design, times = design_of(trials), times_of(trials, while_training=True)
     if not design.names:
         return missing(NAME, TITLE, "no parameter varies among the trials", _left_out(design))
     fit, other = best_aft(times, design, level)
@@ -72,7 +72,8 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
                 f"{counted(fit.certain, 'trial', 'says', 'say')} only that an effect cannot be told"
                 if fit.certain
                 else None,
-                f"hazard ratios: {cox.failure}" if cox.failure else _diverged(trials),
+                f"hazard ratios: {cox.failure}" if cox.failure else None,
+                _diverged(trials),
                 *_left_out(fit),
                 scheduler_audit(trials).warning,
             ]
@@ -99,12 +100,13 @@ def _without(found: Sequence[Effect], names: frozenset[str]) -> tuple[Effect, ..
 
 
 def _diverged(trials: pa.Table) -> str | None:
-    """They do not grok however good their parameters are, and the more of the others have, the more that weighs."""
+    """At risk to the end of their budget, one in a hundred would draw all ratios to 1: they do not grok however good
+    their parameters are."""
     number = int(diverged(trials).sum())
     if not number:
         return None
-    text = f"{count(number, 'trial')} diverged and stay at risk to the end of their budget"
-    return f"hazard ratios: {text}, which draws ratios towards 1"
+    text = counted(number, "trial", "diverged, and counts", "diverged, and count")
+    return f"{text} up to there: effects are those on trials that train; which diverge is told by the phases"
 
 
 def _few_events(fit: AftFit) -> str | None:
