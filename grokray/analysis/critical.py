@@ -37,7 +37,8 @@ class Critical:
     the largest that never to the smallest that always grokked, without a level of confidence, and `fraction` where a
     straight line between what was tried crosses one half); `none` where it cannot be estimated, and `fraction` is NaN.
     `reason` says why it could not, or what to mind; empty where all is well.
-    `slope`: log odds for each 0.1 of training fraction. Bounds are cut to [0, 1].
+    `slope`: log odds for each 0.1 of training fraction. Bounds are cut to [0, 1]. `is_extrapolated`: `fraction` lies
+    beyond all that were tried.
     """
 
     group: dict[str, Any]
@@ -49,11 +50,7 @@ class Critical:
     slope: float = float("nan")
     trials: int = 0
     configurations: int = 0
-
-    @property
-    def is_extrapolated(self) -> bool:
-        """Beyond all fractions that were tried."""
-        return EXTRAPOLATED in self.reason
+    is_extrapolated: bool = False
 
 
 def critical_fractions(
@@ -175,7 +172,7 @@ def _midpoint(
     reasons = []
     if bounds is None:
         reasons.append("that the share grokked rises with the fraction may be chance: the interval is boundless")
-    if not seen[0] <= middle <= seen[1]:
+    if beyond := not seen[0] <= middle <= seen[1]:
         reasons.append(f"{EXTRAPOLATED}: fractions go from {seen[0]:.3g} to {seen[1]:.3g}")
     return Critical(
         fraction=middle,
@@ -184,6 +181,7 @@ def _midpoint(
         method="fieller",
         reason="; ".join(reasons),
         slope=0.1 * slope / scale,
+        is_extrapolated=bool(beyond),
         **known,
     )
 

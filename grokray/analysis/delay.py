@@ -84,7 +84,7 @@ def ungrokking(trials: pa.Table, level: float = LEVEL) -> Ungrokking:
     # Of one that diverged there was nothing more to measure.
     fell = ~np.isnan(column(trials, "ungrok_step")) | diverged(trials)
     cell = np.where(on & (found.survival_weight > 0), 0, -1)
-    result = shares(fell, found.survival_weight, found.cluster, cell, 1, level)
+    result = shares(fell, found.survival_weight, found.cluster, cell, 1, level, audited=found.is_audited)
     return Ungrokking(shares=result, trained_on=int((cell == 0).sum()))
 
 

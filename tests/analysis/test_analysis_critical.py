@@ -213,6 +213,7 @@ def test_an_interval_without_bounds_and_an_extrapolation_say_so():
     assert "rise" in hardly.reason
     fraction = rng.uniform(0.5, 0.9, 400)
     beyond = critical_fraction(fraction, rng.random(400) < expit(6 * (fraction - 0.4)), ones(fraction), np.arange(400))
+    assert beyond.is_extrapolated
     assert beyond.reason.startswith("extrapolated: fractions go from 0.5")
     assert beyond.lower < 0.4 < beyond.upper
 

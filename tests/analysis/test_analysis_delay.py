@@ -123,3 +123,14 @@ def test_a_trial_that_grokked_and_diverged_has_not_kept_it():
     fate = ["grokked", "grokked", "diverged", "diverged"]
     found = ungrokking(trials_of(4, continue_training=True, grok_step=[9, 9, 9, None], outcome=fate))
     assert (found.trained_on, found.shares.share[0]) == (3, pytest.approx(1 / 3))
+
+
+def test_two_audited_trials_that_stand_for_twenty_leave_more_open_than_twenty():
+    """None of 42 lost it again; of the third that was to be pruned only two were seen."""
+    audited = [True] * 2 + [False] * 40
+    some = {"continue_training": True, "grok_step": [9] * 42}
+    weighed = {"audited": audited, "audit_probability": [0.1] * 2 + [np.nan] * 40, "stop_step": [5] * 2 + [None] * 40}
+    alike = ungrokking(trials_of(60, **{**some, "grok_step": [9] * 60}))
+    few = ungrokking(trials_of(42, **some, **weighed))
+    assert alike.shares.share[0] == few.shares.share[0] == 0
+    assert few.shares.upper[0] > 0.2 > 3 * alike.shares.upper[0]

@@ -225,7 +225,7 @@ def test_a_sentence_has_none_and_all_as_its_table_has_them():
 
 
 def test_an_extrapolated_fraction_is_called_so():
-    known = {"lower": 0.77, "upper": 1.0, "method": "fieller", "reason": "extrapolated: fractions go from 0.4 to 0.9"}
+    known = {"lower": 0.77, "upper": 1.0, "method": "fieller", "is_extrapolated": True}
     one = Critical(group={"base": 10}, fraction=0.95, **known)
     assert critical_summary([one]).endswith("of 0.95 (0.77 to 1) for base 10, extrapolated.")
     (row,) = critical_rows(Finding(name="critical", title="", estimates=[one]))
