@@ -181,7 +181,7 @@ def _midpoint(
         method="fieller",
         reason="; ".join(reasons),
         slope=0.1 * slope / scale,
-        is_extrapolated=bool(beyond),
+        is_extrapolated=beyond,
         **known,
     )
 

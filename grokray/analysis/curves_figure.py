@@ -1,4 +1,5 @@
-"""The picture of one trial: accuracy and loss over logarithmic steps, memorization and grokking shaded.
+"""The picture of one trial: accuracy, loss and what else was measured over logarithmic steps, memorization and grokking
+shaded.
 
 Colours are Okabe and Ito's, which colour-blind people can tell apart; without colours the lines differ by their dashes
 or marks and the regions by their grey. Every line is named at its end, so that there is no legend to look up; only the
@@ -13,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grokray.analysis.ticks import plain_ticks
 from grokray.analysis.trial_curve import TrialCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
@@ -34,8 +35,11 @@ TASK_LOOKS = [  # colour, mark
     for colour, mark in zip(("#CC79A7", "#56B4E9", "#B87B00", "#000000"), marks, strict=True)
 ]
 CROWD = "#8C8C8C"  # of tasks that are too many to be told apart
-FULL_WIDTH = 8  # inches
+FULL_WIDTH = 8  # inches, as the next three
+HEIGHT, MEASURE_HEIGHT = 6, 1.6  # of accuracy and loss together, and of each measure
+SUBTITLE = 0.27  # from the top
 MARKS = 8  # on each task's line
+DECADE = 10.0  # of what changes by more the logarithm is shown
 LETTER, LINE = 0.075, 0.21  # inches: a letter's width on average, and a line's height, of regions' names
 NARROWED = 0.85  # a panel's width beside the names at its right
 MEMORIZED, GROKKED = "#E9E9E9", "#CFE3D6"
@@ -51,16 +55,22 @@ STYLE: dict[Any, Any] = {
 
 
 def draw(curve: TrialCurve) -> Figure:
-    """A figure of 8 by 6 inches, to be saved."""
+    """A figure of 8 by 6 inches, to be saved; with what else was measured it is higher."""
     from matplotlib.figure import Figure
 
     with _style():
-        figure = Figure(figsize=(FULL_WIDTH, 6), layout="constrained")
-        upper, lower = figure.subplots(2, 1, sharex=True)
+        height = HEIGHT + MEASURE_HEIGHT * len(curve.measures)
+        figure = Figure(figsize=(FULL_WIDTH, height), layout="constrained")
+        heights = [HEIGHT / 2] * 2 + [MEASURE_HEIGHT] * len(curve.measures)
+        upper, lower, *further = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
         figure.suptitle(f"{task_of(curve.row, curve.tasks)}\n", x=0.01, ha="left", fontsize=12, fontweight="bold")
-        figure.text(0.01, 0.955, settings_of(curve.row), ha="left", va="top", fontsize=9, color="#444444")
+        below = 1 - SUBTITLE / height
+        figure.text(0.01, below, settings_of(curve.row), ha="left", va="top", fontsize=9, color="#444444")
         draw_accuracy(upper, curve)
         _draw_loss(lower, curve)
+        for axes, (name, values) in zip(further, curve.measures.items(), strict=True):
+            _draw_measure(axes, curve, name, values)
+        [lower, *further][-1].set_xlabel("training steps")
         if curve.tasks:
             _name_tasks(figure, upper, curve)
     return figure
@@ -132,7 +142,6 @@ def draw_accuracy(axes: Axes, curve: TrialCurve) -> None:
 
 def _draw_loss(axes: Axes, curve: TrialCurve) -> None:
     axes.set_ylabel("loss")
-    axes.set_xlabel("training steps")
     axes.set_yscale("log")
     _shade(axes, curve, names=False)
     _draw_tasks(axes, curve.steps, {name: task.loss for name, task in curve.tasks.items()})
@@ -141,6 +150,19 @@ def _draw_loss(axes: Axes, curve: TrialCurve) -> None:
         axes.text(0.5, 0.5, "no finite loss above 0", transform=axes.transAxes, ha="center", color=LABEL)
         return
     plain_ticks(axes.yaxis, axes.get_ylim())
+
+
+def _draw_measure(axes: Axes, curve: TrialCurve, name: str, values: Sequence[float | None]) -> None:
+    axes.set_ylabel(name.replace("fourier_gini", "Fourier_Gini").replace("_", "\n"))
+    there = [value for value in values if value is not None and math.isfinite(value)]
+    if there and min(there) > 0 and max(there) > DECADE * min(there):
+        axes.set_yscale("log")
+    _shade(axes, curve, names=False)
+    xs, ys = _points(axes, curve.steps, values)
+    marker = "o" if len(ys) < 3 else None
+    axes.plot(xs, ys, color=LABEL, linewidth=1.4, marker=marker, zorder=3, clip_on=False)
+    if axes.get_yscale() == "log":
+        plain_ticks(axes.yaxis, axes.get_ylim())
 
 
 def _shade(axes: Axes, curve: TrialCurve, *, names: bool) -> None:
@@ -269,26 +291,6 @@ def _linear_share(limits: tuple[float, float], value: float) -> float:
 
 def _log_share(limits: tuple[float, float], value: float) -> float:
     return math.log(value / limits[0]) / math.log(limits[1] / limits[0])
-
-
-def plain_ticks(axis: Axis, limits: tuple[float, float]) -> None:
-    """1, 2, 5, 10, 20, …, or powers of ten alone if these are many; equal steps where fewer than two of them are within
-    the limits. Written out: 2,000 and 0.01."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-
-    decades = math.log10(limits[1] / limits[0])
-    places = [digit * 10.0**power for power in range(-12, 13) for digit in (1, 2, 5)]
-    if sum(limits[0] <= place <= limits[1] for place in places) < 2:
-        axis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
-    else:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
-    if decades < 2.5:
-        axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _written_out(value)))
-
-
-def _written_out(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1_000 or value == round(value) else f"{value:.4g}"
 
 
 @contextmanager

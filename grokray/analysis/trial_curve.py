@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from grokray.errors import ConfigError, FolderError, Problem
 from grokray.records.collect import collect, read_curves, read_task_curves, read_tasks, read_trials
 from grokray.records.folder import MANIFEST, SweepFolder
+from grokray.trial import MEASURES
 
 PARTS = ("train", "heldout", "out_of_domain")
 SHOWN_IDS = 3
@@ -31,7 +32,8 @@ class TrialCurve:
     """Equally long lists; a value is None where it was not measured, or was no number.
 
     `row` is the trial's row in trials.parquet; `loss` and `accuracy` (exact match) are by part, without the parts
-    that the trial does not have. `tasks` has each task of a trial of several, in their order.
+    that the trial does not have. `tasks` has each task of a trial of several, in their order; `measures` what else was
+    measured, by the names of MEASURES.
     """
 
     row: dict[str, Any]
@@ -39,6 +41,7 @@ class TrialCurve:
     loss: dict[str, list[float | None]]
     accuracy: dict[str, list[float | None]]
     tasks: dict[str, TaskCurve] = field(default_factory=dict)
+    measures: dict[str, list[float | None]] = field(default_factory=dict)
 
 
 def trial_curve(folder: SweepFolder, trial: str | None = None, *, best: bool = False) -> TrialCurve:
@@ -62,6 +65,7 @@ def curve_of(row: dict[str, Any], table: pa.Table) -> TrialCurve:
         steps=table["step"].to_pylist(),
         loss=_columns(table, "loss"),
         accuracy=_columns(table, "exact_match"),
+        measures=_measured(table, {name: name for name in MEASURES if name in table.column_names}),
     )
 
 
@@ -111,9 +115,14 @@ def _rank(row: dict[str, Any]) -> tuple[bool, float, float]:
     return (True, -1.0 * (accuracy or 0.0), float("inf") if loss is None else loss)
 
 
-def _columns(table: Any, metric: str) -> dict[str, list[float | None]]:
-    columns = {part: table[f"{part}_{metric}"] for part in PARTS}
-    return {part: column.to_pylist() for part, column in columns.items() if column.null_count < len(column)}
+def _columns(table: pa.Table, metric: str) -> dict[str, list[float | None]]:
+    return _measured(table, {part: f"{part}_{metric}" for part in PARTS})
+
+
+def _measured(table: pa.Table, columns: Mapping[str, str]) -> dict[str, list[float | None]]:
+    """Those of the columns that hold anything."""
+    found = {name: table[column] for name, column in columns.items()}
+    return {name: column.to_pylist() for name, column in found.items() if column.null_count < len(column)}
 
 
 def _tasks(folder: SweepFolder, trial_id: str, steps: Sequence[int]) -> dict[str, TaskCurve]:

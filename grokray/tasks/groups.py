@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-GROUPS = "s3 to s6, a4 to a6, d3 to d1000"
-CORNERS = range(3, 1001)  # of a polygon
-_NAMES = {"s": range(3, 7), "a": range(4, 7), "d": CORNERS}
+NUMBERS = {"s": range(3, 7), "a": range(4, 7), "d": range(3, 1001)}  # things, or corners
+GROUPS = ", ".join(f"{kind}{numbers[0]} to {kind}{numbers[-1]}" for kind, numbers in NUMBERS.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ class Group:
 def group_named(name: str) -> Group | None:
     """The group of a name such as `s5`, `a5` or `d59`; None where there is none."""
     found = re.fullmatch("([sad])([1-9][0-9]*)", name)
-    if found is None or int(found[2]) not in _NAMES[found[1]]:
+    if found is None or int(found[2]) not in NUMBERS[found[1]]:
         return None
     number = int(found[2])
     return _dihedral(name, number) if found[1] == "d" else _permutations(name, number, even=found[1] == "a")

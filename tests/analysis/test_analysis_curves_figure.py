@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from grokray.analysis.curves_figure import _moved_apart, draw, plain_ticks, regions, save, settings_of, task_of
+from grokray.analysis.curves_figure import _moved_apart, draw, regions, save, settings_of, task_of
 from grokray.analysis.figures.curves import draw_curve
+from grokray.analysis.ticks import plain_ticks
 from grokray.analysis.trial_curve import TaskCurve, TrialCurve, choose, trial_curve
 from grokray.errors import ConfigError, FolderError
 from grokray.records.folder import SweepFolder
@@ -67,6 +68,25 @@ def test_the_lines_are_the_curve():
     assert texts(lower) == ["held-out", "training"]
     assert texts(upper) == ["memorized by 200", "grokked by 800", "training", "held-out"]
     assert upper.get_xlim() == (100, 1600)
+
+
+def test_what_else_was_measured_has_panels_of_its_own():
+    measures = {"gradient_norm": [5.0, 1.0, None, 0.02, 0.01], "fourier_gini": [0.1, 0.2, 0.4, 0.7, 0.8]}
+    figure = draw(curve_of(measures=measures))
+    _, loss, norm, gini = figure.axes
+    assert (norm.get_ylabel(), gini.get_ylabel()) == ("gradient\nnorm", "Fourier\nGini")
+    assert (norm.get_yscale(), gini.get_yscale()) == ("log", "linear")
+    assert [list(axes.lines[-1].get_ydata()) for axes in (norm, gini)] == [[5, 1, 0.02, 0.01], measures["fourier_gini"]]
+    assert [axes.get_xlabel() for axes in (loss, norm, gini)] == ["", "", "training steps"]
+    assert figure.get_figheight() > draw(curve_of()).get_figheight()
+
+
+def test_measures_are_read_from_the_table(tmp_path):
+    folder, (trial,) = begin(tmp_path / "s", trials=1)
+    with folder.writer("engine") as journal:
+        metrics = {"train_loss": 1.0, "heldout_loss": 2.0, "weight_norm": 40.0}
+        journal.write("measurement", trial_id=trial, attempt=0, step=300, metrics=metrics)
+    assert trial_curve(folder).measures == {"weight_norm": [None, None, 40.0]}
 
 
 def test_lines_differ_without_colours():
