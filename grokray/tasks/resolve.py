@@ -25,7 +25,11 @@ __all__ = ["CLEAR_NAMES", "PARAMETERS", "left_out", "resolve"]
 
 MAX_TASKS = 32
 SEEDS = ("init_seed", "split_seed", "order_seed")
-OF_THE_FILTER = ("grokfast_alpha", "grokfast_lambda")
+# Parameters that mean something only beside some values of another one.
+USED_BY = {
+    ("gradient_filter", ("grokfast_ema",)): ("grokfast_alpha", "grokfast_lambda"),
+    ("optimizer", ("adamw", "adam", "muon")): ("beta2", "epsilon"),
+}
 OF_RESIDUES = "fourier_gini"
 # What the original's names stand for in a trial's config.
 CLEAR_NAMES = {
@@ -50,8 +54,9 @@ def resolve(parameters: Mapping[str, Any]) -> TrialConfig:
             draft.values |= dict.fromkeys(ARC_FIELDS)
     check_heads(draft)
     check_precision(draft)
-    if draft.values.get("gradient_filter", DEFAULTS["gradient_filter"]) == "none":
-        draft.values = {name: value for name, value in draft.values.items() if name not in OF_THE_FILTER}
+    for (name, users), used in USED_BY.items():
+        if draft.values.get(name, DEFAULTS[name]) not in users:
+            draft.values = {name: value for name, value in draft.values.items() if name not in used}
     if draft.problems:
         raise ConfigError(draft.problems)
     return TrialConfig(**_with_seeds(draft))
