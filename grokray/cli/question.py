@@ -168,18 +168,26 @@ def _task(table: Table, words: str, operators: Mapping[str, int]) -> int:
 
 def _refuse_another(name: str, words: str) -> None:
     """What a model of sums answers to `12 * 7` would be judged as if it were asked `12 + 7`."""
-    from grokray.tasks.operations import OPERATIONS
+    from grokray.tasks.operations import OPERATIONS, of_group
 
-    asked = _named(words)
-    if name in OPERATIONS and asked and name not in asked:
+    trained = OPERATIONS.get(name) or of_group(name)
+    if trained and _named(words) and not _means(trained, words):
         raise _refused(f"the operator is {words!r}, but this model was trained on {name}")
 
 
-def _named(words: str) -> list[str]:
-    """The operations that these words may mean."""
-    from grokray.tasks.operations import OPERATIONS
+def _named(words: str) -> bool:
+    """Whether any operation is called so; of groups are tried those that the words themselves name."""
+    from grokray.tasks.operations import OF_A_GROUP, OPERATIONS, of_group
 
-    return [o.name for o in OPERATIONS.values() if words in (o.name, o.symbol, o.symbol.removesuffix("%"))]
+    spelled = [words, *(words.removeprefix(symbol) + kind for kind, (symbol, _) in OF_A_GROUP.items())]
+    operations = [*OPERATIONS.values(), *filter(None, map(of_group, spelled))]
+    return any(_means(operation, words) for operation in operations)
+
+
+def _means(operation: Operation, words: str) -> bool:
+    """By its name or its symbol, or by `+` for `+%` and `·` for `·d59`."""
+    ending = operation.name.partition("_")[0] if operation.kind == "group" else "%"
+    return words in (operation.name, operation.symbol, operation.symbol.removesuffix(ending))
 
 
 def _truth(trial: Restored, operation: Operation, left: int, right: int) -> int:

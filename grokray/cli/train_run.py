@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from grokray.cli.train_folder import fingerprint_in
 from grokray.engine.engine import Measurement
 from grokray.errors import ConfigError, Problem
 from grokray.records.collect import collect, require_all
@@ -66,7 +67,7 @@ def train_in(run: Run, watcher: Watcher) -> TrialState:
     torch.set_num_threads(run.threads)
     sweep = as_sweep(run.config, run.tracking, {name: getattr(run, name) for name in KEPT})
     meta = {"versions": versions(), "command": run.command}
-    folder = SweepFolder.create_or_open(run.out, sweep.to_yaml(), sweep.fingerprint(), meta)
+    folder = SweepFolder.create_or_open(run.out, sweep.to_yaml(), fingerprint_in(run.out, sweep, run.config), meta)
     with folder.lock():
         state, damaged = folder.folded()
         require_all(folder, state, damaged)
@@ -74,7 +75,7 @@ def train_in(run: Run, watcher: Watcher) -> TrialState:
         with tracked(folder, run.tracking, _say, group=None):
             if known is None or not known.done:
                 with folder.writer("driver") as journal:
-                    session = _announce(journal, run, sweep, state, meta)
+                    session = _announce(journal, run, sweep, state, meta | {"fingerprint": folder.fingerprint})
                     if not _train(run, folder, journal, known, watcher):
                         journal.write("interrupt", session=session)
                 state = folder.state()
@@ -121,7 +122,7 @@ def choose_device(name: str) -> str:
 def _announce(journal: JournalWriter, run: Run, sweep: SweepConfig, state: SweepState, meta: dict[str, Any]) -> str:
     """What the driver of a sweep would write before its trials start; the session's name."""
     session = f"{time.time_ns():x}"
-    events: list[dict[str, Any]] = [{"event": "sweep", "session": session, "fingerprint": sweep.fingerprint(), **meta}]
+    events: list[dict[str, Any]] = [{"event": "sweep", "session": session, **meta}]
     if run.config.id not in state.trials:
         choice = next(sweep.grid())
         trial = {"trial_id": run.config.id, "index": 0, "configuration": 0, "config": run.config.model_dump()}

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from grokray.cli.train_folder import space_of, trial_of_train
 from grokray.cli.train_options import trial_from
 from grokray.errors import ConfigError, FolderError, Problem
 from grokray.trial import TrialConfig
-
-if TYPE_CHECKING:
-    from grokray.records.folder import SweepFolder
-    from grokray.sweep.config import SweepConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +61,8 @@ def _resumed(uri: str) -> Source:
     from grokray.records.folder import SweepFolder
 
     folder = SweepFolder.open(uri)
-    space = _space(folder)
-    config = _trial_of_train(folder, space)
+    space = space_of(folder)
+    config = trial_of_train(space)
     if config is None:
         text = f"{uri} holds a sweep, but must be a folder of grokray train"
         raise FolderError(text, hint="grokray sweep FILE --out DIR goes on with a sweep")
@@ -99,30 +96,13 @@ def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
     target = default_folder(config) if out is None else out
     if folder.store == type(folder.store).from_uri(target):
         raise FolderError(f"{target} holds the trial that is to be repeated", hint="--out DIR names another folder")
-    space = _space(folder)
+    space = space_of(folder)
     # In a sweep a trial is on a GPU only if it asks for a share of one.
     on_cpu = space.device == "cpu" or (space.device == "auto" and not space.resources.gpu)
     return Source(
         config=config,
         out=target,
-        device="cpu" if on_cpu and _trial_of_train(folder, space) is None else "auto",
+        device="cpu" if on_cpu and trial_of_train(space) is None else "auto",
         compile=space.compile if trial.compiled is None else "on" if trial.compiled else "off",
         repeated=Repeated(folder=uri, trial_id=trial.trial_id, outcome=trial.outcome),
     )
-
-
-def _space(folder: SweepFolder) -> SweepConfig:
-    from grokray.records.folder import SWEEP_YAML
-    from grokray.sweep.load import load_text
-
-    return load_text(folder.sweep_yaml, folder.store.shown(SWEEP_YAML), "sweep", try_out=False)
-
-
-def _trial_of_train(folder: SweepFolder, space: SweepConfig) -> TrialConfig | None:
-    """The trial of a folder that `grokray train` has made; None where something else has."""
-    from grokray.cli.train_run import as_sweep
-
-    if space.method != "grid" or space.num_configurations() != 1 or len(space.seeds) != 1:
-        return None
-    config = space.trial_config(next(space.grid()), space.seeds[0])
-    return config if as_sweep(config).fingerprint() == folder.fingerprint else None

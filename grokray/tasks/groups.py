@@ -39,7 +39,7 @@ class Group:
 @lru_cache(maxsize=64)
 def group_named(name: str) -> Group | None:
     """The group of a name such as `s5`, `a5` or `d59`; None where there is none."""
-    found = re.fullmatch("([sad])([1-9][0-9]*)", name)
+    found = re.fullmatch("([sad])([1-9][0-9]{0,3})", name)
     if found is None or int(found[2]) not in NUMBERS[found[1]]:
         return None
     number = int(found[2])

@@ -7,6 +7,7 @@ plain operation), and a default that is written out is the same as none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ USED_BY = {
     ("gradient_filter", ("grokfast_ema",)): ("grokfast_alpha", "grokfast_lambda"),
     ("optimizer", ("adamw", "adam", "muon")): ("beta2", "epsilon"),
 }
-OF_RESIDUES = "fourier_gini"
+OF_RESIDUES, OF_PROBABILITIES = "fourier_gini", "softmax_collapse"
 # What the original's names stand for in a trial's config.
 CLEAR_NAMES = {
     "prime": "modulus",
@@ -73,6 +74,8 @@ def left_out(parameters: Mapping[str, Any], config: TrialConfig) -> set[str]:
             unused.add(name)
     if OF_RESIDUES in config.measures and (config.modulus is None or config.task_type != "classification"):
         unused.add(f"measure {OF_RESIDUES}")
+    if OF_PROBABILITIES in config.measures and config.loss == "mse":
+        unused.add(f"measure {OF_PROBABILITIES}")
     return unused
 
 
@@ -115,6 +118,8 @@ def _take_name(draft: Draft, name: str) -> str | None:
         every = [*(o.name for o in OPERATIONS.values() if o.kind != "group"), *FAMILIES]
         all_of_them = f"; there are {', '.join(every)}, {GROUPS} (also with _conjugate or _aba) and {EXPRESSION}FORMULA"
         near = nearest(name, [*OPERATIONS, *FAMILIES, *ALIASES]) or all_of_them
+        if re.match("[sad][0-9]", name, re.IGNORECASE):
+            near = f"; groups are {GROUPS}, each also with _conjugate or _aba"
         draft.add("operation", f"operation is {show(name)}, but there is no such operation{near}")
         return None
     return alias.operation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -102,6 +103,26 @@ def test_an_interrupted_trial_goes_on_as_the_same_command_would(tmp_path, capsys
     assert {int(name[:10]) for name in names[1]} <= {int(name[:10]) for name in names[0]}
 
     assert error(capsys, "--resume", str(out)) == [f"error: the trial in {out} has ended: budget, at step 800"]
+
+
+def test_a_folder_of_a_version_that_knew_fewer_parameters(tmp_path, tiny, capsys):
+    old = tmp_path / "old"
+    shutil.copytree(tiny, old)
+    meta = json.loads((old / "meta.json").read_text())
+    for name in ("beta1", "init_scale"):
+        del meta["fingerprint"][f"parameters.{name}"]
+        meta["fingerprint"]["parameters"] = meta["fingerprint"]["parameters"].replace(f', "{name}"', "")
+        text = (old / "sweep.yaml").read_text()
+        (old / "sweep.yaml").write_text(re.sub(rf"  {name}:\n    value: .*\n", "", text))
+        assert name not in (old / "sweep.yaml").read_text() + json.dumps(meta)
+    (old / "meta.json").write_text(json.dumps(meta))
+    (message,) = error(capsys, "--resume", str(old))
+    assert message.startswith(f"error: the trial in {old} has ended: ")
+    assert main(["train", *TINY, "--out", str(old), "--quiet"]) == 0
+    assert curve(old) == curve(tiny)
+    assert error(capsys, *TINY, "--dropout", "0.2", "--out", str(old))[0].endswith(
+        "holds a sweep of another search space:"
+    )
 
 
 def test_what_cannot_be_gone_on_with(tmp_path, tiny, capsys):

@@ -10,7 +10,7 @@ import torch
 from grokray.tasks.groups import Group, group_named
 from grokray.tasks.resolve import resolve
 
-EVERY = ("s3", "s4", "s5", "a4", "a5", "a6", "d3", "d4", "d59")
+EVERY = ("s3", "s4", "s5", "s6", "a4", "a5", "a6", "d3", "d4", "d59", "d1000")
 
 
 def named(name: str) -> Group:
@@ -49,7 +49,7 @@ def test_a_polygons_symmetries_are_rotations_and_then_reflections() -> None:
     assert products("d59", 1, 58) == (0, 0)
 
 
-@pytest.mark.parametrize("name", ["s2", "s7", "a3", "a7", "d2", "d1001", "d03", "q8", "s5_", "S5"])
+@pytest.mark.parametrize("name", ["s2", "s7", "a3", "a7", "d2", "d1001", "d03", "q8", "s5_", "S5", "d" + "9" * 5000])
 def test_what_is_no_group_here(name: str) -> None:
     assert group_named(name) is None
 

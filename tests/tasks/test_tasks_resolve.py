@@ -102,7 +102,12 @@ def test_bit_lengths_have_the_original_s_meaning(written: dict[str, Any], sizes:
             "operation is 'zebra', but there is no such operation; there are x+y_mod, ",
         ),
         ({"operation": "a5_squared"}, "operation", "but there is no such operation"),
-        ({"operation": "d1001"}, "operation", "d3 to d1000"),
+        (
+            {"operation": "d1001"},
+            "operation",
+            "but there is no such operation; groups are s3 to s6, a4 to a6, d3 to d1000",
+        ),
+        ({"operation": "a5conj"}, "operation", "each also with _conjugate or _aba"),
         (
             {"operation": "zebra"},
             "operation",
@@ -240,11 +245,18 @@ def test_the_parameters_given_are_left_as_they_are() -> None:
         ({"measure": ["weight_norm"], "base": None, "learning_rate": np.float64(1e-2)}, ""),
         ({"measure": []}, ""),
         ({"measure": "weight_norm,fourier_gini"}, ""),
+        ({"measure": "softmax_collapse"}, ""),
+        ({"measure": "softmax_collapse", "loss": "stablemax"}, ""),
         ({"arc_context": 2, "list_length": 3}, "arc_context list_length"),
     ],
 )
 def test_what_a_trial_has_no_use_for_is_known(given: dict[str, Any], unused: str) -> None:
     assert left_out(given, resolve(given)) == {*unused.split()}
+
+
+def test_logits_that_are_no_probabilities_do_not_collapse() -> None:
+    given = {"loss": "mse", "measure": "softmax_collapse,weight_norm"}
+    assert left_out(given, resolve(given)) == {"measure softmax_collapse"}
 
 
 @pytest.mark.parametrize("given", [{"task_type": "sequence"}, {"operation": "s5"}, {"operation": "x+y"}])
