@@ -667,3 +667,32 @@ def test_scattered_values_are_cut_into_ranges_and_those_of_a_grid_are_not(tried)
     expected = (10, 10, "categories") if tried == "all combinations" else (3, 3, "log")
     assert (len(found.x), len(found.y), found.x.scale) == expected
     assert found.counts.sum() == len(decays)
+
+
+def of_steps(log_steps: np.ndarray, weight_decay: np.ndarray) -> pa.Table:
+    step = np.ceil(np.exp(log_steps) / 100) * 100
+    return trials_of(
+        len(step), weight_decay=weight_decay, grok_step=step, grok_step_lower=step - 100, duration_steps=step
+    )
+
+
+def test_a_time_that_falls_and_rises_is_not_told_as_no_effect():
+    rng = np.random.default_rng(0)
+    doublings = np.linspace(-3, 3, 120)
+    noise = rng.normal(0, 0.3, 120)
+    valley = effects(of_steps(8 + 0.3 * doublings**2 + noise, 2.0**doublings))
+    assert valley.summary == "No effect can be told from none. The time does not change evenly along weight_decay."
+    (note,) = (note for note in valley.notes if "parabola" in note)
+    assert note.startswith("a parabola fits better than a line (weight_decay, p < 0.001): a ratio is a mean")
+    for log_steps in (8 + 0.3 * doublings + noise, 8 + noise):
+        even = effects(of_steps(log_steps, 2.0**doublings))
+        assert "evenly" not in even.summary
+        assert not any("parabola" in note for note in even.notes)
+
+
+def test_of_three_values_or_few_events_no_bend_is_told():
+    rng = np.random.default_rng(0)
+    doublings = np.repeat([-2.0, 0, 2], 40)
+    three = effects(of_steps(8 + 0.3 * doublings**2 + rng.normal(0, 0.3, 120), 2.0**doublings))
+    few = np.linspace(-3, 3, 15)
+    assert not any("parabola" in n for n in (*three.notes, *effects(of_steps(8 + few**2, 2.0**few)).notes))

@@ -7,7 +7,7 @@ events per independent variable in proportional hazards regression analysis II. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +16,12 @@ import pandas as pd
 import pyarrow as pa
 
 from grokray.analysis.aft import AftFit, best_aft
+from grokray.analysis.bends import EVENTS_PER_COEFFICIENT, bends
 from grokray.analysis.cox import CoxFit, fit_cox
 from grokray.analysis.design import Design, design_of
 from grokray.analysis.effects import Effect, not_estimable
 from grokray.analysis.findings.finding import Finding, missing, unique, without_silence
+from grokray.analysis.findings.words import number
 from grokray.analysis.logrank import holm
 from grokray.analysis.outcomes import NOBODY, Outcomes, diverged, outcomes
 from grokray.analysis.times import times_of
@@ -27,7 +29,6 @@ from grokray.analysis.weights import scheduler_audit
 from grokray.analysis.wording import count, counted
 
 NAME, TITLE = "effects", "Effects of parameters"
-EVENTS_PER_COEFFICIENT = 10
 FAMILY_NAMES = {"lognormal": "log-normal", "weibull": "Weibull"}
 
 
@@ -49,6 +50,7 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
     if fit.failure:
         return missing(NAME, TITLE, fit.failure, _left_out(design))
     cox = fit_cox(times, design, level=level)
+    uneven = bends(times, design, fit)
     unknown = _unrepresented(design, outcomes(trials))
     fit = replace(fit, effects=_without(fit.effects, unknown))
     cox = replace(cox, effects=_without(cox.effects, unknown))
@@ -64,11 +66,12 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
         name=NAME,
         title=TITLE,
         tables={name: table for name, table in tables.items() if len(table)},
-        summary=_summary(fit.effects, level),
+        summary=" ".join(filter(None, [_summary(fit.effects, level), _uneven(uneven)])),
         notes=unique(
             [
                 model,
                 _few_events(fit),
+                _means_of_ranges(uneven),
                 f"{counted(fit.certain, 'trial', 'says', 'say')} only that an effect cannot be told"
                 if fit.certain
                 else None,
@@ -102,11 +105,25 @@ def _without(found: Sequence[Effect], names: frozenset[str]) -> tuple[Effect, ..
 def _diverged(trials: pa.Table) -> str | None:
     """At risk to the end of their budget, one in a hundred would draw all ratios to 1: they do not grok however good
     their parameters are."""
-    number = int(diverged(trials).sum())
-    if not number:
+    lost = int(diverged(trials).sum())
+    if not lost:
         return None
-    text = counted(number, "trial", "diverged, and counts", "diverged, and count")
+    text = counted(lost, "trial", "diverged, and counts", "diverged, and count")
     return f"{text} up to there: effects are those on trials that train; which diverge is told by the phases"
+
+
+def _uneven(found: Mapping[str, float]) -> str:
+    return f"The time does not change evenly along {' and '.join(found)}." if found else ""
+
+
+def _means_of_ranges(found: Mapping[str, float]) -> str | None:
+    if not found:
+        return None
+    shown = {name: number(p, "p") for name, p in found.items()}
+    tests = ", ".join(f"{name}, p {p if '<' in p else f'= {p}'}" for name, p in shown.items())
+    return (
+        f"a parabola fits better than a line ({tests}): a ratio is a mean over what was tried, the profiles show more"
+    )
 
 
 def _few_events(fit: AftFit) -> str | None:
