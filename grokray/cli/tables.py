@@ -37,19 +37,23 @@ class Column:
 
 
 def fitted(columns: Sequence[Column], width: int) -> RenderableType:
-    """A table of at most `width` characters: headings are broken, then columns left out and named below, and where all
-    that are left are needed, their cells are broken into lines."""
+    """A table of at most `width` characters: headings are broken, then columns left out and named below; where all that
+    are left are needed, cells are broken into lines; and where no number would stay whole, each row is a list."""
     kept, left_out = list(columns), []
     while True:
         for broken in (False, True):
-            table = _table(kept, broken)
-            if Console(width=10_000, height=1).measure(table).maximum <= width:  # both, or TERM=dumb means 80
+            if _fits(table := _table(kept, broken), width):
                 return _with_names(table, left_out)
         optional = [column for column in kept if column.optional]
         if not optional:
-            return _with_names(_table(kept, broken=True, folded=True), left_out)
+            table = _table(kept, broken=True, folded=True)
+            return _with_names(table, left_out) if _fits(table, width) else _lists(columns)
         kept.remove(optional[-1])
         left_out.insert(0, optional[-1].name)
+
+
+def _fits(table: Table, width: int) -> bool:
+    return Console(width=10_000, height=1).measure(table).maximum <= width  # both, or TERM=dumb means 80
 
 
 def best_table(trials: Sequence[TrialState], varying: Sequence[str], width: int) -> RenderableType:
@@ -85,7 +89,7 @@ def _table(columns: Sequence[Column], broken: bool, folded: bool = False) -> Tab
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
         name = column.name.replace("_", "_\n").replace(" ", "\n") if broken else column.name
-        table.add_column(Text(name), justify="right" if column.number else "left", no_wrap=not folded, overflow="fold")
+        table.add_column(Text(name), justify="right" if column.number else "left", no_wrap=True, overflow="fold")
     for row in zip(*(column.cells for column in columns), strict=True):
         table.add_row(*(Text(_in_lines(cell) if folded else cell) for cell in row))
     return table
@@ -98,7 +102,16 @@ def _in_lines(cell: str) -> str:
     return cell.replace("_", "_\n") if len(cell) > LONG_NAME else cell
 
 
-def _with_names(table: Table, left_out: Sequence[str]) -> RenderableType:
+def _lists(columns: Sequence[Column]) -> RenderableType:
+    """Each row as lines: its first cell, and below it the others with their names."""
+    lines = []
+    for first, *others in zip(*(column.cells for column in columns), strict=True):
+        lines.append(Text(first or NOTHING, style="bold"))
+        lines += [Text(f"  {c.name}: {cell}") for c, cell in zip(columns[1:], others, strict=True)]
+    return Group(*lines)
+
+
+def _with_names(table: RenderableType, left_out: Sequence[str]) -> RenderableType:
     """The table, and below it the columns that it leaves out."""
     return Group(table, Text(f"not shown here: {', '.join(left_out)}", style="dim")) if left_out else table
 

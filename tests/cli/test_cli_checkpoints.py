@@ -337,10 +337,18 @@ def test_a_run_that_measured_otherwise_is_said_to_have(sums, tmp_path, capsys):
     from grokray.engine.checkpoint import from_bytes, to_bytes
 
     checkpoint = from_bytes(files(sums)["last"].read_bytes())
-    metrics = {**checkpoint.metrics, "heldout_loss": 1.0}
-    (tmp_path / "other.pt").write_bytes(to_bytes(replace(checkpoint, metrics=metrics))[0])
-    assert main(["eval", str(tmp_path / "other.pt")]) == 0
-    assert "the run measured otherwise: heldout_loss is " in capsys.readouterr().out
+    was = checkpoint.metrics["heldout_loss"]
+    for value, verdict, to_rounding in (
+        (1.0, "the run measured otherwise: heldout_loss is ", False),
+        (was * (1 + 1e-6), "as the run measured, but for rounding: heldout_loss is ", True),
+    ):
+        metrics = {**checkpoint.metrics, "heldout_loss": value}
+        (tmp_path / "other.pt").write_bytes(to_bytes(replace(checkpoint, metrics=metrics))[0])
+        assert main(["eval", str(tmp_path / "other.pt")]) == 0
+        assert verdict in capsys.readouterr().out
+        assert main(["eval", str(tmp_path / "other.pt"), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["as_the_run_measured"], found["as_the_run_measured_to_rounding"]) == (False, to_rounding)
     (tmp_path / "between.pt").write_bytes(to_bytes(replace(checkpoint, metrics={}))[0])
     assert main(["eval", str(tmp_path / "between.pt")]) == 0
     assert "the run did not measure at this step" in capsys.readouterr().out

@@ -182,7 +182,6 @@ NEEDED = [
     [
         (60, ["training_fraction 0.3 to 0.375 18.7 % (10.2 to 28.2 %)"]),
         (45, ["training_ 0.3 to 0.375 18.7 %", "fraction (10.2 to 28.2 %)"]),
-        (38, ["training_ 0.3 to 0.375 18.7 %", "fraction (10.2 to", "28.2 %)"]),
     ],
 )
 def test_nothing_of_what_is_needed_is_cut(width, lines):
@@ -190,6 +189,14 @@ def test_nothing_of_what_is_needed_is_cut(width, lines):
     assert [" ".join(line.split()) for line in shown[2 : 2 + len(lines)]] == lines
     assert max(map(len, shown)) <= width
     assert any(line.startswith("base") for line in shown)
+
+
+def test_where_no_number_would_stay_whole_each_row_is_a_list_of_all_columns():
+    outcome = Column(name="outcome", cells=["grokked", "budget"], optional=True)
+    assert text_of(fitted([*NEEDED, outcome], 38), 38) == [
+        *("training_fraction", "  value: 0.3 to 0.375", "  share: 18.7 % (10.2 to 28.2 %)", "  outcome: grokked"),
+        *("base", "  value: 10", "  share: –", "  outcome: budget"),
+    ]
 
 
 def test_what_is_left_out_is_named_where_cells_are_broken_too():
