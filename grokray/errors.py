@@ -60,6 +60,10 @@ class FolderError(GrokrayError):
     exit_code = 2
 
 
+class OtherSearchSpace(FolderError):
+    """The folder holds a sweep of another search space; the message says what differs."""
+
+
 class FolderBusy(GrokrayError):
     """Another process works on the sweep's folder; the message names it."""
 

@@ -111,7 +111,7 @@ def _lists(columns: Sequence[Column]) -> RenderableType:
     return Group(*lines)
 
 
-def _with_names(table: RenderableType, left_out: Sequence[str]) -> RenderableType:
+def _with_names(table: Table, left_out: Sequence[str]) -> RenderableType:
     """The table, and below it the columns that it leaves out."""
     return Group(table, Text(f"not shown here: {', '.join(left_out)}", style="dim")) if left_out else table
 

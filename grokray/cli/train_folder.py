@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from grokray.errors import ConfigError, FolderError
+from grokray.errors import ConfigError, OtherSearchSpace
 from grokray.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -28,14 +29,23 @@ def trial_of_train(space: SweepConfig) -> TrialConfig | None:
     return config if space.name == config.id else None
 
 
-def fingerprint_in(out: str, sweep: SweepConfig, config: TrialConfig) -> dict[str, str]:
-    """That of the search space of this trial alone; in a folder that already holds the trial, the folder's own, as an
-    older version knew fewer parameters, and wrote fewer down."""
+def folder_of_train(out: str, sweep: SweepConfig, config: TrialConfig, meta: Mapping[str, Any]) -> SweepFolder:
+    """The folder of this trial alone, made anew or gone on with. To an older version, which knew fewer parameters and
+    wrote fewer down, this is another search space: what it made goes by its own."""
     from grokray.records.folder import SweepFolder
 
     try:
-        folder = SweepFolder.open(out)
+        return SweepFolder.create_or_open(out, sweep.to_yaml(), sweep.fingerprint(), meta)
+    except OtherSearchSpace:
+        old = SweepFolder.open(out)
+        if not _holds(old, config):
+            raise
+        return SweepFolder.create_or_open(out, sweep.to_yaml(), old.fingerprint, meta)
+
+
+def _holds(folder: SweepFolder, config: TrialConfig) -> bool:
+    try:
         there = trial_of_train(space_of(folder))
-    except (FolderError, ConfigError):  # there is none yet, or whoever opens it to work there says what is wrong
-        return sweep.fingerprint()
-    return folder.fingerprint if there is not None and there.id == config.id else sweep.fingerprint()
+    except ConfigError:  # whatever it is
+        return False
+    return there is not None and there.id == config.id

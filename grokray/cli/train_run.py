@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from grokray.cli.train_folder import fingerprint_in
+from grokray.cli.train_folder import folder_of_train
 from grokray.engine.engine import Measurement
 from grokray.errors import ConfigError, Problem
 from grokray.records.collect import collect, require_all
@@ -67,7 +67,7 @@ def train_in(run: Run, watcher: Watcher) -> TrialState:
     torch.set_num_threads(run.threads)
     sweep = as_sweep(run.config, run.tracking, {name: getattr(run, name) for name in KEPT})
     meta = {"versions": versions(), "command": run.command}
-    folder = SweepFolder.create_or_open(run.out, sweep.to_yaml(), fingerprint_in(run.out, sweep, run.config), meta)
+    folder = folder_of_train(run.out, sweep, run.config, meta)
     with folder.lock():
         state, damaged = folder.folded()
         require_all(folder, state, damaged)

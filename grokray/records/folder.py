@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from grokray.errors import FolderError
+from grokray.errors import FolderError, OtherSearchSpace
 from grokray.records.journal import JOURNAL, JournalWriter
 from grokray.records.journal_reader import JournalReader
 from grokray.records.lock import Lock, hold
@@ -199,7 +199,7 @@ def _refuse_other(store: Store, was: Mapping[str, Any], now: Mapping[str, Any]) 
     text = "\n".join(f"  {line}" for line in lines)
     is_new = not store.list(JOURNAL)
     hint = "nothing has happened there yet: remove it, or choose another folder" if is_new else "choose another folder"
-    raise FolderError(f"{store} holds a sweep of another search space:\n{text}", hint=hint)
+    raise OtherSearchSpace(f"{store} holds a sweep of another search space:\n{text}", hint=hint)
 
 
 def _refuse_foreign(store: Store) -> None:

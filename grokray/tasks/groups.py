@@ -56,11 +56,15 @@ def _permutations(name: str, things: int, *, even: bool) -> Group:
         number = {element: n for n, element in enumerate(elements)}
         return [number[tuple(y[i] for i in x)] for x in elements for y in elements]
 
+    @lru_cache(maxsize=1)
+    def inverses() -> list[int]:
+        return [products()[n * order : (n + 1) * order].index(0) for n in range(order)]
+
     def multiply(x: Tensor, y: Tensor) -> Tensor:
         return x.new_tensor(products())[x * order + y]
 
     def invert(x: Tensor) -> Tensor:
-        return x.new_tensor([products()[n * order : (n + 1) * order].index(0) for n in range(order)])[x]
+        return x.new_tensor(inverses())[x]
 
     return Group(name=name, order=order, multiply=multiply, invert=invert)
 

@@ -115,14 +115,18 @@ def _take_name(draft: Draft, name: str) -> str | None:
             draft.add("operation", f"operation is {show(name)}, {error}")
             return None
     if alias.operation not in {**OPERATIONS, **FAMILIES} and of_group(name) is None:
-        every = [*(o.name for o in OPERATIONS.values() if o.kind != "group"), *FAMILIES]
-        all_of_them = f"; there are {', '.join(every)}, {GROUPS} (also with _conjugate or _aba) and {EXPRESSION}FORMULA"
-        near = nearest(name, [*OPERATIONS, *FAMILIES, *ALIASES]) or all_of_them
-        if re.match("[sad][0-9]", name, re.IGNORECASE):
-            near = f"; groups are {GROUPS}, each also with _conjugate or _aba"
-        draft.add("operation", f"operation is {show(name)}, but there is no such operation{near}")
+        draft.add("operation", f"operation is {show(name)}, but there is no such operation{_others(name)}")
         return None
     return alias.operation
+
+
+def _others(name: str) -> str:
+    """What a name that is none may have meant: the groups, the nearest name, or any."""
+    if re.match("[sad][0-9]", name, re.IGNORECASE):
+        return f"; groups are {GROUPS}, each also with _conjugate or _aba"
+    every = [*(o.name for o in OPERATIONS.values() if o.kind != "group"), *FAMILIES]
+    all_of_them = f"; there are {', '.join(every)}, {GROUPS} (also with _conjugate or _aba) and {EXPRESSION}FORMULA"
+    return nearest(name, [*OPERATIONS, *FAMILIES, *ALIASES]) or all_of_them
 
 
 def _with_seeds(draft: Draft) -> dict[str, Any]:
