@@ -52,6 +52,11 @@ def onednns() -> Share | None:
     return ZEN_4 if family and int(family[1]) <= ZEN_4_FAMILY else ZEN_5
 
 
+def is_for_cpu(t: Tensor) -> bool:
+    """Whether a CPU will compute with it. What torch.compile traces is for a GPU, wherever its tensors are."""
+    return t.device.type == "cpu" and not torch.compiler.is_dynamo_compiling()
+
+
 def bmm(a: Tensor, b: Tensor) -> Tensor:
     """torch.bmm of a (slots, n, k) and b (slots, k, m), for who takes no gradient through it."""
     if not _is_for_onednn(a, b):
@@ -83,9 +88,7 @@ class _Affine(torch.autograd.Function):
 
 
 def _is_for_onednn(a: Tensor, b: Tensor) -> bool:
-    if torch.compiler.is_dynamo_compiling():  # by torch.compile, for a GPU: it would trace all of this
-        return False
-    if a.device.type != "cpu" or a.dtype != torch.float32 or (share := onednns()) is None:
+    if not is_for_cpu(a) or a.dtype != torch.float32 or (share := onednns()) is None:
         return False
     is_large = a.shape[1] * a.shape[2] * b.shape[2] >= share.least
     return is_large and (share.copies or a[0].is_contiguous())

@@ -20,7 +20,10 @@ CPU = torch.device("cpu")
 UNORDERED = ("embedding_dense_backward", "index_put", "index_add", "scatter_reduce")
 
 
-def test_each_slot_looks_its_own_rows_up_and_gets_their_gradient():
+@pytest.mark.parametrize("cpu", [True, False])
+def test_each_slot_looks_its_own_rows_up_and_gets_their_gradient(monkeypatch, cpu):
+    """Added up as a CPU does it, and as a GPU does."""
+    monkeypatch.setattr("grokray.engine.embedding.is_for_cpu", lambda _: cpu)
     g = torch.Generator().manual_seed(0)
     table = torch.randn(3, 7, 5, generator=g, dtype=torch.float64, requires_grad=True)
     ids = torch.randint(7, (3, 4, 2), generator=g)
