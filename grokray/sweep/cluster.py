@@ -29,14 +29,10 @@ QUIET = {
     "TUNE_WARN_THRESHOLD_S": "60",
 }
 
-# Fresh large buffers cost page faults at every step unless the allocator keeps them, and OpenMP threads that spin
-# while they wait steal the core from the engine next door.
+# OpenMP threads that spin while they wait steal the core from the engine next door.
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "passive",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "MALLOC_TOP_PAD_": "67108864",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
 # What an embedded Ray starts beside what we need, each a Python process that takes a second to import Ray: a scaler of
