@@ -7,9 +7,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from grokray.analysis.analysis import Analysis, load
     from grokray.sweep.kept import load_model
+    from grokray.sweep.progress_measures import progress_measures
 
 __version__ = VERSION
-__all__ = ["Analysis", "__version__", "load", "load_model"]
+__all__ = ["Analysis", "__version__", "load", "load_model", "progress_measures"]
 
 
 def __getattr__(name: str):
@@ -21,4 +22,8 @@ def __getattr__(name: str):
         from grokray.sweep.kept import load_model
 
         return load_model
+    if name == "progress_measures":
+        from grokray.sweep.progress_measures import progress_measures
+
+        return progress_measures
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

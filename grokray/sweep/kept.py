@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +39,6 @@ def load_model(
 
 def load_checkpoint(path: str, *, trial: str | None = None, which: str = "last") -> Checkpoint:
     """Raises CheckpointError where there is none, or a damaged one; FolderError for a folder that is no sweep's."""
-    from grokray.engine.checkpoint import from_bytes
-
     if which not in ("last", "best") and not which.isdecimal():
         raise ConfigError([Problem(message=f"which is {which!r}, but must be last, best, or a step")])
     _refuse_no_plain_file(path)
@@ -49,8 +48,14 @@ def load_checkpoint(path: str, *, trial: str | None = None, which: str = "last")
         store, name = _in_folder(path, trial, which)
     elif trial is not None:
         raise ConfigError([Problem(message=f"trial is {trial}, but {path} is a checkpoint, not a folder of trials")])
-    known = CheckpointFile.of(name)
-    return from_bytes(store.read_bytes(name), known.sha256 if known else None, name=store.shown(name))
+    return _load(store, name)
+
+
+def kept_checkpoints(path: str, *, trial: str | None = None) -> list[Callable[[], Checkpoint]]:
+    """What loads each of a trial's checkpoints, one of each step, by step. Raises as load_checkpoint does."""
+    store, files = _files_in_folder(path, trial)
+    of_steps = {file.step: file for file in files}
+    return [partial(_load, store, file.name) for file in of_steps.values()]
 
 
 def full_id(prefix: str, ids: Collection[str], what: str) -> str:
@@ -70,8 +75,29 @@ def _refuse_no_plain_file(path: str) -> None:
         raise CheckpointError(f"{path} is no plain file")
 
 
+def _load(store: Store, name: str) -> Checkpoint:
+    from grokray.engine.checkpoint import from_bytes
+
+    known = CheckpointFile.of(name)
+    return from_bytes(store.read_bytes(name), known.sha256 if known else None, name=store.shown(name))
+
+
 def _in_folder(path: str, trial: str | None, which: str) -> tuple[Store, str]:
     """The checkpoint asked for, as a store and the file's name in it."""
+    store, files = _files_in_folder(path, trial)
+    kinds = ("last", "step") if which == "last" else ("best",)
+    fitting = [f for kind in kinds for f in reversed(files) if f.kind == kind]
+    if which.isdecimal():
+        fitting = [f for f in files if f.step == int(which)]
+    if not fitting:
+        there = ", ".join(f"{f.step:,}" if f.kind == "step" else f"{f.kind} ({f.step:,})" for f in files) or "none"
+        trial_id = files[0].name.split("/")[1]
+        raise CheckpointError(f"of trial {trial_id} there is no checkpoint {which}; there is: {there}", hint=HINT)
+    return store, fitting[0].name
+
+
+def _files_in_folder(path: str, trial: str | None) -> tuple[Store, list[CheckpointFile]]:
+    """A trial's checkpoints, one at least, by step."""
     if "://" not in path and not os.path.exists(os.path.expanduser(path)):
         raise CheckpointError(f"{path} is missing: there is neither a file nor a folder")
     store = SweepFolder.open(path).store
@@ -82,15 +108,7 @@ def _in_folder(path: str, trial: str | None, which: str) -> tuple[Store, str]:
         message = f"{path} holds checkpoints of {len(ids)} trials: {_listed(sorted(ids))}"
         raise ConfigError([Problem(message=message)], hint="name one with trial; its first letters are enough")
     trial_id = next(iter(ids)) if trial is None else full_id(trial, ids, f"checkpoint in {path} of a trial")
-    files = TrialCheckpoints(store, trial_id, "none").files()
-    kinds = ("last", "step") if which == "last" else ("best",)
-    fitting = [f for kind in kinds for f in reversed(files) if f.kind == kind]
-    if which.isdecimal():
-        fitting = [f for f in files if f.step == int(which)]
-    if not fitting:
-        there = ", ".join(f"{f.step:,}" if f.kind == "step" else f"{f.kind} ({f.step:,})" for f in files) or "none"
-        raise CheckpointError(f"of trial {trial_id} there is no checkpoint {which}; there is: {there}", hint=HINT)
-    return store, fitting[0].name
+    return store, TrialCheckpoints(store, trial_id, "none").files()
 
 
 def _absolute(path: str) -> str:

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import grokray
+from grokray.cli.main import main
+from grokray.errors import CheckpointError, ConfigError
+
+MODEL = ["--num_layers", "1", "--dim_model", "48", "--num_heads", "4", "--batch_size", "64", "--learning_rate", "5e-3"]
+LENGTH = ["--num_steps", "600", "--eval_interval", "100", "--checkpoint_interval", "200", "--continue_training", "true"]
+
+
+def trained(folder: Path, *words: str) -> Path:
+    assert main(["train", *MODEL, *LENGTH, "--weight_decay", "1", "--out", str(folder), "--quiet", *words]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sums(tmp_path_factory) -> Path:
+    words = ["--operation", "x+y_mod", "--modulus", "23", "--training_fraction", "0.7", "--keep_checkpoints", "all"]
+    return trained(tmp_path_factory.mktemp("p") / "sums", *words)
+
+
+def test_a_row_for_each_checkpoint_with_the_losses_that_were_measured(sums):
+    found = grokray.progress_measures(sums)
+    table = found.table
+    assert list(table.step) == [200, 400, 600]
+    for row in table.itertuples():
+        metrics = grokray.load_model(sums, which=row.step).metrics
+        assert row.train_loss == pytest.approx(metrics["train_loss"], rel=1e-4)
+        assert row.heldout_loss == pytest.approx(metrics["heldout_loss"], rel=1e-4)
+    assert found.order == 23
+    assert f"3 checkpoints, key frequencies {list(found.frequencies)}" in repr(found)
+
+
+def test_few_frequencies_carry_what_the_model_has_understood(sums):
+    found = grokray.progress_measures(sums)
+    first, last = found.table.iloc[0], found.table.iloc[-1]
+    assert len(found.frequencies) < 7  # of 11
+    assert last.restricted_loss < 0.7 * last.heldout_loss
+    assert last.restricted_loss < first.restricted_loss
+    assert last.excluded_loss > last.train_loss + 1
+    assert 0 < first.key_share < last.key_share < 1
+
+
+def test_frequencies_may_be_given_and_more_of_them_explain_more(sums):
+    few, all_of_them = (
+        grokray.progress_measures(sums, share=0.5),
+        grokray.progress_measures(sums, frequencies=range(1, 12)),
+    )
+    found = grokray.progress_measures(sums, frequencies=[*few.frequencies[::-1], few.frequencies[0]])
+    assert found.frequencies == few.frequencies
+    assert found.table.equals(few.table)
+    assert (all_of_them.table.key_share > few.table.key_share).all()
+    assert grokray.progress_measures(sums, share=1).frequencies == tuple(range(1, 12))
+
+
+@pytest.mark.parametrize("given", [[0], [12], [True], [1.5], []])
+def test_frequencies_that_are_not_there_are_refused(sums, given):
+    with pytest.raises(ConfigError, match="frequencies (has|is empty)"):
+        grokray.progress_measures(sums, frequencies=given)
+
+
+@pytest.mark.parametrize("share", [0, 1.1, float("nan")])
+def test_a_share_that_is_none_is_refused(sums, share):
+    with pytest.raises(ConfigError, match="share is"):
+        grokray.progress_measures(sums, share=share)
+
+
+def test_a_folder_without_checkpoints_is_refused(tmp_path, sums):
+    with pytest.raises(CheckpointError, match="neither a file nor a folder"):
+        grokray.progress_measures(tmp_path / "missing")
+    with pytest.raises(ConfigError, match="there is no checkpoint"):
+        grokray.progress_measures(sums, trial="zz")
