@@ -26,6 +26,9 @@ LOOKS = {  # part → name, colour, dashes, width
     "train": ("training", "#0072B2", (0, ()), 1.6),
     "heldout": ("held-out", "#D55E00", (0, (4, 1.2)), 2.0),
     "out_of_domain": ("out of domain", "#00795A", (0, (1, 1.2)), 2.0),
+    # Of `progress_figure`.
+    "restricted": ("restricted", "#CC79A7", (0, (6, 1.2, 1, 1.2)), 1.6),
+    "excluded": ("excluded", "#56B4E9", (0, (3, 1, 1, 1, 1, 1)), 1.6),
 }
 LONGEST_NAME = 50  # of the title
 ENDS = {name: name for name in ("pruned", "diverged", "failed", "stopped")} | {"budget": "not grokked in all its steps"}
@@ -56,29 +59,34 @@ STYLE: dict[Any, Any] = {
 
 def draw(curve: TrialCurve) -> Figure:
     """A figure of 8 by 6 inches, to be saved; with what else was measured it is higher."""
-    from matplotlib.figure import Figure
-
-    with _style():
-        height = HEIGHT + MEASURE_HEIGHT * len(curve.measures)
-        figure = Figure(figsize=(FULL_WIDTH, height), layout="constrained")
+    with style():
         heights = [HEIGHT / 2] * 2 + [MEASURE_HEIGHT] * len(curve.measures)
-        upper, lower, *further = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-        figure.suptitle(f"{task_of(curve.row, curve.tasks)}\n", x=0.01, ha="left", fontsize=12, fontweight="bold")
-        below = 1 - SUBTITLE / height
-        figure.text(0.01, below, settings_of(curve.row), ha="left", va="top", fontsize=9, color="#444444")
+        figure, (upper, lower, *further) = panels(curve, heights)
         draw_accuracy(upper, curve)
-        _draw_loss(lower, curve)
+        draw_loss(lower, curve)
         for axes, (name, values) in zip(further, curve.measures.items(), strict=True):
-            _draw_measure(axes, curve, name, values)
-        [lower, *further][-1].set_xlabel("training steps")
+            draw_measure(axes, curve, name, values)
         if curve.tasks:
             _name_tasks(figure, upper, curve)
     return figure
 
 
+def panels(curve: TrialCurve, heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
+    """A figure with the trial's title and panels of these heights, in inches, over training steps."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(FULL_WIDTH, sum(heights)), layout="constrained")
+    found = [*figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)]
+    figure.suptitle(f"{task_of(curve.row, curve.tasks)}\n", x=0.01, ha="left", fontsize=12, fontweight="bold")
+    below = 1 - SUBTITLE / sum(heights)
+    figure.text(0.01, below, settings_of(curve.row), ha="left", va="top", fontsize=9, color="#444444")
+    found[-1].set_xlabel("training steps")
+    return figure, found
+
+
 def save(figure: Figure, paths: Sequence[Path]) -> None:
     """Write the figure to each of the paths, in the format of its ending."""
-    with _style():
+    with style():
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
             # No date: the same figure is the same file.
@@ -140,10 +148,11 @@ def draw_accuracy(axes: Axes, curve: TrialCurve) -> None:
     _draw_lines(axes, curve.steps, curve.accuracy)
 
 
-def _draw_loss(axes: Axes, curve: TrialCurve) -> None:
+def draw_loss(axes: Axes, curve: TrialCurve, *, names: bool = False) -> None:
+    """`names` of regions stand above."""
     axes.set_ylabel("loss")
     axes.set_yscale("log")
-    _shade(axes, curve, names=False)
+    _shade(axes, curve, names=names)
     _draw_tasks(axes, curve.steps, {name: task.loss for name, task in curve.tasks.items()})
     if not _draw_lines(axes, curve.steps, curve.loss):
         axes.set_yticks([])
@@ -152,10 +161,16 @@ def _draw_loss(axes: Axes, curve: TrialCurve) -> None:
     plain_ticks(axes.yaxis, axes.get_ylim())
 
 
-def _draw_measure(axes: Axes, curve: TrialCurve, name: str, values: Sequence[float | None]) -> None:
+def draw_measure(
+    axes: Axes, curve: TrialCurve, name: str, values: Sequence[float | None], *, share: bool = False
+) -> None:
+    """`share`: of a whole, so shown from 0 to 1."""
     axes.set_ylabel(name.replace("fourier_gini", "Fourier_Gini").replace("_", "\n"))
     there = [value for value in values if value is not None and math.isfinite(value)]
-    if there and min(there) > 0 and max(there) > DECADE * min(there):
+    if share:
+        axes.set_ylim(-0.04, 1.04)
+        axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+    elif there and min(there) > 0 and max(there) > DECADE * min(there):
         axes.set_yscale("log")
     _shade(axes, curve, names=False)
     xs, ys = _points(axes, curve.steps, values)
@@ -294,7 +309,7 @@ def _log_share(limits: tuple[float, float], value: float) -> float:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context(STYLE):

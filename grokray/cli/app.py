@@ -8,7 +8,21 @@ from typing import Annotated, Any
 import typer
 
 import grokray
-from grokray.cli import analyze, collect, decode, doctor, eval, fetch, plot, report, schema, status, submit, sweep
+from grokray.cli import (
+    analyze,
+    collect,
+    decode,
+    doctor,
+    eval,
+    fetch,
+    plot,
+    progress,
+    report,
+    schema,
+    status,
+    submit,
+    sweep,
+)
 
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
@@ -17,7 +31,7 @@ CONTEXT = {
 }
 COMMANDS = (
     *("sweep", "submit", "train", "data", "decode", "eval"),
-    *("analyze", "report", "plot", "status", "fetch", "collect", "doctor", "schema"),
+    *("analyze", "report", "plot", "progress", "status", "fetch", "collect", "doctor", "schema"),
 )
 # Columns: in narrower ones the tables of --help cut the names of options, and words.
 LEAST_FOR_OPTIONS, LEAST_FOR_COMMANDS = 80, 60
@@ -58,6 +72,7 @@ def make_command(words: list[str]) -> tuple[Any, list[str]]:
     app.command()(analyze.analyze)
     app.command()(report.report)
     app.command()(plot.plot)
+    app.command()(progress.progress)
     app.command()(status.status)
     app.command()(fetch.fetch)
     app.command()(collect.collect)

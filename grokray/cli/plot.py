@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from grokray.cli.outputs import is_folder, writing
 from grokray.errors import ConfigError, FolderError, Problem
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def plot(
@@ -31,27 +34,42 @@ def plot(
         raise ConfigError([Problem(message="--best chooses a trial itself, so no TRIAL_ID may stand beside it")])
     if not find_spec("matplotlib"):
         raise ConfigError([Problem(message="plots need matplotlib")], hint="Run `pip install matplotlib`.")
-    from grokray.analysis.curves_figure import FORMATS, draw, save
+    from grokray.analysis.curves_figure import draw
     from grokray.analysis.trial_curve import trial_curve
     from grokray.records.folder import SweepFolder
-    from grokray.records.uri import hide_secrets, join, split_last
+    from grokray.records.uri import join
+
+    place, name = place_of(out)
+    opened = SweepFolder.open(folder)
+    curve = trial_curve(opened, trial, best=best)
+    for path in write_figure(draw(curve), place or join(opened.store.uri, "plots"), name or curve.row["trial_id"]):
+        print(path)
+    return 0
+
+
+def place_of(out: str | None) -> tuple[str, str]:
+    """The folder and the name of a figure, each "" where --out leaves it open; ConfigError for a wrong ending."""
+    from grokray.analysis.curves_figure import FORMATS
+    from grokray.records.uri import split_last
 
     place, name = (out or "", "") if out is None or is_folder(out) else split_last(out)
     if name:
-        figure_paths(Path(name), FORMATS)  # a wrong ending is said before anything is read
-    opened = SweepFolder.open(folder)
-    curve = trial_curve(opened, trial, best=best)
-    if out is None:
-        place = join(opened.store.uri, "plots")
+        figure_paths(Path(name), FORMATS)
+    return place, name
+
+
+def write_figure(figure: Figure, place: str, name: str) -> list[str]:
+    """Where it is then, in one format or two."""
+    from grokray.analysis.curves_figure import FORMATS, save
+    from grokray.records.uri import hide_secrets, join
+
     with writing(place) as at:
-        paths = figure_paths(at / (name or curve.row["trial_id"]), FORMATS)
+        paths = figure_paths(at / name, FORMATS)
         try:
-            save(draw(curve), paths)
+            save(figure, paths)
         except OSError as error:
             raise FolderError(f"cannot write {error.filename or paths[0]}: {error.strerror or error}") from None
-    for path in paths:
-        print(hide_secrets(join(place, path.name)))
-    return 0
+    return [hide_secrets(join(place, path.name)) for path in paths]
 
 
 def figure_paths(out: Path, formats: tuple[str, ...]) -> list[Path]:

@@ -31,18 +31,20 @@ class ProgressMeasures:
     key_share                 what the key frequencies explain of the logits' variance among pairs
     """
 
+    trial_id: str
     frequencies: tuple[int, ...]
     order: int
     table: pd.DataFrame
 
     def __repr__(self) -> str:
-        return f"<progress measures at {len(self.table)} checkpoints, key frequencies {list(self.frequencies)}>"
+        of = f"trial {self.trial_id} at {len(self.table)} checkpoints"
+        return f"<progress measures of {of}, key frequencies {list(self.frequencies)}>"
 
 
 def progress_measures(
     path: str | Path, *, trial: str | None = None, frequencies: Sequence[int] | None = None, share: float = SHARE
 ) -> ProgressMeasures:
-    """How far a circuit of few frequencies has formed, see docs/checkpoints.md.
+    """How far a circuit of few frequencies has formed, see docs/progress.md.
 
     `path` is the folder or URI of a sweep or of one trial, `trial` the id, or how it begins; `keep_checkpoints: all`
     keeps what is needed. Key frequencies are `frequencies`, or else the fewest that explain `share` of what all
@@ -64,7 +66,7 @@ def progress_measures(
     else:
         found = _checked(frequencies, answers.order)
     rows = [_row(restored(load()), answers, found) for load in at_steps]
-    return ProgressMeasures(found, answers.order, pd.DataFrame(rows))
+    return ProgressMeasures(last.checkpoint.trial_id, found, answers.order, pd.DataFrame(rows))
 
 
 def _checked(frequencies: Sequence[int], order: int) -> tuple[int, ...]:

@@ -1,5 +1,8 @@
+"""`grokray progress` and `grokray.progress_measures`: restricted and excluded loss along a trial's checkpoints."""
+
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -74,3 +77,63 @@ def test_a_folder_without_checkpoints_is_refused(tmp_path, sums):
         grokray.progress_measures(tmp_path / "missing")
     with pytest.raises(ConfigError, match="there is no checkpoint"):
         grokray.progress_measures(sums, trial="zz")
+
+
+# -- on a command line
+
+
+def asked(capsys, *words: str) -> str:
+    capsys.readouterr()
+    assert main(["progress", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_command_prints_the_table_and_draws_it(sums, capsys, tmp_path):
+    found = grokray.progress_measures(sums)
+    lines = asked(capsys, str(sums), "--out", f"{tmp_path}/").splitlines()
+    assert lines[0] == f"trial: {found.trial_id}"
+    assert lines[1] == f"key frequencies: {', '.join(map(str, found.frequencies))}, of 1 to 11"
+    assert [line.split()[0] for line in lines if line.split()[:1] and line.split()[0].isdecimal()] == [
+        "200",
+        "400",
+        "600",
+    ]
+    assert lines[-2:] == [f"{tmp_path}/{found.trial_id}-progress.{ending}" for ending in ("png", "svg")]
+    text = (tmp_path / f"{found.trial_id}-progress.svg").read_text(encoding="utf-8")
+    assert all(word in text for word in ("x+y mod 23", "training", "held-out", "restricted", "excluded", "share"))
+
+
+def test_the_command_s_numbers_are_the_function_s(sums, capsys, tmp_path):
+    words = ["--frequencies", "3, 5", "--json", "--out", str(tmp_path / "figure.png")]
+    given = json.loads(asked(capsys, str(sums), grokray.load_model(sums).checkpoint.trial_id[:4], *words))
+    found = grokray.progress_measures(sums, frequencies=[3, 5])
+    assert given["frequencies"] == [3, 5]
+    assert given["order"] == 23
+    assert given["checkpoints"] == found.table.to_dict("records")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--frequencies", "3;5"], "--frequencies is '3;5', but must be whole numbers parted by commas"),
+        (["--frequencies", "3,12"], "frequencies has 12, but they are whole numbers from 1 to 11"),
+        (["--share", "0"], "share is 0, but must be in (0, 1]"),
+        (["--share", "x"], "--share is 'x', but must be a number"),
+        (["--threads", "0"], "--threads is 0, but must be at least 1"),
+        (["--out", "figure.gif"], "--out ends in .gif"),
+        (["zz"], "there is no checkpoint"),
+    ],
+)
+def test_wrong_words_are_refused_in_one_line(sums, capsys, words, message):
+    assert main(["progress", str(sums), *words]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_a_task_without_frequencies_is_refused(tmp_path, capsys):
+    folder = trained(tmp_path / "s3", "--operation", "s3", "--num_steps", "100")
+    assert main(["progress", str(folder)]) == 2
+    assert "the trial learns s3 (classification)" in capsys.readouterr().err
