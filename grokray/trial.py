@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-# Enters every trial's id. Raise it when the same config would train differently than before.
+# Enters every trial's id. Raise it when the same config would train differently than before, rounding apart.
 TRIAL_VERSION = 1
 
 # What can be measured along the curve besides losses and accuracies; definitions: `grokray.engine.measures`.

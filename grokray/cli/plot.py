@@ -32,8 +32,7 @@ def plot(
     """Draw accuracy and loss of one trial, with memorization and grokking shaded."""
     if trial is not None and best:
         raise ConfigError([Problem(message="--best chooses a trial itself, so no TRIAL_ID may stand beside it")])
-    if not find_spec("matplotlib"):
-        raise ConfigError([Problem(message="plots need matplotlib")], hint="Run `pip install matplotlib`.")
+    need_matplotlib()
     from grokray.analysis.curves_figure import draw
     from grokray.analysis.trial_curve import trial_curve
     from grokray.records.folder import SweepFolder
@@ -42,9 +41,15 @@ def plot(
     place, name = place_of(out)
     opened = SweepFolder.open(folder)
     curve = trial_curve(opened, trial, best=best)
-    for path in write_figure(draw(curve), place or join(opened.store.uri, "plots"), name or curve.row["trial_id"]):
+    place = join(opened.store.uri, "plots") if out is None else place
+    for path in write_figure(draw(curve), place, name or curve.row["trial_id"]):
         print(path)
     return 0
+
+
+def need_matplotlib() -> None:
+    if not find_spec("matplotlib"):
+        raise ConfigError([Problem(message="plots need matplotlib")], hint="Run `pip install matplotlib`.")
 
 
 def place_of(out: str | None) -> tuple[str, str]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from grokray.cli.plot import place_of, write_figure
+from grokray.cli.plot import need_matplotlib, place_of, write_figure
 from grokray.cli.usage import number, whole_number
+from grokray.cli.wording import NOTHING, percent
 from grokray.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from grokray.sweep.progress_measures import ProgressMeasures
 
 FEW = 2  # checkpoints, as last and best are
-FIGURES = {"step": "{:,.0f}", "key_share": "{:.1%}"}  # how columns are shown, others as losses
 
 
 def progress(
@@ -31,8 +31,12 @@ def progress(
         str | None, typer.Option(metavar="LIST", help="Key frequencies, such as 14,35; else found by --share.")
     ] = None,
     share: Annotated[
-        str, typer.Option(metavar="NUMBER", help="The fewest that explain so much at the last checkpoint are key.")
-    ] = "0.95",
+        str | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="The share that key frequencies explain of what all do at the last checkpoint. Default: 0.95.",
+        ),
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -42,32 +46,37 @@ def progress(
     threads: Annotated[str, typer.Option(metavar="INT", help="CPU threads.")] = "1",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> int:
-    """Restricted and excluded loss at each checkpoint that was kept: how far a circuit of few frequencies has come."""
-    part, threads_wanted = number("--share", share), whole_number("--threads", threads, at_least=1)
-    wanted = None if frequencies is None else _numbers(frequencies)
+    """Nanda et al.'s progress measures of one trial, restricted and excluded loss, at each kept checkpoint."""
+    if share is not None and frequencies is not None:
+        raise ConfigError([Problem(message="--share finds the frequencies, so no --frequencies may stand beside it")])
+    chosen: dict[str, Any] = {} if share is None else {"share": number("--share", share)}
+    chosen |= {} if frequencies is None else {"frequencies": _numbers(frequencies)}
+    threads_wanted = whole_number("--threads", threads, at_least=1)
     place, name = place_of(out)  # a wrong ending is said before anything is read
+    if out is not None:
+        need_matplotlib()
     import torch
 
     from grokray.sweep.progress_measures import progress_measures
 
     torch.set_num_threads(threads_wanted)
-    found = progress_measures(folder, trial=trial, frequencies=wanted, share=part)
+    found = progress_measures(folder, trial=trial, **chosen)
+    drawn = [] if out is None else write_figure(_draw(folder, found), place, name or f"{found.trial_id}-progress")
     if as_json:
         print(json.dumps(_as_plain(found)))
     else:
         _show(found)
-    if out is not None:
-        for path in write_figure(_draw(folder, found), place, name or f"{found.trial_id}-progress"):
-            print(path, file=sys.stderr if as_json else sys.stdout)
+    for path in drawn:
+        print(path, file=sys.stderr if as_json else sys.stdout)
     return 0
 
 
 def _numbers(text: str) -> list[int]:
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() for word in words):
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
         message = f"--frequencies is {text!r}, but must be whole numbers parted by commas, such as 14,35"
-        raise ConfigError([Problem(message=message)])
-    return [int(word) for word in words]
+        raise ConfigError([Problem(message=message)]) from None
 
 
 def _as_plain(found: ProgressMeasures) -> dict[str, Any]:
@@ -86,9 +95,7 @@ def _show(found: ProgressMeasures) -> None:
 
     table = found.table
     columns = [
-        Column(
-            name=str(name).replace("_", " "), cells=[FIGURES.get(str(name), "{:.4g}").format(v) for v in table[name]]
-        )
+        Column(name=str(name).replace("_", " "), cells=[_cell(str(name), value) for value in table[name]])
         for name in table.columns
     ]
     console = screen()
@@ -96,7 +103,13 @@ def _show(found: ProgressMeasures) -> None:
     console.print(f"key frequencies: {', '.join(map(str, found.frequencies))}, of 1 to {found.order // 2}")
     console.print(fitted(columns, console.width))
     if len(table) <= FEW:
-        console.print("with keep_checkpoints: all there is one every checkpoint_interval steps")
+        console.print("more rows: with keep_checkpoints: all, and a shorter checkpoint_interval")
+
+
+def _cell(name: str, value: float) -> str:
+    if not math.isfinite(value):
+        return NOTHING
+    return {"step": f"{value:,.0f}", "key_share": percent(value)}.get(name, f"{value:.4g}")
 
 
 def _draw(folder: str, found: ProgressMeasures) -> Figure:

@@ -15,7 +15,8 @@ def keep_freed_memory() -> None:
     """What this process frees from now on it keeps, for the next that it needs.
 
     glibc gives large buffers back to the system, and gets fresh ones page by page, which takes up to a seventh of a
-    wide model's step. Other C libraries, without such options, are left as they are.
+    wide model's step. What the environment says of it (MALLOC_…) is overruled. Other C libraries, without such options,
+    are left as they are.
     """
     try:
         set_option = ctypes.CDLL(None).mallopt

@@ -24,7 +24,8 @@ def look_up(table: Tensor, ids: Tensor) -> Tensor:
 
 
 def look_up_gradient(gradient: Tensor, ids: Tensor, rows: int) -> Tensor:
-    """That of a table of so many rows: gradient (slots, *n, *width), ids (slots, *n) -> (slots, rows, *width)."""
+    """That of a table of so many rows: gradient (slots, *n, *width), ids (slots, *n) in [0, rows) -> (slots, rows,
+    *width)."""
     slots, width = len(gradient), gradient.shape[ids.dim() :]
     ids, gradient = ids.reshape(slots, -1), gradient.reshape(slots, -1, width.numel())
     add = _added if is_for_cpu(gradient) else _multiplied

@@ -37,7 +37,7 @@ def answers_of(dataset: Dataset) -> Answers:
         names = ", ".join(SUMS + PRODUCTS)
         _refuse(f"they are of {names} as one token, and the trial learns {config.operation} ({config.task_type})")
     if config.label_noise:
-        _refuse(f"the trial has label_noise {config.label_noise:g}, and so more than one right answer")
+        _refuse(f"label_noise is {config.label_noise:g}, by which training pairs ask for wrong answers, but must be 0")
     modulus, z = config.modulus, table.z
     assert modulus is not None  # these operations have one, and numbers for answers
     assert z is not None
@@ -49,7 +49,7 @@ def answers_of(dataset: Dataset) -> Answers:
         kept = at > 0
         rows, at, order = rows[kept], logarithms(modulus)[at[kept]], modulus - 1
     if (at.bincount(minlength=order) != order).any():
-        _refuse(f"they need all pairs: operand_limit is {config.operand_limit}, and modulus {modulus}")
+        _refuse(f"they need all pairs: operand_limit is {config.operand_limit}, but must be the modulus, {modulus}")
     return Answers(rows, at, order)
 
 
@@ -83,10 +83,14 @@ def powers_of(logits: Tensor, answers: Answers) -> Tensor:
 
 
 def key_frequencies(powers: Tensor, share: float) -> tuple[int, ...]:
-    """The fewest that explain so much of what all explain, rising. Of powers 0, 6, 1, 3 for 0.9: 1 and 3."""
-    order = powers.argsort(descending=True, stable=True)
-    reached = powers[order].cumsum(0) >= share * powers.sum()
-    return tuple(sorted(order[: int(reached.to(torch.int8).argmax()) + 1].tolist()))
+    """The fewest that explain so much of what all explain, rising. Of powers 0, 6, 1, 3 for 0.9: 1 and 3. None where
+    nothing is explained, or powers are no numbers."""
+    order = powers[1:].argsort(descending=True, stable=True)
+    sums = powers[1:][order].cumsum(0)
+    if not sums[-1] > 0 or not sums[-1].isfinite():
+        return ()
+    most = int((sums < share * sums[-1]).sum())
+    return tuple(sorted((order[: most + 1] + 1).tolist()))
 
 
 def parts_of(logits: Tensor, answers: Answers, frequencies: tuple[int, ...]) -> tuple[Tensor, Tensor]:

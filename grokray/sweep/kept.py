@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,11 +51,30 @@ def load_checkpoint(path: str, *, trial: str | None = None, which: str = "last")
     return _load(store, name)
 
 
-def kept_checkpoints(path: str, *, trial: str | None = None) -> list[Callable[[], Checkpoint]]:
-    """What loads each of a trial's checkpoints, one of each step, by step. Raises as load_checkpoint does."""
-    store, files = _files_in_folder(path, trial)
-    of_steps = {file.step: file for file in files}
-    return [partial(_load, store, file.name) for file in of_steps.values()]
+def kept_checkpoints(path: str, *, trial: str | None = None) -> list[Callable[[], Checkpoint | None]]:
+    """What loads each of a trial's checkpoints in a folder, one of each step, by step. None is loaded where it has gone
+    since, as a trial that runs replaces its best one. Raises as load_checkpoint does."""
+    _refuse_no_plain_file(path)
+    if "://" not in path and os.path.isfile(os.path.expanduser(path)):
+        raise ConfigError([Problem(message=f"{path} is one checkpoint, but must be a folder of a trial's checkpoints")])
+    store, files = _files_in_folder(path, trial, hint="keep_checkpoints: all keeps one every checkpoint_interval steps")
+    of_steps: dict[int, list[str]] = {}
+    for file in files:
+        of_steps.setdefault(file.step, []).append(file.name)
+    return [partial(_first_sound, store, names) for names in of_steps.values()]
+
+
+def _first_sound(store: Store, names: Sequence[str]) -> Checkpoint | None:
+    damage = None
+    for name in names:
+        if store.exists(name):
+            try:
+                return _load(store, name)
+            except CheckpointError as error:
+                damage = error
+    if damage is not None:
+        raise damage
+    return None
 
 
 def full_id(prefix: str, ids: Collection[str], what: str) -> str:
@@ -96,14 +115,14 @@ def _in_folder(path: str, trial: str | None, which: str) -> tuple[Store, str]:
     return store, fitting[0].name
 
 
-def _files_in_folder(path: str, trial: str | None) -> tuple[Store, list[CheckpointFile]]:
+def _files_in_folder(path: str, trial: str | None, hint: str = HINT) -> tuple[Store, list[CheckpointFile]]:
     """A trial's checkpoints, one at least, by step."""
     if "://" not in path and not os.path.exists(os.path.expanduser(path)):
         raise CheckpointError(f"{path} is missing: there is neither a file nor a folder")
     store = SweepFolder.open(path).store
     ids = trials_with_checkpoints(store)
     if not ids:
-        raise CheckpointError(f"{path} holds no checkpoints", hint=HINT)
+        raise CheckpointError(f"{path} holds no checkpoints", hint=hint)
     if trial is None and len(ids) > 1:
         message = f"{path} holds checkpoints of {len(ids)} trials: {_listed(sorted(ids))}"
         raise ConfigError([Problem(message=message)], hint="name one with trial; its first letters are enough")

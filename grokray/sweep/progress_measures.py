@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grokray.errors import ConfigError, Problem
+from grokray.errors import CheckpointError, ConfigError, Problem
 from grokray.sweep.kept import kept_checkpoints
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+    from grokray.engine.checkpoint import Checkpoint
     from grokray.engine.restored import Restored
     from grokray.engine.waves import Answers
 
 SHARE = 0.95
 ROWS = 4096  # of a pass through the model
+ROUNDING = 1e-25  # of the logits' squares: what varies by less does not
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,35 +52,54 @@ def progress_measures(
 
     `path` is the folder or URI of a sweep or of one trial, `trial` the id, or how it begins; `keep_checkpoints: all`
     keeps what is needed. Key frequencies are `frequencies`, or else the fewest that explain `share` of what all
-    frequencies explain of the last checkpoint's logits. Raises ConfigError for a task without such frequencies, and
-    for frequencies that it does not have; CheckpointError where no checkpoint was kept, or one is damaged.
+    frequencies explain of the logits at the last checkpoint at which they are numbers. Raises ConfigError for a task
+    without such frequencies, or frequencies that it does not have; CheckpointError where no checkpoint was kept, one is
+    damaged, or none has a frequency that explains anything; FolderError for a folder that is no sweep's.
     """
     import pandas as pd
 
-    from grokray.engine.restored import restored
-    from grokray.engine.waves import answers_of, key_frequencies, powers_of
+    from grokray.engine.waves import answers_of
 
     if not 0 < share <= 1:
         raise ConfigError([Problem(message=f"share is {share:g}, but must be in (0, 1]")])
     at_steps = kept_checkpoints(str(path), trial=trial)
-    last = restored(at_steps[-1]())
-    answers = answers_of(last.dataset)
-    if frequencies is None:
-        found = key_frequencies(powers_of(_logits(last, answers), answers), share)
-    else:
+    newest = next(_loaded(reversed(at_steps)), None)
+    if newest is None:
+        raise CheckpointError(f"the checkpoints in {path} are gone")
+    answers = answers_of(newest.dataset)
+    if frequencies is not None:
         found = _checked(frequencies, answers.order)
-    rows = [_row(restored(load()), answers, found) for load in at_steps]
-    return ProgressMeasures(last.checkpoint.trial_id, found, answers.order, pd.DataFrame(rows))
+    else:
+        found = _found(_loaded(reversed(at_steps)), answers, share)
+    rows = [_row(trained, answers, found) for trained in _loaded(at_steps)]
+    return ProgressMeasures(newest.checkpoint.trial_id, found, answers.order, pd.DataFrame(rows))
+
+
+def _loaded(loads: Iterable[Callable[[], Checkpoint | None]]) -> Iterator[Restored]:
+    from grokray.engine.restored import restored
+
+    for load in loads:
+        if (checkpoint := load()) is not None:
+            yield restored(checkpoint)
 
 
 def _checked(frequencies: Sequence[int], order: int) -> tuple[int, ...]:
     for k in frequencies:
-        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= order // 2:
-            message = f"frequencies has {k!r}, but they are whole numbers from 1 to {order // 2}"
+        if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= order // 2:
+            message = f"frequencies has {k}, but they are whole numbers from 1 to {order // 2}"
             raise ConfigError([Problem(message=message)])
-    if not frequencies:
+    if not len(frequencies):
         raise ConfigError([Problem(message="frequencies is empty, but must have one at least")])
-    return tuple(sorted(set(frequencies)))
+    return tuple(sorted({int(k) for k in frequencies}))
+
+
+def _found(newest_first: Iterable[Restored], answers: Answers, share: float) -> tuple[int, ...]:
+    from grokray.engine.waves import key_frequencies, powers_of
+
+    for trained in newest_first:
+        if found := key_frequencies(powers_of(_logits(trained, answers), answers), share):
+            return found
+    raise CheckpointError("at no checkpoint does any frequency explain anything of the logits")
 
 
 def _row(trained: Restored, answers: Answers, frequencies: tuple[int, ...]) -> dict[str, float]:
@@ -94,14 +117,15 @@ def _row(trained: Restored, answers: Answers, frequencies: tuple[int, ...]) -> d
         return answer_losses(logits[counted], right[counted], trained.config.loss).mean().item()
 
     everything = torch.ones_like(train)
-    variance = (logits - logits.mean(0)).square().sum()
+    variance = (logits - logits.mean(0)).square().sum().item()
+    of_key = powers_of(logits, answers)[list(frequencies)].sum().item()
     return {
         "step": trained.step,
         "train_loss": loss(logits, train),
         "heldout_loss": loss(logits, ~train),
         "restricted_loss": loss(restricted, everything),
         "excluded_loss": loss(excluded, train),
-        "key_share": (powers_of(logits, answers)[list(frequencies)].sum() / variance).item(),
+        "key_share": of_key / variance if variance > ROUNDING * logits.square().sum().item() else math.nan,
     }
 
 

@@ -69,6 +69,15 @@ def test_figures_go_into_a_folder(begun, capsys, tmp_path):
         assert {path.suffix for path in paths} == {".png", ".svg"}
 
 
+def test_a_bare_name_is_in_the_current_folder(begun, capsys, tmp_path, monkeypatch):
+    folder = begun()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["plot", str(folder.store), "--best", "--out", "figure.svg"]) == 0
+    assert capsys.readouterr().out == "figure.svg\n"
+    assert (tmp_path / "here" / "figure.svg").exists()
+
+
 def test_a_place_that_cannot_be_written_is_named(begun, capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert main(["plot", str(begun().store), "--best", "--out", f"{tmp_path}/file/figure.svg"]) == 2

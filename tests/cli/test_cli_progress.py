@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 import grokray
 from grokray.cli.main import main
 from grokray.errors import CheckpointError, ConfigError
+from grokray.records.store import Store
 
 MODEL = ["--num_layers", "1", "--dim_model", "48", "--num_heads", "4", "--batch_size", "64", "--learning_rate", "5e-3"]
 LENGTH = ["--num_steps", "600", "--eval_interval", "100", "--checkpoint_interval", "200", "--continue_training", "true"]
@@ -60,7 +63,7 @@ def test_frequencies_may_be_given_and_more_of_them_explain_more(sums):
     assert grokray.progress_measures(sums, share=1).frequencies == tuple(range(1, 12))
 
 
-@pytest.mark.parametrize("given", [[0], [12], [True], [1.5], []])
+@pytest.mark.parametrize("given", [[0], [12], [True], [1.5], ["3"], []])
 def test_frequencies_that_are_not_there_are_refused(sums, given):
     with pytest.raises(ConfigError, match="frequencies (has|is empty)"):
         grokray.progress_measures(sums, frequencies=given)
@@ -72,9 +75,51 @@ def test_a_share_that_is_none_is_refused(sums, share):
         grokray.progress_measures(sums, share=share)
 
 
+def test_of_a_trial_that_diverged_the_last_sound_checkpoint_names_the_frequencies(tmp_path):
+    words = ["--operation", "x+y_mod", "--modulus", "13", "--num_layers", "1", "--dim_model", "16", "--num_heads", "2"]
+    words += ["--optimizer", "sgd", "--beta1", "0.9", "--loss", "mse", "--norm", "none", "--activation", "relu"]
+    words += ["--learning_rate", "10", "--warmup_steps", "400", "--num_steps", "3000"]
+    kept = ["--keep_checkpoints", "all", "--eval_interval", "20", "--checkpoint_interval", "20"]
+    table = grokray.progress_measures(folder := trained(tmp_path / "late", *words, *kept)).table
+    last = table.iloc[-1]
+    assert math.isnan(last.train_loss)
+    assert math.isnan(last.key_share)
+    found = grokray.progress_measures(folder).frequencies
+    assert found
+    assert 0 not in found
+    assert table.restricted_loss.iloc[0] == pytest.approx(table.train_loss.iloc[0], rel=0.1)
+    output = main(["progress", str(folder), "--json"])
+    assert output == 0
+
+
+def test_a_file_that_has_gone_is_left_out_and_a_damaged_one_is_an_error(sums, tmp_path, monkeypatch):
+    folder = shutil.copytree(sums, tmp_path / "copy")
+    (of_400,) = folder.glob("checkpoints/*/0000000400-*.pt")
+    with monkeypatch.context() as patch:
+        there = Store.exists
+        patch.setattr(Store, "exists", lambda store, name: "400-" not in name and there(store, name))
+        assert list(grokray.progress_measures(folder).table.step) == [200, 600]
+    best = of_400.with_name(f"best-{of_400.name}")
+    best.write_bytes(of_400.read_bytes())
+    of_400.write_bytes(of_400.read_bytes()[:-100])
+    assert list(grokray.progress_measures(folder).table.step) == [200, 400, 600]
+    best.unlink()
+    with pytest.raises(CheckpointError, match="400"):
+        grokray.progress_measures(folder)
+
+
 def test_a_folder_without_checkpoints_is_refused(tmp_path, sums):
     with pytest.raises(CheckpointError, match="neither a file nor a folder"):
         grokray.progress_measures(tmp_path / "missing")
+    (file,) = sums.glob("checkpoints/*/last-*.pt")
+    with pytest.raises(ConfigError, match="is one checkpoint, but must be a folder"):
+        grokray.progress_measures(file)
+    with pytest.raises(CheckpointError, match="no plain file"):
+        grokray.progress_measures("/dev/null")
+    bare = trained(tmp_path / "bare", "--operation", "x+y_mod", "--num_steps", "100", "--keep_checkpoints", "none")
+    with pytest.raises(CheckpointError, match="holds no checkpoints") as refused:
+        grokray.progress_measures(bare)
+    assert "keep_checkpoints: all" in str(refused.value.hint)
     with pytest.raises(ConfigError, match="there is no checkpoint"):
         grokray.progress_measures(sums, trial="zz")
 
@@ -120,6 +165,8 @@ def test_the_command_s_numbers_are_the_function_s(sums, capsys, tmp_path):
         (["--frequencies", "3,12"], "frequencies has 12, but they are whole numbers from 1 to 11"),
         (["--share", "0"], "share is 0, but must be in (0, 1]"),
         (["--share", "x"], "--share is 'x', but must be a number"),
+        (["--frequencies", "9" * 5000], "but must be whole numbers parted by commas"),
+        (["--frequencies", "3", "--share", "0.5"], "no --frequencies may stand beside it"),
         (["--threads", "0"], "--threads is 0, but must be at least 1"),
         (["--out", "figure.gif"], "--out ends in .gif"),
         (["zz"], "there is no checkpoint"),

@@ -65,6 +65,20 @@ def test_what_differs_among_pairs_of_one_answer_no_frequency_explains():
     torch.testing.assert_close(excluded, memory)
 
 
+def test_all_of_what_is_explained_takes_every_frequency_that_explains_any():
+    g = torch.Generator().manual_seed(0)
+    for _ in range(200):  # sums of these are rounded in either direction
+        powers = torch.rand(57, generator=g, dtype=torch.float64)
+        assert key_frequencies(powers, 1.0) == tuple(range(1, 57))
+        assert len(key_frequencies(powers, 0.5)) < 28
+    assert key_frequencies(torch.tensor([9.0, 0.0, 2.0, 0.0]), 1.0) == (2,)
+
+
+@pytest.mark.parametrize("powers", [[0.0, 0.0, 0.0], [0.0, math.nan, 1.0], [5.0, 0.0], [0.0, math.inf, 1.0]])
+def test_where_nothing_is_explained_no_frequency_is_key(powers):
+    assert key_frequencies(torch.tensor(powers), 0.95) == ()
+
+
 @pytest.mark.parametrize("p", [3, 5, 13, 97])
 def test_logarithms_turn_products_into_sums(p):
     log = logarithms(p)
@@ -79,8 +93,8 @@ def test_logarithms_turn_products_into_sums(p):
         ({"operation": "s5"}, "the trial learns s5 (classification)"),
         ({"operation": "x+y_mod,x-y_mod"}, "the trial learns x+y_mod,x-y_mod"),
         ({"operation": "x+y_mod", "task_type": "sequence", "base": 2}, "the trial learns x+y_mod (sequence)"),
-        ({"operation": "x+y_mod", "label_noise": 0.1}, "label_noise 0.1"),
-        ({"operation": "x+y_mod", "operand_limit": 11}, "operand_limit is 11, and modulus 13"),
+        ({"operation": "x+y_mod", "label_noise": 0.1}, "label_noise is 0.1"),
+        ({"operation": "x+y_mod", "operand_limit": 11}, "operand_limit is 11, but must be the modulus, 13"),
         ({"operation": "x*y_mod", "modulus": 12}, "modulus is 12"),
     ],
 )
