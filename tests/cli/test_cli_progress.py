@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -61,6 +62,16 @@ def test_frequencies_may_be_given_and_more_of_them_explain_more(sums):
     assert found.table.equals(few.table)
     assert (all_of_them.table.key_share > few.table.key_share).all()
     assert grokray.progress_measures(sums, share=1).frequencies == tuple(range(1, 12))
+
+
+def test_the_documented_example_prints_what_it_names(sums, capsys):
+    text = (Path(grokray.__file__).parents[1] / "docs" / "progress.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    trial_id = grokray.load_model(sums).checkpoint.trial_id
+    exec(code.replace('"out"', repr(str(sums))).replace("4e4c", trial_id[:4]), {})
+    shown = capsys.readouterr().out
+    assert shown.startswith(str(grokray.progress_measures(sums).frequencies))
+    assert "restricted_loss" in shown
 
 
 @pytest.mark.parametrize("given", [[0], [12], [True], [1.5], ["3"], []])
