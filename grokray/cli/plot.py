@@ -14,12 +14,15 @@ from grokray.errors import ConfigError, FolderError, Problem
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FolderArgument = Annotated[str, typer.Argument(metavar="DIR", help="A folder of sweep or train, or its URI.")]
+TrialArgument = Annotated[
+    str | None, typer.Argument(metavar="TRIAL_ID", help="A trial's id, or its start. Needed if there are several.")
+]
+
 
 def plot(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of sweep or train, or its URI.")],
-    trial: Annotated[
-        str | None, typer.Argument(metavar="TRIAL_ID", help="A trial's id, or its start. Needed if there are several.")
-    ] = None,
+    folder: FolderArgument,
+    trial: TrialArgument = None,
     best: Annotated[bool, typer.Option("--best", help="The trial that grokked first, or came closest.")] = False,
     out: Annotated[
         str | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from grokray.cli.plot import need_matplotlib, place_of, write_figure
+from grokray.cli.plot import FolderArgument, TrialArgument, need_matplotlib, place_of, write_figure
 from grokray.cli.usage import number, whole_number
 from grokray.cli.wording import NOTHING, percent
 from grokray.errors import ConfigError, Problem
@@ -23,10 +23,8 @@ FEW = 2  # checkpoints, as last and best are
 
 
 def progress(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of sweep or train, or its URI.")],
-    trial: Annotated[
-        str | None, typer.Argument(metavar="TRIAL_ID", help="A trial's id, or its start. Needed if there are several.")
-    ] = None,
+    folder: FolderArgument,
+    trial: TrialArgument = None,
     frequencies: Annotated[
         str | None, typer.Option(metavar="LIST", help="Key frequencies, such as 14,35; else found by --share.")
     ] = None,

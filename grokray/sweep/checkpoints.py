@@ -50,7 +50,7 @@ class TrialCheckpoints:
     """One trial's files in a sweep's folder, kept by one rule of `sections.KEEP`."""
 
     def __init__(self, store: Store, trial_id: str, keep: str) -> None:
-        self.store, self.folder = store, f"{CHECKPOINTS}/{trial_id}"
+        self.store, self.trial_id, self.folder = store, trial_id, f"{CHECKPOINTS}/{trial_id}"
         self.last, self.best, self.every = (word in keep or keep == "all" for word in ("last", "best", "all"))
 
     def files(self) -> list[CheckpointFile]:

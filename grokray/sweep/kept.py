@@ -45,7 +45,8 @@ def load_checkpoint(path: str, *, trial: str | None = None, which: str = "last")
     folder, name = split_last(_absolute(path))
     store = Store.from_uri(folder or "/")
     if not name or not store.exists(name):
-        store, name = _in_folder(path, trial, which)
+        found = _in_folder(path, trial)
+        store, name = found.store, _chosen(found, which)
     elif trial is not None:
         raise ConfigError([Problem(message=f"trial is {trial}, but {path} is a checkpoint, not a folder of trials")])
     return _load(store, name)
@@ -57,11 +58,11 @@ def kept_checkpoints(path: str, *, trial: str | None = None) -> list[Callable[[]
     _refuse_no_plain_file(path)
     if "://" not in path and os.path.isfile(os.path.expanduser(path)):
         raise ConfigError([Problem(message=f"{path} is one checkpoint, but must be a folder of a trial's checkpoints")])
-    store, files = _files_in_folder(path, trial, hint="keep_checkpoints: all keeps one every checkpoint_interval steps")
+    found = _in_folder(path, trial, hint="keep_checkpoints: all keeps one every checkpoint_interval steps")
     of_steps: dict[int, list[str]] = {}
-    for file in files:
+    for file in found.files():
         of_steps.setdefault(file.step, []).append(file.name)
-    return [partial(_first_sound, store, names) for names in of_steps.values()]
+    return [partial(_first_sound, found.store, names) for names in of_steps.values()]
 
 
 def _first_sound(store: Store, names: Sequence[str]) -> Checkpoint | None:
@@ -101,22 +102,22 @@ def _load(store: Store, name: str) -> Checkpoint:
     return from_bytes(store.read_bytes(name), known.sha256 if known else None, name=store.shown(name))
 
 
-def _in_folder(path: str, trial: str | None, which: str) -> tuple[Store, str]:
-    """The checkpoint asked for, as a store and the file's name in it."""
-    store, files = _files_in_folder(path, trial)
+def _chosen(found: TrialCheckpoints, which: str) -> str:
+    """The file's name of the checkpoint asked for."""
+    files = found.files()
     kinds = ("last", "step") if which == "last" else ("best",)
     fitting = [f for kind in kinds for f in reversed(files) if f.kind == kind]
     if which.isdecimal():
         fitting = [f for f in files if f.step == int(which)]
     if not fitting:
         there = ", ".join(f"{f.step:,}" if f.kind == "step" else f"{f.kind} ({f.step:,})" for f in files) or "none"
-        trial_id = files[0].name.split("/")[1]
-        raise CheckpointError(f"of trial {trial_id} there is no checkpoint {which}; there is: {there}", hint=HINT)
-    return store, fitting[0].name
+        text = f"of trial {found.trial_id} there is no checkpoint {which}; there is: {there}"
+        raise CheckpointError(text, hint=HINT)
+    return fitting[0].name
 
 
-def _files_in_folder(path: str, trial: str | None, hint: str = HINT) -> tuple[Store, list[CheckpointFile]]:
-    """A trial's checkpoints, one at least, by step."""
+def _in_folder(path: str, trial: str | None, hint: str = HINT) -> TrialCheckpoints:
+    """Those of the trial that is named, or of the only one that has any."""
     if "://" not in path and not os.path.exists(os.path.expanduser(path)):
         raise CheckpointError(f"{path} is missing: there is neither a file nor a folder")
     store = SweepFolder.open(path).store
@@ -127,7 +128,7 @@ def _files_in_folder(path: str, trial: str | None, hint: str = HINT) -> tuple[St
         message = f"{path} holds checkpoints of {len(ids)} trials: {_listed(sorted(ids))}"
         raise ConfigError([Problem(message=message)], hint="name one with trial; its first letters are enough")
     trial_id = next(iter(ids)) if trial is None else full_id(trial, ids, f"checkpoint in {path} of a trial")
-    return store, TrialCheckpoints(store, trial_id, "none").files()
+    return TrialCheckpoints(store, trial_id, "none")
 
 
 def _absolute(path: str) -> str:

@@ -119,6 +119,16 @@ def test_a_file_that_has_gone_is_left_out_and_a_damaged_one_is_an_error(sums, tm
         grokray.progress_measures(folder)
 
 
+def test_a_trial_s_folder_without_a_checkpoint_in_it_is_refused(sums, tmp_path):
+    folder = shutil.copytree(sums, tmp_path / "copy")
+    for path in folder.glob("checkpoints/*/*.pt"):
+        path.rename(path.with_name("notes.txt"))
+    with pytest.raises(CheckpointError, match="there is no checkpoint last; there is: none"):
+        grokray.load_model(folder)
+    with pytest.raises(CheckpointError, match="are gone"):
+        grokray.progress_measures(folder)
+
+
 def test_a_folder_without_checkpoints_is_refused(tmp_path, sums):
     with pytest.raises(CheckpointError, match="neither a file nor a folder"):
         grokray.progress_measures(tmp_path / "missing")
