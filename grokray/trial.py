@@ -17,7 +17,15 @@ from pydantic_core import PydanticCustomError
 TRIAL_VERSION = 1
 
 # What can be measured along the curve besides losses and accuracies; definitions: `grokray.engine.measures`.
-Measure = Literal["weight_norm", "gradient_norm", "update_norm", "logit_scale", "fourier_gini", "softmax_collapse"]
+Measure = Literal[
+    "weight_norm",
+    "gradient_norm",
+    "update_norm",
+    "gradient_alignment",
+    "logit_scale",
+    "fourier_gini",
+    "softmax_collapse",
+]
 MEASURES: tuple[str, ...] = get_args(Measure)
 
 
@@ -113,7 +121,7 @@ class TrialConfig(BaseModel):
     accumulation_steps: int = Field(default=1, ge=1, le=65_536, description="Batches of one optimiser step.")
     optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
     loss: Literal["cross_entropy", "stablemax", "mse"] = "cross_entropy"
-    gradient_filter: Literal["none", "grokfast_ema"] = "none"
+    gradient_filter: Literal["none", "grokfast_ema", "orthograd"] = "none"
     grokfast_alpha: float = Field(default=0.98, ge=0, lt=1)
     grokfast_lambda: float = Field(default=2.0, ge=0, le=1000)
     weight_noise: float = Field(default=0.0, ge=0, le=100, description="Standard deviation, as of the next two.")

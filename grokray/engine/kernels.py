@@ -12,7 +12,7 @@ from torch import Tensor
 
 from grokray.engine.attention import form_of
 from grokray.engine.evaluation import row_sums
-from grokray.engine.filters import grokfast
+from grokray.engine.filters import grokfast, orthograd
 from grokray.engine.gradient import eager_gradient, functional_gradient
 from grokray.engine.model import Batch, dropout_elements
 from grokray.engine.muon import make_muon
@@ -59,6 +59,7 @@ class Kernels:
         )
         self._update = _whole_update(shape, device, compile)
         self._grokfast = compile("grokfast", _grokfast_of)
+        self._orthograd = compile("orthograd", partial(orthograd, shape.layout))
         self._stream = compile("stream", stream_of)
         self._mask = compile("mask", partial(_mask_of, dropout_elements(shape), shape.torch_dtype))
         self._streams: dict[str, Callable[..., Tensor]] = {}
@@ -92,6 +93,8 @@ class Kernels:
         if self.shape.gradient_filter == "grokfast_ema":
             alpha, strength = s["grokfast_alpha"], s["grokfast_lambda"]
             gradients = self._grokfast(gradients, s["average"], s["step"], alpha, strength, s["active"])
+        elif self.shape.gradient_filter == "orthograd":
+            gradients = self._orthograd(s["parameters"], gradients)
         rates = (s[name] for name in RATES)
         self._update(s["parameters"], gradients, s["moment1"], s["moment2"], *rates)
 

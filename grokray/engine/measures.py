@@ -3,6 +3,11 @@
 weight_norm     L2 norm of all parameters
 gradient_norm   L2 norm of the last step's gradient of the loss, the mean over its batches, before noise and filter
 update_norm     L2 norm of the last step's change of all parameters, decay included
+gradient_alignment
+                cosine of the angle between that gradient, turned round, and all parameters as they were before the step
+                (Prieto et al. 2025, "Grokking at the Edge of Numerical Stability"): 1 where descent would do nothing
+                but make all parameters larger, which they call naïve loss minimization; 0 where it would leave their
+                norm as it is
 logit_scale     root mean square, over held-out answer tokens and the vocabulary, of the logits less their mean over the
                 vocabulary: what softmax sees of them
 fourier_gini    Gini coefficient of the power spectrum of the token embedding over the residues 0 … p − 1 (Nanda et al.
@@ -20,7 +25,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from grokray.engine.chunks import PARTS, Chunks
@@ -28,11 +32,11 @@ from grokray.engine.loss import answer_losses
 from grokray.engine.model import forward
 from grokray.engine.precision import matrix_products
 from grokray.engine.shape import ShapeKey
+from grokray.engine.sums import norms
 from grokray.engine.tables import RowTable
 from grokray.tasks.dataset import Dataset
 
-OF_THE_STEP = ("gradient_norm", "update_norm")
-_PIECE = 1024
+OF_THE_STEP = ("gradient_norm", "update_norm", "gradient_alignment")
 
 
 def of_parameters(shape: ShapeKey, dataset: Dataset, rows: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
@@ -42,15 +46,6 @@ def of_parameters(shape: ShapeKey, dataset: Dataset, rows: Tensor, wanted: Colle
     if tokens is not None:
         out["fourier_gini"] = fourier_gini(shape.layout.views(rows)["token_embedding"][:, tokens])
     return out
-
-
-def norms(rows: Tensor) -> Tensor:
-    """rows (slots, row_size) to their L2 norms (slots,) float64."""
-    squares = rows.to(torch.float64).square()
-    # In short pieces: a long sum would be split by the number of threads, and round accordingly.
-    while squares.shape[1] > _PIECE:
-        squares = F.pad(squares, (0, -squares.shape[1] % _PIECE)).unflatten(1, (-1, _PIECE)).sum(-1)
-    return squares.sum(1).sqrt()
 
 
 @torch.no_grad()

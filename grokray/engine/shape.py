@@ -45,7 +45,7 @@ class ShapeKey:
     accumulation_steps: int = 1
     optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
     loss: Literal["cross_entropy", "stablemax", "mse"] = "cross_entropy"
-    gradient_filter: Literal["none", "grokfast_ema"] = "none"
+    gradient_filter: Literal["none", "grokfast_ema", "orthograd"] = "none"
     precision: Precision = "float32"
     activation: Literal["gelu", "relu"] = "gelu"
     sharing: Sharing = Sharing()  # of an evaluation

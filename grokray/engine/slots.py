@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from grokray.engine.checkpoint import KINDS
+from grokray.engine.measures import OF_THE_STEP
 from grokray.engine.shape import ShapeKey
 
 # Numbers of a TrialConfig that each slot has for itself.
@@ -23,7 +24,7 @@ class Slots:
     """Room for `capacity` trials; `reserve` doubles it. Shapes:
 
     parameters, moment1, moment2 (capacity, row_size) of the shape's dtype, and average, the gradients' moving average,
-    where the shape filters them · SETTINGS, active, gradient_norm, update_norm (capacity,) float64 · step, rows,
+    where the shape filters them · SETTINGS, active, OF_THE_STEP (capacity,) float64 · step, rows,
     first_bad (capacity,) int32: updates done, training rows, the first update whose loss was not finite (−1: none) ·
     key (capacity, 2) int32: of dropout and noise · order (capacity, max_rows) int32: this epoch's training rows in
     their order · prefixes (capacity, batch_sharing.prefixes) int32: rows that begin with each prefix, where batches
@@ -37,7 +38,7 @@ class Slots:
         self.states = KINDS if filtered else tuple(kind for kind in KINDS if kind != "average")
         kinds = {
             **dict.fromkeys(self.states, (row, dtype)),
-            **dict.fromkeys((*SETTINGS, "active", "gradient_norm", "update_norm"), ((), torch.float64)),
+            **dict.fromkeys((*SETTINGS, "active", *OF_THE_STEP), ((), torch.float64)),
             "step": ((), torch.int32),
             "rows": ((), torch.int32),
             "first_bad": ((), torch.int32),

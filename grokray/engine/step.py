@@ -13,18 +13,19 @@ import torch
 from torch import Tensor
 
 from grokray.engine.kernels import Kernels
-from grokray.engine.measures import norms
+from grokray.engine.measures import OF_THE_STEP
 from grokray.engine.model import Batch
 from grokray.engine.recorder import Work
 from grokray.engine.shape import ShapeKey
+from grokray.engine.sums import dots, norms
 from grokray.engine.tables import RowTable
 
-CHANGED = ("gradient_norm", "update_norm", "first_bad", "step")  # and the slots' states
+CHANGED = (*OF_THE_STEP, "first_bad", "step")  # and the slots' states
 
 
 @dataclass(frozen=True)
 class Part:
-    """Whether it is the first and the last of its step, and whether norms of the step are wanted."""
+    """Whether it is the first and the last of its step, and whether measures of the step are wanted."""
 
     first: bool = True
     last: bool = True
@@ -103,7 +104,9 @@ class Step:
         s = self.s
         before = s["parameters"].clone() if measured else None
         if measured:
-            s["gradient_norm"].copy_(norms(gradients))
+            of_gradient = norms(gradients)
+            s["gradient_norm"].copy_(of_gradient)
+            s["gradient_alignment"].copy_(-dots(gradients, s["parameters"]) / (of_gradient * norms(s["parameters"])))
         self.kernels.step(s, gradients)
         if before is not None:
             s["update_norm"].copy_(norms(s["parameters"] - before))

@@ -172,7 +172,7 @@ DESCRIPTIONS: dict[str, str] = {
     "accumulation_steps": "Batches whose mean gradient makes one training step.",
     "optimizer": "adamw (decoupled decay), adam (decay in the gradient), sgd, or muon for the hidden matrices.",
     "loss": "What is trained on: softmax's cross-entropy, stablemax's, or the logits' mean squared error.",
-    "gradient_filter": "grokfast_ema amplifies what is slow in the gradients.",
+    "gradient_filter": "grokfast_ema amplifies what is slow; orthograd takes away what only scales the weights.",
     "grokfast_alpha": "Memory of grokfast_ema's moving average.",
     "grokfast_lambda": "Strength of grokfast_ema's amplification.",
     "weight_noise": "Standard deviation of noise on the parameters while a gradient is computed.",

@@ -39,13 +39,15 @@ class PlainTraining:
         self.averages: dict[str, Tensor] = {}
         self.momenta = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
         self.step = 0
-        self.gradient_norm = self.update_norm = 0.0
+        self.gradient_norm = self.update_norm = self.gradient_alignment = 0.0
 
     def train(self, steps: int) -> None:
         for _ in range(steps):
             gradients = self._gradients()
             before = {name: p.detach().clone() for name, p in self.parameters.items()}
             self.gradient_norm = norm(gradients)
+            falling = sum(-float((before[name] * gradient).sum()) for name, gradient in gradients.items())
+            self.gradient_alignment = falling / (self.gradient_norm * norm(before))
             self._apply(gradients)
             self.update_norm = norm({name: p.detach() - before[name] for name, p in self.parameters.items()})
             self.step += 1
@@ -90,6 +92,11 @@ class PlainTraining:
                 old = self.averages.get(name, gradient)
                 self.averages[name] = config.grokfast_alpha * old + (1 - config.grokfast_alpha) * gradient
                 gradient = gradient + config.grokfast_lambda * self.averages[name]
+            if config.gradient_filter == "orthograd":
+                # Queries, keys and values lie below each other.
+                parts = 3 if "qkv" in name else 1
+                pairs = zip(p.data.chunk(parts), gradient.chunk(parts), strict=True)
+                gradient = torch.cat([plain_orthograd(w, g) for w, g in pairs])
             p.grad = gradient
         if config.optimizer == "muon":
             self._muon()
@@ -146,6 +153,11 @@ def plain_loss(kind: str, logits: Tensor, targets: Tensor) -> Tensor:
         return torch.nn.functional.mse_loss(logits, torch.nn.functional.one_hot(targets, logits.shape[1]).to(logits))
     s = torch.where(logits >= 0, logits + 1, 1 / (1 - logits.clamp(max=0)))
     return -(s.gather(1, targets[:, None])[:, 0] / s.sum(1)).log().mean()
+
+
+def plain_orthograd(weight: Tensor, gradient: Tensor) -> Tensor:
+    rest = gradient - (weight * gradient).sum() / ((weight * weight).sum() + 1e-30) * weight
+    return rest * gradient.norm() / (rest.norm() + 1e-30)
 
 
 def plain_muon_direction(x: Tensor) -> Tensor:

@@ -161,6 +161,19 @@ def test_all_options_at_once(options):
 
 
 @pytest.mark.slow
+def test_orthograd_is_the_same_in_any_company():
+    configs = [small(**OPTIONS["orthograd"], num_layers=1, seed=seed) for seed in range(11)]
+    single = compiled(configs[:1])[0]
+    assert_near(single, alone(configs[0]))
+    build = build_of(shape_of(build_dataset(configs[0])), 16, frozenset())
+    assert build.wait() == 0, build.log.read_text()
+    together = compiled(configs)  # one tile of 16
+    assert curve(together[0]) == curve(single)
+    torch.set_num_threads(2)
+    assert [curve(c) for c in compiled(configs)] == [curve(c) for c in together]
+
+
+@pytest.mark.slow
 def test_batches_that_share_prefixes():
     configs = [small(**OPTIONS["shared prefixes"], seed=seed) for seed in range(3)]
     assert shape_of(build_dataset(configs[0])).batch_sharing.length > 0

@@ -7,7 +7,8 @@ import torch
 
 from grokray.engine import measuring
 from grokray.engine.engine import Engine
-from grokray.engine.measures import fourier_gini, gini, norms, residues
+from grokray.engine.measures import fourier_gini, gini, residues
+from grokray.engine.sums import norms
 from grokray.tasks.dataset import build_dataset
 from grokray.trial import MEASURES
 from tests.engine.conftest import alone, curve, run, small
@@ -80,6 +81,7 @@ def test_measures_equal_a_plain_model_of_the_same_parameters(changes):
         "weight_norm": everything.norm().item(),
         "gradient_norm": plain.gradient_norm,
         "update_norm": plain.update_norm,
+        "gradient_alignment": plain.gradient_alignment,
         "logit_scale": centred.square().mean().sqrt().item(),
         "softmax_collapse": 0.0,
     }
@@ -99,7 +101,8 @@ def test_measuring_changes_nothing_and_each_trial_has_what_it_asked_for():
             extra = {key: value for key, value in m.metrics.items() if key not in plain.metrics}
             assert list(extra) == [key for key in measure.split(",") if key]
             assert all(
-                math.isfinite(value) and (value > 0 or key == "softmax_collapse") for key, value in extra.items()
+                math.isfinite(value) and (value > 0 or key in ("gradient_alignment", "softmax_collapse"))
+                for key, value in extra.items()
             )
             assert m.metrics | extra == plain.metrics | extra
     assert curve(curves["all"]) == curve(alone(small(measure=ALL)))

@@ -30,6 +30,7 @@ OPTIONS = {
     "adam": {"optimizer": "adam", "weight_decay": 0.01},
     "muon": {"optimizer": "muon", "norm": "post", "weight_decay": 0.1},
     "grokfast": {"gradient_filter": "grokfast_ema", "grokfast_alpha": 0.9, "grokfast_lambda": 5.0},
+    "orthograd": {"gradient_filter": "orthograd", "weight_decay": 0.0},
     "stablemax": {"loss": "stablemax", **SEQUENCE},
     "relu without layer norms": {"activation": "relu", "norm": "none"},
     "initial weights, moments": {
@@ -129,6 +130,7 @@ def test_a_float32_trial_is_bit_identical_alone_in_company_and_after_a_move(opti
         {"optimizer": "adam"},
         {"optimizer": "muon"},
         {"gradient_filter": "grokfast_ema"},
+        {"gradient_filter": "orthograd"},
         {"optimizer": "sgd"},
         {"loss": "stablemax"},
         {"loss": "mse"},

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,16 @@ def test_an_append_stream_grows(store):
     stream.write(b"3\n")
     stream.close()
     assert b"".join(store.read_bytes(name) for name in store.list("journal")) == b"1\n2\n3\n"
+
+
+def test_what_is_appended_to_a_deleted_file_is_not_lost_without_a_word(tmp_path):
+    store = Store.from_uri(tmp_path / "sweep")
+    stream = store.append_stream("journal/a.jsonl")
+    stream.write(b"1\n")
+    shutil.rmtree(tmp_path / "sweep")
+    with pytest.raises(FolderError, match=r"cannot write .*journal/a\.jsonl: it was deleted meanwhile"):
+        stream.write(b"2\n")
+    stream.close()
 
 
 def test_a_file_is_created_once(store, monkeypatch):
