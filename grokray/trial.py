@@ -81,6 +81,8 @@ class TrialConfig(BaseModel):
     operand_limit: int = Field(default=97, ge=2, le=65_536, description="Training domain: both operands below it.")
     operand_limit_out: int | None = Field(default=None, ge=2, le=65_536, description="Out of domain: up to here.")
     list_length: int | None = Field(default=None, ge=1, le=64, description="Digits of a list; none otherwise.")
+    list_rows: int | None = Field(default=None, ge=2, le=65_536, description="Lists in the table; none: all.")
+    parity_bits: int | None = Field(default=None, ge=1, le=64, description="Bits of a list that its parity is of.")
     training_fraction: float = Field(default=0.5, gt=0, lt=1)
     split: Literal["random", "commutative"] = "random"
     curriculum: Literal["random", "ordered"] = "random"

@@ -43,7 +43,7 @@ LATER = ("measure", "eval_train_rows", "audit_fraction")
 # out, so up to twice too much may be planned for a shape, as payoff.MARGIN allows for.
 SHAPING = (
     *("operation", "task_type", "base", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
-    *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "list_length", "multitask"),
+    *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "list_length", "list_rows", "multitask"),
     *("arc_tasks", "arc_subset", "arc_max_cells", "arc_context", "num_layers", "dim_model", "num_heads", "norm"),
     "activation",
     *("dtype", "precision", "batch_size", "accumulation_steps", "optimizer", "loss", "gradient_filter"),

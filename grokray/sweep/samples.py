@@ -14,7 +14,16 @@ from grokray.sweep.proposer import make_proposer
 SAMPLED = 64  # configurations whose shapes are looked at
 LOOKED_AT = 10_000  # of more than that not every configuration is gone through
 # What a stack's shape and its tables depend on; of a grid all combinations of these are looked at.
-SHAPING = (*SHAPING_THE_MODEL, "digit_order", "dropout", "label_noise", "data_dir", "data", "arc_holdout")
+SHAPING = (
+    *SHAPING_THE_MODEL,
+    "digit_order",
+    "parity_bits",
+    "dropout",
+    "label_noise",
+    "data_dir",
+    "data",
+    "arc_holdout",
+)
 
 
 def proposals(config: SweepConfig, number: int) -> list[dict[str, Any]]:

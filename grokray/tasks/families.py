@@ -51,6 +51,7 @@ FAMILIES: dict[str, Family] = {
     "sort": LISTS,
     "reverse": LISTS,
     "copy": LISTS,
+    "parity": LISTS,
     "arc": Family(tables="grokray.tasks.arc", door="grokray.tasks.arc_door"),
 }
 

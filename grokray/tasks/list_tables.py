@@ -1,7 +1,9 @@
-"""Tables of lists of digits: `sort 3 1 2 =` asks for `1 2 3 <EOS>`, in fixed length for `1 2 3`.
+"""Tables of lists: `sort 3 1 2 =` asks for `1 2 3 <EOS>`, in fixed length for `1 2 3`; and `parity 0 1 1 0 1 =` for `0`
+where the first three bits matter.
 
-The rows are all lists of `list_length` digits in their lexicographic order. Where there are more than LIST_CAP of them
-it is that many, drawn evenly and once each, always the same ones for a base and a length: no seed of a trial enters.
+The rows are all lists of `list_length` digits in their lexicographic order. Where there are more than `list_rows` of
+them, or than LIST_CAP, it is that many, drawn evenly and once each, always the same ones for a base, a length and a
+number: no seed of a trial enters. Which of the bits matter makes no difference: their places are learned.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from grokray.tasks.codes import digit_vocabulary, digits
-from grokray.tasks.list_door import LIST_CAP, list_count
+from grokray.tasks.codes import digit_vocabulary, digits, value_vocabulary
+from grokray.tasks.list_door import LIST_CAP, PARITY, list_count
 from grokray.tasks.tables import Table, one_task
 from grokray.trial import TrialConfig
 
@@ -27,14 +29,19 @@ LIST_OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def key(config: TrialConfig) -> tuple[object, ...]:
-    return config.base, config.list_length, config.fixed_sequence_length, LIST_CAP, SAMPLE_SEED
+    sample = (config.list_rows, LIST_CAP, SAMPLE_SEED)
+    return config.base, config.list_length, config.parity_bits, config.fixed_sequence_length, *sample
 
 
 def build(config: TrialConfig) -> Table:
-    base, length = config.base or 10, config.list_length or 1
-    vocabulary = digit_vocabulary(base, [config.operation])
-    lists = _lists(base, length)
-    answers = LIST_OPERATIONS[config.operation](lists)
+    base, length = config.base or 2, config.list_length or 1
+    lists = _lists(base, length, list_count(base, length, config.list_rows))
+    if config.operation == PARITY:
+        vocabulary = value_vocabulary(0, 1, [PARITY])
+        answers = lists[:, : config.parity_bits].sum(1, keepdim=True) % 2
+    else:
+        vocabulary = digit_vocabulary(base, [config.operation])
+        answers = LIST_OPERATIONS[config.operation](lists)
     if not config.fixed_sequence_length and vocabulary.eos is not None:
         answers = torch.cat([answers, torch.full_like(answers[:, :1], vocabulary.eos)], dim=1)
     op, equals = (torch.full_like(lists[:, :1], mark) for mark in (vocabulary.op, vocabulary.equals))
@@ -52,9 +59,8 @@ def build(config: TrialConfig) -> Table:
     )
 
 
-def _lists(base: int, length: int) -> Tensor:
-    """(lists, length) int64, in lexicographic order."""
-    rows = list_count(base, length)
+def _lists(base: int, length: int, rows: int) -> Tensor:
+    """(rows, length) int64, in lexicographic order."""
     if rows == base**length:
         return digits(torch.arange(rows), base, length, "most_first")
     generator = torch.Generator().manual_seed(SAMPLE_SEED)

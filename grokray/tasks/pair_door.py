@@ -10,11 +10,12 @@ from grokray.tasks.operations import Operation, operations_of
 from grokray.tasks.primes import next_prime
 
 DEFAULT_OPERAND_LIMIT = 97
+OF_LISTS = ("list_length", "list_rows", "parity_bits")
 
 
 def resolve(draft: Draft) -> None:
     operations = operations_of(draft.values["operation"])
-    draft.values["list_length"] = None
+    draft.values |= dict.fromkeys(OF_LISTS)
     _take_modulus(draft, operations)
     _take_bit_lengths(draft, operations)
     _fill_in(draft, operations)

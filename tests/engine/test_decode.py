@@ -47,6 +47,7 @@ OTHERS = {
         **{"operation": "reverse", "task_type": "sequence", "base": 3, "list_length": 4},
         **{"fixed_sequence_length": True},
     },
+    "bits": {"operation": "parity", "list_length": 7, "parity_bits": 2},
     "expression": {"operation": "expr:x*y - 3", "task_type": "sequence", "base": 5, "operand_limit": 8},
     "group": {"operation": "s5"},
     "grids": {"operation": "arc", "data_dir": "search_spaces/arc_tasks", "training_fraction": 0.7},

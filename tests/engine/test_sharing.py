@@ -31,6 +31,7 @@ TASKS = {
     "fixed length": {**SEQUENCE, "fixed_sequence_length": True},
     "variable length": {**SEQUENCE, "fixed_sequence_length": False},
     "lists": {"operation": "sort", "modulus": None, "list_length": 3, "base": 5, "task_type": "sequence"},
+    "bits": {"operation": "parity", "modulus": None, "list_length": 7, "parity_bits": 2},
     "multitask": {"operation": "x+y_mod,x*y_mod"},
     "grids": {"operation": "arc", "modulus": None, "data_dir": str(GRIDS)},
     "label noise": {"label_noise": 0.2},
