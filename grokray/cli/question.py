@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from grokray.errors import ConfigError, Problem
@@ -27,26 +27,36 @@ def ask(trial: Restored, text: str) -> dict[str, Any]:
     that this model cannot be asked.
     """
     if trial.dataset.table.x is None:
-        return _ask_row(trial, _row_of(trial, text))
+        return _ask_tokens(trial, text)
     return _ask_pair(trial, text)
 
 
-def _ask_row(trial: Restored, row: int) -> dict[str, Any]:
+def _ask_tokens(trial: Restored, text: str) -> dict[str, Any]:
+    """Where rows are no pairs: one of the table's rows, or any list of a task whose table is a sample of them."""
+    from grokray.engine.examples import question
+
+    table, prompts = trial.dataset.table, _prompts(trial, text)
+    row = _row_of(table, prompts)
+    if row is not None:
+        return {**_answered(trial, table, row), "part": _part(trial, row)}
+    if (another := _list_of(trial, prompts)) is not None:
+        return {**_answered(trial, another, 0), "part": None}
+    one = question(table, 0)
+    raise _refused(f"{text!r} is no example of {trial.config.operation}" + (f"; {one!r} is" if len(one) < 60 else ""))
+
+
+def _answered(trial: Restored, table: Table, row: int) -> dict[str, Any]:
     import torch
 
     from grokray.engine.decode import decode_rows
     from grokray.engine.examples import example
 
-    table = trial.dataset.table
     (answer,) = decode_rows(trial.shape, trial.parameters, table, torch.tensor([row])).tolist()
-    return {**example(table, row, answer), "part": _part(trial, row)}
+    return example(table, row, answer)
 
 
-def _row_of(trial: Restored, text: str) -> int:
-    """Where rows are no pairs, the row that the text spells, token by token; its operator may be left out."""
-    import torch
-
-    from grokray.engine.examples import question
+def _prompts(trial: Restored, text: str) -> list[list[int]]:
+    """The token ids that the text may spell, token by token; the operator of a single task may be left out."""
     from grokray.tasks.export import words
 
     table = trial.dataset.table
@@ -56,15 +66,32 @@ def _row_of(trial: Restored, text: str) -> int:
         spoken.pop()
     said = [ids.get(word.rstrip("=?"), ids.get(word, -1)) for word in spoken]
     # Of several tasks the operator must be said.
-    prompts = (said, [table.vocabulary.op, *said]) if len(table.task_names) == 1 else (said,)
+    return [said, [table.vocabulary.op, *said]] if len(table.task_names) == 1 else [said]
+
+
+def _row_of(table: Table, prompts: Sequence[Sequence[int]]) -> int | None:
+    import torch
+
     for prompt in prompts:
         if 0 < len(prompt) <= table.tokens.shape[1]:
             same = (table.tokens[:, : len(prompt)] == torch.tensor(prompt)).all(1)
             rows = (same & (table.positions[:, 0] == len(prompt))).nonzero()[:, 0]
             if len(rows):
                 return int(rows[0])
-    one = question(table, 0)
-    raise _refused(f"{text!r} is no example of {trial.config.operation}" + (f"; {one!r} is" if len(one) < 60 else ""))
+    return None
+
+
+def _list_of(trial: Restored, prompts: Sequence[Sequence[int]]) -> Table | None:
+    """A table of the list that one of the prompts spells."""
+    import torch
+
+    from grokray.tasks.list_tables import table_of
+
+    length, marks = trial.config.list_length, trial.dataset.table.vocabulary
+    for op, *digits in filter(None, prompts):
+        if op == marks.op and len(digits) == length and all(0 <= digit < marks.numerals for digit in digits):
+            return table_of(trial.config, torch.tensor([digits]))
+    return None
 
 
 def _ask_pair(trial: Restored, text: str) -> dict[str, Any]:

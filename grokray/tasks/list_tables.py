@@ -35,12 +35,16 @@ def key(config: TrialConfig) -> tuple[object, ...]:
 
 def build(config: TrialConfig) -> Table:
     base, length = config.base or 2, config.list_length or 1
-    lists = _lists(base, length, list_count(base, length, config.list_rows))
+    return table_of(config, _lists(base, length, list_count(base, length, config.list_rows)))
+
+
+def table_of(config: TrialConfig, lists: Tensor) -> Table:
+    """The table of these lists (lists, list_length) int64."""
     if config.operation == PARITY:
         vocabulary = value_vocabulary(0, 1, [PARITY])
         answers = lists[:, : config.parity_bits].sum(1, keepdim=True) % 2
     else:
-        vocabulary = digit_vocabulary(base, [config.operation])
+        vocabulary = digit_vocabulary(config.base or 2, [config.operation])
         answers = LIST_OPERATIONS[config.operation](lists)
     if not config.fixed_sequence_length and vocabulary.eos is not None:
         answers = torch.cat([answers, torch.full_like(answers[:, :1], vocabulary.eos)], dim=1)

@@ -212,6 +212,18 @@ def test_lists_are_asked_as_they_stand_in_the_table(tmp_path, capsys):
         assert line == f"error: {other!r} is no example of sort; 'sort 0 0 0' is"
 
 
+def test_lists_that_were_not_drawn_can_be_asked_too(tmp_path, capsys):
+    bits = [0, 1, 1] + [0, 1] * 10
+    folder = str(train(tmp_path / "o", *SMALL, "--operation", "parity", "--list_length", "23", "--list_rows", "50"))
+    record = asked(capsys, folder, " ".join(map(str, bits)))
+    assert (record["truth"], record["part"]) == ("0", None)
+    assert record["example"] == " ".join(["parity", *map(str, bits)])
+    assert asked(capsys, folder, f"parity 1 {' '.join(map(str, bits[1:]))} =")["truth"] == "1"
+    for wrong in ([*bits, 1], [2, *bits[1:]], bits[1:]):
+        (line,) = error(capsys, "decode", folder, " ".join(map(str, wrong)))
+        assert "is no example of parity; 'parity 0 0 " in line
+
+
 def test_grids_of_several_tasks_need_the_task(tmp_path, capsys):
     (tmp_path / "arc").mkdir()
     for name, answer in (("a", 2), ("b", 3)):
