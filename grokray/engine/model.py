@@ -73,8 +73,13 @@ def forward(
         if i < shape.num_layers - 1:
             x = layer.first(x, made, causal) if i == 0 and made else layer(x, x, causal)
         else:
-            q = _at(x, None if positions is None else positions - before, shape.answers)
-            x = layer(x, q, answer_mask(length, positions, shape.answers, x))
+            at = None if positions is None else positions - before
+            q, mask = _at(x, at, shape.answers), answer_mask(length, positions, shape.answers, x)
+            if i == 0 and made:  # an only layer, by token
+                queries, others = made
+                x = layer.first(q, [_at(queries, at, shape.answers), others], mask)
+            else:
+                x = layer(x, q, mask)
     return linear(norm(shape, x, parameters, "norm"), parameters, "head", shape.precision)
 
 
@@ -92,7 +97,7 @@ def keys_values(
     for i in range(shape.num_layers):
         layer = _Layer(shape, parameters, i, lambda site, x: x, form)
         by_token = i == 0 and len(made) > 0  # bool() of a tuple is not traced by every version of the compiler
-        found.append(made[0][..., shape.dim_model :] if by_token else layer.keys_values(x))
+        found.append(made[-1][..., -2 * shape.dim_model :] if by_token else layer.keys_values(x))
         if i < shape.num_layers - 1:
             x = layer.first(x, made, causal) if by_token else layer(x, x, causal)
     return found
@@ -136,7 +141,7 @@ class _Layer:
         return self._behind(hq if self.shape.norm == "input" else q, self._attention(h, hq, mask))
 
     def first(self, x: Tensor, made: Sequence[Tensor], mask: Tensor | None) -> Tensor:
-        """Of what is added to, and queries, keys and values."""
+        """Of what is added to, and queries, keys and values, as `_attended` takes them."""
         return self._behind(x, self._mix(made, x, mask))
 
     def _behind(self, x: Tensor, attended: Tensor) -> Tensor:

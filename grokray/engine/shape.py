@@ -97,11 +97,12 @@ def shape_of(dataset: Dataset) -> ShapeKey:
 def _by_token(dataset: Dataset) -> bool:
     """Whether the first layer's queries, keys and values are computed once for each token and position.
 
-    Counted are multiplications at a position: those of three maps of the width, for every row or for every token, and
-    those that add up the rows' gradients for each token. With noise on what is embedded every row is another.
+    Counted are multiplications at a position, forward and twice backward, as many for each of the maps that are
+    computed there: those of the map, for every row or for every token, and those that add up the rows' gradients for
+    each token. With noise on what is embedded every row is another.
     """
     config = dataset.config
-    if config.num_layers == 1 or config.input_noise:
+    if config.input_noise:
         return False
     whole = 3 * config.dim_model * config.batch_size
     return dataset.vocabulary_size * (3 * config.dim_model + config.batch_size) < WORTH * whole

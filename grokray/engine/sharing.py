@@ -59,7 +59,7 @@ def batch_sharing_of(table: Table, *, num_layers: int, dim_model: int, batch_siz
     For x/y mod 97, width 128, two layers, batches of 512: 2 tokens.
     """
     length, answers = table.tokens.shape[1], table.targets.shape[1]
-    first = 3 if by_token else 0  # the first layer's queries, keys and values
+    first = _of_first_layer(num_layers) if by_token else 0
     whole = _work(Sharing(), 0, length, answers, num_layers, first)
     best, least = Sharing(), BATCH_WORTH * whole
     for shared in range(1, int(table.positions.min()) + 1):
@@ -71,6 +71,11 @@ def batch_sharing_of(table: Table, *, num_layers: int, dim_model: int, batch_siz
         if work < least and 3 * (whole - work) * batch_size * dim_model**2 >= LEAST_SAVED:
             best, least = option, work
     return best
+
+
+def _of_first_layer(num_layers: int) -> int:
+    """Maps of the width at each position: queries, keys and values; an only layer has queries at the answers alone."""
+    return 3 if num_layers > 1 else 2
 
 
 def chunk_rows(rows: int, length: int, dim_model: int) -> int:

@@ -31,8 +31,9 @@ def batch(shape, rows: int = 3) -> Batch:
 @pytest.mark.parametrize(
     ("uniform", "form"), [(True, None), (True, "sums"), (True, "unrolled"), (False, None), (False, "products")]
 )
-def test_losses_and_all_gradients_are_those_of_each_row_by_itself(norm, uniform, form):
-    rows_alone = key(norm=norm, uniform=uniform)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_losses_and_all_gradients_are_those_of_each_row_by_itself(norm, uniform, form, layers):
+    rows_alone = key(norm=norm, uniform=uniform, num_layers=layers)
     by_token = replace(rows_alone, by_token=True)
     g = torch.Generator().manual_seed(0)
     rows = torch.randn(3, rows_alone.layout.row_size, generator=g, dtype=torch.float64) * 0.3
@@ -50,7 +51,7 @@ def test_losses_and_all_gradients_are_those_of_each_row_by_itself(norm, uniform,
     [
         (BATCH, True),
         ({}, False),  # batches of 32 rows: adding up their gradients would cost more than it saves
-        (BATCH | {"num_layers": 1}, False),
+        (BATCH | {"num_layers": 1}, True),
         (BATCH | {"input_noise": 0.1}, False),  # then no two rows begin alike
     ],
 )
