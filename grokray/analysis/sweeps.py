@@ -25,7 +25,7 @@ from grokray.analysis.wording import counted
 from grokray.errors import ConfigError, Problem
 from grokray.records.collect import curve_columns, curve_parts, read_curves, read_tasks, read_trials
 from grokray.records.folder import SweepFolder
-from grokray.records.parts import parts_of
+from grokray.records.parts import missing_parts, not_there, parts_of
 from grokray.records.schema import CONFIG_FIELDS, TRIALS_SCHEMA
 from grokray.records.store import Store
 from grokray.trial import TrialConfig
@@ -127,6 +127,7 @@ def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:
         raise ConfigError([Problem(message="no folder is named, but one at least is needed")])
+    lacking = tuple(not_there(names) for path in given if (names := missing_parts(path)))
     given = [part for path in given for part in parts_of(path)]
     folders = [SweepFolder.open(path) for path in given]
     shown, places = [str(folder.store) for folder in folders], [_place(folder.store) for folder in folders]
@@ -139,7 +140,7 @@ def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
         raise ConfigError([Problem(message=f"{', '.join(shown)}: no trial yet, so there is nothing to analyse")])
     names, lots = _names(shown), [str(folder.fingerprint.get("seed")) for folder in folders]
     trials, notes = (_named(tables[0], names[0]), ()) if len(folders) == 1 else _together(tables, names, lots)
-    notes = (*notes, *_watched_differently(trials))
+    notes = (*lacking, *notes, *_watched_differently(trials))
     return Sweeps(folders=tuple(folders), names=names, trials=trials, notes=notes)
 
 

@@ -67,9 +67,16 @@ def _show_trials(console: Console, config: SweepConfig, found: Preview) -> None:
     _show_shapes(console, found)
     console.print(Text(_steps(config, found)))
     if isinstance(config.scheduler, Rungs):
-        rungs = ", ".join(f"{rung:,}" for rung in found.rungs) or "none below num_steps"
-        console.print(Text(f"rungs: {rungs}; {config.scheduler.rule()}"))
-        console.print(Text(f"audit: {config.scheduler.audit_fraction:.0%} of those to be stopped run on all the same"))
+        for line in _rungs(config.scheduler, found):
+            console.print(Text(line))
+
+
+def _rungs(scheduler: Rungs, found: Preview) -> list[str]:
+    if not found.rungs:
+        return [f"rungs: none, as grace_period is {scheduler.grace_period:,} and no trial is longer: none is stopped"]
+    rungs = ", ".join(f"{rung:,}" for rung in found.rungs)
+    audited = f"{100 * scheduler.audit_fraction:g} % of those to be stopped run on all the same"
+    return [f"rungs: {rungs}; {scheduler.rule()}", f"audit: {audited}"]
 
 
 def _folder(folder: SweepFolder | None, out: str, trials: int) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from grokray.cli.holder import holder_of
-from grokray.cli.tables import OUTCOMES, PHASES, audit, best_table, failures, tally, varying_parameters
+from grokray.cli.tables import OUTCOMES, PHASES, audit, best_table, failures, repeats, tally, varying_parameters
 from grokray.cli.wording import count
 from grokray.errors import FolderError
 from grokray.records.collect import lost
@@ -90,7 +90,7 @@ def show(console: Console, found: Overview) -> None:
     console.print(Text(f"{count(p.total, 'trial')}: {tally(counts, counts)}" if p.total else "no trials"))
     if p.outcomes:
         console.print(Text(f"outcomes: {tally(p.outcomes, OUTCOMES)}"))
-    for line in (*failures(p), *audit(p)):
+    for line in (*repeats(p), *failures(p), *audit(p)):
         console.print(line)
     if found.phases:
         console.print(Text(f"phases: {tally(found.phases, PHASES)}"))

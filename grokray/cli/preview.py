@@ -28,7 +28,8 @@ class ShapePreview:
 class Preview:
     """`first` are configurations of this part by their parameters' names, without those that are absent; `most_steps`
     is what all trials take together if none ends early; `shapes` are of `sampled` configurations, perhaps not all.
-    `repeats` are configurations of a grid whose trials are those of an earlier one; 0 if it is too large to look."""
+    `repeats` are configurations whose trials are those of an earlier one; 0 if there are too many to look, or tpe
+    proposes them."""
 
     configurations: int
     trials: int
@@ -60,7 +61,8 @@ def preview(config: SweepConfig) -> Preview:
 
 
 def _repeats(config: SweepConfig, configurations: int) -> int:
-    if config.method != "grid" or configurations > LOOKED_AT:
+    endless = any(parameter.grid_values() is None for parameter in config.parameters.values() if not parameter.when)
+    if config.method == "tpe" or endless or configurations > LOOKED_AT:
         return 0
     choices = proposals(config, configurations)
     return len(choices) - len({config.trial_config(choice, config.seeds[0]).id for choice in choices})

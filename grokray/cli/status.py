@@ -15,7 +15,7 @@ def status(
     """Say how a sweep is doing, or how it ended."""
     from grokray.cli.overview import as_plain, overview, show
     from grokray.cli.screen import screen
-    from grokray.records.parts import parts_of
+    from grokray.records.parts import missing_parts, not_there, parts_of
 
     parts = [overview(part) for part in parts_of(folder)]
     if as_json:
@@ -26,4 +26,6 @@ def status(
         if number:
             print()
         show(screen(), found)
+    if missing := missing_parts(folder):
+        print(f"\n{not_there(missing)}")
     return 0

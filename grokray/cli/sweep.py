@@ -73,7 +73,7 @@ def _run(
 def _show_result(console: Console, config: SweepConfig, out: str, result: SweepResult) -> None:
     from rich.text import Text
 
-    from grokray.cli.tables import OUTCOMES, PHASES, audit, best_table, failures, tally, varying_parameters
+    from grokray.cli.tables import OUTCOMES, PHASES, audit, best_table, failures, repeats, tally, varying_parameters
     from grokray.cli.wording import count
     from grokray.records.store import hide_secrets
 
@@ -83,7 +83,7 @@ def _show_result(console: Console, config: SweepConfig, out: str, result: SweepR
         console.print()
     ended = f"{progress.ended:,} of {count(progress.total, 'trial')} ended"
     console.print(Text(f"{ended}: {tally(progress.outcomes, OUTCOMES)}" if progress.ended else ended))
-    for line in (*failures(progress), *audit(progress)):
+    for line in (*repeats(progress), *failures(progress), *audit(progress)):
         console.print(line)
     if progress.outcomes.get("failed"):
         console.print(Text("failed: the same command with --retry-failed tries these again"))

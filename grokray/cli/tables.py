@@ -130,6 +130,15 @@ def _setting(trial: TrialState, name: str) -> str:
     return value(setting)
 
 
+def repeats(progress: Progress) -> Iterator[Text]:
+    """Why there are fewer trials than were asked for."""
+    if progress.repeats:
+        again = count(progress.repeats, "configuration")
+        yield Text(
+            f"{again} repeated an earlier one, and {'was' if progress.repeats == 1 else 'were'} not trained again"
+        )
+
+
 def audit(progress: Progress) -> Iterator[Text]:
     """What became of the trials that were to be stopped, but ran on by lot; nothing where there are none."""
     found = progress.audit

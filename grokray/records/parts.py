@@ -9,6 +9,8 @@ from grokray.records.folder import META, PART, parts_in
 from grokray.records.store import Store
 from grokray.records.uri import join
 
+SHOWN = 3
+
 
 def part_folder(uri: str, number: int, of: int) -> str:
     """`results/robust/part-2of4`. FolderError if the folder holds a whole sweep, or as many parts as another number."""
@@ -32,6 +34,24 @@ def parts_of(uri: str | Path) -> list[str]:
     _, entries = _entries(uri)
     names = parts_in(entries)
     return [str(uri)] if META in entries or not names else [join(str(uri), name) for name in names]
+
+
+def missing_parts(uri: str | Path) -> list[str]:
+    """Of the parts whose folders name how many there are, those that have no folder yet, or any more."""
+    _, entries = _entries(uri)
+    found = [match for match in map(PART.fullmatch, entries) if match]
+    if META in entries or not found:
+        return []
+    of = int(found[0][2])
+    there = {int(match[1]) for match in found}
+    return [part_name(number, of) for number in range(1, of + 1) if number not in there]
+
+
+def not_there(names: list[str]) -> str:
+    """`part-3of4 and part-4of4 are not there`, for people."""
+    shown = names if len(names) <= SHOWN else [*names[: SHOWN - 1], f"{len(names) - SHOWN + 1} more"]
+    listed = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+    return f"{listed} {'is' if len(names) == 1 else 'are'} not there: these are not all trials of the sweep"
 
 
 def _entries(uri: str | Path) -> tuple[Store, list[str]]:

@@ -126,7 +126,7 @@ def _in_folder(path: str, trial: str | None, hint: str = HINT) -> TrialCheckpoin
         raise CheckpointError(f"{path} holds no checkpoints", hint=hint)
     if trial is None and len(ids) > 1:
         message = f"{path} holds checkpoints of {len(ids)} trials: {_listed(sorted(ids))}"
-        raise ConfigError([Problem(message=message)], hint="name one with trial; its first letters are enough")
+        raise ConfigError([Problem(message=message)], hint="name one of them; its first letters are enough")
     trial_id = next(iter(ids)) if trial is None else full_id(trial, ids, f"checkpoint in {path} of a trial")
     return TrialCheckpoints(store, trial_id, "none")
 

@@ -90,6 +90,14 @@ def idle_gpus(config: SweepConfig, machine: Machine) -> str | None:
     )
 
 
+def missing_gpus(config: SweepConfig, machine: Machine) -> str | None:
+    """What to say where a share of a GPU is asked for, and there is none."""
+    if machine.most_gpus or config.device != "auto" or not config.resources.gpu:
+        return None
+    where = "in the cluster" if machine.elastic else "here"
+    return f"resources.gpu is {config.resources.gpu:g}, but Ray sees no GPU {where}: trials train on the CPU"
+
+
 def choose_device(config: SweepConfig, machine: Machine) -> str:
     if config.device == "cpu":
         return "cpu"

@@ -25,7 +25,8 @@ class Audit:
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """Counts of trials. `steps` are optimiser updates, summed over trials and counted once; `ended_steps` those of
-    the trials that have ended. `errors` are why trials failed, the most frequent first."""
+    the trials that have ended. `errors` are why trials failed, the most frequent first. `repeats` counts the
+    configurations that were no new ones, so that they have no trials."""
 
     total: int
     known: int
@@ -37,6 +38,7 @@ class Progress:
     best: tuple[TrialState, ...]
     errors: dict[str, int] = field(default_factory=dict)
     audit: Audit = Audit()
+    repeats: int = 0
 
     @property
     def grokked(self) -> int:
@@ -70,6 +72,7 @@ def progress_of(
             audited=len(audited),
             grokked=sum(t.events.get("grok_step") is not None for t in audited),
         ),
+        repeats=sum(c.value_of is not None for c in state.configurations.values()),
     )
 
 

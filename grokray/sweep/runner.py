@@ -25,7 +25,7 @@ from grokray.sweep.cluster import ENVIRONMENT, Machine, ray_cluster
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.interruption import interruptible
 from grokray.sweep.messages import WorkerOptions
-from grokray.sweep.placement import engine_spec, idle_gpus, worker_options
+from grokray.sweep.placement import engine_spec, idle_gpus, missing_gpus, worker_options
 from grokray.sweep.progress import Progress, progress_of
 from grokray.sweep.tracked import check_tracking, tracked
 from grokray.sweep.versions import versions
@@ -150,8 +150,8 @@ class _Session:
         import_ahead()
         with ray_cluster(address, insecure=insecure) as machine, interruptible(self.stopping.set):
             options = worker_options(self.config, machine, self.folder.store.uri)
-            if idle := idle_gpus(self.config, machine):
-                self.observer.message(idle)
+            if remark := idle_gpus(self.config, machine) or missing_gpus(self.config, machine):
+                self.observer.message(remark)
             with self._engines(machine, options) as pool:
                 self._run(options, pool)
         self.lock.require()

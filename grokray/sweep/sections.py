@@ -231,7 +231,7 @@ class GrokAsha(Rungs):
     def rule(self) -> str:
         return (
             f"from step {self.fit_by:,} on those that have not fitted their training pairs are stopped, and of those "
-            f"that have for {self.patience:,} steps the lowest {self.stop_share:.0%} in {self.signal}"
+            f"that have for {self.patience:,} steps the lowest {100 * self.stop_share:g} % in {self.signal}"
         )
 
 

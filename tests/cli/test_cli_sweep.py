@@ -275,14 +275,18 @@ def test_the_preview_finds_every_shape_of_a_grid():
 @pytest.mark.parametrize(
     ("scheduler", "said"),
     [
-        ("asha, grace_period: 900", ["rungs: 900; at each the best 1 in 3 goes on", "audit: 10% of those"]),
+        ("asha, grace_period: 900", ["rungs: 900; at each the best 1 in 3 goes on", "audit: 10 % of those"]),
         (
             "grok_asha, grace_period: 600, stop_share: 0.25, audit_fraction: 0.5",
             [
                 "rungs: 600, 1,200; from step 600 on those",
-                "the lowest 25% in heldout_loss_slope",
-                "audit: 50% of those",
+                "the lowest 25 % in heldout_loss_slope",
+                "audit: 50 % of those",
             ],
+        ),
+        (
+            "asha, grace_period: 5000",
+            ["rungs: none, as grace_period is 5,000 and no trial is longer: none is stopped"],
         ),
     ],
 )
@@ -347,6 +351,14 @@ def test_dry_run_counts_what_is_trained_once_only(tmp_path, capsys):
     assert "note: configurations that repeat an earlier one, and are not trained again: 4" in out
     assert main(["sweep", str(path), "--dry-run", "--set", "parameters.task_type=sequence"]) == 0
     assert "note:" not in capsys.readouterr().out
+    of_six = ["--set", "parameters.task_type=sequence", "--set", "method=random"]
+    assert main(["sweep", str(path), "--dry-run", *of_six, "--num-trials", "40"]) == 0
+    repeats = re.search(r"are not trained again: (\d+)", " ".join(capsys.readouterr().out.split()))
+    assert repeats is not None
+    assert 34 <= int(repeats[1]) < 40
+    endless = ["--set", "parameters.weight_decay={min: 0.0, max: 1.0}", "--num-trials", "40"]
+    assert main(["sweep", str(path), "--dry-run", *of_six, *endless]) == 0
+    assert "not trained again" not in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.ray

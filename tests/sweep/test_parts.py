@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from grokray.analysis.sweeps import load_sweeps
 from grokray.cli.overview import trials_in_all
 from grokray.errors import ConfigError, FolderError
 from grokray.records.folder import META, SweepFolder
-from grokray.records.parts import part_folder, parts_of
+from grokray.records.parts import missing_parts, not_there, part_folder, parts_of
 from grokray.records.store import Store
 from grokray.records.uri import join
 from grokray.sweep.ledger import Ledger
@@ -111,6 +112,19 @@ def test_parts_stand_in_their_order_and_a_folder_without_stands_for_itself(tmp_p
     assert parts_of(tmp_path / "nowhere") == [str(tmp_path / "nowhere")]
 
 
+def test_parts_that_are_missing_are_named(tmp_path):
+    assert missing_parts(tmp_path) == []
+    for k in (2, 4):
+        Store.from_uri(tmp_path / f"part-{k}of6").write_atomic(META, b"{}")
+    missing = missing_parts(tmp_path)
+    assert missing == ["part-1of6", "part-3of6", "part-5of6", "part-6of6"]
+    end = "are not there: these are not all trials of the sweep"
+    assert not_there(missing) == f"part-1of6, part-3of6 and 2 more {end}"
+    assert not_there(missing[:2]) == f"part-1of6 and part-3of6 {end}"
+    assert not_there(missing[:1]) == "part-1of6 is not there: these are not all trials of the sweep"
+    assert missing_parts(tmp_path / "part-2of6") == []
+
+
 def test_a_part_of_a_uri_keeps_the_options_at_its_end():
     assert join("s3://bucket/robust/?region=eu", "part-1of2") == "s3://bucket/robust/part-1of2?region=eu"
 
@@ -130,6 +144,14 @@ def test_drivers_of_parts_and_what_reads_all_of_them(ray_up, tmp_path):
         [sys.executable, "-m", "grokray", "status", str(tmp_path / "out"), "--json"], capture_output=True, text=True
     )
     assert [part["ended"] for part in json.loads(done.stdout)["parts"]] == [4, 4]
+    assert sweeps.notes == ()
+    shutil.rmtree(tmp_path / "out" / "part-1of2")
+    said = "part-1of2 is not there: these are not all trials of the sweep"
+    assert load_sweeps(tmp_path / "out").notes == (said,)
+    done = subprocess.run(
+        [sys.executable, "-m", "grokray", "status", str(tmp_path / "out")], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == said
 
 
 @pytest.mark.timeout(60)

@@ -5,7 +5,7 @@ import pytest
 from grokray.errors import ExecutionError
 from grokray.sweep.cluster import Machine
 from grokray.sweep.load import load_sweep
-from grokray.sweep.placement import MAX_ENGINES, choose_device, engine_spec, idle_gpus, share_of_an_engine
+from grokray.sweep.placement import MAX_ENGINES, choose_device, engine_spec, idle_gpus, missing_gpus, share_of_an_engine
 from tests.sweep.sweeps import GRID, write
 
 
@@ -54,6 +54,15 @@ def test_gpus_that_nothing_asks_for_are_remarked(tmp_path):
     for text in ("resources: {gpu: 0.02}\n", "device: cpu\n", "device: cuda\n"):
         assert idle_gpus(config(tmp_path, text), machine) is None
     assert idle_gpus(config(tmp_path), Machine(cpus=16, gpus=0)) is None
+
+
+def test_a_gpu_that_is_asked_for_and_is_not_there_is_remarked(tmp_path):
+    none, share = Machine(cpus=16, gpus=0), "resources: {gpu: 0.02}\n"
+    remark = "resources.gpu is 0.02, but Ray sees no GPU here: trials train on the CPU"
+    assert missing_gpus(config(tmp_path, share), none) == remark
+    for text in ("", "resources: {cpu: 0.05}\n", share + "device: cpu\n"):
+        assert missing_gpus(config(tmp_path, text), none) is None
+    assert missing_gpus(config(tmp_path, share), Machine(cpus=16, gpus=1)) is None
 
 
 def test_without_a_gpu_a_share_of_one_means_the_cpu_and_asking_for_one_is_an_error(tmp_path):
