@@ -11,7 +11,8 @@ of those that were sustained. Of a trial that did not grok, only a lower end is 
   diverged (cause-specific: Lau, B., Cole, S. R., and Gange, S. J. (2009). Competing risk regression models for
   epidemiologic data. American Journal of Epidemiology 170, 244-256).
 - `pruned`: weight 0, since it was stopped because it was behind. Its like that were audited stand for it, see
-  `grokray.analysis.weights`.
+  `grokray.analysis.weights`. But up to its `stop` it was watched like any other: estimators that go along time count
+  it until there, see `until_stopped`.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ import numpy as np
 
 from grokray.analysis.clusters import cluster_codes
 from grokray.analysis.trial_columns import numbers, table_of, texts
-from grokray.analysis.weights import inverse_probability_weights
+from grokray.analysis.weights import inverse_probability_weights, stop_steps
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from numpy.typing import ArrayLike
+
+_FIELDS = ("lower", "upper", "weight", "cluster", "stop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +41,25 @@ class Times:
 
     `lower`, `upper` (n,) in steps, 0 <= lower < upper; `upper` is infinite where the trial was not seen to grok.
     `weight` (n,): how many trials it stands for, 0 or more. `cluster` (n,) whole numbers: trials with the same one,
-    such as seeds of one configuration, may be alike; all different by default.
+    such as seeds of one configuration, may be alike; all different by default. `stop` (n,): the step at which the
+    scheduler wanted to stop it, and whether it is audited was drawn; up to there it stands for itself alone. Infinite
+    where it has its weight from the beginning, as by default.
     """
 
     lower: np.ndarray
     upper: np.ndarray
     weight: np.ndarray
     cluster: np.ndarray
+    stop: np.ndarray
 
     @classmethod
     def of(
-        cls, lower: ArrayLike, upper: ArrayLike, weight: ArrayLike | None = None, cluster: ArrayLike | None = None
+        cls,
+        lower: ArrayLike,
+        upper: ArrayLike,
+        weight: ArrayLike | None = None,
+        cluster: ArrayLike | None = None,
+        stop: ArrayLike | None = None,
     ) -> Times:
         """Of anything that numpy reads. Times.of([0, 100], [100, np.inf]): one grokked, one did not by step 100."""
         lower = np.asarray(lower, np.float64)
@@ -57,19 +68,27 @@ class Times:
             upper=np.asarray(upper, np.float64),
             weight=np.ones(len(lower)) if weight is None else np.asarray(weight, np.float64),
             cluster=np.arange(len(lower)) if cluster is None else np.asarray(cluster),
+            stop=np.full(len(lower), np.inf) if stop is None else np.asarray(stop, np.float64),
         )
 
     @classmethod
     def right_censored(
-        cls, time: ArrayLike, event: ArrayLike, weight: ArrayLike | None = None, cluster: ArrayLike | None = None
+        cls,
+        time: ArrayLike,
+        event: ArrayLike,
+        weight: ArrayLike | None = None,
+        cluster: ArrayLike | None = None,
+        stop: ArrayLike | None = None,
     ) -> Times:
         """Of exact times; `event` (n,) is True where the time is that of an event, False where it is censored."""
         time, event = np.asarray(time, np.float64), np.asarray(event, bool)
         # The largest number below: an interval that holds nothing but the time.
-        return cls.of(np.where(event, np.nextafter(time, 0), time), np.where(event, time, np.inf), weight, cluster)
+        return cls.of(
+            np.where(event, np.nextafter(time, 0), time), np.where(event, time, np.inf), weight, cluster, stop
+        )
 
     def __post_init__(self) -> None:
-        shapes = {name: getattr(self, name).shape for name in ("lower", "upper", "weight", "cluster")}
+        shapes = {name: getattr(self, name).shape for name in _FIELDS}
         if len(set(shapes.values())) > 1 or self.lower.ndim != 1:
             raise ValueError(f"shapes are {shapes}, but must be the same (n,)")
         if bad := np.flatnonzero(~((self.lower >= 0) & (self.lower < self.upper) & np.isfinite(self.lower))).tolist():
@@ -109,11 +128,27 @@ class Times:
 
     def select(self, mask: np.ndarray) -> Times:
         """Those where `mask` (n,) is True."""
-        return Times(**{name: getattr(self, name)[mask] for name in ("lower", "upper", "weight", "cluster")})
+        return Times(**{name: getattr(self, name)[mask] for name in _FIELDS})
 
     def counted(self) -> Times:
         """Those with a weight above 0."""
         return self if np.all(self.weight > 0) else self.select(self.weight > 0)
+
+    def until_stopped(self) -> Times:
+        """With pruned trials that have a `stop`: watched until there, with weight 1. `stop` is left where the weight
+        changes: of audited trials that were seen beyond it."""
+        here = np.isfinite(self.stop)
+        if not here.any():
+            return self
+        beyond = here & (self.seen_until > self.stop)
+        cut, audited = beyond & (self.weight == 0), beyond & (self.weight > 0)
+        return Times(
+            lower=np.where(cut, self.stop, self.lower),
+            upper=np.where(cut, np.inf, self.upper),
+            weight=np.where(here & ~audited, 1.0, self.weight),
+            cluster=self.cluster,
+            stop=np.where(audited, self.stop, np.inf),
+        )
 
 
 def times_of(trials: pa.Table | pd.DataFrame, *, while_training: bool = False) -> Times:
@@ -132,4 +167,5 @@ def times_of(trials: pa.Table | pd.DataFrame, *, while_training: bool = False) -
         upper=np.where(observed, grok_step, np.inf),
         weight=inverse_probability_weights(table),
         cluster=numbers(table, "configuration").astype(np.int64),
+        stop=stop_steps(table),
     )

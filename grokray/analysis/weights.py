@@ -42,6 +42,18 @@ def inverse_probability_weights(trials: pa.Table | pd.DataFrame) -> np.ndarray:
     return np.where(~unwanted, 1.0, np.where(audited, 1.0 / np.where(audited, probability, 1.0), 0.0))
 
 
+def stop_steps(trials: pa.Table | pd.DataFrame) -> np.ndarray:
+    """(n,): the step at which the scheduler wanted to stop the trial; infinite where it never did, or where none can
+    stand for what would have come after."""
+    table = table_of(trials)
+    unwanted, audited, probability = _audit(table)
+    if "stop_step" not in table.column_names:
+        return np.full(len(unwanted), np.inf)
+    step = numbers(table, "stop_step")
+    known = unwanted & ~np.isnan(step) & ~without_audit(unwanted & ~audited, audited, probability)
+    return np.where(known, step, np.inf)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SchedulerAudit:
     """How many trials the scheduler wanted to stop, and how often it would have been wrong.

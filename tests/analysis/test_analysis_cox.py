@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,66 @@ def test_hazard_ratios_of_audited_trials_are_corrected_and_hold_the_truth():
     assert np.mean(found) == pytest.approx(np.log(2), abs=0.06)
 
 
+def audited_sweep(generator: np.random.Generator, size: int, audit: float) -> tuple[Times, Design]:
+    """A true hazard ratio of 2. What has not grokked by step 20 of 100 was to be stopped there."""
+    x = generator.uniform(-3, 3, size)
+    time = np.ceil(10 * generator.exponential(size=size) / 2**x)
+    unwanted = time > 20
+    audited = unwanted & (generator.random(size) < audit)
+    weight = np.where(unwanted, np.where(audited, 1 / audit, 0.0), 1.0)
+    seen = np.where(unwanted & ~audited, 20, np.minimum(time, 100))
+    event = (time <= 100) & (seen == time)
+    return Times.right_censored(seen, event, weight, stop=np.where(unwanted, 20.0, np.inf)), Design.of(x=x)
+
+
+def test_until_its_stop_each_trial_counts_once():
+    """The likelihood by Breslow, written out term by term."""
+    times, design = audited_sweep(np.random.default_rng(2), 150, 0.3)
+    likelihood = _PartialLikelihood(times.until_stopped(), design.matrix, "breslow")
+    x, place, value = (design.matrix[:, 0] - design.matrix.mean()) / likelihood.by, np.array([0.4]), 0.0
+    for event in np.flatnonzero(times.observed):
+        now = times.seen_until[event]
+        weight = np.where(now <= times.stop, 1.0, times.weight) * (times.seen_until >= now)
+        value += weight[event] * (0.4 * x[event] - np.log(weight @ np.exp(0.4 * x)))
+    assert ((times.weight == 0).sum(), (times.weight > 1).sum()) == (26, 11)
+    assert likelihood(place)[0] == pytest.approx(value)
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_derivatives_where_weights_change(ties):
+    times, design = audited_sweep(np.random.default_rng(2), 150, 0.3)
+    likelihood = _PartialLikelihood(times.until_stopped(), design.matrix, ties)
+    place, step = np.array([0.4]), np.array([1e-5])
+    _, gradient, hessian = likelihood(place)
+    (up, up_gradient, _), (down, down_gradient, _) = likelihood(place + step), likelihood(place - step)
+    assert gradient == pytest.approx((up - down) / 2e-5, rel=1e-5)
+    assert hessian[0] == pytest.approx((up_gradient - down_gradient) / 2e-5, rel=1e-5)
+    assert likelihood.scores(place).sum(axis=0) == pytest.approx(gradient)
+
+
+def test_what_is_seen_before_the_stop_counts():
+    """Two or three audited trials for some twenty-five that were pruned: with their weights from the beginning,
+    estimates spread more, and intervals are wider."""
+    generator, held, found, width = np.random.default_rng(3), 0, [], []
+    for _ in range(30):
+        times, design = audited_sweep(generator, 100, 0.1)
+        from_the_beginning = replace(times, stop=np.full(100, np.inf))
+        (effect,), (other,) = (fit_cox(one, design).effects for one in (times, from_the_beginning))
+        held += effect.lower <= 2 <= effect.upper
+        found.append([effect.log_ratio, other.log_ratio])
+        width.append([np.log(one.upper / one.lower) for one in (effect, other)])
+    assert held >= 27
+    spread, widths = np.std(found, axis=0), np.median(width, axis=0)
+    assert spread[0] < 0.9 * spread[1]
+    assert widths[0] < 0.85 * widths[1]
+
+
+def test_where_every_trial_was_audited_stops_change_nothing():
+    times, design = audited_sweep(np.random.default_rng(4), 60, 1.0)
+    assert np.isfinite(times.stop).any()
+    assert fit_cox(times, design).effects == fit_cox(Times.of(times.lower, times.upper), design).effects
+
+
 @pytest.mark.parametrize("ties", ["efron", "breslow"])
 def test_parts_of_trials_are_those_of_their_weights(ties):
     generator = np.random.default_rng(4)
@@ -114,7 +175,7 @@ def test_parts_of_trials_are_those_of_their_weights(ties):
         for sign in (1, -1):
             weight = times.weight.copy()
             weight[likelihood.order[at]] *= 1 + sign * size
-            changed = Times(lower=times.lower, upper=times.upper, weight=weight, cluster=times.cluster)
+            changed = replace(times, weight=weight)
             gradients.append(_PartialLikelihood(changed, matrix, ties)(place)[1])
         assert scores[at] == pytest.approx((gradients[0] - gradients[1]) / (2 * size), rel=1e-4, abs=1e-6)
 

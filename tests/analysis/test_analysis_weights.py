@@ -8,7 +8,7 @@ import pytest
 
 from grokray.analysis.intervals import wilson
 from grokray.analysis.times import times_of
-from grokray.analysis.weights import inverse_probability_weights, scheduler_audit
+from grokray.analysis.weights import inverse_probability_weights, scheduler_audit, stop_steps
 from grokray.errors import ConfigError
 
 
@@ -132,6 +132,30 @@ def test_times_of_each_outcome():
     assert times_of(trials, while_training=True).lower.tolist() == [800, 5_000, 300, 400]
     from_pandas = times_of(trials.to_pandas())
     assert from_pandas.lower.tolist() == times.lower.tolist()
+
+
+def test_pruned_trials_are_watched_until_they_were_stopped():
+    times = times_of(table(ROWS, duration_steps=[900, 5_000, 1_200, 5_000, 3_000, 1_100])).until_stopped()
+    assert times.lower.tolist() == [800, 5_000, 1_000, 5_000, 2_900, 1_000]
+    assert times.upper.tolist() == [900, np.inf, np.inf, np.inf, 3_000, np.inf]
+    assert times.weight.tolist() == [1, 1, 1, 4, 4, 1]
+    assert times.stop.tolist() == [np.inf, np.inf, np.inf, 1_000, 1_000, np.inf]
+
+
+def test_what_ended_before_its_stop_counts_once():
+    """Both grokked before, and trained on; the third has come no further yet."""
+    rows = [("pruned", 900, 1_000, False, 0.25), ("budget", 900, 1_000, True, 0.25), (None, None, 1_000, True, 0.25)]
+    times = times_of(table(rows, duration_steps=[1_000, 5_000, 1_000])).until_stopped()
+    assert times.upper.tolist() == [900, 900, np.inf]
+    assert (times.weight.tolist(), times.stop.tolist()) == ([1, 1, 1], [np.inf] * 3)
+
+
+def test_stops_that_nobody_was_audited_for_are_none():
+    assert stop_steps(table(ROWS)).tolist() == [np.inf, np.inf, 1_000, 1_000, 1_000, 1_000]
+    assert np.isinf(stop_steps(table(ROWS[:3]))).all()
+    assert np.isinf(stop_steps(table(ROWS).drop_columns(["stop_step"]))).all()
+    other_sweep = [("pruned", None, 700, False, 0.0)]
+    assert stop_steps(table([*ROWS, *other_sweep]))[-1] == np.inf
 
 
 def test_a_missing_column_is_named():
