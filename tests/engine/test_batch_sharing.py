@@ -46,7 +46,7 @@ def whole_rows(shape: ShapeKey) -> tuple[Batch, torch.Tensor, torch.Tensor]:
 )
 def test_losses_and_all_gradients_are_those_of_whole_rows(norm, by_token, layers, uniform, form):
     plain = key(norm=norm, uniform=uniform, num_layers=layers)
-    shape = replace(plain, by_token=by_token and layers > 1, batch_sharing=Sharing(SHARED, PREFIXES))
+    shape = replace(plain, by_token=by_token, batch_sharing=Sharing(SHARED, PREFIXES))
     g = torch.Generator().manual_seed(0)
     rows = torch.randn(3, plain.layout.row_size, generator=g, dtype=torch.float64) * 0.3
     whole, prefixes, at = whole_rows(plain)

@@ -94,12 +94,16 @@ def test_equals_the_plain_pass(task, norm, dtype, tolerance):
     assert_near(measured(shape, dataset, whole=True), wanted, tolerance)
 
 
-@pytest.mark.parametrize("form", ["products", "sums", "unrolled"])
+@pytest.mark.parametrize(
+    ("task", "form"),
+    [("fixed length", "products"), ("fixed length", "sums"), ("fixed length", "unrolled"), ("variable length", "sums")],
+)
+@pytest.mark.parametrize("by_token", [False, True])
 @pytest.mark.parametrize("layers", [1, 3])
-def test_equals_the_plain_pass_with_each_attention_and_any_depth(form, layers):
-    dataset = build_dataset(small(dtype="float64", num_layers=layers, **TASKS["fixed length"]))
-    shape = shared(dataset)
-    plain = replace(shape, sharing=Sharing())
+def test_equals_the_plain_pass_with_each_attention_and_any_depth(task, form, by_token, layers):
+    dataset = build_dataset(small(dtype="float64", num_layers=layers, **TASKS[task]))
+    shape = replace(shared(dataset), by_token=by_token)
+    plain = replace(shape, sharing=Sharing(), by_token=False)
     row = shape.layout.rows({name: tensor[None] for name, tensor in initial_parameters(shape, 0).items()})
     found, wanted = (evaluate(key, row, [dataset], partial(row_sums, key, form=form))[0] for key in (shape, plain))
     assert_near(found, wanted, 1e-10)
