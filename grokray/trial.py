@@ -16,6 +16,9 @@ from pydantic_core import PydanticCustomError
 # Enters every trial's id. Raise it when the same config would train differently than before, rounding apart.
 TRIAL_VERSION = 1
 
+# Of steps, rows and measurements: tables and tensors count them in 32 bits.
+LARGEST_COUNT = 2**31 - 1
+
 # What can be measured along the curve besides losses and accuracies; definitions: `grokray.engine.measures`.
 Measure = Literal[
     "weight_norm",
@@ -119,7 +122,7 @@ class TrialConfig(BaseModel):
     beta1: float = Field(default=0.9, ge=0, lt=1, description="Memory of the optimizer's first moment.")
     beta2: float = Field(default=0.98, ge=0, lt=1, description="And of its second.")
     epsilon: float = Field(default=1e-8, ge=1e-30, le=1, description="Added to the second moment's root.")
-    warmup_steps: int = Field(default=9, ge=0)
+    warmup_steps: int = Field(default=9, ge=0, le=LARGEST_COUNT)
     accumulation_steps: int = Field(default=1, ge=1, le=65_536, description="Batches of one optimiser step.")
     optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
     loss: Literal["cross_entropy", "stablemax", "mse"] = "cross_entropy"
@@ -129,17 +132,21 @@ class TrialConfig(BaseModel):
     weight_noise: float = Field(default=0.0, ge=0, le=100, description="Standard deviation, as of the next two.")
     input_noise: float = Field(default=0.0, ge=0, le=100)
     gradient_noise: float = Field(default=0.0, ge=0, le=100)
-    num_steps: int = Field(default=20_000, ge=1, le=2**31 - 1)
+    num_steps: int = Field(default=20_000, ge=1, le=LARGEST_COUNT)
     init_seed: int = Field(default=0, ge=0, lt=2**63)
     split_seed: int = Field(default=0, ge=0, lt=2**63)
     order_seed: int = Field(default=0, ge=0, lt=2**63)
 
     # When it is measured, and when it ends
-    eval_interval: int = Field(default=100, ge=1)
-    eval_train_rows: int | None = Field(default=None, ge=1, description="Training rows measured, at random; none: all.")
+    eval_interval: int = Field(default=100, ge=1, le=LARGEST_COUNT)
+    eval_train_rows: int | None = Field(
+        default=None, ge=1, le=LARGEST_COUNT, description="Training rows measured, at random; none: all."
+    )
     threshold: float = Field(default=0.99, gt=0, le=1, description="Accuracy of an event; exact match.")
     measure: Measures = Field(default="", description="Names of MEASURES, by commas.")
-    sustain: int = Field(default=3, ge=1, description="Consecutive evaluations that make a grok_step.")
+    sustain: int = Field(
+        default=3, ge=1, le=LARGEST_COUNT, description="Consecutive evaluations that make a grok_step."
+    )
     continue_training: bool = Field(default=False, description="Train on to num_steps after grokking.")
 
     @model_validator(mode="after")

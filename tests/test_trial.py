@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
@@ -31,6 +33,20 @@ def test_ids_are_the_same_on_every_machine_and_in_every_version():
     """A change here orphans the folders of every sweep there is: raise TRIAL_VERSION only if training changed."""
     assert TrialConfig().id == "ede0de8074924080"
     assert TrialConfig(operation="x+y_mod", weight_decay=0.3, init_seed=7).id == "6a415827f464ac7a"
+
+
+def test_whole_numbers_have_an_upper_bound():
+    counts = ("warmup_steps", "num_steps", "eval_interval", "eval_train_rows", "sustain")
+    TrialConfig(**dict.fromkeys(counts, 2**31 - 1))
+    whole = [
+        name
+        for name, field in TrialConfig.model_fields.items()
+        if int in (field.annotation, *get_args(field.annotation))
+    ]
+    assert {*counts} <= {*whole}
+    for name in whole:
+        with pytest.raises(ValidationError, match="less than"):
+            TrialConfig(**{name: 10**20})
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from grokray.analysis.findings.variance import variance
 from grokray.analysis.sweeps import Sweeps, load_sweeps
 from grokray.analysis.wording import count
 from grokray.errors import ConfigError, Problem
+from grokray.tasks.wording import show
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -42,8 +44,8 @@ class Analysis:
     """
 
     def __init__(self, sweeps: Sweeps, *, level: float = 0.95, seed: int = 0) -> None:
-        if not 0 < level < 1:
-            raise ConfigError([Problem(message=f"level is {level}, but must be in (0, 1)", field="level")])
+        if not (isinstance(level, Real) and 0 < level < 1):
+            raise ConfigError([Problem(message=f"level is {show(level)}, but must be in (0, 1)", field="level")])
         self.sweeps, self.level, self.seed = sweeps, level, seed
         self._kept: dict[str, Finding] = {}
 
@@ -194,6 +196,7 @@ def load(path: str | Path | Sequence[str | Path], *, level: float = 0.95, seed: 
 
     The folder's tables are brought up to date with its journal first, so a sweep may be running.
     """
-    if seed < 0:
-        raise ConfigError([Problem(message=f"seed is {seed}, but must be 0 or above", field="seed")])
+    if not (isinstance(seed, Integral) and seed >= 0):
+        message = f"seed is {show(seed)}, but must be a whole number, 0 or above"
+        raise ConfigError([Problem(message=message, field="seed")])
     return Analysis(load_sweeps(path), level=level, seed=seed)

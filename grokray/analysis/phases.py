@@ -7,6 +7,7 @@ reads one curve at a time and is this file's slow twin in the tests. Here nothin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow as pa
 from grokray.analysis.outcomes import column
 from grokray.errors import ConfigError, Problem
 from grokray.events import PHASE_ACCURACY, PHASE_GAP_STEPS, UNGROK_ACCURACY
+from grokray.tasks.wording import show
 
 PHASES = ("confusion", "memorization", "comprehension", "grokking", "diverged")
 
@@ -53,7 +55,8 @@ def events_of_curves(
     A worked example with sustain=2: held-out 0.2 at step 100, 1.0 at 200, 1.0 at 300 gives grok_step 200,
     grok_step_lower 100. ConfigError where the rows are not sorted, or a threshold cannot be one.
     """
-    _check(trial_index, step, threshold=threshold, sustain=sustain, phase_gap_steps=phase_gap_steps)
+    accuracies = {"threshold": threshold, "phase_accuracy": phase_accuracy}
+    _check(trial_index, step, accuracies, sustain=sustain, phase_gap_steps=phase_gap_steps)
     curves = _Curves(trial_index, step)
     memorized = curves.first(train >= threshold)
     confirmed = curves.first(curves.streak(heldout >= threshold) >= sustain)
@@ -157,13 +160,16 @@ def _phases(learnt: np.ndarray, generalised: np.ndarray, gap: float) -> np.ndarr
     return phase
 
 
-def _check(trial_index: np.ndarray, step: np.ndarray, *, threshold: float, sustain: int, phase_gap_steps: int) -> None:
+def _check(
+    trial_index: np.ndarray, step: np.ndarray, accuracies: dict[str, float], *, sustain: int, phase_gap_steps: int
+) -> None:
     faults = []
     same, later = np.diff(trial_index) == 0, np.diff(step) > 0
     if (np.diff(trial_index) < 0).any() or (same & ~later).any():
         faults.append(Problem(message="the curves must be sorted by trial_index and step, with each step once"))
-    if not 0 < threshold <= 1:
-        faults.append(Problem(message=f"threshold is {threshold}, but must be in (0, 1]", field="threshold"))
+    for name, accuracy in accuracies.items():
+        if not (isinstance(accuracy, Real) and 0 < accuracy <= 1):
+            faults.append(Problem(message=f"{name} is {show(accuracy)}, but must be in (0, 1]", field=name))
     if sustain < 1 or sustain != int(sustain):
         faults.append(Problem(message=f"sustain is {sustain}, but must be a whole number above 0", field="sustain"))
     if phase_gap_steps < 0:

@@ -21,7 +21,7 @@ WhichOption = Annotated[
 
 
 def load_trial(path: str, *, trial: str | None, which: str, device: str) -> Restored:
-    from grokray.cli.train_run import choose_device
+    from grokray.engine.device import choose_device
     from grokray.sweep.kept import load_model
 
-    return load_model(path, trial=trial, which=which, device=choose_device(device))
+    return load_model(path, trial=trial, which=which, device=choose_device(device, called="--device"))

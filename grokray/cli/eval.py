@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grokray.cli.checkpoint_path import CheckpointArgument, TrialOption, WhichOption, load_trial
-from grokray.cli.usage import whole_number
+from grokray.cli.usage import threads_of
 
 if TYPE_CHECKING:
     from grokray.engine.evaluation import Evaluation
@@ -31,7 +31,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> int:
     """Measure a checkpoint again: training, held-out and out-of-domain examples of its trial."""
-    number = whole_number("--threads", threads, at_least=1)
+    number = threads_of(threads)
     import torch
 
     from grokray.engine.restored import measure

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grokray.cli.plot import FolderArgument, TrialArgument, need_matplotlib, place_of, write_figure
-from grokray.cli.usage import number, whole_number
+from grokray.cli.usage import number, threads_of
 from grokray.cli.wording import NOTHING, percent
 from grokray.errors import ConfigError, Problem
+from grokray.tasks.wording import show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +50,7 @@ def progress(
         raise ConfigError([Problem(message="--share finds the frequencies, so no --frequencies may stand beside it")])
     chosen: dict[str, Any] = {} if share is None else {"share": number("--share", share)}
     chosen |= {} if frequencies is None else {"frequencies": _numbers(frequencies)}
-    threads_wanted = whole_number("--threads", threads, at_least=1)
+    threads_wanted = threads_of(threads)
     place, name = place_of(out)  # a wrong ending is said before anything is read
     if out is not None:
         need_matplotlib()
@@ -73,7 +74,7 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(word) for word in text.split(",")]
     except ValueError:
-        message = f"--frequencies is {text!r}, but must be whole numbers parted by commas, such as 14,35"
+        message = f"--frequencies is {show(text)}, but must be whole numbers parted by commas, such as 14,35"
         raise ConfigError([Problem(message=message)]) from None
 
 

@@ -9,7 +9,7 @@ import typer
 
 from grokray.cli.invocation import INTERRUPTED
 from grokray.cli.train_options import spell_out_flags, with_trial_options
-from grokray.cli.usage import one_of, whole_number
+from grokray.cli.usage import one_of, threads_of, whole_number
 
 __all__ = ["make_train", "spell_out_flags"]
 
@@ -106,27 +106,33 @@ def _train(
     source = source_of(parameters, resume=resume, from_trial=from_trial, out=out)
     config = source.config
     from grokray.cli.train_lines import TrainLines
-    from grokray.cli.train_run import Run, choose_device, train_in
-    from grokray.sweep.sections import KEEP, Tracking
+    from grokray.cli.train_run import Run, train_in
+    from grokray.engine.device import choose_device
+    from grokray.sweep.sections import KEEP, MAX_EXAMPLES, Tracking
     from grokray.tasks.resolve import left_out
+    from grokray.trial import LARGEST_COUNT
 
     run = Run(
         config=config,
         out=source.out,
-        device=choose_device(source.device if device == "auto" else device),
+        device=choose_device(source.device if device == "auto" else device, called="--device"),
         compile=one_of("--compile", source.compile if compile == "auto" else compile, ("auto", "on", "off")),
-        threads=whole_number("--threads", threads, at_least=1),
+        threads=threads_of(threads),
         checkpoint_interval=(
             source.checkpoint_interval
             if checkpoint_interval is None
-            else whole_number("--checkpoint_interval", checkpoint_interval, at_least=1)
+            else whole_number("--checkpoint_interval", checkpoint_interval, at_least=1, at_most=LARGEST_COUNT)
         ),
         keep_checkpoints=(
             source.keep_checkpoints
             if keep_checkpoints is None
             else one_of("--keep_checkpoints", keep_checkpoints, KEEP)
         ),
-        examples=source.examples if examples is None else whole_number("--examples", examples, at_least=0),
+        examples=(
+            source.examples
+            if examples is None
+            else whole_number("--examples", examples, at_least=0, at_most=MAX_EXAMPLES)
+        ),
         command=ctx.obj.resume_command,
         tracking=Tracking(
             wandb=one_of("--wandb_tracking", wandb_tracking, ("disabled", "minimal", "maximal", "min", "max")),

@@ -6,7 +6,6 @@ sweep.yaml is a search space that `grokray sweep` runs to the same curves.
 
 from __future__ import annotations
 
-import re
 import sys
 import threading
 import time
@@ -16,7 +15,6 @@ from typing import Any, Literal, Protocol
 
 from grokray.cli.train_folder import folder_of_train
 from grokray.engine.engine import Measurement
-from grokray.errors import ConfigError, Problem
 from grokray.records.collect import collect, require_all
 from grokray.records.folder import SweepFolder
 from grokray.records.journal import JournalWriter
@@ -101,22 +99,6 @@ def as_sweep(
             "tracking": tracking or Tracking(),
         }
     )
-
-
-def choose_device(name: str) -> str:
-    """`auto` → `cuda` where there is a GPU, else `cpu`. ConfigError for a GPU that is not there."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise ConfigError([Problem(message=f"--device is {name!r}, but must be auto, cpu, cuda, or such as cuda:1")])
-    if name == "cpu":
-        return name
-    import torch
-
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        return "cuda" if gpus else "cpu"
-    if int(name.partition(":")[2] or 0) >= gpus:
-        raise ConfigError([Problem(message=f"--device is {name}, but PyTorch finds {gpus} GPUs here")])
-    return name
 
 
 def _announce(journal: JournalWriter, run: Run, sweep: SweepConfig, state: SweepState, meta: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ that it has always had.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 import typer
 
 from grokray.errors import ConfigError, Problem
-from grokray.tasks.wording import nearest
+from grokray.tasks.wording import nearest, show
 
 USAGE_ERROR: Any = typer.BadParameter.__base__
 ABORT = typer.Abort
+THREADS_OF_A_CORE, ALWAYS_ALLOWED = 4, 64
 
 
 def explain(error: Any, words: Sequence[str], commands: Collection[str]) -> list[str]:
@@ -31,15 +33,29 @@ def explain(error: Any, words: Sequence[str], commands: Collection[str]) -> list
     return [f"error: {message[:1].lower()}{message[1:]}", f"hint: {' '.join(['grokray', *named[:1], '--help'])}"]
 
 
-def whole_number(option: str, text: str, *, at_least: int) -> int:
-    """`--threads is 0, but must be at least 1`, or the number."""
+def whole_number(option: str, text: str, *, at_least: int, at_most: int | None = None) -> int:
+    """`--examples is -1, but must be at least 0`, or the number."""
     try:
         number = int(text)
     except ValueError:
-        raise _refused(f"{option} is {text!r}, but must be a whole number") from None
+        raise _refused(f"{option} is {show(text)}, but must be a whole number") from None
     if number < at_least:
-        raise _refused(f"{option} is {number}, but must be at least {at_least}")
+        raise _refused(f"{option} is {show(number)}, but must be at least {at_least}")
+    if at_most is not None and number > at_most:
+        raise _refused(f"{option} is {show(number)}, but must be at most {at_most}")
     return number
+
+
+def threads_of(text: str) -> int:
+    """The number of --threads. PyTorch starts as many as it is told to, and falls over at thousands."""
+    threads, cores = whole_number("--threads", text, at_least=1), os.cpu_count() or 1
+    most = max(THREADS_OF_A_CORE * cores, ALWAYS_ALLOWED)
+    if threads > most:
+        rule = f"{THREADS_OF_A_CORE} for each core, of which there {'is' if cores == 1 else 'are'} {cores}"
+        raise _refused(
+            f"--threads is {show(threads)}, but must be at most {most}: {rule}, or {ALWAYS_ALLOWED} if that is more"
+        )
+    return threads
 
 
 def number(option: str, text: str) -> float:
@@ -47,7 +63,7 @@ def number(option: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise _refused(f"{option} is {text!r}, but must be a number") from None
+        raise _refused(f"{option} is {show(text)}, but must be a number") from None
 
 
 def one_of(option: str, text: str, choices: Sequence[str]) -> Any:

@@ -13,6 +13,7 @@ from grokray.records.folder import SweepFolder
 from grokray.records.store import Store
 from grokray.records.uri import split_last
 from grokray.sweep.checkpoints import CheckpointFile, TrialCheckpoints, trials_with_checkpoints
+from grokray.tasks.wording import show
 
 if TYPE_CHECKING:
     from grokray.engine.checkpoint import Checkpoint
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 HINT = "grokray train keeps the last and the best checkpoint; a sweep with trial.keep_checkpoints: last+best"
 SHOWN = 3
+MOST_DIGITS = 18  # of a step; Python reads no number of thousands
 
 
 def load_model(
@@ -28,19 +30,22 @@ def load_model(
     """A trained model and what it was trained on, see docs/checkpoints.md.
 
     `path` is a checkpoint's file, or the folder or URI of a sweep or of one trial. In a folder `trial` is the id, or
-    how it begins, and `which` is "last", "best", or the step of a checkpoint that was kept. `device` is PyTorch's name.
-    Raises CheckpointError where there is none, or a damaged one; FolderError for a folder that is no sweep's;
-    ConfigError where it is not clear which trial is meant.
+    how it begins, and `which` is "last", "best", or the step of a checkpoint that was kept. `device` is cpu, cuda,
+    such as cuda:1, or auto: cuda where there is a GPU. Raises CheckpointError where there is none, or a damaged one;
+    FolderError for a folder that is no sweep's; ConfigError where it is not clear which trial is meant, or the device
+    is not there.
     """
+    from grokray.engine.device import choose_device
     from grokray.engine.restored import restored
 
-    return restored(load_checkpoint(str(path), trial=trial, which=str(which)), device)
+    chosen = choose_device(str(device))
+    return restored(load_checkpoint(str(path), trial=trial, which=str(which)), chosen)
 
 
 def load_checkpoint(path: str, *, trial: str | None = None, which: str = "last") -> Checkpoint:
     """Raises CheckpointError where there is none, or a damaged one; FolderError for a folder that is no sweep's."""
-    if which not in ("last", "best") and not which.isdecimal():
-        raise ConfigError([Problem(message=f"which is {which!r}, but must be last, best, or a step")])
+    if which not in ("last", "best") and not (which.isdecimal() and len(which) <= MOST_DIGITS):
+        raise ConfigError([Problem(message=f"which is {show(which)}, but must be last, best, or a step")])
     _refuse_no_plain_file(path)
     folder, name = split_last(_absolute(path))
     store = Store.from_uri(folder or "/")

@@ -49,6 +49,8 @@ def _parse(text: str, place: str) -> tuple[tuple[str, ...], Any]:
     keys = tuple(key.strip().split("."))
     if not equals or not all(keys):
         raise _refused(place, "an override must be key=value, such as trial.eval_interval=50")
+    if not value.strip():  # as of a shell's variable that is not set; YAML would read it as null, the default
+        raise _refused(place, f"{key.strip()} has no value, but must have one; null stands for none")
     try:
         parsed = parse_yaml(value, place, keys)
     except ConfigError as error:

@@ -18,7 +18,7 @@ from pydantic import (
 
 from grokray.sweep.grammar import fault, nearest, one_of
 from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS, ROBUSTNESS, Goal
-from grokray.trial import Measures
+from grokray.trial import LARGEST_COUNT, Measures
 
 
 def _whole(value: Any) -> Any:
@@ -57,7 +57,9 @@ def _keep(value: Any) -> Any:
 
 
 MAX_SEEDS = 10_000
+MAX_EXAMPLES = 100_000  # of each part, at every measurement
 Whole = Annotated[int, BeforeValidator(_whole)]
+Count = Annotated[Whole, Field(ge=1, le=LARGEST_COUNT)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_seeds)]
 MetricName = Annotated[str, one_of(METRICS), BeforeValidator(_metric_name)]
@@ -114,21 +116,21 @@ Metrics = Annotated[
 class TrialSection(Section):
     """How every trial is measured, kept and retried."""
 
-    eval_interval: Whole = Field(default=100, ge=1, description="Training steps between two measurements.")
-    eval_train_rows: Whole | None = Field(
-        default=None, ge=1, description="Training rows that are measured, drawn at random once; all if left out."
+    eval_interval: Count = Field(default=100, description="Training steps between two measurements.")
+    eval_train_rows: Count | None = Field(
+        default=None, description="Training rows that are measured, drawn at random once; all if left out."
     )
-    sustain: Whole = Field(default=3, ge=1, description="Consecutive measurements that make a grok_step.")
+    sustain: Count = Field(default=3, description="Consecutive measurements that make a grok_step.")
     threshold: float = Field(default=0.99, gt=0, le=1, description="Accuracy (exact match) that counts as grokked.")
     continue_training: bool = Field(default=False, description="Train on to num_steps after grokking.")
     measure: Measures = Field(default="", description="Also measured: names of a list, or in one text by commas.")
-    checkpoint_interval: Whole = Field(default=1000, ge=1, description="Training steps between two checkpoints.")
+    checkpoint_interval: Count = Field(default=1000, description="Training steps between two checkpoints.")
     retries: Whole = Field(default=3, ge=0, le=1000, description="How often a failed trial is tried again.")
     keep_checkpoints: Annotated[Keep, BeforeValidator(_keep)] = Field(
         default="none", description="Checkpoints kept of a trial that has ended; all keeps those by step too."
     )
     examples: Whole = Field(
-        default=0, ge=0, le=100_000, description="Examples of each part written at every measurement."
+        default=0, ge=0, le=MAX_EXAMPLES, description="Examples of each part written at every measurement."
     )
 
 
@@ -163,7 +165,7 @@ class Fifo(SchedulerSection):
 class Rungs(SchedulerSection):
     """Stops trials at rungs: grace_period, grace_period·reduction_factor, …, in training steps."""
 
-    grace_period: Whole = Field(ge=1, description="Training steps before a trial may be stopped.")
+    grace_period: Count = Field(description="Training steps before a trial may be stopped.")
     reduction_factor: Whole = Field(default=3, ge=2, le=1000, description="One of so many goes on at each rung.")
     audit_fraction: float = Field(
         default=0.1, ge=0, le=1, description="Share of the trials to be stopped that run on all the same, at random."
@@ -206,17 +208,15 @@ class GrokAsha(Rungs):
     reduction_factor: Whole = Field(default=2, ge=2, le=1000, description="Each rung is so many times the one before.")
     signal: Signal = Field(default="heldout_loss_slope", description="What trials past their patience are compared by.")
     stop_share: float = Field(default=0.5, gt=0, lt=1, description="The lowest share of these that is stopped.")
-    patience: Whole = Field(
+    patience: Count = Field(
         default_factory=lambda data: data.get("grace_period", 1),
-        ge=1,
         description="Training steps that a trial may wait after memorization; by default grace_period.",
     )
     fit_threshold: float = Field(
         default=0.9, gt=0, le=1, description="Accuracy (exact match) on the training pairs that counts as fitted."
     )
-    fit_by: Whole = Field(
+    fit_by: Count = Field(
         default_factory=lambda data: data.get("grace_period", 1),
-        ge=1,
         description="Step by which training pairs must be fitted; by default grace_period.",
     )
 

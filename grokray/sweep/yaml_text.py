@@ -23,6 +23,7 @@ MAX_BYTES = 1_048_576
 MAX_LINE = 100_000  # characters; on longer ones some of the parser's loops take a square
 MAX_DEPTH = 20
 MAX_VALUES = 20_000
+MAX_DIGITS = 1_000  # of a whole number: Python writes out none of many thousands
 
 Keys = tuple[str | int, ...]
 
@@ -178,6 +179,8 @@ class _Builder:
 def _int(text: str) -> int:
     text = text.replace("_", "")
     digits = text.lstrip("+-").lower()
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(text)
     base = {"0x": 16, "0o": 8, "0b": 2}.get(digits[:2], 10)
     return int(text, base)
 
@@ -194,7 +197,11 @@ def _bool(text: str) -> bool:
 
 
 _CONVERT = {"int": _int, "float": _float, "bool": _bool, "null": lambda _: None}
-_RULES = {"int": "a whole number", "float": "a finite number", "bool": "true or false"}
+_RULES = {
+    "int": f"a whole number of at most {MAX_DIGITS:,} digits",
+    "float": "a finite number",
+    "bool": "true or false",
+}
 # Dates and the signs `=` and `<<` are plain texts here.
 _TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "timestamp", "value", "merge", *_CONVERT)}
 

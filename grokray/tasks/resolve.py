@@ -59,7 +59,7 @@ def resolve(parameters: Mapping[str, Any]) -> TrialConfig:
         if draft.values.get(name, DEFAULTS[name]) not in users:
             draft.values = {name: value for name, value in draft.values.items() if name not in used}
     if draft.problems:
-        raise ConfigError(draft.problems)
+        raise ConfigError(list(dict.fromkeys(draft.problems)))  # several names may have the same fault
     return TrialConfig(**_with_seeds(draft))
 
 

@@ -90,6 +90,9 @@ def test_a_stricter_definition_says_which_curves_ended_too_soon_for_it():
     ("change", "message"),
     [
         ({"threshold": 1.5}, r"threshold is 1.5, but must be in \(0, 1\]"),
+        ({"phase_accuracy": 2}, r"phase_accuracy is 2, but must be in \(0, 1\]"),
+        ({"phase_accuracy": 0}, r"phase_accuracy is 0, but must be in \(0, 1\]"),
+        ({"phase_accuracy": "a"}, r"phase_accuracy is 'a', but must be in \(0, 1\]"),
         ({"sustain": 0}, "sustain is 0, but must be a whole number above 0"),
     ],
 )

@@ -160,6 +160,7 @@ def test_tables_of_an_older_version_are_filled_in(tmp_path):
         (lambda a: a.curves_of(columns=["heldout_los"]), "columns is heldout_los, but the curves have no such column"),
         (lambda a: a.phases(threshhold=0.9), "threshhold is no threshold; the nearest is threshold"),
         (lambda a: a.phases(threshold=1.5), "threshold is 1.5, but must be in (0, 1]"),
+        (lambda a: a.phases(phase_accuracy=2), "phase_accuracy is 2, but must be in (0, 1]"),
         (lambda a: a.phases(phase_gap_steps=-1), "phase_gap_steps is -1, but must be 0 or above"),
         (
             lambda a: a.plot_phases(x="droput"),
@@ -186,8 +187,12 @@ def test_folders_that_cannot_be_analysed(tmp_path, sweep_path):
         grokray.load([sweep_path, tmp_path / "link"])
     with pytest.raises(ConfigError, match="no folder is named"):
         grokray.load([])
-    with pytest.raises(ConfigError, match="level is 95, but must be in"):
-        grokray.load(sweep_path, level=95)
+    for level, shown in ((95, "95"), ("a", "'a'"), (None, "null"), (float("nan"), "nan")):
+        with pytest.raises(ConfigError, match=f"level is {shown}, but must be in"):
+            grokray.load(sweep_path, level=level)
+    for seed, shown in ((-1, "-1"), ("a", "'a'"), (0.5, "0.5")):
+        with pytest.raises(ConfigError, match=f"seed is {shown}, but must be a whole number, 0 or above"):
+            grokray.load(sweep_path, seed=seed)
     empty = make_sweep(tmp_path / "empty", 3)
     write_tables(empty, read_trials(empty).slice(0, 0), [CURVES_SCHEMA.empty_table()])
     with pytest.raises(ConfigError, match="no trial yet"):

@@ -14,6 +14,7 @@ import grokray
 from grokray.cli.checkpoint_path import load_trial
 from grokray.cli.main import main
 from grokray.cli.question import ask
+from grokray.errors import ConfigError
 from grokray.records.collect import read_curves
 from grokray.records.folder import SweepFolder
 
@@ -429,6 +430,33 @@ def test_what_is_no_checkpoint(sums, tmp_path, capsys):
     assert f"there is no checkpoint in {sums} of a trial whose id begins with 'zz'; there is " in line
     (line,) = error(capsys, "eval", str(files(sums)["last"]), "--trial", "zz")
     assert "is a checkpoint, not a folder of trials" in line
+
+
+def test_threads_that_no_machine_has_are_refused(sums, capsys):
+    (line,) = error(capsys, "eval", str(sums), "--threads", "99999")
+    assert line.startswith("error: --threads is 99999, but must be at most ")
+
+
+def test_a_step_of_very_many_digits_is_none(sums, capsys):
+    (line,) = error(capsys, "eval", str(sums), "--which", "9" * 5000)
+    assert re.fullmatch(r"error: which is '9+\.\.\., but must be last, best, or a step", line)
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("foo", "device is 'foo', but must be auto, cpu, cuda, or such as cuda:1"),
+        ("cuda", "device is cuda, but PyTorch finds 0 GPUs here"),
+        ("cuda:1", "device is cuda:1, but PyTorch finds 0 GPUs here"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(sums, monkeypatch, capsys, device, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError) as refused:
+        grokray.load_model(sums, device=device)
+    assert str(refused.value) == message
+    assert error(capsys, "eval", str(sums), "--device", device) == [f"error: --{message}"]
+    assert grokray.load_model(sums, device="auto").device == torch.device("cpu")
 
 
 def test_what_may_have_no_end_is_not_read(capsys):

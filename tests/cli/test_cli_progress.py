@@ -189,6 +189,7 @@ def test_the_command_s_numbers_are_the_function_s(sums, capsys, tmp_path):
         (["--frequencies", "9" * 5000], "but must be whole numbers parted by commas"),
         (["--frequencies", "3", "--share", "0.5"], "no --frequencies may stand beside it"),
         (["--threads", "0"], "--threads is 0, but must be at least 1"),
+        (["--threads", "99999"], "--threads is 99999, but must be at most "),
         (["--out", "figure.gif"], "--out ends in .gif"),
         (["zz"], "there is no checkpoint"),
     ],

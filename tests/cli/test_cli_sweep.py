@@ -157,6 +157,7 @@ def test_the_end_of_a_sweep_fits_the_terminal(columns, ran, space, tmp_path, mon
         (["missing.yaml"], "missing.yaml: there is no such file"),
         (["SPACE", "--num-trials", "many"], "--num-trials is 'many', but must be a whole number"),
         (["SPACE", "--num-trials", "0"], "--num-trials is 0, but must be at least 1"),
+        (["SPACE", "--part", ""], "--part : part has no value, but must have one"),
         (["SPACE", "--part", "3/2"], '--part 3/2: part is "3/2", but must be K/N'),
         (
             ["SPACE", "--set", f"seeds=[{2**63 + 92}]"],

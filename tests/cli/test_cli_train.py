@@ -13,6 +13,8 @@ import pytest
 from grokray.cli.main import main
 from grokray.cli.train_options import parameters_from, spell_out_flags, trial_from
 from grokray.cli.train_run import as_sweep
+from grokray.cli.usage import threads_of
+from grokray.errors import ConfigError
 from grokray.records.collect import read_curves
 from grokray.records.folder import SweepFolder
 from grokray.sweep.load import load_text
@@ -166,6 +168,16 @@ def test_every_parameter_is_an_option_in_both_spellings(capsys):
         (["--device", "cuda:99"], ["--device is cuda:99, but PyTorch finds "]),
         (["--compile", "sometimes"], ["--compile is 'sometimes', but must be one of auto, on, off"]),
         (["--threads", "0"], ["--threads is 0, but must be at least 1"]),
+        (["--threads", f"{10**23}"], [f"--threads is {10**23}, but must be at most "]),
+        (["--threads", "9" * 5000], [f"--threads is '{'9' * 56}..., but must be a whole number"]),
+        (["--device", f"cuda:{'9' * 5000}"], ["--device is 'cuda:9999"]),
+        (["--operation", ","], ["--operation is '', but there is no such operation"]),
+        (["--operation", "x/z,x/z"], ["--operation is 'x/z', but there is no such operation"]),
+        (["--sustain", f"{10**20}"], [f"--sustain is {10**20}, but must be at most 2147483647"]),
+        (
+            ["--checkpoint-interval", f"{10**20}"],
+            [f"--checkpoint_interval is {10**20}, but must be at most 2147483647"],
+        ),
         (["--checkpoint-interval", "x"], ["--checkpoint_interval is 'x', but must be a whole number"]),
     ],
 )
@@ -175,6 +187,17 @@ def test_wrong_values_name_the_option(words, messages, capsys, tmp_path, monkeyp
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert [line.startswith(f"error: {m}") for line, m in zip(errors, messages, strict=True)] == [True] * len(messages)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("cores", "most"), [(None, 64), (1, 64), (2, 64), (16, 64), (17, 68), (200, 800)])
+def test_threads_are_bounded_by_the_cores(cores, most, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert threads_of(str(most)) == most
+    there = "is 1" if (cores or 1) == 1 else f"are {cores}"
+    with pytest.raises(ConfigError) as refused:
+        threads_of(str(most + 1))
+    rule = f"must be at most {most}: 4 for each core, of which there {there}, or 64 if that is more"
+    assert str(refused.value) == f"--threads is {most + 1}, but {rule}"
 
 
 def test_texts_get_the_types_of_their_parameters():

@@ -151,6 +151,7 @@ def test_a_sweep_is_not_gone_on_with_by_train(begun, tmp_path, capsys):
             "--keep_checkpoints is 'some', but must be one of none, last, best, last+best",
         ),
         (["--examples", "-1"], "--examples is -1, but must be at least 0"),
+        (["--examples", "1000000"], "--examples is 1000000, but must be at most 100000"),
         (["--examples", "few"], "--examples is 'few', but must be a whole number"),
     ],
 )

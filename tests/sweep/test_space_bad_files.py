@@ -31,6 +31,11 @@ BAD = {
     "method": ("method: gird\nparameters: {dropout: {value: 0}}", "1:1", 'method is "gird"; did you mean grid?'),
     "no num_trials": ("parameters: {dropout: {value: 0}}\nmethod: tpe", "2:1", "num_trials is missing"),
     "num_trials": (TAIL.replace("3", "many"), "2:1", 'num_trials is "many", but must be a whole number'),
+    "a number of very many digits": (
+        TAIL + f"seed: 0x{'f' * 5000}",
+        "5:7",
+        "seed is 0xfff; ..., but must be a whole number of at most 1,000 digits",
+    ),
     "half a trial": (TAIL.replace("3", "1.5"), "2:1", "num_trials is 1.5, but must be a whole number"),
     "no trials": (TAIL.replace("3", "0"), "2:1", "num_trials is 0, but must be at least 1"),
     "no method": ("num_trials: 3\nparameters: {dropout: {value: 0}}", "1:1", "method is missing; must be grid, random"),
@@ -251,6 +256,20 @@ def test_one_fault_one_message(case: str) -> None:
     assert found[0].startswith(f"f.yaml:{place}: ")
     for part in parts.split("; "):
         assert part in found[0]
+
+
+COUNTS = ["trial.eval_interval", "trial.eval_train_rows", "trial.sustain", "trial.checkpoint_interval"]
+COUNTS += ["scheduler.grace_period", "scheduler.patience", "scheduler.fit_by"]
+
+
+@pytest.mark.parametrize("key", COUNTS)
+def test_counts_have_an_upper_bound(key: str) -> None:
+    text = TAIL + "scheduler: {type: grok_asha, grace_period: 1e3}"
+    place = f"--set {key}={10**20}"
+    with pytest.raises(ConfigError) as caught:
+        load_text(text, "f.yaml", "f", [f"{key}={10**20}"])
+    assert str(caught.value) == f"{place}: {key} is {10**20}, but must be at most 2147483647"
+    load_text(text, "f.yaml", "f", [f"{key}={2**31 - 1}"])
 
 
 def test_all_faults_of_a_file_at_once() -> None:

@@ -231,6 +231,8 @@ def test_names() -> None:
         ("parameters.weight_decay.max=9", lambda c: c.parameters["weight_decay"].max == 9),
         ("parameters.operation=x+y", lambda c: c.parameters["operation"].values == ("x+y",)),
         ("parameters.base=7", lambda c: c.parameters["base"].spec() == {"value": 7, "when": {"task_type": "sequence"}}),
+        ("parameters.list_rows=null", lambda c: c.parameters["list_rows"].values == (None,)),
+        ("trial.eval_train_rows=null", lambda c: c.trial.eval_train_rows is None),
         ("parameters.dropout = 0.1", lambda c: c.parameters["dropout"].values == (0.1,)),
     ],
 )
@@ -249,6 +251,8 @@ def test_precedence_is_file_then_overrides_in_order_then_num_trials() -> None:
         ("num_trials", "--set num_trials: an override must be key=value"),
         ("=4", "--set =4: an override must be key=value"),
         ("trial..sustain=3", "--set trial..sustain=3: an override must be key=value"),
+        ("parameters.modulus=", "--set parameters.modulus=: parameters.modulus has no value, but must have one; null"),
+        ("trial.sustain= ", "--set trial.sustain= : trial.sustain has no value, but must have one"),
         ("num_trials=many", '--set num_trials=many: num_trials is "many", but must be a whole number'),
         ("num_trails=4", "--set num_trails=4: unknown key num_trails; did you mean num_trials?"),
         ("method.x=4", "--set method.x=4: method has no keys of its own"),

@@ -139,6 +139,8 @@ def test_bit_lengths_have_the_original_s_meaning(written: dict[str, Any], sizes:
         ({"batch_size": 2.5}, "batch_size", "batch_size is 2.5, but must be a whole number"),
         ({"batch_size": None}, "batch_size", "batch_size is null, but must be a whole number"),
         ({"batch_size": [1, 2]}, "batch_size", "batch_size is [1, 2], but must be a whole number"),
+        ({"sustain": 10**20}, "sustain", f"sustain is {10**20}, but must be at most 2147483647"),
+        ({"operation": ","}, "operation", "operation is '', but there is no such operation; there are "),
         ({"num_steps": float("inf")}, "num_steps", "num_steps is inf, but must be a whole number"),
         ({"learning_rate": "1e-3"}, "learning_rate", "learning_rate is '1e-3', but must be a number"),
         ({"learning_rate": float("nan")}, "learning_rate", "learning_rate is nan, but must be finite"),
