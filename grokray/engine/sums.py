@@ -12,7 +12,7 @@ _PIECE = 1024
 
 def dots(a: Tensor, b: Tensor) -> Tensor:
     """a, b (slots, n) to their inner products (slots,) float64."""
-    products = a.to(torch.float64) * b.to(torch.float64)
+    products = a.to(torch.float64, copy=True).mul_(b)
     while products.shape[1] > _PIECE:
         products = F.pad(products, (0, -products.shape[1] % _PIECE)).unflatten(1, (-1, _PIECE)).sum(-1)
     return products.sum(1)

@@ -26,7 +26,9 @@ def trained(folder: Path, *words: str) -> Path:
 
 @pytest.fixture(scope="module")
 def sums(tmp_path_factory) -> Path:
+    """Four frequencies carry it, far from the limits below, as rounding differs among processors."""
     words = ["--operation", "x+y_mod", "--modulus", "23", "--training_fraction", "0.7", "--keep_checkpoints", "all"]
+    words += ["--seed", "2"]
     return trained(tmp_path_factory.mktemp("p") / "sums", *words)
 
 
