@@ -39,6 +39,7 @@ TASK_LOOKS = [  # colour, mark
 ]
 CROWD = "#8C8C8C"  # of tasks that are too many to be told apart
 FULL_WIDTH = 8  # inches, as the next three
+SHARES = ("softmax_collapse",)  # measures that are shares of a whole
 HEIGHT, MEASURE_HEIGHT = 6, 1.6  # of accuracy and loss together, and of each measure
 SUBTITLE = 0.27  # from the top
 MARKS = 8  # on each task's line
@@ -65,7 +66,7 @@ def draw(curve: TrialCurve) -> Figure:
         draw_accuracy(upper, curve)
         draw_loss(lower, curve)
         for axes, (name, values) in zip(further, curve.measures.items(), strict=True):
-            draw_measure(axes, curve, name, values)
+            draw_measure(axes, curve, name, values, share=name in SHARES)
         if curve.tasks:
             _name_tasks(figure, upper, curve)
     return figure

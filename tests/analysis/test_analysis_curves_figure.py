@@ -81,6 +81,12 @@ def test_what_else_was_measured_has_panels_of_its_own():
     assert figure.get_figheight() > draw(curve_of()).get_figheight()
 
 
+def test_a_measure_that_is_a_share_is_drawn_as_one_even_where_it_is_nothing():
+    collapse = draw(curve_of(measures={"softmax_collapse": [0.0, 0.0, 0.0, 0.0, 0.0]})).axes[2]
+    assert collapse.get_ylim() == (-0.04, 1.04)
+    assert [label.get_text() for label in collapse.get_yticklabels()] == ["0", "0.5", "1"]
+
+
 def test_measures_are_read_from_the_table(tmp_path):
     folder, (trial,) = begin(tmp_path / "s", trials=1)
     with folder.writer("engine") as journal:

@@ -22,6 +22,7 @@ OPTIONS = {
     "sequence, warm-up": {"warmup_steps": 20, **SEQUENCE},
     "no warm-up": {"warmup_steps": 0},
     "large batches": {"batch_size": 64},  # the first layer is computed by token
+    "one layer": {"batch_size": 64, "num_layers": 1},  # and it alone, of which queries are at the answers
     "shared prefixes": {"batch_size": 160, "dim_model": 48},  # and computed once for a batch
     "accumulation": {"accumulation_steps": 3, "training_fraction": 0.3},  # a step reaches over an epoch's end
     "weight noise": {"weight_noise": 0.05},
@@ -54,6 +55,7 @@ OPTIONS = {
 }
 KIND = (
     "batch_size",
+    "num_layers",
     "dim_model",
     "accumulation_steps",
     "optimizer",
