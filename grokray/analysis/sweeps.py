@@ -127,9 +127,9 @@ def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     if not given:
         raise ConfigError([Problem(message="no folder is named, but one at least is needed")])
-    lacking = tuple(not_there(names) for path in given if (names := missing_parts(path)))
-    given = [part for path in given for part in parts_of(path)]
-    folders = [SweepFolder.open(path) for path in given]
+    found = [(path, parts_of(path)) for path in given]
+    lacking = tuple(not_there(names) for path, parts in found if (names := missing_parts(path, parts)))
+    folders = [SweepFolder.open(part) for _, parts in found for part in parts]
     shown, places = [str(folder.store) for folder in folders], [_place(folder.store) for folder in folders]
     if twice := [name for number, name in enumerate(shown) if places[number] in places[:number]]:
         raise ConfigError([Problem(message=f"{twice[0]} is named twice")])

@@ -22,6 +22,8 @@ WhichOption = Annotated[
 
 def load_trial(path: str, *, trial: str | None, which: str, device: str) -> Restored:
     from grokray.engine.device import choose_device
-    from grokray.sweep.kept import load_model
+    from grokray.engine.restored import restored
+    from grokray.sweep.kept import load_checkpoint
 
-    return load_model(path, trial=trial, which=which, device=choose_device(device, called="--device"))
+    chosen = choose_device(device, called="--device")
+    return restored(load_checkpoint(path, trial=trial, which=which), chosen)

@@ -136,5 +136,5 @@ def _is_shown(field: str, shapes: tuple[ShapePreview, ...]) -> bool:
 
 def _memory(shapes: tuple[ShapePreview, ...]) -> str:
     largest = max(s.slot_bytes for s in shapes)
-    average = ", a filter's average" * any(s.shape.gradient_filter == "grokfast_ema" for s in shapes)
+    average = ", a filter's average" * any(s.shape.averages_gradients for s in shapes)
     return f"memory: up to {memory(largest)} a slot (weights, the optimizer's moments{average}), tables shared by all"

@@ -17,7 +17,8 @@ def status(
     from grokray.cli.screen import screen
     from grokray.records.parts import missing_parts, not_there, parts_of
 
-    parts = [overview(part) for part in parts_of(folder)]
+    folders = parts_of(folder)
+    parts = [overview(part) for part in folders]
     if as_json:
         plain = [as_plain(found) for found in parts]
         print(json.dumps(plain[0] if len(plain) == 1 else {"parts": plain}, indent=2, ensure_ascii=False))
@@ -26,6 +27,6 @@ def status(
         if number:
             print()
         show(screen(), found)
-    if missing := missing_parts(folder):
+    if missing := missing_parts(folder, folders):
         print(f"\n{not_there(missing)}")
     return 0

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from grokray.engine.embedding import look_up, look_up_gradient
-from grokray.engine.layers import affine, linear, norm
+from grokray.engine.layers import linear, linear_part, norm
 from grokray.engine.products import is_for_cpu
 from grokray.engine.shape import ShapeKey
 
@@ -49,9 +49,9 @@ def tables_of(shape: ShapeKey, parameters: Mapping[str, Tensor]) -> Tables:
         tables = [added_to, linear(h, parameters, "0.qkv", shape.precision)]
     else:
         asked, d = shape.answers if shape.uniform else shape.length, shape.dim_model
-        weight, bias = parameters["0.qkv.weight"], parameters["0.qkv.bias"]
-        queries = affine(h[:, -asked:], weight[..., :d], bias[:, :d], shape.precision)
-        tables = [added_to[:, -asked:], queries, affine(h, weight[..., d:], bias[:, d:], shape.precision)]
+        queries = linear_part(h[:, -asked:], parameters, "0.qkv", shape.precision, slice(d))
+        others = linear_part(h, parameters, "0.qkv", shape.precision, slice(d, None))
+        tables = [added_to[:, -asked:], queries, others]
     return tuple(table.flatten(1, 2) for table in tables)
 
 

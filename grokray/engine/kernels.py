@@ -90,7 +90,7 @@ class Kernels:
             # Nothing between the parameters, where it would add up.
             noise = self._noise("gradient_noise", s, self._stream(s["key"], s["step"]))
             gradients = gradients + noise.mul_(self._used)
-        if self.shape.gradient_filter == "grokfast_ema":
+        if self.shape.averages_gradients:
             alpha, strength = s["grokfast_alpha"], s["grokfast_lambda"]
             gradients = self._grokfast(gradients, s["average"], s["step"], alpha, strength, s["active"])
         elif self.shape.gradient_filter == "orthograd":

@@ -31,6 +31,11 @@ def linear(x: Tensor, p: Mapping[str, Tensor], name: str, precision: Precision) 
     return affine(x, p[f"{name}.weight"], p[f"{name}.bias"], precision)
 
 
+def linear_part(x: Tensor, p: Mapping[str, Tensor], name: str, precision: Precision, columns: slice) -> Tensor:
+    """Those columns of what `linear` computes."""
+    return affine(x, p[f"{name}.weight"][..., columns], p[f"{name}.bias"][:, columns], precision)
+
+
 def affine(x: Tensor, weight: Tensor, bias: Tensor, precision: Precision) -> Tensor:
     """x (slots, batch, n, in), weight (slots, in, out), bias (slots, out) -> (slots, batch, n, out)."""
     slots, batch, n, width = x.shape

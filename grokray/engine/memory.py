@@ -49,7 +49,7 @@ def slots_ahead(capacity: int, slot_bytes: int, free: FreeMemory) -> int:
 
 def state_bytes(shape: ShapeKey) -> int:
     """What is kept of one trial from step to step: weights, two moments, and the average of a gradient filter."""
-    rows = 3 + (shape.gradient_filter == "grokfast_ema")
+    rows = 3 + shape.averages_gradients
     return rows * shape.layout.row_size * shape.torch_dtype.itemsize
 
 

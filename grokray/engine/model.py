@@ -17,7 +17,7 @@ from torch import Tensor
 from grokray.engine.attention import Form, answer_mask, attend, attend_unrolled, causal_mask
 from grokray.engine.embedding import look_up
 from grokray.engine.first_layer import POSITIONS, TOKENS, Tables
-from grokray.engine.layers import activation, affine, linear, norm
+from grokray.engine.layers import activation, linear, linear_part, norm
 from grokray.engine.shape import ShapeKey
 
 
@@ -154,8 +154,7 @@ class _Layer:
 
     def keys_values(self, x: Tensor) -> Tensor:
         h, d = x if self.shape.norm == "post" else self._norm1(x), self.shape.dim_model
-        weight, bias = self.p[f"{self.i}.qkv.weight"][..., d:], self.p[f"{self.i}.qkv.bias"][:, d:]
-        return affine(h, weight, bias, self.shape.precision)
+        return linear_part(h, self.p, f"{self.i}.qkv", self.shape.precision, slice(d, None))
 
     def _norm1(self, x: Tensor) -> Tensor:
         return norm(self.shape, x, self.p, f"{self.i}.norm1")
@@ -164,13 +163,12 @@ class _Layer:
         return norm(self.shape, x, self.p, f"{self.i}.norm2")
 
     def _attention(self, x: Tensor, q: Tensor, mask: Tensor | None) -> Tensor:
-        d, precision = self.shape.dim_model, self.shape.precision
-        weight, bias = self.p[f"{self.i}.qkv.weight"], self.p[f"{self.i}.qkv.bias"]
+        d, name, precision = self.shape.dim_model, f"{self.i}.qkv", self.shape.precision
         if q is x:
-            made = [affine(x, weight, bias, precision)]
+            made = [linear(x, self.p, name, precision)]
         else:
-            made = [affine(q, weight[..., :d], bias[:, :d], precision)]
-            made.append(affine(x, weight[..., d:], bias[:, d:], precision))
+            made = [linear_part(q, self.p, name, precision, slice(d))]
+            made.append(linear_part(x, self.p, name, precision, slice(d, None)))
         return self._mix(made, q, mask)
 
     def _mix(self, made: Sequence[Tensor], q: Tensor, mask: Tensor | None) -> Tensor:

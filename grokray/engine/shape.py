@@ -62,6 +62,11 @@ class ShapeKey:
         """Whether a layer norm precedes attention."""
         return self.norm in ("pre", "input")
 
+    @property
+    def averages_gradients(self) -> bool:
+        """Whether each slot keeps a moving average of its gradients."""
+        return self.gradient_filter == "grokfast_ema"
+
     @cached_property
     def layout(self) -> Layout:
         return Layout(self)

@@ -34,8 +34,7 @@ class Slots:
     def __init__(self, shape: ShapeKey, device: torch.device) -> None:
         self.capacity, self.max_rows, self.device = 0, 1, device
         row, dtype = (shape.layout.row_size,), shape.torch_dtype
-        filtered = shape.gradient_filter == "grokfast_ema"
-        self.states = KINDS if filtered else tuple(kind for kind in KINDS if kind != "average")
+        self.states = KINDS if shape.averages_gradients else tuple(kind for kind in KINDS if kind != "average")
         kinds = {
             **dict.fromkeys(self.states, (row, dtype)),
             **dict.fromkeys((*SETTINGS, "active", *OF_THE_STEP), ((), torch.float64)),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from grokray.errors import FolderError
 from grokray.records.folder import META, PART, parts_in
 from grokray.records.store import Store
-from grokray.records.uri import join
+from grokray.records.uri import join, split_last
 
 SHOWN = 3
 
@@ -36,12 +37,12 @@ def parts_of(uri: str | Path) -> list[str]:
     return [str(uri)] if META in entries or not names else [join(str(uri), name) for name in names]
 
 
-def missing_parts(uri: str | Path) -> list[str]:
-    """Of the parts whose folders name how many there are, those that have no folder yet, or any more."""
-    _, entries = _entries(uri)
-    found = [match for match in map(PART.fullmatch, entries) if match]
-    if META in entries or not found:
+def missing_parts(uri: str | Path, parts: Sequence[str]) -> list[str]:
+    """Of the parts whose folders name how many there are, those that have no folder yet, or any more; `parts` is what
+    `parts_of` finds in the folder."""
+    if list(parts) == [str(uri)]:
         return []
+    found = [match for part in parts if (match := PART.fullmatch(split_last(part)[1]))]
     of = int(found[0][2])
     there = {int(match[1]) for match in found}
     return [part_name(number, of) for number in range(1, of + 1) if number not in there]

@@ -9,6 +9,7 @@ from grokray.tasks.arc_data import DEFAULT_SUBSET, all_tasks, chosen, content_ha
 from grokray.tasks.arc_files import ArcTask, Malformed
 from grokray.tasks.arc_rows import in_domain, least_pairs, out_of_domain
 from grokray.tasks.draft import DEFAULTS, Draft
+from grokray.tasks.list_door import FIELDS as LIST_FIELDS
 from grokray.tasks.sizes import training_count
 from grokray.trial import listed_names
 
@@ -16,7 +17,7 @@ from grokray.trial import listed_names
 FIELDS = ("data_dir", "data", "arc_subset", "arc_tasks", "arc_max_cells", "arc_context", "arc_holdout", "arc_data_hash")
 _DEFAULTS = {"arc_subset": DEFAULT_SUBSET, "arc_max_cells": 100, "arc_context": 0, "arc_holdout": "pairs"}
 # What a grid has no use for, and so has at its default.
-_UNUSED = ("operand_limit", "operand_limit_out", "list_length", "list_rows", "parity_bits", "split")
+_UNUSED = ("operand_limit", "operand_limit_out", *LIST_FIELDS, "split")
 LONGEST_ROW = 4_096  # tokens; attention takes their square
 MOST_TASKS = 255  # with a number of their own
 

@@ -6,6 +6,8 @@ from grokray.tasks.draft import DEFAULTS, Draft
 from grokray.tasks.sizes import training_count
 from grokray.tasks.wording import show
 
+# What other operations have no use for.
+FIELDS = ("list_length", "list_rows", "parity_bits")
 DEFAULT_LIST_LENGTH = 4
 # Lists in one table at most; of more a sample is drawn.
 LIST_CAP = 65_536

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from grokray.tasks.checks import check_prime, check_sizes
 from grokray.tasks.draft import DEFAULTS, Draft
+from grokray.tasks.list_door import FIELDS as LIST_FIELDS
 from grokray.tasks.operations import Operation, operations_of
 from grokray.tasks.primes import next_prime
 
 DEFAULT_OPERAND_LIMIT = 97
-OF_LISTS = ("list_length", "list_rows", "parity_bits")
 
 
 def resolve(draft: Draft) -> None:
     operations = operations_of(draft.values["operation"])
-    draft.values |= dict.fromkeys(OF_LISTS)
+    draft.values |= dict.fromkeys(LIST_FIELDS)
     _take_modulus(draft, operations)
     _take_bit_lengths(draft, operations)
     _fill_in(draft, operations)

@@ -113,16 +113,17 @@ def test_parts_stand_in_their_order_and_a_folder_without_stands_for_itself(tmp_p
 
 
 def test_parts_that_are_missing_are_named(tmp_path):
-    assert missing_parts(tmp_path) == []
+    assert missing_parts(tmp_path, parts_of(tmp_path)) == []
     for k in (2, 4):
         Store.from_uri(tmp_path / f"part-{k}of6").write_atomic(META, b"{}")
-    missing = missing_parts(tmp_path)
+    missing = missing_parts(tmp_path, parts_of(tmp_path))
     assert missing == ["part-1of6", "part-3of6", "part-5of6", "part-6of6"]
     end = "are not there: these are not all trials of the sweep"
     assert not_there(missing) == f"part-1of6, part-3of6 and 2 more {end}"
     assert not_there(missing[:2]) == f"part-1of6 and part-3of6 {end}"
     assert not_there(missing[:1]) == "part-1of6 is not there: these are not all trials of the sweep"
-    assert missing_parts(tmp_path / "part-2of6") == []
+    one = tmp_path / "part-2of6"
+    assert missing_parts(one, parts_of(one)) == []
 
 
 def test_a_part_of_a_uri_keeps_the_options_at_its_end():
