@@ -170,10 +170,11 @@ def _check(
     for name, accuracy in accuracies.items():
         if not (isinstance(accuracy, Real) and 0 < accuracy <= 1):
             faults.append(Problem(message=f"{name} is {show(accuracy)}, but must be in (0, 1]", field=name))
-    if sustain < 1 or sustain != int(sustain):
-        faults.append(Problem(message=f"sustain is {sustain}, but must be a whole number above 0", field="sustain"))
-    if phase_gap_steps < 0:
-        message = f"phase_gap_steps is {phase_gap_steps}, but must be 0 or above"
+    if not (isinstance(sustain, Real) and sustain >= 1 and float(sustain).is_integer()):
+        message = f"sustain is {show(sustain)}, but must be a whole number above 0"
+        faults.append(Problem(message=message, field="sustain"))
+    if not (isinstance(phase_gap_steps, Real) and phase_gap_steps >= 0):
+        message = f"phase_gap_steps is {show(phase_gap_steps)}, but must be 0 or above"
         faults.append(Problem(message=message, field="phase_gap_steps"))
     if faults:
         raise ConfigError(faults)

@@ -13,6 +13,7 @@ from grokray.records.folder import SweepFolder
 from grokray.records.store import hide_secrets
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.sections import Rungs
+from grokray.sweep.tracked import check_tracking
 
 # Fields of a shape, by what their columns are called.
 FIELDS = {
@@ -44,11 +45,17 @@ IF_DIFFERENT = (
 
 
 def show_dry_run(console: Console, config: SweepConfig, out: str) -> None:
-    """Raises ConfigError where the search proposes a trial that cannot be, FolderError where it cannot be run."""
+    """Raises ConfigError where the search proposes a trial that cannot be, or a tracker lacks what it needs;
+    FolderError where it cannot be run.
+    """
+    remarks: list[str] = []
+    check_tracking(config.tracking, remarks.append)
     found, folder = preview(config), SweepFolder.find(out, config.fingerprint())
     per_seed = f"{count(found.configurations, 'configuration')} × {count(len(config.seeds), 'seed')}"
     console.print(Text(f"{config.name} ({config.method}): {per_seed} = {count(found.trials, 'trial')}"))
     show_notes(console, config)
+    for remark in remarks:
+        console.print(Text(remark))
     if found.repeats:
         console.print(
             Text(f"note: configurations that repeat an earlier one, and are not trained again: {found.repeats:,}")

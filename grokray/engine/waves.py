@@ -9,6 +9,7 @@ s is that of the answer, n = p − 1, and pairs with 0 are left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 import torch
@@ -28,6 +29,41 @@ class Answers(NamedTuple):
     rows: Tensor
     at: Tensor
     order: int
+
+
+class Means(NamedTuple):
+    """`of_answer` (order, vocabulary_size) float64: the mean logits of the pairs of each answer. Summed over all
+    pairs and the vocabulary are `variance`, the squares of their differences from each token's mean, and `squares`,
+    their own.
+    """
+
+    of_answer: Tensor
+    variance: float
+    squares: float
+
+
+class Sums:
+    """Of the logits of all pairs, so many at a time as there is memory for."""
+
+    def __init__(self, order: int) -> None:
+        self._order, self._pairs = order, 0
+        self._squares, self._differences = 0.0, 0.0
+
+    def add(self, at: Tensor, logits: Tensor) -> None:
+        """at (n,) int64, the answers on the circle; logits (n, vocabulary_size) float64."""
+        if not self._pairs:  # what all pairs share is taken off, so that no large number hides a small difference
+            self._shared = logits[0]
+            self._sums = logits.new_zeros(self._order, len(self._shared))
+        rest = logits - self._shared
+        self._sums.index_add_(0, at, rest)
+        self._pairs += len(at)
+        self._squares += logits.square().sum().item()
+        self._differences += rest.square().sum().item()
+
+    def means(self) -> Means:
+        means = self._sums * (self._order / self._pairs)
+        variance = self._differences - self._pairs * means.mean(0).square().sum().item()
+        return Means(means + self._shared, max(variance, 0.0), self._squares)
 
 
 def answers_of(dataset: Dataset) -> Answers:
@@ -70,14 +106,15 @@ def logarithms(p: int) -> Tensor:
     raise ValueError(f"{p} is no prime")
 
 
-def powers_of(logits: Tensor, answers: Answers) -> Tensor:
-    """logits (n, vocabulary_size) float64 -> (order // 2 + 1,): the sum of squares, over rows and vocabulary, that each
-    frequency explains. Frequency 0 is the mean of each token, which explains no difference, and has 0."""
-    spectrum = _spectrum(logits, answers)
+def powers_of(of_answer: Tensor) -> Tensor:
+    """(order, vocabulary_size) float64, mean logits of each answer -> (order // 2 + 1,): the sum of squares, over all
+    pairs and the vocabulary, that each frequency explains. Frequency 0 is the mean of each token, which explains no
+    difference, and has 0."""
+    spectrum = torch.fft.rfft(of_answer, dim=0)
     squares = (spectrum.real.square() + spectrum.imag.square()).sum(1)
     twice = torch.full_like(squares, 2)
     twice[0] = 0
-    if answers.order % 2 == 0:
+    if len(of_answer) % 2 == 0:
         twice[-1] = 1  # it is its own mirror image
     return squares * twice  # over `order` pairs of each answer, and by Parseval over its order
 
@@ -93,20 +130,13 @@ def key_frequencies(powers: Tensor, share: float) -> tuple[int, ...]:
     return tuple(sorted((order[: most + 1] + 1).tolist()))
 
 
-def parts_of(logits: Tensor, answers: Answers, frequencies: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """logits (n, vocabulary_size) -> what the waves of these frequencies make of them, with each token's mean; and what
-    they leave, with it too."""
-    spectrum = _spectrum(logits, answers)
+def waves_of(of_answer: Tensor, frequencies: Sequence[int]) -> Tensor:
+    """(order, vocabulary_size), mean logits of each answer -> what waves of these frequencies, none of them 0, make of
+    them: the same for all pairs of an answer."""
+    spectrum = torch.fft.rfft(of_answer, dim=0)
     kept = torch.zeros_like(spectrum)
     kept[list(frequencies)] = spectrum[list(frequencies)]
-    waves = torch.fft.irfft(kept, n=answers.order, dim=0)[answers.at]
-    return logits.mean(0) + waves, logits - waves
-
-
-def _spectrum(logits: Tensor, answers: Answers) -> Tensor:
-    """(order // 2 + 1, vocabulary_size) complex, of the mean logits of each answer."""
-    means = logits.new_zeros(answers.order, logits.shape[1]).index_add_(0, answers.at, logits) / answers.order
-    return torch.fft.rfft(means, dim=0)
+    return torch.fft.irfft(kept, n=len(of_answer), dim=0)
 
 
 def _refuse(why: str) -> NoReturn:

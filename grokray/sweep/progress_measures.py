@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,14 +64,15 @@ def progress_measures(
     if not 0 < share <= 1:
         raise ConfigError([Problem(message=f"share is {share:g}, but must be in (0, 1]")])
     at_steps = kept_checkpoints(str(path), trial=trial)
-    newest = next(_loaded(reversed(at_steps)), None)
+    newest_first = _loaded(reversed(at_steps))
+    newest = next(newest_first, None)
     if newest is None:
         raise CheckpointError(f"the checkpoints in {path} are gone")
     answers = answers_of(newest.dataset)
     if frequencies is not None:
         found = _checked(frequencies, answers.order)
     else:
-        found = _found(_loaded(reversed(at_steps)), answers, share)
+        found = _found(chain([newest], newest_first), answers, share)
     rows = [_row(trained, answers, found) for trained in _loaded(at_steps)]
     return ProgressMeasures(newest.checkpoint.trial_id, found, answers.order, pd.DataFrame(rows))
 
@@ -94,10 +96,13 @@ def _checked(frequencies: Sequence[int], order: int) -> tuple[int, ...]:
 
 
 def _found(newest_first: Iterable[Restored], answers: Answers, share: float) -> tuple[int, ...]:
-    from grokray.engine.waves import key_frequencies, powers_of
+    from grokray.engine.waves import Sums, key_frequencies, powers_of
 
     for trained in newest_first:
-        if found := key_frequencies(powers_of(_logits(trained, answers), answers), share):
+        sums = Sums(answers.order)
+        for at, logits in _together(trained, answers.rows, answers.at):
+            sums.add(at, logits)
+        if found := key_frequencies(powers_of(sums.means().of_answer), share):
             return found
     raise CheckpointError("at no checkpoint does any frequency explain anything of the logits")
 
@@ -106,33 +111,42 @@ def _row(trained: Restored, answers: Answers, frequencies: tuple[int, ...]) -> d
     import torch
 
     from grokray.engine.loss import answer_losses
-    from grokray.engine.waves import parts_of, powers_of
+    from grokray.engine.waves import Sums, powers_of, waves_of
 
-    table, split = trained.dataset.table, trained.dataset.split
-    logits, right = _logits(trained, answers), table.targets[answers.rows, 0]
-    restricted, excluded = parts_of(logits, answers, frequencies)
-    train = torch.isin(answers.rows, split.train)
-
-    def loss(logits: Tensor, counted: Tensor) -> float:
-        return answer_losses(logits[counted], right[counted], trained.config.loss).mean().item()
-
-    everything = torch.ones_like(train)
-    variance = (logits - logits.mean(0)).square().sum().item()
-    of_key = powers_of(logits, answers)[list(frequencies)].sum().item()
+    loss, right = trained.config.loss, trained.dataset.table.targets[answers.rows, 0]
+    train = torch.isin(answers.rows, trained.dataset.split.train)
+    sums, losses = Sums(answers.order), []
+    for at, wanted, logits in _together(trained, answers.rows, answers.at, right):
+        sums.add(at, logits)
+        losses.append(answer_losses(logits, wanted, loss))
+    means, of_pairs = sums.means(), torch.cat(losses)
+    waves = waves_of(means.of_answer, frequencies)
+    # The waves are the same for all pairs of an answer, and each answer has as many.
+    right_of_answer = right.new_empty(answers.order).scatter_(0, answers.at, right)
+    restricted = answer_losses(means.of_answer.mean(0) + waves, right_of_answer, loss)
+    excluded = torch.cat(
+        [
+            answer_losses(logits - waves[at], wanted, loss)
+            for at, wanted, logits in _together(trained, answers.rows[train], answers.at[train], right[train])
+        ]
+    )
+    of_key = powers_of(means.of_answer)[list(frequencies)].sum().item()
     return {
         "step": trained.step,
-        "train_loss": loss(logits, train),
-        "heldout_loss": loss(logits, ~train),
-        "restricted_loss": loss(restricted, everything),
-        "excluded_loss": loss(excluded, train),
-        "key_share": of_key / variance if variance > ROUNDING * logits.square().sum().item() else math.nan,
+        "train_loss": of_pairs[train].mean().item(),
+        "heldout_loss": of_pairs[~train].mean().item(),
+        "restricted_loss": restricted.mean().item(),
+        "excluded_loss": excluded.mean().item(),
+        "key_share": of_key / means.variance if means.variance > ROUNDING * means.squares else math.nan,
     }
 
 
-def _logits(trained: Restored, answers: Answers) -> Tensor:
-    """(n, vocabulary_size) float64, at the answer."""
+def _together(trained: Restored, rows: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Of some rows at a time: `others`, each (n,), and the logits at the answer, (n, vocabulary_size) float64."""
     import torch
 
-    tokens = trained.dataset.table.tokens[answers.rows]
-    with torch.no_grad():
-        return torch.cat([trained.model(some)[:, -1].double() for some in tokens.split(ROWS)])
+    tokens = trained.dataset.table.tokens
+    for some, *beside in zip(rows.split(ROWS), *(other.split(ROWS) for other in others), strict=True):
+        with torch.no_grad():
+            logits = trained.model(tokens[some])[:, -1].double()
+        yield *beside, logits

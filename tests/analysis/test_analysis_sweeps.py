@@ -161,6 +161,8 @@ def test_tables_of_an_older_version_are_filled_in(tmp_path):
         (lambda a: a.phases(threshhold=0.9), "threshhold is no threshold; the nearest is threshold"),
         (lambda a: a.phases(threshold=1.5), "threshold is 1.5, but must be in (0, 1]"),
         (lambda a: a.phases(phase_accuracy=2), "phase_accuracy is 2, but must be in (0, 1]"),
+        (lambda a: a.phases(sustain="3"), "sustain is '3', but must be a whole number above 0"),
+        (lambda a: a.phases(phase_gap_steps="1k"), "phase_gap_steps is '1k', but must be 0 or above"),
         (lambda a: a.phases(phase_gap_steps=-1), "phase_gap_steps is -1, but must be 0 or above"),
         (
             lambda a: a.plot_phases(x="droput"),

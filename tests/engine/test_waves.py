@@ -5,7 +5,17 @@ import math
 import pytest
 import torch
 
-from grokray.engine.waves import SUMS, answers_of, key_frequencies, logarithms, parts_of, powers_of
+from grokray.engine.waves import (
+    SUMS,
+    Answers,
+    Means,
+    Sums,
+    answers_of,
+    key_frequencies,
+    logarithms,
+    powers_of,
+    waves_of,
+)
 from grokray.errors import ConfigError
 from grokray.tasks.dataset import Dataset, build_dataset
 from tests.engine.conftest import small
@@ -38,19 +48,28 @@ def waves(dataset: Dataset, heights: dict[int, float]) -> torch.Tensor:
     return torch.stack([height * torch.cos(k * angle) for k, height in heights.items()]).sum(0)
 
 
+def means_of(logits: torch.Tensor, answers: Answers, at_once: int = 50) -> Means:
+    sums = Sums(answers.order)
+    for at, some in zip(answers.at.split(at_once), logits.split(at_once), strict=True):
+        sums.add(at, some)
+    return sums.means()
+
+
 @pytest.mark.parametrize("operation", ["x+y_mod", "x-y_mod", "x*y_mod", "x/y_mod"])
 def test_the_frequencies_of_a_made_up_circuit_are_found_and_taken_apart(operation):
     dataset = dataset_of(operation)
     answers = answers_of(dataset)
     logits = waves(dataset, {2: 3.0, 5: 2.0, 6: 0.1})
-    powers = powers_of(logits, answers)
+    shift = torch.linspace(-1, 1, logits.shape[1]).double()
+    means = means_of(logits + shift, answers)
+    powers = powers_of(means.of_answer)
     assert key_frequencies(powers, 0.95) == (2, 5)
     assert key_frequencies(powers, 1.0 - 1e-9) == (2, 5, 6)
     assert powers.sum() == pytest.approx(((logits - logits.mean(0)) ** 2).sum().item())
-    shift = torch.linspace(-1, 1, logits.shape[1]).double()
-    restricted, excluded = parts_of(logits + shift, answers, (2, 5))
-    torch.testing.assert_close(restricted, waves(dataset, {2: 3.0, 5: 2.0}) + shift + waves(dataset, {6: 0.1}).mean(0))
-    torch.testing.assert_close(excluded, waves(dataset, {6: 0.1}) + shift + waves(dataset, {2: 3.0, 5: 2.0}).mean(0))
+    assert means.variance == pytest.approx(powers.sum().item())
+    assert means.squares == pytest.approx(((logits + shift) ** 2).sum().item())
+    made = waves(dataset, {2: 3.0, 5: 2.0})
+    torch.testing.assert_close(waves_of(means.of_answer, (2, 5))[answers.at], made - made.mean(0))
 
 
 def test_what_differs_among_pairs_of_one_answer_no_frequency_explains():
@@ -59,10 +78,17 @@ def test_what_differs_among_pairs_of_one_answer_no_frequency_explains():
     assert x is not None
     assert y is not None
     memory = torch.cos(2 * math.pi * 3 * (x - y).double() / PRIME)[:, None].expand(-1, PRIME)
-    assert powers_of(memory, answers).max() < 1e-20
-    restricted, excluded = parts_of(memory, answers, (3,))
-    torch.testing.assert_close(restricted, torch.zeros_like(memory))
-    torch.testing.assert_close(excluded, memory)
+    means = means_of(memory, answers)
+    assert powers_of(means.of_answer).max() < 1e-20
+    assert waves_of(means.of_answer, (3,)).abs().max() < 1e-12
+    assert means.variance == pytest.approx((memory**2).sum().item())
+
+
+def test_logits_that_are_the_same_for_all_pairs_vary_by_nothing_however_large_they_are():
+    answers = answers_of(dataset_of("x+y_mod"))
+    means = means_of((1e6 * torch.rand(PRIME).double()).expand(PRIME**2, -1), answers)
+    assert means.variance == 0
+    assert means.squares > 1e12
 
 
 def test_all_of_what_is_explained_takes_every_frequency_that_explains_any():

@@ -154,6 +154,20 @@ def test_drivers_of_parts_and_what_reads_all_of_them(ray_up, tmp_path):
     )
     assert done.stdout.splitlines()[-1] == said
 
+    shutil.copytree(tmp_path / "out" / "part-2of2", tmp_path / "out" / "part-1of2")
+    shutil.rmtree(tmp_path / "out" / "part-1of2" / "journal")
+    read = [sys.executable, "-m", "grokray", "status", str(tmp_path / "out")]
+    done = subprocess.run(read, capture_output=True, text=True)
+    assert done.returncode == 2
+    lost, there = done.stdout.split("\n\n")[:2]
+    assert "part-1of2 holds tables but no journal" in lost
+    assert "4 trials: 4 ended" in there
+    assert done.stderr.startswith("error: ")
+    done = subprocess.run([*read, "--json"], capture_output=True, text=True)
+    one, two = json.loads(done.stdout)["parts"]
+    assert one["error"] in done.stderr
+    assert (done.returncode, two["ended"]) == (2, 4)
+
 
 @pytest.mark.timeout(60)
 def test_an_address_that_nothing_answers_at_is_said_within_seconds(monkeypatch):

@@ -98,6 +98,15 @@ def test_a_sweep_sends_every_trial_and_writes_the_key_nowhere(tmp_path, wandb_at
     assert [place for place, data in places.items() if any(secret in data for secret in secrets)] == []
 
 
+def test_a_dry_run_says_what_a_tracker_lacks_and_what_it_will_do(tmp_path, wandb_at_home, capsys):
+    command = ["sweep", str(write(tmp_path, **FEW)), "--out", str(tmp_path / "out"), "--dry-run"]
+    assert main([*command, "--set", "tracking={wandb: maximal, mode: online}"]) == 2
+    assert "no API key of Weights & Biases is configured" in capsys.readouterr().err
+    assert main([*command, "--set", "tracking={wandb: maximal}"]) == 0
+    assert "runs are kept in the folder's wandb/" in capsys.readouterr().out.replace("\n", " ")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_killed_session_is_made_up_for_and_repeats_no_step(tmp_path, wandb_at_home):
     first = [SESSION, trial(), *(measurement(step) for step in (100, 200, 300))]
     code = f"""
