@@ -16,7 +16,6 @@ import numpy as np
 from grokray.analysis.aft import fit_aft
 from grokray.analysis.cox import fit_cox
 from grokray.analysis.design import Design
-from grokray.analysis.intervals import cluster_bootstrap
 from grokray.analysis.logrank import log_rank
 from grokray.analysis.survival import kaplan_meier, restricted_mean, share_by
 from grokray.analysis.times import Times
@@ -49,8 +48,6 @@ def main() -> None:
         _time("log-normal", lambda times=times: fit_aft(times, design, "lognormal"))
         _time("Weibull", lambda times=times: fit_aft(times, design, "weibull"))
         _time("Cox", lambda times=times: fit_cox(times, design))
-    grokked = (step <= BUDGET) * weight
-    _time("bootstrap, 1,000 times", lambda: cluster_bootstrap(lambda n: (n @ grokked) / (n @ weight), cluster, seed=0))
 
 
 def _time(name: str, run: Callable[[], Any]) -> Any:

@@ -21,8 +21,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 import grokray
-from grokray.analysis.curves_figure import draw
 from grokray.analysis.figures.style import STYLE
+from grokray.analysis.figures.trial import draw
 from grokray.analysis.findings.phases import events_again
 from grokray.analysis.findings.typical import typical_trials
 from grokray.analysis.phases import align

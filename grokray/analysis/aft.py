@@ -40,7 +40,7 @@ class AftFit:
 
     `names` (p) are the columns that were fitted; `parameters` (p + 2,) are intercept, coefficients by unit of each
     column, and the logarithm of the scale, with their `covariance`, not widened as that of effects is. `aic` compares
-    fits of the same trials; with weights the log likelihood in it counts as that of `effective_trials`.
+    fits of the same trials; with weights the log likelihood in it counts as that of the effective number of trials.
     `trials` and `events` are those that took part, and `certain` those that did not because they only say that an
     effect cannot be told. `left_out` says why columns are not in the design. If `failure` is not None nothing could be
     fitted, and the numbers are NaN.
@@ -56,7 +56,6 @@ class AftFit:
     trials: int
     events: int
     certain: int
-    effective_trials: float
     robust: bool
     left_out: Mapping[str, str]
     failure: str | None
@@ -108,7 +107,6 @@ def fit_aft(times: Times, design: Design, family: FamilyName = "lognormal", leve
         trials=len(part.times),
         events=int(part.times.observed.sum()),
         certain=counted - len(part.times),
-        effective_trials=size,
         robust=robust,
         left_out=part.design.left_out,
         failure=None,
@@ -246,7 +244,6 @@ def _failed(part: Estimable, family: FamilyName, counted: int, why: str) -> AftF
         trials=len(part.times),
         events=int(part.times.observed.sum()),
         certain=counted - len(part.times),
-        effective_trials=effective_size(part.times.weight),
         robust=not part.times.is_plain,
         left_out=part.design.left_out,
         failure=why,

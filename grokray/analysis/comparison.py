@@ -117,31 +117,17 @@ def compare(
     trials, is_b = trials.filter(pa.array(used)), level[used] == b
     others = [name for name in varying(trials) if name not in own]
     rows = _matched(trials, is_b, [*others, *SEEDS], found.stands_for[used])
-    pairs = rows.shape[1]
-    if pairs < MIN_PAIRS and (why := told_apart_from(trials, is_b, others)):
-        return _nothing(a, b, why, found)
-    if pairs < MIN_PAIRS:
-        agree = counted(pairs, "pair", "agrees", "agree")
-        few = f"{agree} in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
-        difference, ratio = (one(trials, is_b, others, confidence) for one in (adjusted_difference, adjusted_ratio))
-        notes = (few, OF_GROKKED if ratio else f"{b} against {a}: {NO_RATIO}", *found.notes)
-        return Comparison(
-            a=a,
-            b=b,
-            method="adjusted",
-            difference=difference,
-            ratio=ratio,
-            pairs=pairs,
-            notes=notes,
-            reason=None if difference else TOO_FEW,
-        )
-    one = _Pairs.of(trials, rows, others)
-    if unknown := one.unrepresented(trials, a, b):
+    if rows.shape[1] < MIN_PAIRS:
+        if why := told_apart_from(trials, is_b, others):
+            return _nothing(a, b, why, found)
+        return _adjusted(trials, is_b, a, b, others, confidence, pairs=rows.shape[1], found=found)
+    pairs = _Pairs.of(trials, rows, others)
+    if unknown := pairs.unrepresented(trials, a, b):
         return _nothing(a, b, f"of pairs, {' and '.join(unknown)} {UNAUDITED}", found)
-    estimates = _estimates(one, confidence, replicates, np.random.default_rng(seed))
+    estimates = _estimates(pairs, confidence, replicates, np.random.default_rng(seed))
     notes = [*found.notes]
-    if gone := int((one.weight == 0).sum()):
-        notes.append(f"{b} against {a}: in {gone} of {pairs} pairs a trial was pruned. {OF_ALL}")
+    if gone := int((pairs.weight == 0).sum()):
+        notes.append(f"{b} against {a}: in {gone} of {rows.shape[1]} pairs a trial was pruned. {OF_ALL}")
     if any(isinstance(value, Estimate) and np.isnan(value.lower) for value in estimates.values()):
         notes.append(NO_SPREAD)
     return Comparison(
@@ -149,10 +135,37 @@ def compare(
         b=b,
         method="matched",
         **estimates,
-        pairs=pairs,
-        configurations=len(np.unique(one.cluster)),
+        pairs=rows.shape[1],
+        configurations=len(np.unique(pairs.cluster)),
         notes=tuple(notes),
         reason=None if estimates["difference"] else NO_SIDE,
+    )
+
+
+def _adjusted(
+    trials: pa.Table,
+    is_b: np.ndarray,
+    a: str,
+    b: str,
+    others: Sequence[str],
+    confidence: float,
+    *,
+    pairs: int,
+    found: Outcomes,
+) -> Comparison:
+    """By regression on the other parameters, where too few `pairs` agree in them."""
+    agree = counted(pairs, "pair", "agrees", "agree")
+    few = f"{agree} in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
+    difference, ratio = (of(trials, is_b, others, confidence) for of in (adjusted_difference, adjusted_ratio))
+    return Comparison(
+        a=a,
+        b=b,
+        method="adjusted",
+        difference=difference,
+        ratio=ratio,
+        pairs=pairs,
+        notes=(few, OF_GROKKED if ratio else f"{b} against {a}: {NO_RATIO}", *found.notes),
+        reason=None if difference else TOO_FEW,
     )
 
 
@@ -213,7 +226,7 @@ def _matched(trials: pa.Table, is_b: np.ndarray, names: Sequence[str], planned: 
     group = grouped([column(trials, name) for name in names], trials.num_rows)
     rows = [np.flatnonzero((is_b == side) & planned) for side in (False, True)]
     firsts = [side[np.unique(group[side], return_index=True)[1]] for side in rows]
-    common, at_a, at_b = np.intersect1d(group[firsts[0]], group[firsts[1]], return_indices=True)
+    _, at_a, at_b = np.intersect1d(group[firsts[0]], group[firsts[1]], return_indices=True)
     return np.stack([firsts[0][at_a], firsts[1][at_b]])
 
 

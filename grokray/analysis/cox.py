@@ -59,39 +59,53 @@ class CoxFit:
 
 def fit_cox(times: Times, design: Design, ties: Ties = "efron", level: float = 0.95) -> CoxFit:
     """`design` has the rows of `times`. ValueError if it does not; whatever else goes wrong is said in the result."""
-    given, times = times.weight, times.until_stopped()
-    part = estimable(times, design)
-    failure = part.impossible or ("no column varies among the trials that count" if not part.design.names else None)
-    size = len(part.design.names)
-    place, covariance, value = np.full(size, np.nan), np.full((size, size), np.nan), float("nan")
-    effects: dict[str, Effect] = {}
-    if not failure:
-        likelihood = _PartialLikelihood(part.times, part.design.matrix, ties)
-        found, converged = maximise(likelihood, np.zeros(size))
-        value, _, hessian = likelihood(found)
-        curvature, before = np.linalg.eigvalsh(-hessian), np.linalg.eigvalsh(-likelihood(np.zeros(size))[2])
-        has_maximum = curvature[0] > max(_FLAT * curvature[-1], _LEVELLED * before[0])
-        failure = None if converged and has_maximum else NO_MAXIMUM
-        if not failure:
-            covariance, alone = np.linalg.inv(-hessian), np.zeros(size, bool)
-            if not part.times.is_plain:
-                covariance, alone = likelihood.jackknife(found, -hessian, part.times.codes)
-            place, covariance = found / likelihood.by, covariance / np.outer(likelihood.by, likelihood.by)
-            # Pruned trials count as much as audited ones let them: not at all.
-            size = min(effective_size(given[part.rows], part.times.codes), likelihood.size)
-            effects = _effects(part, _corrected(part, place, covariance, ties, size), alone, level)
+    watched = times.until_stopped()
+    part, counted = estimable(watched, design), int((watched.weight > 0).sum())
+    columns = len(part.design.names)
+    if part.impossible or not columns:
+        return _failed(part, counted, part.impossible or "no column varies among the trials that count")
+    likelihood = _PartialLikelihood(part.times, part.design.matrix, ties)
+    found, converged = maximise(likelihood, np.zeros(columns))
+    value, _, hessian = likelihood(found)
+    curvature, before = np.linalg.eigvalsh(-hessian), np.linalg.eigvalsh(-likelihood(np.zeros(columns))[2])
+    if not converged or curvature[0] <= max(_FLAT * curvature[-1], _LEVELLED * before[0]):
+        return _failed(part, counted, NO_MAXIMUM)
+    covariance, alone = np.linalg.inv(-hessian), np.zeros(columns, bool)
+    if not part.times.is_plain:
+        covariance, alone = likelihood.jackknife(found, -hessian, part.times.codes)
+    place, covariance = found / likelihood.by, covariance / np.outer(likelihood.by, likelihood.by)
+    # Pruned trials count as much as audited ones let them: not at all.
+    size = min(effective_size(times.weight[part.rows], part.times.codes), likelihood.size)
+    effects = _effects(part, _corrected(part, place, covariance, ties, size), alone, level)
     return CoxFit(
-        effects=part.effects(effects, failure or LONE),
+        effects=part.effects(effects, LONE),
         names=part.design.names,
         parameters=place,
         covariance=covariance,
-        log_likelihood=float("nan") if failure else value,
+        log_likelihood=value,
         trials=len(part.times),
         events=int(part.times.observed.sum()),
-        certain=int((times.weight > 0).sum()) - len(part.times),
+        certain=counted - len(part.times),
         robust=not part.times.is_plain,
         left_out=part.design.left_out,
-        failure=failure,
+        failure=None,
+    )
+
+
+def _failed(part: Estimable, counted: int, why: str) -> CoxFit:
+    size = len(part.design.names)
+    return CoxFit(
+        effects=part.effects({}, why),
+        names=part.design.names,
+        parameters=np.full(size, np.nan),
+        covariance=np.full((size, size), np.nan),
+        log_likelihood=float("nan"),
+        trials=len(part.times),
+        events=int(part.times.observed.sum()),
+        certain=counted - len(part.times),
+        robust=not part.times.is_plain,
+        left_out=part.design.left_out,
+        failure=why,
     )
 
 

@@ -41,7 +41,7 @@ class Delays:
 
 @dataclass(frozen=True, kw_only=True)
 class Ungrokking:
-    """Of grokked trials that trained on, the share that fell below 0.9 held-out exact match afterwards, or diverged.
+    """Of grokked trials that trained on, the share that diverged or fell below UNGROK_ACCURACY afterwards.
 
     `shares` has one cell. `trained_on`: their number; 0 where no trial has continue_training.
     """
@@ -73,7 +73,7 @@ def delays(trials: pa.Table, quantiles: tuple[float, ...] = QUANTILES, *, level:
         negative=int((observed & (time < 0)).sum()),
         never_memorized=int(never.sum()),
         grokked_alone=int((never & grokked).sum()),
-        notes=found.notes[: 1 if found.lost else 0],
+        notes=found.lost_notes,
     )
 
 

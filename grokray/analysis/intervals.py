@@ -9,7 +9,6 @@ clusters: Davison, A. C., and Hinkley, D. V. (1997). Bootstrap Methods and Their
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,31 +127,3 @@ def share_and_size(
     if 0 < share < 1 and variance > 1e-15:
         return share, variance, share * (1 - share) / variance
     return share, 0.0, effective_size(weight, codes)
-
-
-def cluster_bootstrap(
-    statistic: Callable[[np.ndarray], np.ndarray],
-    cluster: np.ndarray,
-    *,
-    seed: int,
-    repetitions: int = 1_000,
-    level: float = 0.95,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval of a statistic under resampling of whole clusters.
-
-    `statistic` takes how often each trial was drawn, (repetitions, n), and returns (repetitions, …); it is called with
-    parts of the repetitions. Returns the lower and the upper end, (…) each, without what was NaN. A weighted share:
-    lambda drawn: (drawn * weight) @ success / (drawn @ weight).
-    """
-    codes = cluster_codes(cluster)
-    clusters = int(codes.max()) + 1
-    generator = np.random.default_rng(seed)
-    rows = max(1, _CHUNK_NUMBERS // len(codes))
-    found = []
-    for start in range(0, repetitions, rows):
-        size = min(rows, repetitions - start)
-        drawn = generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=size)
-        found.append(np.asarray(statistic(drawn[:, codes])))
-    tail = (1 - level) / 2
-    lower, upper = np.nanquantile(np.concatenate(found), [tail, 1 - tail], axis=0)
-    return lower, upper

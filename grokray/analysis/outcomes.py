@@ -72,15 +72,20 @@ class Outcomes:
         return self.weight > 0
 
     @property
+    def lost_notes(self) -> tuple[str, ...]:
+        """That some were pruned for whom none stands."""
+        if not self.lost:
+            return ()
+        return (
+            f"{counted(self.lost, 'trial', 'was', 'were')} pruned and none "
+            f"{'like them ' if self.audited else ''}was audited: the rest are those that did well early, so shares "
+            "are too high and times too short",
+        )
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of any share must know; nothing where all trials ran to their end."""
-        notes = []
-        if self.lost:
-            notes.append(
-                f"{counted(self.lost, 'trial', 'was', 'were')} pruned and none "
-                f"{'like them ' if self.audited else ''}was audited: the rest are those that did well early, so shares "
-                "are too high and times too short"
-            )
+        notes = [*self.lost_notes]
         if self.unfinished:
             left_out = counted(
                 self.unfinished, "trial", "has not ended and is left out", "have not ended and are left out"

@@ -76,14 +76,6 @@ def events_of_curves(
     )
 
 
-def events(curves: pa.Table, **thresholds: float) -> Events:
-    """Of a table of curves, CURVES_SCHEMA; thresholds as `events_of_curves` has them."""
-    accuracies = (column(curves, f"{part}_exact_match") for part in ("train", "heldout"))
-    train, heldout = accuracies
-    index, step = (curves[name].to_numpy() for name in ("trial_index", "step"))
-    return events_of_curves(index, step, train, heldout, **thresholds)  # pyright: ignore[reportArgumentType]
-
-
 def phases(trials: pa.Table, found: Events | None = None) -> np.ndarray:
     """(n,) object: each trial's phase, None where nothing was measured.
 

@@ -78,13 +78,14 @@ def shares(
         )
 
     size, clusters = total(weight), np.bincount(cell_of, minlength=cells)
+    trials = np.bincount(cell, minlength=cells)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.clip(total(weight * success) / size, 0, 1)
         # The variance of a ratio, by the spread of the clusters' residuals.
         variance = total_squared(weight * (success - share[cell])) / size**2 * clusters / (clusters - 1)
         kish, kish_clusters = size**2 / total(weight**2), size**2 / total_squared(weight)
         effective = share * (1 - share) / variance
-        corrected = effective * _few(np.bincount(cell, minlength=cells), clusters, level)
+        corrected = effective * _few(trials, clusters, level)
         # Where all agree there is no spread to see: clusters count as if their trials were copies of each other.
         agree = (share < 1e-12) | (share > 1 - 1e-12) | (clusters < 2)
         effective = np.where(agree, kish_clusters, np.minimum(corrected, kish))
@@ -98,7 +99,7 @@ def shares(
         share=share,
         lower=lower,
         upper=upper,
-        trials=np.bincount(cell, minlength=cells),
+        trials=trials,
         clusters=clusters,
         effective=np.where(clusters > 0, effective, 0.0),
     )

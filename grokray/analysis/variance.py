@@ -26,6 +26,7 @@ import pyarrow as pa
 from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
 from grokray.analysis.pair_moments import CONFIGURATION, Factors, PairMoments
 from grokray.analysis.shares import LEVEL, Estimate, resampled, spread
+from grokray.analysis.wording import count
 
 REPLICATES = 200
 MIN_CONFIGURATIONS = 5  # for an interval: of 3 or 4, resamples are too few to tell how far chance goes
@@ -125,13 +126,8 @@ def _split(
     keep = weight > 0
     seeds, remarks = _seeds(trials.filter(pa.array(keep)))
     design = PairMoments({CONFIGURATION: found.configuration[keep], **seeds}, values[keep], weight[keep])
-    if design.configurations < 2:
-        plural = "s" * (design.configurations != 1)
-        return f"{of}: {design.configurations} configuration{plural} with a value, but two are needed"
-    if np.ptp(values[keep]) == 0:
-        return f"{of}: it is the same in all {int(keep.sum()):,} trials, so there is no variance to split"
-    if not seeds:
-        return f"{of}: each configuration has one trial, so chance cannot be told from hyper-parameters"
+    if why := _nothing_to_split(design, values[keep], seeds):
+        return f"{of}: {why}"
     whole = design.by_factors()
     nothing = _ROUNDING * max(whole.values(), default=0.0)
     point = _components(whole, seeds, nothing)
@@ -156,6 +152,16 @@ def _split(
         configurations=design.configurations,
         notes=(*notes, *remarks, *cuts, *_missing(estimates, seeds, by_seed, untold), *found.notes),
     )
+
+
+def _nothing_to_split(design: PairMoments, values: np.ndarray, seeds: dict[str, np.ndarray]) -> str | None:
+    if design.configurations < 2:
+        return f"{count(design.configurations, 'configuration')} with a value, but two are needed"
+    if np.ptp(values) == 0:
+        return f"it is the same in all {len(values):,} trials, so there is no variance to split"
+    if not seeds:
+        return "each configuration has one trial, so chance cannot be told from hyper-parameters"
+    return None
 
 
 _ROUNDING = 1e-12

@@ -120,7 +120,7 @@ def _show_shapes(console: Console, found: Preview) -> None:
     shapes = found.shapes
     columns = [_shape_column(field, name, shapes) for field, name in FIELDS.items() if _is_shown(field, shapes)]
     columns += [
-        Column(name="slot", cells=[memory(s.slot_bytes) for s in shapes]),
+        Column(name="slot", cells=[memory(s.state_bytes) for s in shapes]),
         Column(name="tables", cells=[memory(s.table_bytes) for s in shapes], optional=True),
     ]
     console.print(fitted(columns, console.width))
@@ -142,6 +142,6 @@ def _is_shown(field: str, shapes: tuple[ShapePreview, ...]) -> bool:
 
 
 def _memory(shapes: tuple[ShapePreview, ...]) -> str:
-    largest = max(s.slot_bytes for s in shapes)
+    largest = max(s.state_bytes for s in shapes)
     average = ", a filter's average" * any(s.shape.averages_gradients for s in shapes)
     return f"memory: up to {memory(largest)} a slot (weights, the optimizer's moments{average}), tables shared by all"

@@ -36,7 +36,7 @@ def plot(
     if trial is not None and best:
         raise ConfigError([Problem(message="--best chooses a trial itself, so no TRIAL_ID may stand beside it")])
     need_matplotlib()
-    from grokray.analysis.curves_figure import draw
+    from grokray.analysis.figures.trial import draw
     from grokray.analysis.trial_curve import trial_curve
     from grokray.records.folder import SweepFolder
     from grokray.records.uri import join
@@ -57,7 +57,7 @@ def need_matplotlib() -> None:
 
 def place_of(out: str | None) -> tuple[str, str]:
     """The folder and the name of a figure, each "" where --out leaves it open; ConfigError for a wrong ending."""
-    from grokray.analysis.curves_figure import FORMATS
+    from grokray.analysis.figures.trial import FORMATS
     from grokray.records.uri import split_last
 
     place, name = (out or "", "") if out is None or is_folder(out) else split_last(out)
@@ -68,7 +68,7 @@ def place_of(out: str | None) -> tuple[str, str]:
 
 def write_figure(figure: Figure, place: str, name: str) -> list[str]:
     """Where it is then, in one format or two."""
-    from grokray.analysis.curves_figure import FORMATS, save
+    from grokray.analysis.figures.trial import FORMATS, save
     from grokray.records.uri import hide_secrets, join
 
     with writing(place) as at:

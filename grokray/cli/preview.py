@@ -17,10 +17,10 @@ FIRST = 5
 
 @dataclass(frozen=True, kw_only=True)
 class ShapePreview:
-    """Trials of one shape share a stack. Sizes in bytes: `slot_bytes` of each trial, `table_bytes` shared by all."""
+    """Trials of one shape share a stack. Sizes in bytes: `state_bytes` of each trial, `table_bytes` shared by all."""
 
     shape: ShapeKey
-    slot_bytes: int
+    state_bytes: int
     table_bytes: int
 
 
@@ -91,7 +91,7 @@ def _shapes(configs: list[TrialConfig]) -> tuple[ShapePreview, ...]:
         known = found.get(shape)
         found[shape] = ShapePreview(
             shape=shape,
-            slot_bytes=state_bytes(shape),
+            state_bytes=state_bytes(shape),
             table_bytes=dataset.table.nbytes + (known.table_bytes if known else 0),
         )
     return tuple(found.values())

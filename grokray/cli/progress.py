@@ -112,7 +112,7 @@ def _cell(name: str, value: float) -> str:
 
 
 def _draw(folder: str, found: ProgressMeasures) -> Figure:
-    from grokray.analysis.progress_figure import draw_progress
+    from grokray.analysis.figures.progress import draw_progress
     from grokray.analysis.trial_curve import trial_curve
     from grokray.records.folder import SweepFolder
 

@@ -13,7 +13,7 @@ import torch
 from grokray.engine.ahead import Ahead, ahead_of
 from grokray.engine.graphs import build_of, graph_folder, load_kernels
 from grokray.engine.kernels import Kernels, inductor_kernels
-from grokray.engine.memory import FreeMemory, Room, cuda_free, slot_bytes
+from grokray.engine.memory import FreeMemory, Room, cuda_free, step_bytes
 from grokray.engine.shape import ShapeKey
 from grokray.engine.tiles import (
     EAGER_ELEMENTS,
@@ -113,7 +113,7 @@ class Buckets:
     def __init__(self, shape: ShapeKey, device: torch.device, *, free: FreeMemory, ahead: Ahead | None = None) -> None:
         self.shape, self.device, self._ahead = shape, device, ahead
         self.options: frozenset[str] = frozenset()
-        self._room = Room(slot_bytes(shape), free)
+        self._room = Room(step_bytes(shape), free)
         self._evaluated_at_most: int | None = None  # once one has not fitted
 
     @property

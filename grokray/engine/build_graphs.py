@@ -49,7 +49,9 @@ def build(shape: ShapeKey, width: int, options: frozenset[str], folder: Path) ->
     torch.set_num_threads(THREADS)
     teach_products()
     cpu = torch.device("cpu")
-    kernels = Kernels(shape, cpu, options, compile=lambda name, f: _Builder(f, folder / f"{name}.so"), functional=True)
+    kernels = Kernels(
+        shape, cpu, options, compile=lambda name, f: _CompiledAtFirstCall(f, folder / f"{name}.so"), functional=True
+    )
     slots = Slots(shape, cpu)
     slots.reserve(width, 1)
     s = slots.span(0, width)
@@ -68,7 +70,7 @@ def _take_from_another_width(name: str, shape: ShapeKey, options: frozenset[str]
                 shutil.copy2(there / f"{name}{end}", folder)
 
 
-class _Builder:
+class _CompiledAtFirstCall:
     """Compiles the function for the arguments of its first call, and then calls it as it is."""
 
     def __init__(self, function: Callable[..., Any], path: Path) -> None:

@@ -45,7 +45,7 @@ class Measurement:
     """Metrics of one trial after `step` updates; losses and accuracies are finite unless it diverged.
 
     `events` are the EventTracker's fields so far. Where a trial learns several tasks, `tasks` has the same metrics of
-    each, `task_events` each one's events, and `events` are as `progress.Progress` has them; else both are empty.
+    each, `task_events` each one's events, and `events` are as `TrialEvents` has them; else both are empty.
     `outcome` is set on the last measurement: `grokked`, `budget`
     (num_steps reached), or `diverged`.
     """
@@ -220,21 +220,21 @@ class Engine:
         return measured
 
     def _measure(self, seat: Seat, found: Evaluation) -> Measurement:
-        progress = seat.progress
+        events = seat.events
         finite = all(math.isfinite(value) for name, value in found.metrics.items() if name not in MEASURES)
         if finite and seat.first_bad is None:
-            progress.observe(seat.step, found.metrics, found.tasks)
+            events.observe(seat.step, found.metrics, found.tasks)
         else:
-            progress.diverge()
+            events.diverge()
         return Measurement(
             trial=seat.trial,
             step=seat.step,
             metrics=found.metrics,
-            events=progress.events(),
+            events=events.state(),
             wall_time_s=_wall_time(seat),
             outcome=_outcome(seat),
             tasks=found.tasks,
-            task_events=progress.task_events(),
+            task_events=events.task_states(),
         )
 
 
@@ -245,16 +245,16 @@ def _checkpoint(seat: Seat, tensors: dict[str, dict[str, torch.Tensor]]) -> Chec
         step=seat.step,
         wall_time_s=_wall_time(seat),
         events=seat.tracker.state(),
-        task_events=seat.progress.task_events(),
+        task_events=seat.events.task_states(),
         tensors=tensors,
     )
 
 
 def _outcome(seat: Seat) -> Outcome | None:
-    config, progress = seat.dataset.config, seat.progress
-    if progress.overall.diverged:
+    config, events = seat.dataset.config, seat.events
+    if events.overall.diverged:
         return "diverged"
-    if progress.grokked and (not config.continue_training or seat.step >= config.num_steps):
+    if events.grokked and (not config.continue_training or seat.step >= config.num_steps):
         return "grokked"
     return "budget" if seat.step >= config.num_steps else None
 

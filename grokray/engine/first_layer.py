@@ -21,7 +21,7 @@ from grokray.engine.products import is_for_cpu
 from grokray.engine.shape import ShapeKey
 
 TOKENS, POSITIONS = "token_embedding", "position_embedding"
-Tables = tuple[Tensor, ...]
+LookUps = tuple[Tensor, ...]
 
 
 def parted(shape: ShapeKey, parameters: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -34,7 +34,7 @@ def parted(shape: ShapeKey, parameters: Mapping[str, Tensor]) -> tuple[dict[str,
     return {name: parameters[name] for name in names}, rest
 
 
-def tables_of(shape: ShapeKey, parameters: Mapping[str, Tensor]) -> Tables:
+def tables_of(shape: ShapeKey, parameters: Mapping[str, Tensor]) -> LookUps:
     """What is looked up: the tokens' embeddings (slots, vocabulary_size, width); or where `shape.by_token`, of each
     position and token what the first layer adds to (slots, positions · vocabulary_size, width), and queries, keys and
     values (slots, positions · vocabulary_size, 3 · width). An only layer's queries are a table of their own, as they
@@ -55,7 +55,7 @@ def tables_of(shape: ShapeKey, parameters: Mapping[str, Tensor]) -> Tables:
     return tuple(table.flatten(1, 2) for table in tables)
 
 
-def looked_up(shape: ShapeKey, tables: Tables, tokens: Tensor, before: int = 0) -> Tables:
+def looked_up(shape: ShapeKey, tables: LookUps, tokens: Tensor, before: int = 0) -> LookUps:
     """tokens (slots, batch, n), which stand at position `before` and after -> of each table (slots, batch, n, its
     width), or fewer where it is of the last positions alone."""
     if not shape.by_token:
@@ -64,14 +64,14 @@ def looked_up(shape: ShapeKey, tables: Tables, tokens: Tensor, before: int = 0) 
 
 
 def _places(shape: ShapeKey, table: Tensor, tokens: Tensor, before: int) -> Tensor:
-    """Which rows of the table those of the tokens are that it has (slots, batch, as many)."""
+    """The table's rows for those of the tokens that it covers (slots, batch, as many)."""
     missing = shape.length - table.shape[1] // shape.vocabulary_size
     first, end = max(before, missing), before + tokens.shape[2]
     positions = torch.arange(first, max(first, end), device=tokens.device, dtype=tokens.dtype)
     return tokens[:, :, first - before :] + (positions - missing) * shape.vocabulary_size
 
 
-def gradients_of(shape: ShapeKey, looked: Sequence[tuple[Sequence[Tensor], Tensor]]) -> Tables:
+def gradients_of(shape: ShapeKey, looked: Sequence[tuple[Sequence[Tensor], Tensor]]) -> LookUps:
     """Those of the tables; `looked` has the gradients of what was looked up, and the tokens that it was looked up for,
     of one position after the other."""
     number = shape.vocabulary_size

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 
 from grokray.engine.attention import Form
 from grokray.engine.embedding import look_up, look_up_gradient
-from grokray.engine.first_layer import Tables, gradients_of, looked_up, parted, tables_of
+from grokray.engine.first_layer import LookUps, gradients_of, looked_up, parted, tables_of
 from grokray.engine.loss import token_loss
 from grokray.engine.model import Batch, early_parameters, forward, keys_values
 from grokray.engine.shape import ShapeKey
@@ -56,7 +56,7 @@ def _gradient(
     first, rest = parted(shape, shape.layout.views(rows))
     tables, back_to_first = vjp(partial(tables_of, shape), first)
 
-    def losses_of(rest: dict[str, Tensor], begin: Tables, past: Sequence[Tensor]) -> Tensor:
+    def losses_of(rest: dict[str, Tensor], begin: LookUps, past: Sequence[Tensor]) -> Tensor:
         return slot_losses(shape, rest, batch, dropout, input_noise, form=form, begin=begin, past=past)
 
     begin = looked_up(shape, tables, batch.tokens, shape.batch_sharing.length)
@@ -104,7 +104,7 @@ def slot_losses(
     input_noise: Tensor | None = None,
     *,
     form: Form = "products",
-    begin: Tables | None = None,
+    begin: LookUps | None = None,
     past: Sequence[Tensor] = (),
 ) -> Tensor:
     """Training loss of each slot (slots,). No slot's loss depends on another slot's parameters."""

@@ -103,8 +103,8 @@ def signature(tensors: Sequence[Tensor]) -> list[list[Any]]:
 
 
 class _Library:
-    """A list of tensors, or the one that there is. Loaded and checked at the first call: not every option needs every
-    function, and all later calls are alike."""
+    """Calls a compiled function: its tensors as a list, or by itself if there is one. Loaded and checked at the first
+    call: not every option needs every function, and all later calls are alike."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -18,7 +18,7 @@ from grokray.engine.model import Batch, dropout_elements
 from grokray.engine.muon import make_muon
 from grokray.engine.optimizer import RATES, Update, adam, adamw, coefficients, sgd
 from grokray.engine.precision import in_precision
-from grokray.engine.randomness import NOISE_PURPOSE, counters, mask_of, normal_of, stream_of, streams_of
+from grokray.engine.randomness import NOISE_PURPOSE, dropout_mask, gaussian, stream_of, streams_of
 from grokray.engine.shape import ShapeKey
 
 OPTIONS = ("dropout", "weight_noise", "input_noise", "gradient_noise")
@@ -61,11 +61,11 @@ class Kernels:
         self._grokfast = compile("grokfast", _grokfast_of)
         self._orthograd = compile("orthograd", partial(orthograd, shape.layout))
         self._stream = compile("stream", stream_of)
-        self._mask = compile("mask", partial(_mask_of, dropout_elements(shape), shape.torch_dtype))
+        self._mask = compile("mask", partial(dropout_mask, dropout_elements(shape), shape.torch_dtype))
         self._streams: dict[str, Callable[..., Tensor]] = {}
         self._normal: dict[str, Callable[..., Tensor]] = {}
         for name, elements in _noise_elements(shape).items():
-            self._streams[name] = compile(f"{name}_streams", partial(_streams_of, NOISE_PURPOSE[name]))
+            self._streams[name] = compile(f"{name}_streams", partial(streams_of, NOISE_PURPOSE[name]))
             self._normal[name] = compile(name, partial(_noise_of, elements, shape.torch_dtype))
         self._used = shape.layout.used(device)
         self.row_sums = in_precision(shape.precision, device, compile("row_sums", partial(row_sums, shape, form=form)))
@@ -174,14 +174,5 @@ def _noise_elements(shape: ShapeKey) -> dict[str, int]:
     return {"weight_noise": row, "input_noise": inputs, "gradient_noise": row}
 
 
-def _mask_of(elements: int, dtype: torch.dtype, stream: Tensor, rate: Tensor) -> Tensor:
-    return mask_of(counters(elements, stream.device), stream, rate, dtype)
-
-
-def _streams_of(purpose: int, stream: Tensor) -> Tensor:
-    return streams_of(stream, purpose)
-
-
 def _noise_of(elements: int, dtype: torch.dtype, streams: Tensor, deviation: Tensor) -> Tensor:
-    normal = normal_of(counters(-(-elements // 2), streams.device), streams, dtype)[:, :elements]
-    return normal * deviation.to(dtype)[:, None]
+    return gaussian(elements, dtype, streams) * deviation.to(dtype)[:, None]

@@ -53,7 +53,7 @@ def state_bytes(shape: ShapeKey) -> int:
     return rows * shape.layout.row_size * shape.torch_dtype.itemsize
 
 
-def slot_bytes(shape: ShapeKey) -> int:
+def step_bytes(shape: ShapeKey) -> int:
     """About what one slot of an eager step needs at its peak besides the slot's own tensors.
 
     That is either when all activations wait for their gradients, some 20 tensors as large as a layer's input, fewer in

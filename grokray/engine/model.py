@@ -16,7 +16,7 @@ from torch import Tensor
 
 from grokray.engine.attention import Form, answer_mask, attend, attend_unrolled, causal_mask
 from grokray.engine.embedding import look_up
-from grokray.engine.first_layer import POSITIONS, TOKENS, Tables
+from grokray.engine.first_layer import POSITIONS, TOKENS, LookUps
 from grokray.engine.layers import activation, linear, linear_part, norm
 from grokray.engine.shape import ShapeKey
 
@@ -46,7 +46,7 @@ def forward(
     input_noise: Tensor | None = None,
     form: Form = "products",
     past: Sequence[Tensor] | None = None,
-    begin: Tables | None = None,
+    begin: LookUps | None = None,
 ) -> Tensor:
     """Logits (slots, batch, answers, vocabulary_size).
 
@@ -84,7 +84,7 @@ def forward(
 
 
 def keys_values(
-    shape: ShapeKey, parameters: dict[str, Tensor], begin: Tables, *, form: Form = "products"
+    shape: ShapeKey, parameters: dict[str, Tensor], begin: LookUps, *, form: Form = "products"
 ) -> list[Tensor]:
     """Each layer's keys and values (slots, batch, length, 2 · dim_model) of rows' first tokens, `forward`'s `past`;
     `begin` is what `first_layer.looked_up` finds of them."""

@@ -63,57 +63,46 @@ def dropout_key(seed: int) -> Tensor:
     return torch.randint(-(2**31), 2**31, (2,), generator=generator(seed, "dropout")).to(torch.int32)
 
 
-def dropout_mask(elements: int, key: Tensor, step: Tensor, rate: Tensor, dtype: torch.dtype) -> Tensor:
-    """Multipliers (slots, elements), 0 or 1/(1 − rate), for all dropout sites of one step end to end.
-
-    key (slots, 2) int32, step (slots,) int32, rate (slots,) float64 in [0, 1). An element is kept where
-    hash(key, step, element) ≥ rate · 2³².
-    """
-    return mask_of(counters(elements, key.device), stream_of(key, step), rate, dtype)
-
-
-def gaussian(elements: int, key: Tensor, step: Tensor, purpose: int, dtype: torch.dtype) -> Tensor:
-    """Standard normal numbers (slots, elements), in ±5.9, by Box and Muller's transform of two 24-bit uniform numbers.
-
-    key (slots, 2) int32, step (slots,) int32, `purpose` of NOISE_PURPOSE. One pair of hashes gives two elements.
-    float32 and float64 differ by rounding alone.
-    """
-    pairs = counters(-(-elements // 2), key.device)
-    return normal_of(pairs, streams_of(stream_of(key, step), purpose), dtype)[:, :elements]
-
-
-# The parts of these two. Each is a graph of its own when compiled: the compiler writes out anew whatever a shift uses
-# twice, so a chain of hashes in one graph grows by a factor of eight with each.
-
-
-def counters(elements: int, device: torch.device) -> Tensor:
-    """Where the hashes of so many elements begin (elements,) int32."""
-    return torch.arange(elements, device=device, dtype=torch.int32) * -1640531527
+# A step's dropout and noise, in parts. Each is a graph of its own when compiled: the compiler writes out anew whatever
+# a shift uses twice, so a chain of hashes in one graph grows by a factor of eight with each.
 
 
 def stream_of(key: Tensor, step: Tensor) -> Tensor:
-    """What sets a trial's hashes of one step apart (slots,) int32."""
+    """What sets a trial's hashes of one step apart (slots,) int32, of key (slots, 2) int32 and step (slots,) int32."""
     return _mix(_mix(step * -1640531527 + key[:, 0]) + key[:, 1])
 
 
-def streams_of(stream: Tensor, purpose: int) -> Tensor:
-    """Two of them (slots, 2) int32, for one purpose."""
+def streams_of(purpose: int, stream: Tensor) -> Tensor:
+    """Two of them (slots, 2) int32, for one of NOISE_PURPOSE."""
     first = _mix(stream + purpose)
     return torch.stack([first, _mix(first + purpose)], 1)
 
 
-def mask_of(counter: Tensor, stream: Tensor, rate: Tensor, dtype: torch.dtype) -> Tensor:
+def dropout_mask(elements: int, dtype: torch.dtype, stream: Tensor, rate: Tensor) -> Tensor:
+    """Multipliers (slots, elements), 0 or 1/(1 − rate), for all dropout sites of one step end to end.
+
+    stream (slots,) int32, rate (slots,) float64 in [0, 1). An element is kept where hash(stream, element) ≥ rate · 2³².
+    """
     threshold = (rate * 2.0**32 - 2.0**31).clamp(-(2.0**31), 2.0**31 - 1).to(torch.int32)[:, None]
     scale = (1 / (1 - rate)).to(dtype)[:, None]
-    return torch.where(_mix(counter[None] + stream[:, None]) >= threshold, scale, 0.0)
+    return torch.where(_mix(_counters(elements, stream.device)[None] + stream[:, None]) >= threshold, scale, 0.0)
 
 
-def normal_of(counter: Tensor, streams: Tensor, dtype: torch.dtype) -> Tensor:
-    first = _mix(counter[None] + streams[:, :1])
+def gaussian(elements: int, dtype: torch.dtype, streams: Tensor) -> Tensor:
+    """Standard normal numbers (slots, elements), in ±5.9, by Box and Muller's transform of two 24-bit uniform numbers.
+
+    streams (slots, 2) int32. One pair of hashes gives two elements. float32 and float64 differ by rounding alone.
+    """
+    first = _mix(_counters(-(-elements // 2), streams.device)[None] + streams[:, :1])
     second = _mix(first + streams[:, 1:])
     radius = (_uniform(first, dtype).log() * -2).sqrt()
     angle = _uniform(second, dtype) * (2 * math.pi)
-    return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :elements]
+
+
+def _counters(elements: int, device: torch.device) -> Tensor:
+    """Where the hashes of so many elements begin (elements,) int32."""
+    return torch.arange(elements, device=device, dtype=torch.int32) * -1640531527
 
 
 def _uniform(bits: Tensor, dtype: torch.dtype) -> Tensor:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from grokray.engine.chunks import Chunks
-from grokray.engine.progress import Progress
+from grokray.engine.trial_events import TrialEvents
 from grokray.events import EventTracker
 from grokray.tasks.dataset import Dataset
 
@@ -35,8 +35,8 @@ class Seat:
         return -(-len(self.dataset.split.train) // self.dataset.config.batch_size)
 
     @property
-    def progress(self) -> Progress:
-        return Progress(overall=self.tracker, tasks=self.task_trackers)
+    def events(self) -> TrialEvents:
+        return TrialEvents(overall=self.tracker, tasks=self.task_trackers)
 
     @property
     def next_evaluation(self) -> int:

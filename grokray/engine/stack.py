@@ -144,8 +144,13 @@ class Stack:
         if found is None:
             self.recordings.drop()
             return self.advance(limit)
-        plain, last = found
         self._next_slot, self._width = first + width, width
+        self._run(*found, first, seats, steps)
+        for seat in normed:
+            seat.normed = seat.step
+        return [seat for seat in seats if seat.evaluation_due]
+
+    def _run(self, plain: list[Work], last: list[Work], first: int, seats: Sequence[Seat], steps: int) -> None:
         due = epochs_due(seats, first, steps, self.shape.accumulation_steps)
         batch = count()
         for works in chain(repeat(plain, steps - 1), [last]):
@@ -154,9 +159,6 @@ class Stack:
                 work()
             for seat in seats:
                 seat.step += 1
-        for seat in normed:
-            seat.normed = seat.step
-        return [seat for seat in seats if seat.evaluation_due]
 
     def _plain_and_last(
         self, first: int, width: int, seats: Sequence[Seat], steps: int, *, measured: bool

@@ -120,7 +120,7 @@ def powers_of(of_answer: Tensor) -> Tensor:
 
 
 def key_frequencies(powers: Tensor, share: float) -> tuple[int, ...]:
-    """The fewest that explain so much of what all explain, rising. Of powers 0, 6, 1, 3 for 0.9: 1 and 3. None where
+    """The fewest that explain so much of what all explain, rising. Of powers 0, 6, 1, 3 for 0.9: 1 and 3. Empty where
     nothing is explained, or powers are no numbers."""
     order = powers[1:].argsort(descending=True, stable=True)
     sums = powers[1:][order].cumsum(0)

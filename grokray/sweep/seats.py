@@ -17,7 +17,7 @@ def seats_that_fit(seats: int, sample: tuple[dict[str, Any], ...], device: str) 
 
 
 def _largest(sample: tuple[dict[str, Any], ...]) -> int:
-    """Bytes of the largest trial: its weights, the optimiser's moments, and its gradient."""
+    """Bytes that the largest trial keeps from step to step."""
     from grokray.engine.memory import state_bytes
     from grokray.engine.shape import shape_of
     from grokray.tasks.dataset import build_dataset

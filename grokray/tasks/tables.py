@@ -86,10 +86,10 @@ class Table:
 
     @property
     def nbytes(self) -> int:
-        """Memory held; views that repeat one row count once."""
-        held = [*vars(self).values(), *vars(self).get("sorted_rows", ())]
-        tensors = [value for value in held if isinstance(value, Tensor)]
-        return sum(tensor.untyped_storage().nbytes() for tensor in tensors)
+        """Memory held, with what was sorted so far; what several views show counts once."""
+        held = [part for value in vars(self).values() for part in (value if isinstance(value, tuple) else (value,))]
+        storages = [part.untyped_storage() for part in held if isinstance(part, Tensor)]
+        return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def table_key(config: TrialConfig) -> tuple[object, ...]:

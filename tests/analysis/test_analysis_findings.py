@@ -32,8 +32,7 @@ from grokray.analysis.findings.robustness import _in_order as in_order
 from grokray.analysis.findings.survival import survival
 from grokray.analysis.findings.typical import typical_trials
 from grokray.analysis.findings.words import number, shown
-from grokray.analysis.phases import PHASES
-from grokray.analysis.phases import events as events_of
+from grokray.analysis.phases import PHASES, events_of_curves
 from grokray.analysis.plots import critical_rows
 from grokray.analysis.report.page import render
 from grokray.analysis.robustness import robustness
@@ -176,7 +175,9 @@ def test_survival_by_a_column_compares_its_groups(analysis):
 
 def test_phases_can_be_read_off_the_curves_anew(analysis):
     found = events_again(analysis.sweeps, threshold=0.99, sustain=3)
-    slow = events_of(read_curves(analysis.sweeps.folders[0]))
+    curves = read_curves(analysis.sweeps.folders[0])
+    names = ("trial_index", "step", "train_exact_match", "heldout_exact_match")
+    slow = events_of_curves(*(curves[name].to_numpy() for name in names))
     assert np.array_equal(found.grok_step, slow.grok_step, equal_nan=True)
     easier = analysis.phases(phase_accuracy=0.3).table.set_index("phase")["trials"]
     own = analysis.phases().table.set_index("phase")["trials"]

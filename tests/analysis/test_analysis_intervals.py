@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from grokray.analysis.intervals import cluster_bootstrap, effective_size, wilson, wilson_share
+from grokray.analysis.intervals import effective_size, wilson, wilson_share
 from grokray.analysis.times import Times
 
 
@@ -41,39 +41,6 @@ def test_copies_in_clusters_prove_nothing_more():
     success, cluster = np.arange(20) < 7, np.arange(20)
     alone, copied = wilson_share(success), wilson_share(np.tile(success, 5), cluster=np.tile(cluster, 5))
     assert (copied.lower, copied.upper) == pytest.approx((alone.lower, alone.upper))
-
-
-def test_bootstrap_of_a_mean_over_clusters():
-    generator = np.random.default_rng(0)
-    cluster = np.repeat(np.arange(200), 3)
-    values = generator.normal(size=200)[cluster] + 0.1 * generator.normal(size=600)
-
-    def mean(drawn: np.ndarray) -> np.ndarray:
-        assert drawn.shape[1] == 600
-        return drawn @ values / drawn.sum(axis=1)
-
-    lower, upper = cluster_bootstrap(mean, cluster, seed=1, repetitions=2_000)
-    half = 1.96 * np.std([values[cluster == c].mean() for c in range(200)]) / np.sqrt(200)
-    assert (lower, upper) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.15 * half)
-    assert cluster_bootstrap(mean, cluster, seed=1, repetitions=50) == cluster_bootstrap(
-        mean, cluster, seed=1, repetitions=50
-    )
-    assert cluster_bootstrap(mean, cluster, seed=1, repetitions=50) != cluster_bootstrap(
-        mean, cluster, seed=2, repetitions=50
-    )
-
-
-def test_bootstrap_in_parts_and_of_many_numbers(monkeypatch):
-    values = np.arange(12.0).reshape(6, 2)
-
-    def means(drawn: np.ndarray) -> np.ndarray:
-        return drawn @ values / drawn.sum(axis=1, keepdims=True)
-
-    whole = cluster_bootstrap(means, np.arange(6), seed=0, repetitions=40)
-    monkeypatch.setattr("grokray.analysis.intervals._CHUNK_NUMBERS", 30)
-    parts = cluster_bootstrap(means, np.arange(6), seed=0, repetitions=40)
-    assert whole[0].shape == (2,)
-    assert np.array_equal(whole, parts)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from grokray.analysis.phases import align, cut_short, events, events_of_curves, phases
+from grokray.analysis.outcomes import column
+from grokray.analysis.phases import Events, align, cut_short, events_of_curves, phases
 from grokray.errors import ConfigError
 from grokray.events import EventTracker
 from tests.analysis.tables import trials_of
@@ -58,6 +59,11 @@ def test_no_curves_are_no_events():
     none = np.zeros(0)
     found = events_of_curves(none, none, none, none)
     assert len(found.trial_index) == len(found.phase) == len(found.grok_step) == 0
+
+
+def events(curves: pa.Table, **thresholds) -> Events:
+    names = ("trial_index", "step", "train_exact_match", "heldout_exact_match")
+    return events_of_curves(*(column(curves, name) for name in names), **thresholds)
 
 
 def test_trials_take_their_events_by_index_and_divergence_from_their_own_phase():

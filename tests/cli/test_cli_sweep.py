@@ -270,7 +270,7 @@ def test_the_preview_finds_every_shape_of_a_grid():
     assert found.most_steps == 6 * 900 + 6 * 2_000
     assert found.rungs == (100, 400, 1600)
     assert len(found.shapes) == 3
-    assert {s.slot_bytes for s in found.shapes} == {3 * 4 * s.shape.layout.row_size for s in found.shapes}
+    assert {s.state_bytes for s in found.shapes} == {3 * 4 * s.shape.layout.row_size for s in found.shapes}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,15 @@ import math
 import torch
 from torch import Tensor
 
-from grokray.engine.randomness import NOISE_PURPOSE, dropout_key, epoch_order, gaussian, initial_parameters
+from grokray.engine.randomness import (
+    NOISE_PURPOSE,
+    dropout_key,
+    epoch_order,
+    gaussian,
+    initial_parameters,
+    stream_of,
+    streams_of,
+)
 from grokray.engine.shape import Layout, shape_of
 from grokray.tasks.dataset import build_dataset
 from grokray.trial import TrialConfig
@@ -122,7 +130,8 @@ class PlainTraining:
 
     def _noise(self, name: str, elements: int, index: int) -> Tensor:
         key, step = dropout_key(self.config.order_seed)[None], torch.tensor([index], dtype=torch.int32)
-        normal = gaussian(elements, key, step, NOISE_PURPOSE[name], self.shape.torch_dtype)[0]
+        streams = streams_of(NOISE_PURPOSE[name], stream_of(key, step))
+        normal = gaussian(elements, self.shape.torch_dtype, streams)[0]
         return normal * getattr(self.config, name)
 
     def _shift(self, noise: Tensor, sign: int) -> None:

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from grokray.engine.kernels import OPTIONS, Kernels
-from grokray.engine.memory import AHEAD, Room, slot_bytes, slots_ahead
+from grokray.engine.memory import AHEAD, Room, slots_ahead, step_bytes
 from grokray.engine.shape import shape_of
 from grokray.engine.slots import Slots
 from grokray.engine.step import Part, Step
@@ -97,4 +97,4 @@ def test_the_estimate_is_enough_and_not_much_more(model, options):
     step = Step(shape, Kernels(shape, meta, options), slots.span(0, width), tables.all)
     with _Peak() as peak:
         step.part(Part(measured=True))()
-    assert 1 <= slot_bytes(shape) / (peak.peak / width) < 1.6
+    assert 1 <= step_bytes(shape) / (peak.peak / width) < 1.6

@@ -4,7 +4,7 @@ import pytest
 
 from grokray.engine.checkpoint import from_bytes, to_bytes
 from grokray.engine.engine import Engine
-from grokray.engine.progress import Progress
+from grokray.engine.trial_events import TrialEvents
 from grokray.events import EventTracker
 from grokray.tasks.dataset import build_dataset
 from tests.engine.conftest import alone, curve, run, small
@@ -82,9 +82,9 @@ def test_ends_when_all_tasks_have_grokked():
     assert last.step == last.events["grok_step"] + config.eval_interval
 
 
-def observed(overall: list[float], **tasks: list[float]) -> Progress:
+def observed(overall: list[float], **tasks: list[float]) -> TrialEvents:
     """After evaluations at 100, 200, …, with these held-out accuracies."""
-    progress = Progress(overall=EventTracker(sustain=2), tasks={name: EventTracker(sustain=2) for name in tasks})
+    progress = TrialEvents(overall=EventTracker(sustain=2), tasks={name: EventTracker(sustain=2) for name in tasks})
     for i, accuracy in enumerate(overall):
         of_tasks = {name: {"train_exact_match": 1.0, "heldout_exact_match": seen[i]} for name, seen in tasks.items()}
         progress.observe(100 * (i + 1), {"train_exact_match": 1.0, "heldout_exact_match": accuracy}, of_tasks)

@@ -10,6 +10,8 @@ from grokray.engine.randomness import (
     gaussian,
     generator,
     initial_parameters,
+    stream_of,
+    streams_of,
 )
 from grokray.engine.shape import shape_of
 from grokray.tasks.dataset import build_dataset
@@ -18,9 +20,8 @@ from tests.engine.conftest import small
 
 def mask(seeds, steps, rates, n=4096):
     keys = torch.stack([dropout_key(s) for s in seeds])
-    return dropout_mask(
-        n, keys, torch.tensor(steps, dtype=torch.int32), torch.tensor(rates, dtype=torch.float64), torch.float64
-    )
+    stream = stream_of(keys, torch.tensor(steps, dtype=torch.int32))
+    return dropout_mask(n, torch.float64, stream, torch.tensor(rates, dtype=torch.float64))
 
 
 def test_dropout_depends_on_seed_and_step_and_not_on_the_slot():
@@ -61,7 +62,8 @@ def test_purposes_of_one_seed_are_unrelated():
 
 def noise(seeds, steps, n=4096, purpose="weight_noise", dtype=torch.float64):
     keys = torch.stack([dropout_key(s) for s in seeds])
-    return gaussian(n, keys, torch.tensor(steps, dtype=torch.int32), NOISE_PURPOSE[purpose], dtype)
+    stream = stream_of(keys, torch.tensor(steps, dtype=torch.int32))
+    return gaussian(n, dtype, streams_of(NOISE_PURPOSE[purpose], stream))
 
 
 def test_noise_depends_on_seed_step_and_purpose_and_not_on_the_slot():

@@ -9,7 +9,7 @@ from grokray.engine.checkpoint import from_bytes, to_bytes
 from grokray.engine.engine import Engine
 from grokray.engine.kernels import OPTIONS as KERNEL_OPTIONS
 from grokray.engine.kernels import Kernels
-from grokray.engine.memory import slot_bytes
+from grokray.engine.memory import step_bytes
 from grokray.engine.shape import shape_of
 from grokray.engine.slots import Slots
 from grokray.engine.step import Step, parts_of
@@ -215,7 +215,7 @@ def test_buckets_follow_each_other_and_the_last_is_as_narrow_as_may_be():
 
 def test_more_trials_than_fit_are_computed_bucket_by_bucket(monkeypatch):
     shape = shape_of(build_dataset(small()))
-    stacks = pretend(monkeypatch, free=2 * 2 * slot_bytes(shape))
+    stacks = pretend(monkeypatch, free=2 * 2 * step_bytes(shape))
     curves = run(joined(5, dropout=0.1))
     assert stacks[0].recordings.recorder.recorded[:3] == [2, 2, 1]
     assert max(stacks[0].recordings.recorder.recorded) == 2

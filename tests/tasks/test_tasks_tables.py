@@ -205,6 +205,21 @@ def test_the_key_knows_what_shapes_a_table_and_no_more() -> None:
     hash(table_key(config))
 
 
+def test_a_table_counts_what_was_sorted_of_it_and_each_storage_once() -> None:
+    table = build(resolve({"operation": "x+y", "task_type": "sequence", "operand_limit": 20, "operand_limit_out": 30}))
+    before, sizes = table.nbytes, []
+    for rows in (table.sorted_rows, table.sorted_in_domain):
+        sizes.append(sum(t.untyped_storage().nbytes() for t in rows if isinstance(t, torch.Tensor)))
+    assert 0 < sizes[1] < sizes[0]
+    assert table.nbytes == before + sum(sizes)
+    whole = build(resolve({"operation": "x+y", "operand_limit": 20}))
+    once = whole.nbytes
+    assert whole.sorted_in_domain is whole.sorted_rows
+    assert whole.nbytes == once + sum(
+        t.untyped_storage().nbytes() for t in whole.sorted_rows if isinstance(t, torch.Tensor)
+    )
+
+
 def test_the_cache_is_bounded_by_bytes_and_finds_what_is_still_in_use() -> None:
     configs = [resolve({"operation": "x+y", "operand_limit": limit}) for limit in (40, 41, 42)]
     one = build_table(configs[0]).nbytes

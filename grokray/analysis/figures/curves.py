@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grokray.analysis.curves_figure import draw_accuracy
+from grokray.analysis.figures.trial import draw_accuracy
 from grokray.analysis.trial_curve import TrialCurve
 
 if TYPE_CHECKING:

@@ -99,22 +99,27 @@ def _limits(rows: Sequence[Row], none: float | None, log: bool) -> tuple[float, 
     if log:  # a ratio of 0 has no place here
         rows = [row for row in rows if row.lower > 0]
     values = np.array([row.value for row in rows if np.isfinite(row.value)] + ([] if none is None else [none]))
-    ends = np.array([end for row in rows for end in (row.lower, row.upper) if np.isfinite(end)])
+    ends = np.array([[row.lower, row.upper] for row in rows]).reshape(-1, 2)
     if log:
-        values, ends = np.log(values[values > 0]), np.log(ends[ends > 0])
+        with np.errstate(divide="ignore"):
+            values, ends = np.log(values[values > 0]), np.log(ends)
     if not len(values):
         return (0.5, 2.0) if log else (0.0, 1.0)
-    widths = [np.log(r.upper / r.lower) if log else r.upper - r.lower for r in rows if 0 < r.upper - r.lower < np.inf]
-    reach = max(
-        2.5 * np.ptp(values),
-        1.2 * float(np.quantile(widths, 0.25, method="lower")) if widths else 0.0,
-        0.5 if log else 1e-3,
-    )
-    inner = ends[(ends >= values.min() - reach) & (ends <= values.max() + reach)]
-    low, high = min(values.min(), *inner, values.max()), max(values.max(), *inner, values.min())
+    low, high = _inner(values, ends, least=0.5 if log else 1e-3)
     margin = max(0.06 * (high - low), 0.012 if log else 1e-3 if high - low > 0.01 else 0.05)  # room for ticks
     low, high = low - margin, high + margin
     return (float(np.exp(low)), float(np.exp(high))) if log else (float(low), float(high))
+
+
+def _inner(values: np.ndarray, ends: np.ndarray, least: float) -> tuple[float, float]:
+    """From values (n,) at least, to those ends of intervals (m, 2) that are not far from them; `least` is near."""
+    with np.errstate(invalid="ignore"):
+        widths = ends[:, 1] - ends[:, 0]
+    widths = widths[(widths > 0) & np.isfinite(widths)]
+    usual = 1.2 * float(np.quantile(widths, 0.25, method="lower")) if len(widths) else 0.0
+    reach = max(2.5 * np.ptp(values), usual, least)
+    inner = ends[(ends >= values.min() - reach) & (ends <= values.max() + reach)]
+    return min(values.min(), *inner), max(values.max(), *inner)
 
 
 def _ratio_ticks(axes: Axes, low: float, high: float) -> None:

@@ -15,6 +15,7 @@ from grokray.analysis.findings.finding import Finding, interval, missing, nothin
 from grokray.analysis.findings.words import stated
 from grokray.analysis.shares import Estimate
 from grokray.analysis.wording import count
+from grokray.events import UNGROK_ACCURACY
 
 NAME, TITLE = "comparison", "Classification, sequence and bases"
 DELAY_NAME, DELAY_TITLE = "delay", "From memorization to grokking"
@@ -72,14 +73,8 @@ def delay(trials: pa.Table, level: float = 0.95) -> Finding:
     if fell.trained_on:
         one = fell.shares
         share = {"share": one.share[0], "share_lower": one.lower[0], "share_upper": one.upper[0]}
-        tables["ungrokking"] = pd.DataFrame(
-            [
-                {
-                    "of": "grokked trials that fell below 0.9, or a lower threshold of their own, or diverged",
-                    **share,
-                }
-            ]
-        )
+        fall = f"fell below {UNGROK_ACCURACY:g}, or a lower threshold of their own, or diverged"
+        tables["ungrokking"] = pd.DataFrame([{"of": f"grokked trials that {fall}", **share}])
     have = "has" if found.censored == 1 else "have"
     counts = (
         f"{count(found.grokked - found.negative, 'trial')} grokked after memorizing, {found.censored:,} {have} "

@@ -58,32 +58,34 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
         "time_ratios": _table(fit.effects, "time_ratio"),
         "hazard_ratios": _table(cox.effects, "hazard_ratio"),
     }
-    model = f"time ratios: {FAMILY_NAMES[fit.family]} accelerated failure time"
-    model += f", {count(fit.trials, 'trial')} of which {fit.events:,} grokked"
-    if not other.failure:
-        model += f"; its AIC is {other.aic - fit.aic:.1f} below that of the {FAMILY_NAMES[other.family]} one"
+    certain = f"{counted(fit.certain, 'trial', 'says', 'say')} only that an effect cannot be told"
+    notes = [
+        _model(fit, other),
+        _few_events(fit),
+        _means_of_ranges(uneven),
+        certain if fit.certain else None,
+        f"hazard ratios: {cox.failure}" if cox.failure else None,
+        _diverged(trials),
+        *_left_out(fit),
+        scheduler_audit(trials).warning,
+    ]
     return Finding(
         name=NAME,
         title=TITLE,
         tables={name: table for name, table in tables.items() if len(table)},
         summary=" ".join(filter(None, [_summary(fit.effects, level), _uneven(uneven)])),
-        notes=unique(
-            [
-                model,
-                _few_events(fit),
-                _means_of_ranges(uneven),
-                f"{counted(fit.certain, 'trial', 'says', 'say')} only that an effect cannot be told"
-                if fit.certain
-                else None,
-                f"hazard ratios: {cox.failure}" if cox.failure else None,
-                _diverged(trials),
-                *_left_out(fit),
-                scheduler_audit(trials).warning,
-            ]
-        ),
+        notes=unique(notes),
         level=level,
         estimates=Effects(aft=fit, other=other, cox=cox, design=design),
     )
+
+
+def _model(fit: AftFit, other: AftFit) -> str:
+    text = f"time ratios: {FAMILY_NAMES[fit.family]} accelerated failure time"
+    text += f", {count(fit.trials, 'trial')} of which {fit.events:,} grokked"
+    if not other.failure:
+        text += f"; its AIC is {other.aic - fit.aic:.1f} below that of the {FAMILY_NAMES[other.family]} one"
+    return text
 
 
 def _unrepresented(design: Design, found: Outcomes) -> frozenset[str]:

@@ -17,6 +17,7 @@ from grokray.analysis.outcomes import outcomes
 from grokray.analysis.report.section import Pictures, Section, section_of
 from grokray.analysis.times import times_of
 from grokray.analysis.wording import count
+from grokray.events import PHASE_ACCURACY, PHASE_GAP_STEPS
 
 MOST_PROFILES, MOST_GROUPED, MOST_DIAGRAMS = 8, 5, 3
 
@@ -57,7 +58,8 @@ def phases(a: Analysis) -> Section:
             pictures.add(lambda axes, x=x, y=y: plots.phases(a, x, y, axes), caption, plots.PHASES_HEIGHT)
     about = (
         "Confusion: training pairs never learned. Memorization: training pairs only. Comprehension: held-out pairs "
-        "less than 1,000 steps after them. Grokking: 1,000 or more after them (Liu et al. 2022; exact match of 0.9)."
+        f"less than {PHASE_GAP_STEPS:,} steps after them. Grokking: {PHASE_GAP_STEPS:,} or more after them (Liu et al. "
+        f"2022; exact match of {PHASE_ACCURACY:g})."
     )
     return section_of(finding, about, pictures, {"phases": "Trials by phase"})
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from grokray.analysis import curves_figure
+from grokray.analysis.figures import trial
 from grokray.analysis.figures.style import ON_COLOUR, PALETTE, WIDTH, styled
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 # Colours of the curves' figures, which are also drawn by themselves on white paper.
 ELSEWHERE = {
-    "memorized": curves_figure.MEMORIZED,
-    "grokked": curves_figure.GROKKED,
-    "edge": curves_figure.EDGE,
-    "label": curves_figure.LABEL,
-    "teal": curves_figure.LOOKS["out_of_domain"][1],
+    "memorized": trial.MEMORIZED,
+    "grokked": trial.GROKKED,
+    "edge": trial.EDGE,
+    "label": trial.LABEL,
+    "teal": trial.LOOKS["out_of_domain"][1],
 }
 COLOURS = {colour.lower(): name for name, colour in {**PALETTE, **ELSEWHERE}.items()}
 _COLOUR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)

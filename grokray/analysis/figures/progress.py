@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from grokray.analysis.curves_figure import HEIGHT, MEASURE_HEIGHT, draw_loss, draw_measure, panels, style
+from grokray.analysis.figures.trial import HEIGHT, MEASURE_HEIGHT, draw_loss, draw_measure, panels, style
 from grokray.analysis.trial_curve import TrialCurve
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from grokray.analysis.curves_figure import _moved_apart, draw, regions, save, settings_of, task_of
 from grokray.analysis.figures.curves import draw_curve
-from grokray.analysis.ticks import plain_ticks
+from grokray.analysis.figures.ticks import plain_ticks
+from grokray.analysis.figures.trial import _moved_apart, draw, regions, save, settings_of, task_of
 from grokray.analysis.trial_curve import TaskCurve, TrialCurve, choose, trial_curve
 from grokray.errors import ConfigError, FolderError
 from grokray.records.folder import SweepFolder

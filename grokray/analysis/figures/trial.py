@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grokray.analysis.ticks import plain_ticks
+from grokray.analysis.figures.ticks import plain_ticks
 from grokray.analysis.trial_curve import TrialCurve
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ LOOKS = {  # part → name, colour, dashes, width
     "train": ("training", "#0072B2", (0, ()), 1.6),
     "heldout": ("held-out", "#D55E00", (0, (4, 1.2)), 2.0),
     "out_of_domain": ("out of domain", "#00795A", (0, (1, 1.2)), 2.0),
-    # Of `progress_figure`.
+    # Of `figures.progress`.
     "restricted": ("restricted", "#CC79A7", (0, (6, 1.2, 1, 1.2)), 1.6),
     "excluded": ("excluded", "#56B4E9", (0, (3, 1, 1, 1, 1, 1)), 1.6),
 }

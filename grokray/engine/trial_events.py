@@ -14,7 +14,7 @@ from grokray.events import EventTracker
 
 
 @dataclass(kw_only=True)
-class Progress:
+class TrialEvents:
     """`overall` over all rows; `tasks` by name, empty for a single task."""
 
     overall: EventTracker
@@ -34,7 +34,7 @@ class Progress:
     def grokked(self) -> bool:
         return all(tracker.grokked for tracker in self._all)
 
-    def events(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """The trial's events, with the fields of EventTracker."""
         events = self.overall.state()
         if not self.tasks or not self.overall.grokked:
@@ -49,7 +49,7 @@ class Progress:
             "ungrok_step": lost if lost is not None and lost > (last.grok_step or 0) else None,
         }
 
-    def task_events(self) -> dict[str, dict[str, Any]]:
+    def task_states(self) -> dict[str, dict[str, Any]]:
         """Each task's own events."""
         return {name: tracker.state() for name, tracker in self.tasks.items()}
 
