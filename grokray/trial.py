@@ -26,6 +26,7 @@ Measure = Literal[
     "update_norm",
     "gradient_alignment",
     "logit_scale",
+    "embedding_rank",
     "fourier_gini",
     "softmax_collapse",
 ]

@@ -10,6 +10,10 @@ gradient_alignment
                 norm as it is
 logit_scale     root mean square, over held-out answer tokens and the vocabulary, of the logits less their mean over the
                 vocabulary: what softmax sees of them
+embedding_rank  effective rank of the token embedding (Roy and Vetterli 2007, "The effective rank: a measure of
+                effective dimensionality"): e to the entropy of its singular values, as shares of their sum. As many
+                as there are tokens, or as the width if that is less, where tokens lie in all directions alike; a
+                circuit of few frequencies needs two directions for each
 fourier_gini    Gini coefficient of the power spectrum of the token embedding over the residues 0 … p − 1 (Nanda et al.
                 2023, "Progress measures for grokking via mechanistic interpretability"): 0 where all frequencies are
                 equally strong, near 1 where a few hold all power. Classification modulo p only
@@ -42,6 +46,8 @@ OF_THE_STEP = ("gradient_norm", "update_norm", "gradient_alignment")
 def of_parameters(shape: ShapeKey, dataset: Dataset, rows: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
     """Those wanted that parameter rows (slots, row_size) alone decide, by name, each (slots,) float64."""
     out = {"weight_norm": norms(rows)} if "weight_norm" in wanted else {}
+    if "embedding_rank" in wanted:
+        out["embedding_rank"] = effective_rank(shape.layout.views(rows)["token_embedding"])
     tokens = residues(dataset) if "fourier_gini" in wanted else None
     if tokens is not None:
         out["fourier_gini"] = fourier_gini(shape.layout.views(rows)["token_embedding"][:, tokens])
@@ -87,6 +93,16 @@ def fourier_gini(embedding: Tensor) -> Tensor:
     the power of one is summed over sine, cosine and width."""
     waves = torch.fft.rfft(embedding.to(torch.float64).transpose(1, 2).contiguous())  # (slots, width, p // 2 + 1)
     return gini((waves.real.square() + waves.imag.square()).sum(1)[:, 1:])
+
+
+def effective_rank(matrices: Tensor) -> Tensor:
+    """(slots, rows, columns) to (slots,) float64, from 1 on; NaN where a number is not finite. Of a diagonal (1, 1, 0):
+    2. Computed by the CPU: a GPU takes longer to decompose small matrices one by one."""
+    finite = matrices.isfinite().all((1, 2))
+    values = torch.linalg.svdvals(torch.where(finite[:, None, None], matrices, 0).double().cpu())
+    shares = values / values.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+    ranks = torch.special.entr(shares).sum(1).exp().to(matrices.device)
+    return torch.where(finite, ranks, torch.nan)
 
 
 def gini(x: Tensor) -> Tensor:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from grokray.engine import measuring
 from grokray.engine.engine import Engine
-from grokray.engine.measures import fourier_gini, gini, residues
+from grokray.engine.measures import effective_rank, fourier_gini, gini, residues
 from grokray.engine.sums import norms
 from grokray.tasks.dataset import build_dataset
 from grokray.trial import MEASURES
@@ -53,6 +54,26 @@ def test_an_embedding_of_one_frequency_has_the_largest_fourier_gini_and_noise_a_
     assert fourier_gini(noise[None]).item() < 0.1
 
 
+def effective_rank_by_hand(matrix: torch.Tensor) -> float:
+    values = np.linalg.svd(matrix.detach().double().numpy(), compute_uv=False).tolist()
+    return math.exp(-sum(v / sum(values) * math.log(v / sum(values)) for v in values if v > 1e-12))
+
+
+def test_the_effective_rank_counts_directions():
+    g = torch.Generator().manual_seed(0)
+    turned = torch.linalg.qr(torch.randn(2, 7, 7, generator=g, dtype=torch.float64))[0]
+    lengths = torch.tensor([[1.0] * 7, [2.0, 2, 2, 0, 0, 0, 0]], dtype=torch.float64)
+    found = effective_rank(5 * turned * lengths[:, None] @ turned.transpose(1, 2))
+    torch.testing.assert_close(found, torch.tensor([7.0, 3.0], dtype=torch.float64))
+    some = torch.randn(3, 9, 5, generator=g)
+    assert effective_rank(some).tolist() == pytest.approx([effective_rank_by_hand(one) for one in some], rel=1e-6)
+    assert effective_rank(torch.zeros(1, 4, 3)).item() == 1
+    some[1, 2, 3] = math.inf
+    ranks = effective_rank(some).tolist()
+    assert math.isnan(ranks[1])
+    assert ranks[::2] == pytest.approx([effective_rank_by_hand(one) for one in some[::2]], rel=1e-6)
+
+
 def test_residues_are_the_numbers_tokens_in_a_classification_modulo_p_only():
     symbols = build_dataset(small()).table.vocabulary.symbols
     assert symbols[residues(build_dataset(small()))] == tuple(map(str, range(11)))
@@ -83,6 +104,7 @@ def test_measures_equal_a_plain_model_of_the_same_parameters(changes):
         "update_norm": plain.update_norm,
         "gradient_alignment": plain.gradient_alignment,
         "logit_scale": centred.square().mean().sqrt().item(),
+        "embedding_rank": effective_rank_by_hand(plain.model.token_embedding.weight),
         "softmax_collapse": 0.0,
     }
     wanted |= {} if changes else {"fourier_gini": fourier_gini(embedding).item()}
@@ -132,6 +154,7 @@ def test_norms_of_a_step_are_left_out_where_no_step_was_done():
     assert seated.measure(seated.seats)[0].metrics.keys() & {*MEASURES} == {
         "weight_norm",
         "logit_scale",
+        "embedding_rank",
         "fourier_gini",
         "softmax_collapse",
     }
