@@ -33,7 +33,7 @@ def analyze(
 ) -> int:
     """Say how robust grokking is, and against what; several sweeps as one."""
     from grokray.analysis.analysis import FINDINGS, load
-    from grokray.records.store import hide_secrets
+    from grokray.records.uri import hide_secrets
 
     share = number("--level", level)
     place = output_place(folders, out, "analysis")

@@ -10,7 +10,7 @@ from grokray.cli.preview import Preview, ShapePreview, preview
 from grokray.cli.tables import Column, fitted
 from grokray.cli.wording import count, memory, value
 from grokray.records.folder import SweepFolder
-from grokray.records.store import hide_secrets
+from grokray.records.uri import hide_secrets
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.sections import Rungs
 from grokray.sweep.tracked import check_tracking

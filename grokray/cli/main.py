@@ -101,8 +101,9 @@ def _unforeseen(error: Exception, debug: bool) -> int:
 
 
 def _run(invocation: Invocation, words: list[str]) -> int:
+    from signal import SIGTERM
+
     from grokray.cli.app import COMMANDS, make_command
-    from grokray.cli.ending import SIGTERM
     from grokray.cli.usage import ABORT, USAGE_ERROR, explain
 
     _require_working_directory()

@@ -75,7 +75,7 @@ def _show_result(console: Console, config: SweepConfig, out: str, result: SweepR
 
     from grokray.cli.tables import OUTCOMES, PHASES, audit, best_table, failures, repeats, tally, varying_parameters
     from grokray.cli.wording import count
-    from grokray.records.store import hide_secrets
+    from grokray.records.uri import hide_secrets
 
     progress = result.progress
     if progress.best:

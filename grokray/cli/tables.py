@@ -15,7 +15,7 @@ from grokray.cli.wording import NOTHING, count, percent, value
 from grokray.tasks.resolve import CLEAR_NAMES
 
 if TYPE_CHECKING:
-    from grokray.records.state import TrialState
+    from grokray.records.trial_state import TrialState
     from grokray.sweep.config import SweepConfig
     from grokray.sweep.progress import Progress
 

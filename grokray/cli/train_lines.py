@@ -11,7 +11,7 @@ from grokray.cli.wording import NOTHING, count, duration, percent
 if TYPE_CHECKING:
     from grokray.cli.train_source import Repeated
     from grokray.engine.engine import Measurement
-    from grokray.records.state import TrialState
+    from grokray.records.trial_state import TrialState
     from grokray.trial import TrialConfig
 
 PARTS = {"train": "training", "heldout": "held-out", "out_of_domain": "out of domain"}

@@ -18,7 +18,8 @@ from grokray.engine.engine import Measurement
 from grokray.records.collect import collect, require_all
 from grokray.records.folder import SweepFolder
 from grokray.records.journal import JournalWriter
-from grokray.records.state import SweepState, TrialState
+from grokray.records.state import SweepState
+from grokray.records.trial_state import TrialState
 from grokray.sweep.assignment import COMPILING, Assignment, Report
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.interruption import interruptible

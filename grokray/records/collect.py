@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from grokray.errors import FolderError
 from grokray.records.curves import PART_ROWS, curve_tables, task_curve_tables
-from grokray.records.folder import CURVES, JOURNAL, MANIFEST, TASK_CURVES, TASKS, TRIALS, SweepFolder
+from grokray.records.folder import CURVES, MANIFEST, TASK_CURVES, TASKS, TRIALS, SweepFolder
+from grokray.records.journal import JOURNAL
 from grokray.records.journal_reader import JournalReader
 from grokray.records.lock import hold
 from grokray.records.rows import tasks_table, trials_table

@@ -224,6 +224,3 @@ def _shown(settings: Mapping[str, Any], name: str) -> str:
 
 def _encode(meta: Mapping[str, Any]) -> bytes:
     return (json.dumps(meta, indent=2) + "\n").encode()
-
-
-__all__ = ["CHECKPOINTS", "CURVES", "JOURNAL", "LOCK", "MANIFEST", "META", "SWEEP_YAML", "TRIALS", "SweepFolder"]

@@ -24,8 +24,6 @@ from grokray.records.uri import OBJECT_STORES, checked_uri, hide_secrets, path_o
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-__all__ = ["AppendStream", "Store", "Tagged", "as_folder_error", "checked_name", "hide_secrets", "reason"]
-
 # Where a store knows no conditional writes: what two write at once has settled after so long.
 SETTLE_S = 1.0
 _ONE_SLASH = re.compile(f"({'|'.join(OBJECT_STORES)}):/?(?!/)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from grokray.sweep import space
 from grokray.sweep.grammar import nearest, same
 from grokray.sweep.sections import DEFINING, SIGNAL_METRICS, GrokAsha
-from grokray.tasks.resolve import PARAMETERS
+from grokray.tasks.draft import PARAMETERS
 from grokray.trial import MEASURES
 
 if TYPE_CHECKING:

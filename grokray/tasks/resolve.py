@@ -14,15 +14,13 @@ from typing import Any
 from grokray.errors import ConfigError
 from grokray.tasks.arc_door import FIELDS as ARC_FIELDS
 from grokray.tasks.checks import check_heads, check_precision
-from grokray.tasks.draft import DEFAULTS, PARAMETERS, Draft
+from grokray.tasks.draft import DEFAULTS, Draft
 from grokray.tasks.expressions import ExpressionError
 from grokray.tasks.families import FAMILIES, family_of
 from grokray.tasks.groups import GROUPS
 from grokray.tasks.operations import ALIASES, EXPRESSION, OPERATIONS, Alias, expressed, of_group, split_names
 from grokray.tasks.wording import nearest, show
 from grokray.trial import TrialConfig
-
-__all__ = ["CLEAR_NAMES", "PARAMETERS", "left_out", "resolve"]
 
 MAX_TASKS = 32
 SEEDS = ("init_seed", "split_seed", "order_seed")

@@ -18,7 +18,8 @@ from grokray.errors import ConfigError
 from grokray.records.collect import read_curves
 from grokray.records.folder import SweepFolder
 from grokray.sweep.load import load_text
-from grokray.tasks.resolve import PARAMETERS, resolve
+from grokray.tasks.draft import PARAMETERS
+from grokray.tasks.resolve import resolve
 from grokray.trial import TrialConfig
 
 TINY = [
