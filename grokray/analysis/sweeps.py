@@ -154,7 +154,7 @@ def unknown_column(
 ) -> ConfigError:
     """`by is wieght_decay, but the trials have no such column; the nearest is weight_decay`. Where none is near, those
     that vary are named, or all."""
-    from grokray.tasks.wording import nearest
+    from grokray.wording import nearest
 
     offer = f"the parameters that vary are {', '.join(vary)}" if vary else f"there are {', '.join(known)}"
     message = f"{argument} is {name}, but {holder} no such column{nearest(name, known) or f'; {offer}'}"

@@ -26,6 +26,7 @@ import pyarrow as pa
 from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
 from grokray.analysis.pair_moments import CONFIGURATION, Factors, PairMoments
 from grokray.analysis.shares import LEVEL, Estimate, resampled, spread
+from grokray.wording import count
 
 REPLICATES = 200
 MIN_CONFIGURATIONS = 5  # for an interval: of 3 or 4, resamples are too few to tell how far chance goes
@@ -126,8 +127,7 @@ def _split(
     seeds, remarks = _seeds(trials.filter(pa.array(keep)))
     design = PairMoments({CONFIGURATION: found.configuration[keep], **seeds}, values[keep], weight[keep])
     if design.configurations < 2:
-        plural = "s" * (design.configurations != 1)
-        return f"{of}: {design.configurations} configuration{plural} with a value, but two are needed"
+        return f"{of}: {count(design.configurations, 'configuration')} with a value, but two are needed"
     if np.ptp(values[keep]) == 0:
         return f"{of}: it is the same in all {int(keep.sum()):,} trials, so there is no variance to split"
     if not seeds:

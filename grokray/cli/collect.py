@@ -17,9 +17,9 @@ def collect(folder: Annotated[str, typer.Argument(metavar="DIR", help="A sweep's
 
 
 def _collect(folder: str) -> None:
-    from grokray.cli.wording import count
     from grokray.records.collect import collect as write_tables
     from grokray.records.folder import CURVES, TRIALS, SweepFolder
+    from grokray.wording import count
 
     opened = SweepFolder.open(folder)
     collected = write_tables(opened)

@@ -11,8 +11,8 @@ import typer
 
 from grokray.cli.train_options import trial_from, with_trial_options
 from grokray.cli.usage import whole_number
-from grokray.cli.wording import count, percent
 from grokray.errors import FolderError
+from grokray.wording import count, percent
 
 if TYPE_CHECKING:
     from grokray.records.store import Store

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from grokray.cli.pace import Pace
 from grokray.cli.tables import OUTCOMES, best_table, tally, varying_parameters
-from grokray.cli.wording import count, duration
+from grokray.cli.wording import duration
+from grokray.wording import count
 
 if TYPE_CHECKING:
     from grokray.sweep.config import SweepConfig

@@ -103,7 +103,7 @@ def same_to_rounding(then: Mapping[str, float | None], now: Mapping[str, float |
 def _show(rows: Mapping[str, int], metrics: Mapping[str, float]) -> None:
     from grokray.cli.screen import screen
     from grokray.cli.tables import Column, fitted
-    from grokray.cli.wording import NOTHING, percent
+    from grokray.wording import NOTHING, percent
 
     parts = [part for part, number in rows.items() if number]
 

@@ -138,10 +138,11 @@ def _lines(error: GrokrayError) -> list[str]:
 
 
 def _defect(error: Exception) -> list[str]:
-    text = (str(error).splitlines() or [""])[0]
-    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    lines = [f"internal error: {what}; this is a defect"]
     import tempfile
+
+    from grokray.wording import in_a_line
+
+    lines = [f"internal error: {in_a_line(error)}; this is a defect"]
 
     try:
         with tempfile.NamedTemporaryFile(

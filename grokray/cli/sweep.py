@@ -74,8 +74,8 @@ def _show_result(console: Console, config: SweepConfig, out: str, result: SweepR
     from rich.text import Text
 
     from grokray.cli.tables import OUTCOMES, PHASES, audit, best_table, failures, repeats, tally, varying_parameters
-    from grokray.cli.wording import count
     from grokray.records.uri import hide_secrets
+    from grokray.wording import count
 
     progress = result.progress
     if progress.best:

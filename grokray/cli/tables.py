@@ -11,8 +11,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from grokray.cli.wording import NOTHING, count, percent, value
+from grokray.cli.wording import value
 from grokray.tasks.resolve import CLEAR_NAMES
+from grokray.wording import NOTHING, count, first_line, percent
 
 if TYPE_CHECKING:
     from grokray.records.trial_state import TrialState
@@ -150,7 +151,6 @@ def audit(progress: Progress) -> Iterator[Text]:
 def failures(progress: Progress) -> Iterator[Text]:
     """Why trials failed, a line for each of the most frequent reasons."""
     for error, number in list(progress.errors.items())[:SHOWN_ERRORS]:
-        first, *_ = error.splitlines() or [""]
-        yield Text(f"failed: {number:,} × {first}")
+        yield Text(f"failed: {number:,} × {first_line(error)}")
     if (more := len(progress.errors) - SHOWN_ERRORS) > 0:
         yield Text(f"failed: {count(more, 'other reason')}, in the column error of trials.parquet")

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from grokray.cli.wording import NOTHING, count, duration, percent
+from grokray.cli.wording import duration
+from grokray.wording import NOTHING, count, percent
 
 if TYPE_CHECKING:
     from grokray.cli.train_source import Repeated

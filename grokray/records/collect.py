@@ -31,6 +31,7 @@ from grokray.records.schema import (
     TRIALS_SCHEMA,
 )
 from grokray.records.state import SweepState
+from grokray.wording import first_line
 
 _ROW_GROUP_ROWS = 131_072
 _READ_ATTEMPTS = 3
@@ -224,7 +225,7 @@ def _of_files(folder: SweepFolder, prefix: str, look: Callable[[ds.Dataset], Res
         except (OSError, pa.ArrowException) as error:
             for name in names:  # what may not be read is not damaged: the store says why
                 folder.store.read_range(name, 0, 1)
-            text = f"a table of {folder.store} is damaged: {str(error).splitlines()[0]}"
+            text = f"a table of {folder.store} is damaged: {first_line(error)}"
             raise FolderError(text, hint="grokray collect makes it anew") from error
     raise AssertionError("unreachable")
 

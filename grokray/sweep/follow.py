@@ -18,6 +18,7 @@ from grokray.errors import ExecutionError
 from grokray.sweep.doors import Door
 from grokray.sweep.jobs import Job, JobGone, Jobs
 from grokray.sweep.parcel import Parcel
+from grokray.wording import first_line
 
 SILENCE_S = 45.0  # a sweep says something every 10 s: after such a silence the stream is opened anew
 PAUSE_S = 0.5
@@ -177,10 +178,6 @@ class Sweep:
             self.watcher.message(f"job {job.id} was stopped")
             return STOPPED
         if job.exit_code is None or job.exit_code < 0:
-            text = f"job {job.id} failed: {_first_sentence(job.message)}"
+            text = f"job {job.id} failed: {first_line(job.message, 'its driver is gone')}"
             raise ExecutionError(text, hint="run the same command again")
         return job.exit_code
-
-
-def _first_sentence(message: str) -> str:
-    return (message.strip().splitlines() or ["its driver is gone"])[0]

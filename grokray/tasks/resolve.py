@@ -19,8 +19,8 @@ from grokray.tasks.expressions import ExpressionError
 from grokray.tasks.families import FAMILIES, family_of
 from grokray.tasks.groups import GROUPS
 from grokray.tasks.operations import ALIASES, EXPRESSION, OPERATIONS, Alias, expressed, of_group, split_names
-from grokray.tasks.wording import nearest, show
 from grokray.trial import TrialConfig
+from grokray.wording import nearest, show
 
 MAX_TASKS = 32
 SEEDS = ("init_seed", "split_seed", "order_seed")

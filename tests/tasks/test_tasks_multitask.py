@@ -158,7 +158,7 @@ def test_operations_are_resolved_in_their_order(written: Any, operation: str, mu
         ({"operation": "x+y,zebra"}, "operation", "operation is 'zebra', but there is no such operation"),
         ({"operation": "x+y,"}, "operation", "operation is '', but there is no such operation"),
         ({"operation": []}, "operation", "operation is '', but there is no such operation"),
-        ({"operation": ["x+y", 3]}, "operation", "operation is ['x+y', 3], but must be a text"),
+        ({"operation": ["x+y", 3]}, "operation", 'operation is ["x+y", 3], but must be a text'),
         ({"operation": "x+y,sort"}, "operation", "operation is 'x+y,sort', but sort is learned alone"),
         ({"operation": ",".join(["x+y"] * 33)}, "operation", "names 33 operations, but must name at most 32"),
         ({"operation": "x+y,x/y", "modulus": 98}, "modulus", "modulus is 98, but x/y_mod needs a prime"),

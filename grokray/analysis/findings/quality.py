@@ -12,7 +12,8 @@ from grokray.analysis.design import CAUSES
 from grokray.analysis.findings.finding import Finding, missing, unique
 from grokray.analysis.outcomes import SEEDS, WATCHING, column, grouped, outcomes, varying
 from grokray.analysis.weights import scheduler_audit
-from grokray.analysis.wording import count, counted
+from grokray.analysis.wording import counted
+from grokray.wording import count
 
 NAME, TITLE = "quality", "Quality of the data"
 FEW_TRIALS, FEW_SEEDS, FEW_GROKKED, FEW_AUDITS = 50, 3, 10, 20
