@@ -17,8 +17,6 @@ from grokray.errors import ConfigError, Problem
 from grokray.events import PHASE_ACCURACY, PHASE_GAP_STEPS, UNGROK_ACCURACY
 from grokray.wording import show
 
-PHASES = ("confusion", "memorization", "comprehension", "grokking", "diverged")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Events:

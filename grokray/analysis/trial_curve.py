@@ -12,9 +12,8 @@ import pyarrow.compute as pc
 from grokray.errors import ConfigError, FolderError, Problem
 from grokray.records.collect import collect, read_curves, read_task_curves, read_tasks, read_trials
 from grokray.records.folder import MANIFEST, SweepFolder
-from grokray.trial import MEASURES
+from grokray.trial import MEASURES, PARTS
 
-PARTS = ("train", "heldout", "out_of_domain")
 SHOWN_IDS = 3
 
 

@@ -23,9 +23,10 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
+from grokray.analysis.outcomes import Outcomes, column, grouped, outcomes
 from grokray.analysis.pair_moments import CONFIGURATION, Factors, PairMoments
 from grokray.analysis.shares import LEVEL, Estimate, resampled, spread
+from grokray.trial import SEEDS
 from grokray.wording import count
 
 REPLICATES = 200

@@ -12,6 +12,7 @@ import typer
 from grokray.cli.train_options import trial_from, with_trial_options
 from grokray.cli.usage import whole_number
 from grokray.errors import FolderError
+from grokray.trial import PARTS
 from grokray.wording import count, percent
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from grokray.tasks.tables import Table
 
 EXPORT = "What is written"
-PARTS = ("train", "heldout", "out_of_domain")
 # Written first of all: a folder that holds it is an export, and may be written anew.
 DESCRIPTION = "dataset.json"
 

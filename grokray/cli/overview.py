@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from grokray.cli.holder import holder_of
-from grokray.cli.tables import OUTCOMES, PHASES, audit, best_table, failures, repeats, tally, varying_parameters
+from grokray.cli.tables import audit, best_table, failures, repeats, tally, varying_parameters
 from grokray.errors import FolderError
+from grokray.events import OUTCOMES, PHASES
 from grokray.records.collect import lost
 from grokray.records.folder import MANIFEST, SWEEP_YAML, SweepFolder
 from grokray.records.holder import Holder

@@ -73,7 +73,8 @@ def _run(
 def _show_result(console: Console, config: SweepConfig, out: str, result: SweepResult) -> None:
     from rich.text import Text
 
-    from grokray.cli.tables import OUTCOMES, PHASES, audit, best_table, failures, repeats, tally, varying_parameters
+    from grokray.cli.tables import audit, best_table, failures, repeats, tally, varying_parameters
+    from grokray.events import OUTCOMES, PHASES
     from grokray.records.uri import hide_secrets
     from grokray.wording import count
 

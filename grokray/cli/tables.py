@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 SHOWN_ID = 8
 SHOWN_ERRORS = 3
-OUTCOMES = ("grokked", "budget", "pruned", "diverged", "failed", "stopped")
-PHASES = ("grokking", "comprehension", "memorization", "confusion", "diverged")
 LONG_NAME = 12  # of what is broken in the middle of a name
 
 

@@ -27,9 +27,8 @@ from grokray.sweep.sections import DEFINING, Tracking
 from grokray.sweep.tracked import check_tracking, tracked
 from grokray.sweep.trainer import Trainer
 from grokray.sweep.versions import versions
-from grokray.trial import TrialConfig
+from grokray.trial import SEEDS, TrialConfig
 
-SEEDS = ("init_seed", "split_seed", "order_seed")
 KEPT = ("checkpoint_interval", "keep_checkpoints", "examples")  # of a Run, and keys of `trial` in a search space
 
 

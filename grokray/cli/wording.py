@@ -6,6 +6,8 @@ from typing import Any
 
 from grokray.wording import NOTHING
 
+PART_NAMES = {"train": "training", "heldout": "held-out", "out_of_domain": "out of domain"}
+
 
 def duration(seconds: float) -> str:
     """3725 → `1 h 2 min`, 95 → `1 min 35 s`, 7.2 → `7 s`."""

@@ -19,11 +19,10 @@ from grokray.tasks.expressions import ExpressionError
 from grokray.tasks.families import FAMILIES, family_of
 from grokray.tasks.groups import GROUPS
 from grokray.tasks.operations import ALIASES, EXPRESSION, OPERATIONS, Alias, expressed, of_group, split_names
-from grokray.trial import TrialConfig
+from grokray.trial import SEEDS, TrialConfig
 from grokray.wording import nearest, show
 
 MAX_TASKS = 32
-SEEDS = ("init_seed", "split_seed", "order_seed")
 # Parameters that mean something only beside some values of another one.
 USED_BY = {
     ("gradient_filter", ("grokfast_ema",)): ("grokfast_alpha", "grokfast_lambda"),
