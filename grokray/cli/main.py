@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from grokray.cli.invocation import Invocation
     from grokray.errors import GrokrayError
 
+# `errors.INTERRUPTED` again, which is not loaded yet where a Ctrl-C comes early.
 INTERRUPTED, USAGE, DEFECT = 130, 2, 70
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grokray.cli.invocation import INTERRUPTED
 from grokray.cli.sweep_options import File, Insecure, NumTrials, Overrides, Part, RetryFailed, sweep_of
+from grokray.errors import INTERRUPTED
 
 if TYPE_CHECKING:
     from rich.console import Console

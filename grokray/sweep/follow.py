@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from grokray.errors import ExecutionError
+from grokray.errors import INTERRUPTED, ExecutionError, FolderBusy
 from grokray.sweep.doors import Door
 from grokray.sweep.jobs import Job, JobGone, Jobs
 from grokray.sweep.parcel import Parcel
@@ -31,7 +31,6 @@ NOT_FOR_US = re.compile(
     re.MULTILINE,
 )
 LOCK_WAIT_S, LOCK_RETRIES = 30.0, 5
-BUSY, STOPPED = 3, 130
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +73,7 @@ class Sweep:
         """
         code = self._exit_code(self._follow())
         # The lock that a lost head leaves in the folder is good for two minutes yet.
-        while code == BUSY and self._replaced and self._patience:
+        while code == FolderBusy.exit_code and self._replaced and self._patience:
             self._patience -= 1
             self.watcher.message(f"the lock of the lost head is still there: trying again in {LOCK_WAIT_S:.0f} s")
             time.sleep(LOCK_WAIT_S)
@@ -176,7 +175,7 @@ class Sweep:
     def _exit_code(self, job: Job) -> int:
         if job.stopped:
             self.watcher.message(f"job {job.id} was stopped")
-            return STOPPED
+            return INTERRUPTED
         if job.exit_code is None or job.exit_code < 0:
             text = f"job {job.id} failed: {first_line(job.message, 'its driver is gone')}"
             raise ExecutionError(text, hint="run the same command again")

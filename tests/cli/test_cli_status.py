@@ -25,7 +25,7 @@ def test_status_of_an_interrupted_sweep(begun, capsys):
     ]
     (rule,) = [i for i, line in enumerate(lines) if line.startswith("──")]
     assert [line.split()[1:4] for line in lines[rule + 1 :]] == [
-        ["1,000", "100.0", "%"],
+        ["1,000", "100", "%"],
         [">", "2,000", "50.0"],
         [">", "700", "25.0"],
     ]
