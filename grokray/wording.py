@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -22,6 +22,11 @@ def nearest(name: object, names: Collection[str]) -> str:
     """`; the nearest is learning_rate`, or nothing where no name is near."""
     found = get_close_matches(str(name), names, n=1)
     return f"; the nearest is {found[0]}" if found else ""
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """`a, b, c, …`: the first few."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
 
 
 def count(number: int, noun: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grokray.wording import count, first_line, in_a_line, nearest, percent, show
+from grokray.wording import count, first_line, in_a_line, listed, nearest, percent, show
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,10 @@ def test_the_nearest_name_is_offered_where_one_is_near():
     assert nearest("learning_rat", ["learning_rate", "dropout"]) == "; the nearest is learning_rate"
     assert nearest("zebra", ["learning_rate", "dropout"]) == ""
     assert nearest(3, ["30", "dropout"]) == "; the nearest is 30"
+
+
+def test_of_many_names_the_first_few_are_listed():
+    assert [listed([*"abcd"][:n]) for n in range(5)] == ["", "a", "a, b", "a, b, c", "a, b, c, …"]
 
 
 def test_one_is_counted_as_one():

@@ -23,11 +23,11 @@ from grokray.analysis.space import Space, space_of_sweep, space_of_trials
 from grokray.analysis.trial_curve import bring_up_to_date
 from grokray.analysis.wording import counted
 from grokray.errors import ConfigError, Problem
-from grokray.records.collect import curve_columns, curve_parts, read_curves, read_tasks, read_trials
 from grokray.records.folder import SweepFolder
 from grokray.records.parts import missing_parts, not_there, parts_of
 from grokray.records.schema import CONFIG_FIELDS, TRIALS_SCHEMA
 from grokray.records.store import Store
+from grokray.records.tables import curve_columns, curve_parts, read_curves, read_tasks, read_trials
 from grokray.trial import TrialConfig
 
 # What a column holds that an older table does not have. A field of the config had its default then.

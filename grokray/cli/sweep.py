@@ -100,8 +100,8 @@ def _show_result(console: Console, config: SweepConfig, out: str, result: SweepR
 
 
 def _phases(out: str) -> Counter[str]:
-    from grokray.records.collect import read_trials
     from grokray.records.folder import SweepFolder
+    from grokray.records.tables import read_trials
 
     phases = read_trials(SweepFolder.open(out))["phase"].drop_null()
     return Counter(phases.to_pylist())

@@ -39,9 +39,10 @@ from grokray.analysis.robustness import robustness
 from grokray.analysis.space import Axis, Space
 from grokray.analysis.wording import value_text
 from grokray.events import PHASES
-from grokray.records.collect import collect, read_curves, read_trials, write_tables
+from grokray.records.collect import collect, write_tables
 from grokray.records.folder import SweepFolder
 from grokray.records.schema import CURVES_SCHEMA
+from grokray.records.tables import read_curves, read_trials
 from grokray.trial import TrialConfig
 from tests.analysis.tables import grokking, trials_of
 
