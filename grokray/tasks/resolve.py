@@ -88,8 +88,8 @@ def _take_operation(draft: Draft) -> bool:
         return False
     found = [_take_name(draft, name) for name in names]
     known = [name for name in found if name is not None]
-    if doubled := next((name for place, name in enumerate(known) if name in known[:place]), None):
-        draft.add("operation", f"operation is {show(','.join(names))}, but must name each once; {doubled} is doubled")
+    if twice := next((name for place, name in enumerate(known) if name in known[:place]), None):
+        draft.add("operation", f"operation is {show(','.join(names))}, but must name each once; {twice} is named twice")
     elif len(known) > 1 and (alone := next((name for name in known if name in FAMILIES), None)):
         draft.add("operation", f"operation is {show(','.join(names))}, but {alone} is learned alone")
     draft.values["operation"] = ",".join(known)

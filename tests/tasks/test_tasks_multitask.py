@@ -152,8 +152,8 @@ def test_operations_are_resolved_in_their_order(written: Any, operation: str, mu
 @pytest.mark.parametrize(
     ("written", "field", "message"),
     [
-        ({"operation": "x+y,x+y"}, "operation", "operation is 'x+y,x+y', but must name each once; x+y is doubled"),
-        ({"operation": "x/y,x/y_mod"}, "operation", "x/y_mod is doubled"),
+        ({"operation": "x+y,x+y"}, "operation", "operation is 'x+y,x+y', but must name each once; x+y is named twice"),
+        ({"operation": "x/y,x/y_mod"}, "operation", "x/y_mod is named twice"),
         ({"operation": "x+y,x-y", "multitask": False}, "multitask", "multitask is false, but operation names 2"),
         ({"operation": "x+y,zebra"}, "operation", "operation is 'zebra', but there is no such operation"),
         ({"operation": "x+y,"}, "operation", "operation is '', but there is no such operation"),
