@@ -15,8 +15,8 @@ import numpy as np
 
 from grokray.analysis import intervals
 from grokray.events import EventTracker
-from grokray.records.collect import read_curves, read_trials
 from grokray.records.folder import SweepFolder
+from grokray.records.tables import read_curves, read_trials
 from grokray.sweep.assignment import Report
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.messages import as_result

@@ -27,8 +27,8 @@ import harness
 from replay import Curve, Replayed, read, replay, wilson
 
 from grokray.errors import GrokrayError
-from grokray.records.collect import read_trials
 from grokray.records.folder import SWEEP_YAML, SweepFolder
+from grokray.records.tables import read_trials
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.load import load_text
 from grokray.sweep.runner import run_sweep

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# The exit code of a command that was interrupted, which is no error: 128 and the number of SIGINT, as of any program.
+INTERRUPTED = 130
+
 
 class GrokrayError(Exception):
     """Something the user should read, with the exit code that the command ends with."""

@@ -9,9 +9,12 @@ Phases follow Liu et al. 2022, "Towards Understanding Grokking": confusion, memo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-Phase = Literal["confusion", "memorization", "grokking", "comprehension", "diverged"]
+Phase = Literal["confusion", "memorization", "comprehension", "grokking", "diverged"]
+PHASES: tuple[str, ...] = get_args(Phase)
+# How a trial ends: by itself, or because somebody ended it.
+OUTCOMES = ("grokked", "budget", "pruned", "diverged", "failed", "stopped")
 
 UNGROK_ACCURACY = 0.9
 PHASE_ACCURACY = 0.9

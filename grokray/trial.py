@@ -19,6 +19,11 @@ TRIAL_VERSION = 1
 # Of steps, rows and measurements: tables and tensors count them in 32 bits.
 LARGEST_COUNT = 2**31 - 1
 
+# What a task's rows are to a trial: trained on, held out of those of its sizes, beyond its sizes.
+PARTS = ("train", "heldout", "out_of_domain")
+# Fields of a trial; the parameter `seed` sets them all.
+SEEDS = ("init_seed", "split_seed", "order_seed")
+
 # What can be measured along the curve besides losses and accuracies; definitions: `grokray.engine.measures`.
 Measure = Literal[
     "weight_norm",

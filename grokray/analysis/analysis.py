@@ -26,9 +26,8 @@ from grokray.analysis.findings.survival import survival
 from grokray.analysis.findings.tasks import tasks
 from grokray.analysis.findings.variance import variance
 from grokray.analysis.sweeps import Sweeps, load_sweeps
-from grokray.analysis.wording import count
 from grokray.errors import ConfigError, Problem
-from grokray.tasks.wording import show
+from grokray.wording import count, show
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -83,7 +82,7 @@ class Analysis:
         """
         known = ("threshold", "sustain", "phase_accuracy", "phase_gap_steps")
         if unknown := [name for name in thresholds if name not in known]:
-            from grokray.tasks.wording import nearest
+            from grokray.wording import nearest
 
             message = f"{unknown[0]} is no threshold{nearest(unknown[0], known)}"
             raise ConfigError([Problem(message=message, field=unknown[0])])

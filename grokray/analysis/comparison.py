@@ -27,9 +27,10 @@ from grokray.analysis.matched import (
     median_ratio,
     share_earlier,
 )
-from grokray.analysis.outcomes import SEEDS, Outcomes, column, diverged, drawn_by_chance, grouped, outcomes, varying
+from grokray.analysis.outcomes import Outcomes, column, diverged, drawn_by_chance, grouped, outcomes, varying
 from grokray.analysis.shares import LEVEL, REPLICATES, Estimate
 from grokray.analysis.wording import counted
+from grokray.trial import SEEDS
 
 # What makes up how a task is written; levels of `representations` differ in these together.
 REPRESENTATION = ("task_type", "base", "digit_order", "fixed_sequence_length")

@@ -18,7 +18,7 @@ from scipy import stats
 from grokray.analysis.outcomes import codes, column, grouped, outcomes, varying
 from grokray.analysis.regression import Fit, logistic
 from grokray.analysis.shares import LEVEL
-from grokray.analysis.wording import count
+from grokray.wording import count
 
 GROUPS = ("operation", "task_type", "base")
 MIN_TRIALS, MIN_CONFIGURATIONS = 10, 5

@@ -19,6 +19,7 @@ from grokray.analysis.outcomes import WATCHING
 from grokray.analysis.trial_columns import numbers, table_of, texts
 from grokray.analysis.wording import value_text
 from grokray.records.schema import CONFIG_FIELDS
+from grokray.trial import SEEDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +27,7 @@ if TYPE_CHECKING:
 QUESTIONS = ("weight_decay", "dropout", "training_fraction", "base", "task_type")
 DOUBLINGS, TENTHS = ("weight_decay", "base"), ("dropout", "training_fraction")
 # Chance, where data lie, and how long and how closely a trial is watched: no causes of grokking.
-NO_CAUSES = (
-    *("init_seed", "split_seed", "order_seed", "data_dir", "arc_data_hash", "measure", "num_steps"),
-    *WATCHING,
-)
+NO_CAUSES = (*SEEDS, "data_dir", "arc_data_hash", "measure", "num_steps", *WATCHING)
 CAUSES = (*QUESTIONS, *(name for name in CONFIG_FIELDS if name not in (*QUESTIONS, *NO_CAUSES)))
 _WIDE = 10.0  # a factor
 _MOST_LEVELS = 20

@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from grokray.analysis.outcomes import codes, column, looks_logarithmic, missing_in, outcomes
-from grokray.analysis.phases import PHASES, phases
+from grokray.analysis.phases import phases
 from grokray.analysis.shares import LEVEL, Shares, shares
 from grokray.analysis.wording import readable, value_text
 from grokray.errors import ConfigError, Problem
+from grokray.events import PHASES
 
 BINS = 8
 MAX_CATEGORIES = 12

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 from grokray.analysis.wording import counted
 from grokray.errors import ConfigError, Problem
 from grokray.records.schema import CONFIG_FIELDS
+from grokray.trial import SEEDS
 
-SEEDS = ("init_seed", "split_seed", "order_seed")
 # Fields that say how a trial is watched or where its data lies, and not what it is.
 NO_PARAMETERS = frozenset({*SEEDS, "eval_interval", "eval_train_rows", "measure", "data_dir", "arc_data_hash"})
 # Those of a search space that do the same. They differ where sweeps are read together that were watched differently.

@@ -15,9 +15,7 @@ import pyarrow as pa
 from grokray.analysis.outcomes import column
 from grokray.errors import ConfigError, Problem
 from grokray.events import PHASE_ACCURACY, PHASE_GAP_STEPS, UNGROK_ACCURACY
-from grokray.tasks.wording import show
-
-PHASES = ("confusion", "memorization", "comprehension", "grokking", "diverged")
+from grokray.wording import show
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from grokray.analysis.intervals import wilsons
 from grokray.analysis.neighbours import Neighbours
-from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
+from grokray.analysis.outcomes import Outcomes, column, grouped, outcomes
 from grokray.analysis.shares import mean_of_known, percentiles, shares
 from grokray.analysis.space import Axis, Space
 from grokray.analysis.wording import readable, value_text
+from grokray.trial import SEEDS
 
 PROFILE_BINS = 8
 # More different seeds than this are not shared by the configurations: each has its own.

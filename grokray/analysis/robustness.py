@@ -25,7 +25,7 @@ from grokray.analysis.outcomes import Outcomes, outcomes
 from grokray.analysis.profiles import Profile, Sample, profile_of_mean, profile_of_model
 from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, mean_of_known, percentiles, resampled, shares
 from grokray.analysis.space import Space, space_of_trials
-from grokray.analysis.wording import count
+from grokray.wording import count
 
 _MODEL_REPLICATES = 200
 _MEAN = "weighted mean, Wilson by configuration"

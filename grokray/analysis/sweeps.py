@@ -23,11 +23,11 @@ from grokray.analysis.space import Space, space_of_sweep, space_of_trials
 from grokray.analysis.trial_curve import bring_up_to_date
 from grokray.analysis.wording import counted
 from grokray.errors import ConfigError, Problem
-from grokray.records.collect import curve_columns, curve_parts, read_curves, read_tasks, read_trials
 from grokray.records.folder import SweepFolder
 from grokray.records.parts import missing_parts, not_there, parts_of
 from grokray.records.schema import CONFIG_FIELDS, TRIALS_SCHEMA
 from grokray.records.store import Store
+from grokray.records.tables import curve_columns, curve_parts, read_curves, read_tasks, read_trials
 from grokray.trial import TrialConfig
 
 # What a column holds that an older table does not have. A field of the config had its default then.
@@ -154,7 +154,7 @@ def unknown_column(
 ) -> ConfigError:
     """`by is wieght_decay, but the trials have no such column; the nearest is weight_decay`. Where none is near, those
     that vary are named, or all."""
-    from grokray.tasks.wording import nearest
+    from grokray.wording import nearest
 
     offer = f"the parameters that vary are {', '.join(vary)}" if vary else f"there are {', '.join(known)}"
     message = f"{argument} is {name}, but {holder} no such column{nearest(name, known) or f'; {offer}'}"

@@ -10,12 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grokray.errors import ConfigError, FolderError, Problem
-from grokray.records.collect import collect, read_curves, read_task_curves, read_tasks, read_trials
+from grokray.records.collect import collect
 from grokray.records.folder import MANIFEST, SweepFolder
-from grokray.trial import MEASURES
-
-PARTS = ("train", "heldout", "out_of_domain")
-SHOWN_IDS = 3
+from grokray.records.tables import read_curves, read_task_curves, read_tasks, read_trials
+from grokray.trial import MEASURES, PARTS
+from grokray.wording import listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +97,7 @@ def choose(rows: Sequence[dict[str, Any]], trial: str | None, *, best: bool, whe
     found = [row for row in rows if trial is None or row["trial_id"].startswith(trial)]
     if len(found) == 1:
         return found[0]
-    ids = ", ".join(row["trial_id"] for row in found[:SHOWN_IDS]) + (", …" if len(found) > SHOWN_IDS else "")
+    ids = listed([row["trial_id"] for row in found])
     if not found:
         raise _refused(f"{where} holds no trial whose id starts with {trial}")
     what = "trials" if trial is None else f"trials whose id starts with {trial}"

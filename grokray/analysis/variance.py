@@ -23,10 +23,11 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from grokray.analysis.outcomes import SEEDS, Outcomes, column, grouped, outcomes
+from grokray.analysis.outcomes import Outcomes, column, grouped, outcomes
 from grokray.analysis.pair_moments import CONFIGURATION, Factors, PairMoments
 from grokray.analysis.shares import LEVEL, Estimate, resampled, spread
-from grokray.analysis.wording import count
+from grokray.trial import SEEDS
+from grokray.wording import count
 
 REPLICATES = 200
 MIN_CONFIGURATIONS = 5  # for an interval: of 3 or 4, resamples are too few to tell how far chance goes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from grokray.wording import count
+
 
 def readable(value: float, digits: int = 3) -> str:
     """That many significant digits, and never fewer than the whole part: 0.01234 → `0.0123`, 12_345.6 → `12,346`."""
@@ -13,11 +15,6 @@ def value_text(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "true", False: "false"}[value]
     return readable(value, 6) if isinstance(value, float) else str(value) or '""'
-
-
-def count(number: int, noun: str) -> str:
-    """`1,234 trials`, `1 trial`."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def counted(number: int, noun: str, one: str, many: str) -> str:

@@ -33,7 +33,7 @@ def analyze(
 ) -> int:
     """Say how robust grokking is, and against what; several sweeps as one."""
     from grokray.analysis.analysis import FINDINGS, load
-    from grokray.records.store import hide_secrets
+    from grokray.records.uri import hide_secrets
 
     share = number("--level", level)
     place = output_place(folders, out, "analysis")
@@ -41,7 +41,7 @@ def analyze(
     grouped = {"survival": analysis.survival(by), "critical_fraction": analysis.critical_fraction(by)} if by else {}
     found = {name: grouped.get(name) or getattr(analysis, name)() for name in FINDINGS}
     with writing(place) as path:
-        written = write_tables(path, list(found.values()))
+        written = write_findings(path, list(found.values()))
     if as_json:
         plain = {name: as_plain(finding) for name, finding in found.items()}
         print(json.dumps({"sweeps": analysis.sweeps.names, "level": share, **plain}, indent=2, ensure_ascii=False))
@@ -55,7 +55,7 @@ def analyze(
     return 0
 
 
-def write_tables(place: Path, findings: list[Finding]) -> int:
+def write_findings(place: Path, findings: list[Finding]) -> int:
     """Each table as finding.parquet or finding-table.parquet, and as CSV; how many."""
     written = 0
     try:

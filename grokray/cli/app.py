@@ -55,13 +55,15 @@ def make_command(words: list[str]) -> tuple[Any, list[str]]:
     app.command()(submit.submit)
     train: Any = _named_only
     if "train" in words:  # its many options cost time to make
-        from grokray.cli.train import make_train, spell_out_flags
+        from grokray.cli.train import make_train
+        from grokray.cli.train_options import spell_out_flags
 
         train, words = make_train(), spell_out_flags(words)
     app.command("train", help=TRAIN_HELP)(train)
     data: Any = _named_only
     if next((word for word in words if not word.startswith("-")), None) == "data":
-        from grokray.cli.data import make_data, spell_out_flags
+        from grokray.cli.data import make_data
+        from grokray.cli.train_options import spell_out_flags
 
         data, words = make_data(), spell_out_flags(words)
     app.command("data", help=DATA_HELP)(data)

@@ -17,12 +17,12 @@ def collect(folder: Annotated[str, typer.Argument(metavar="DIR", help="A sweep's
 
 
 def _collect(folder: str) -> None:
-    from grokray.cli.wording import count
-    from grokray.records.collect import collect as write_tables
+    from grokray.records.collect import collect as make_tables
     from grokray.records.folder import CURVES, TRIALS, SweepFolder
+    from grokray.wording import count
 
     opened = SweepFolder.open(folder)
-    collected = write_tables(opened)
+    collected = make_tables(opened)
     print(f"trials: {opened.store.shown(TRIALS)} ({count(collected.trials_rows, 'row')})")
     files = count(len(collected.curve_paths), "file")
     print(f"curves: {opened.store.shown(CURVES)}/ ({count(collected.curve_rows, 'row')} in {files})")

@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from grokray.cli.train_options import spell_out_flags, trial_from, with_trial_options
+from grokray.cli.train_options import trial_from, with_trial_options
 from grokray.cli.usage import whole_number
-from grokray.cli.wording import count, percent
 from grokray.errors import FolderError
+from grokray.trial import PARTS
+from grokray.wording import count, percent
 
 if TYPE_CHECKING:
     from grokray.records.store import Store
     from grokray.tasks.dataset import Dataset
     from grokray.tasks.tables import Table
 
-__all__ = ["make_data", "spell_out_flags"]
-
 EXPORT = "What is written"
-PARTS = ("train", "heldout", "out_of_domain")
 # Written first of all: a folder that holds it is an export, and may be written anew.
 DESCRIPTION = "dataset.json"
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from grokray.cli.checkpoint_path import CheckpointArgument, TrialOption, WhichOption, load_trial
-from grokray.cli.wording import NOTHING
+from grokray.wording import NOTHING
 
 PARTS = {"train": "a training pair", "heldout": "held out", "out_of_domain": "out of domain", None: "in no part"}
 ERRORS = {

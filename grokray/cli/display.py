@@ -14,8 +14,10 @@ from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from grokray.cli.pace import Pace
-from grokray.cli.tables import OUTCOMES, best_table, tally, varying_parameters
-from grokray.cli.wording import count, duration
+from grokray.cli.tables import best_table, tally, varying_parameters
+from grokray.cli.wording import duration
+from grokray.events import OUTCOMES
+from grokray.wording import count
 
 if TYPE_CHECKING:
     from grokray.sweep.config import SweepConfig

@@ -45,7 +45,7 @@ def _show(console: Console, findings: Sequence[Finding], faults: int, warnings: 
     from rich.table import Table
     from rich.text import Text
 
-    from grokray.cli.wording import count
+    from grokray.wording import count
 
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     table.add_column(no_wrap=True)
@@ -62,8 +62,8 @@ def _show(console: Console, findings: Sequence[Finding], faults: int, warnings: 
 
 def _merged(findings: Sequence[Finding]) -> list[tuple[Finding, str]]:
     """What is equal on several machines once, with where that is; nothing where it is this machine alone."""
-    from grokray.cli.wording import count
     from grokray.sweep.doctor import HERE
+    from grokray.wording import count
 
     places: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:

@@ -8,12 +8,13 @@ from rich.text import Text
 from grokray.cli.display import show_notes
 from grokray.cli.preview import Preview, ShapePreview, preview
 from grokray.cli.tables import Column, fitted
-from grokray.cli.wording import count, memory, value
+from grokray.cli.wording import memory, value
 from grokray.records.folder import SweepFolder
-from grokray.records.store import hide_secrets
+from grokray.records.uri import hide_secrets
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.sections import Rungs
 from grokray.sweep.tracked import check_tracking
+from grokray.wording import count
 
 # Fields of a shape, by what their columns are called.
 FIELDS = {

@@ -6,11 +6,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from signal import SIGTERM
 
 from grokray.sweep.interruption import forget, remember_and_raise
-
-__all__ = ["SIGTERM", "ending_as_by_ctrl_c"]
 
 
 @contextmanager

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from grokray.engine.evaluation import Evaluation
     from grokray.engine.restored import Restored
 
-PARTS = {"train": "training", "heldout": "held-out", "out_of_domain": "out of domain"}
 METRICS = ("loss", "token_accuracy", "exact_match")
 # Of a float32 model that other kernels compute: compiled ones round differently from these.
 ROUNDING: dict[str, float] = {"rel_tol": 1e-4, "abs_tol": 1e-7}
@@ -60,6 +59,7 @@ def evaluate(
 def _rows(trial: Restored) -> dict[str, dict[str, int]]:
     """Examples of each part that are measured: of all tasks together under "", and of each where there are several."""
     from grokray.engine.chunks import evaluated_rows
+    from grokray.trial import PARTS
 
     table, (rows, part) = trial.dataset.table, evaluated_rows(trial.dataset)
     out = {"": {name: int((part == i).sum()) for i, name in enumerate(PARTS)}}
@@ -103,7 +103,8 @@ def same_to_rounding(then: Mapping[str, float | None], now: Mapping[str, float |
 def _show(rows: Mapping[str, int], metrics: Mapping[str, float]) -> None:
     from grokray.cli.screen import screen
     from grokray.cli.tables import Column, fitted
-    from grokray.cli.wording import NOTHING, percent
+    from grokray.cli.wording import PART_NAMES
+    from grokray.wording import NOTHING, percent
 
     parts = [part for part, number in rows.items() if number]
 
@@ -114,7 +115,7 @@ def _show(rows: Mapping[str, int], metrics: Mapping[str, float]) -> None:
         return [percent(v) for v in values]
 
     columns = [
-        Column(name="", cells=[PARTS[part] for part in parts], number=False),
+        Column(name="", cells=[PART_NAMES[part] for part in parts], number=False),
         Column(name="examples", cells=[f"{rows[part]:,}" for part in parts]),
         *(Column(name=metric.replace("_", " "), cells=cells(metric)) for metric in METRICS),
     ]

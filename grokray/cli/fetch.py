@@ -25,10 +25,11 @@ def fetch(
 ) -> int:
     """Copy a sweep's folder here, also while it runs. Again: only what is new."""
     from grokray.cli.screen import screen
-    from grokray.cli.wording import count, memory
+    from grokray.cli.wording import memory
     from grokray.records.fetch import fetch as copy
     from grokray.records.parts import parts_of
     from grokray.records.uri import join, split_last
+    from grokray.wording import count
 
     has_tables = True
     for part in parts_of(source):

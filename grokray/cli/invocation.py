@@ -5,8 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-INTERRUPTED = 130
-
 
 class Invocation:
     """`resumable` is set by a command once the same command line would go on with what it does, `farewell` once an

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from grokray.cli.invocation import Invocation
     from grokray.errors import GrokrayError
 
+# `errors.INTERRUPTED` again, which is not loaded yet where a Ctrl-C comes early.
 INTERRUPTED, USAGE, DEFECT = 130, 2, 70
 
 
@@ -101,8 +102,9 @@ def _unforeseen(error: Exception, debug: bool) -> int:
 
 
 def _run(invocation: Invocation, words: list[str]) -> int:
+    from signal import SIGTERM
+
     from grokray.cli.app import COMMANDS, make_command
-    from grokray.cli.ending import SIGTERM
     from grokray.cli.usage import ABORT, USAGE_ERROR, explain
 
     _require_working_directory()
@@ -137,10 +139,11 @@ def _lines(error: GrokrayError) -> list[str]:
 
 
 def _defect(error: Exception) -> list[str]:
-    text = (str(error).splitlines() or [""])[0]
-    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    lines = [f"internal error: {what}; this is a defect"]
     import tempfile
+
+    from grokray.wording import in_a_line
+
+    lines = [f"internal error: {in_a_line(error)}; this is a defect"]
 
     try:
         with tempfile.NamedTemporaryFile(

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from grokray.cli.holder import holder_of
-from grokray.cli.tables import OUTCOMES, PHASES, audit, best_table, failures, repeats, tally, varying_parameters
-from grokray.cli.wording import count
+from grokray.cli.tables import audit, best_table, failures, repeats, tally, varying_parameters
 from grokray.errors import FolderError
+from grokray.events import OUTCOMES, PHASES
 from grokray.records.collect import lost
 from grokray.records.folder import MANIFEST, SWEEP_YAML, SweepFolder
 from grokray.records.holder import Holder
@@ -23,6 +23,7 @@ from grokray.sweep.config import SweepConfig
 from grokray.sweep.load import load_text
 from grokray.sweep.progress import Progress, progress_of
 from grokray.sweep.space import MAX_FRUITLESS
+from grokray.wording import count
 
 
 @dataclass(frozen=True, kw_only=True)

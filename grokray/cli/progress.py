@@ -11,9 +11,8 @@ import typer
 
 from grokray.cli.plot import FolderArgument, TrialArgument, need_matplotlib, place_of, write_figure
 from grokray.cli.usage import number, threads_of
-from grokray.cli.wording import NOTHING, percent
 from grokray.errors import ConfigError, Problem
-from grokray.tasks.wording import show
+from grokray.wording import NOTHING, percent, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -262,7 +262,7 @@ def _known_row(table: Table, task: int, left: int, right: int) -> int | None:
 
 
 def _part(trial: Restored, row: int | None) -> str | None:
-    from grokray.engine.chunks import PARTS
+    from grokray.trial import PARTS
 
     parts: dict[str, Tensor] = {name: getattr(trial.dataset.split, name) for name in PARTS}
     return next((name for name, rows in parts.items() if row is not None and bool((rows == row).any())), None)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grokray.cli.invocation import INTERRUPTED
 from grokray.cli.sweep_options import File, Insecure, NumTrials, Overrides, Part, RetryFailed, sweep_of
+from grokray.errors import INTERRUPTED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,9 +73,10 @@ def _run(
 def _show_result(console: Console, config: SweepConfig, out: str, result: SweepResult) -> None:
     from rich.text import Text
 
-    from grokray.cli.tables import OUTCOMES, PHASES, audit, best_table, failures, repeats, tally, varying_parameters
-    from grokray.cli.wording import count
-    from grokray.records.store import hide_secrets
+    from grokray.cli.tables import audit, best_table, failures, repeats, tally, varying_parameters
+    from grokray.events import OUTCOMES, PHASES
+    from grokray.records.uri import hide_secrets
+    from grokray.wording import count
 
     progress = result.progress
     if progress.best:
@@ -99,8 +100,8 @@ def _show_result(console: Console, config: SweepConfig, out: str, result: SweepR
 
 
 def _phases(out: str) -> Counter[str]:
-    from grokray.records.collect import read_trials
     from grokray.records.folder import SweepFolder
+    from grokray.records.tables import read_trials
 
     phases = read_trials(SweepFolder.open(out))["phase"].drop_null()
     return Counter(phases.to_pylist())

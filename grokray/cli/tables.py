@@ -11,18 +11,17 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from grokray.cli.wording import NOTHING, count, percent, value
+from grokray.cli.wording import value
 from grokray.tasks.resolve import CLEAR_NAMES
+from grokray.wording import NOTHING, count, first_line, percent
 
 if TYPE_CHECKING:
-    from grokray.records.state import TrialState
+    from grokray.records.trial_state import TrialState
     from grokray.sweep.config import SweepConfig
     from grokray.sweep.progress import Progress
 
 SHOWN_ID = 8
 SHOWN_ERRORS = 3
-OUTCOMES = ("grokked", "budget", "pruned", "diverged", "failed", "stopped")
-PHASES = ("grokking", "comprehension", "memorization", "confusion", "diverged")
 LONG_NAME = 12  # of what is broken in the middle of a name
 
 
@@ -150,7 +149,6 @@ def audit(progress: Progress) -> Iterator[Text]:
 def failures(progress: Progress) -> Iterator[Text]:
     """Why trials failed, a line for each of the most frequent reasons."""
     for error, number in list(progress.errors.items())[:SHOWN_ERRORS]:
-        first, *_ = error.splitlines() or [""]
-        yield Text(f"failed: {number:,} × {first}")
+        yield Text(f"failed: {number:,} × {first_line(error)}")
     if (more := len(progress.errors) - SHOWN_ERRORS) > 0:
         yield Text(f"failed: {count(more, 'other reason')}, in the column error of trials.parquet")

@@ -7,11 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from grokray.cli.invocation import INTERRUPTED
-from grokray.cli.train_options import spell_out_flags, with_trial_options
+from grokray.cli.train_options import with_trial_options
 from grokray.cli.usage import one_of, threads_of, whole_number
-
-__all__ = ["make_train", "spell_out_flags"]
+from grokray.errors import INTERRUPTED
 
 RUN = "How it runs"
 

@@ -6,15 +6,15 @@ import sys
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from grokray.cli.wording import NOTHING, count, duration, percent
+from grokray.cli.wording import PART_NAMES, duration
+from grokray.wording import NOTHING, count, percent
 
 if TYPE_CHECKING:
     from grokray.cli.train_source import Repeated
     from grokray.engine.engine import Measurement
-    from grokray.records.state import TrialState
+    from grokray.records.trial_state import TrialState
     from grokray.trial import TrialConfig
 
-PARTS = {"train": "training", "heldout": "held-out", "out_of_domain": "out of domain"}
 OWN_ENDS = ("grokked", "budget", "diverged")
 ENDS = {"budget": "all steps done, not grokked", "diverged": "its loss is no number any more"}
 
@@ -25,7 +25,7 @@ class TrainLines:
     def __init__(self, config: TrialConfig, *, quiet: bool) -> None:
         self.config, self.quiet = config, quiet
         beyond = config.operand_limit_out is not None or config.operation == "arc"
-        self.parts = [p for p in PARTS if p != "out_of_domain" or beyond]
+        self.parts = [p for p in PART_NAMES if p != "out_of_domain" or beyond]
         self._told: set[str] = set()
 
     def notes(self, unused: Collection[str]) -> None:
@@ -43,7 +43,7 @@ class TrainLines:
         print(f"trial {self.config.id} in {folder}", flush=True)
         if step:
             print(f"going on from step {step:,}")
-        groups = "".join(f"{PARTS[part]:>16}" for part in self.parts)
+        groups = "".join(f"{PART_NAMES[part]:>16}" for part in self.parts)
         names = "".join(f"{'loss':>8}{'exact':>8}" for _ in self.parts)
         print(f"{'':10}{groups}\n{'step':>10}{names}", flush=True)
 

@@ -14,7 +14,8 @@ import typer
 
 from grokray.errors import ConfigError, Problem
 from grokray.sweep.schema import DESCRIPTIONS
-from grokray.tasks.resolve import PARAMETERS, resolve
+from grokray.tasks.draft import PARAMETERS
+from grokray.tasks.resolve import resolve
 from grokray.trial import TrialConfig
 
 # The first parameter of each group of the help; the others follow in the order of PARAMETERS.

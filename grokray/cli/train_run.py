@@ -18,7 +18,8 @@ from grokray.engine.engine import Measurement
 from grokray.records.collect import collect, require_all
 from grokray.records.folder import SweepFolder
 from grokray.records.journal import JournalWriter
-from grokray.records.state import SweepState, TrialState
+from grokray.records.state import SweepState
+from grokray.records.trial_state import TrialState
 from grokray.sweep.assignment import COMPILING, Assignment, Report
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.interruption import interruptible
@@ -26,9 +27,8 @@ from grokray.sweep.sections import DEFINING, Tracking
 from grokray.sweep.tracked import check_tracking, tracked
 from grokray.sweep.trainer import Trainer
 from grokray.sweep.versions import versions
-from grokray.trial import TrialConfig
+from grokray.trial import SEEDS, TrialConfig
 
-SEEDS = ("init_seed", "split_seed", "order_seed")
 KEPT = ("checkpoint_interval", "keep_checkpoints", "examples")  # of a Run, and keys of `trial` in a search space
 
 

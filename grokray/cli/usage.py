@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from grokray.errors import ConfigError, Problem
-from grokray.tasks.wording import nearest, show
+from grokray.wording import nearest, show
 
 USAGE_ERROR: Any = typer.BadParameter.__base__
 ABORT = typer.Abort

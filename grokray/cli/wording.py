@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-NOTHING = "–"
+from grokray.wording import NOTHING
 
-
-def count(number: int, noun: str = "") -> str:
-    """`1,234 trials`, `1 trial`."""
-    return f"{number:,}" + (f" {noun}{'s' * (number != 1)}" if noun else "")
-
-
-def percent(share: float | None) -> str:
-    """0.4567 → `45.7 %`. Only all of it is 100 %, only none of it 0 %."""
-    if share is None or share != share:
-        return NOTHING
-    shown = 100 * share
-    if 0 < share < 1:
-        shown = min(max(shown, 0.1), 99.9)
-    return f"{shown:.1f} %"
+PART_NAMES = {"train": "training", "heldout": "held-out", "out_of_domain": "out of domain"}
 
 
 def duration(seconds: float) -> str:

@@ -12,8 +12,7 @@ from torch import Tensor
 from grokray.engine.randomness import generator
 from grokray.engine.shape import ShapeKey
 from grokray.tasks.dataset import Dataset
-
-PARTS = ("train", "heldout", "out_of_domain")
+from grokray.trial import PARTS
 
 
 class Chunks(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from grokray.errors import ConfigError, Problem
-from grokray.tasks.wording import show
+from grokray.wording import show
 
 _NAME = re.compile("auto|cpu|cuda(:(0|[1-9][0-9]{0,3}))?")
 

@@ -28,8 +28,9 @@ from grokray.engine.allocator import keep_freed_memory
 from grokray.engine.checkpoint import Checkpoint
 from grokray.engine.evaluation import Evaluation
 from grokray.engine.payoff import compiling_pays
+from grokray.engine.seat import Seat
 from grokray.engine.shape import ShapeKey, shape_of
-from grokray.engine.stack import Seat, Stack
+from grokray.engine.stack import Stack
 from grokray.errors import CheckpointError
 from grokray.events import EventTracker
 from grokray.tasks.dataset import build_dataset

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from grokray.engine.attention import Form
-from grokray.engine.chunks import PARTS
 from grokray.engine.embedding import look_up
 from grokray.engine.first_layer import looked_up, tables_of
 from grokray.engine.loss import answer_losses
 from grokray.engine.model import forward, keys_values
 from grokray.engine.shape import ShapeKey
+from grokray.trial import PARTS
 
 COLUMNS = 6
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokray.engine.chunks import PARTS
 from grokray.engine.decode import decode_rows
 from grokray.engine.mistakes import mistake
 from grokray.engine.shape import ShapeKey
@@ -16,6 +15,7 @@ from grokray.tasks.codes import decode_answer
 from grokray.tasks.dataset import Dataset
 from grokray.tasks.export import words
 from grokray.tasks.tables import Table
+from grokray.trial import PARTS
 
 
 def example_rows(dataset: Dataset, number: int) -> dict[str, Tensor]:

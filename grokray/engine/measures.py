@@ -31,7 +31,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from grokray.engine.chunks import PARTS, Chunks
+from grokray.engine.chunks import Chunks
 from grokray.engine.loss import answer_losses
 from grokray.engine.model import forward
 from grokray.engine.precision import matrix_products
@@ -39,6 +39,7 @@ from grokray.engine.shape import ShapeKey
 from grokray.engine.sums import norms
 from grokray.engine.tables import RowTable
 from grokray.tasks.dataset import Dataset
+from grokray.trial import PARTS
 
 OF_THE_STEP = ("gradient_norm", "update_norm", "gradient_alignment")
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from grokray.engine.chunks import PARTS, Chunks
+from grokray.engine.chunks import Chunks
 from grokray.engine.evaluation import COLUMNS
 from grokray.engine.shape import ShapeKey
 from grokray.engine.tables import RowTable
+from grokray.trial import PARTS
 
 RowSums = Callable[..., Tensor]  # `row_sums` of one shape, perhaps compiled, from `rows` on
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from grokray.errors import FolderError
-from grokray.records.collect import read_manifest
-from grokray.records.folder import CURVES, LOCK, MANIFEST, META, SWEEP_YAML, TASK_CURVES, SweepFolder
+from grokray.records.folder import CURVES, LOCK, MANIFEST, META, SWEEP_YAML, TASK_CURVES, SweepFolder, refuse_foreign
 from grokray.records.journal import JOURNAL
 from grokray.records.lock import hold
 from grokray.records.remote_append import batch_of
 from grokray.records.store import Store
+from grokray.records.tables import read_manifest
 
 THREADS = 8
 ATTEMPTS = 5
@@ -71,10 +71,7 @@ def fetch(
 
 def _refuse_other(there: SweepFolder, here: Store) -> None:
     if not here.exists(META):
-        if others := [name for name in here.entries() if name != LOCK and not name.startswith(".")]:
-            shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
-            text = f"{here} is not empty and holds no sweep (no {META}, but {shown})"
-            raise FolderError(text, hint="choose another folder")
+        refuse_foreign(here)
         return
     copy = SweepFolder.open(here.path())
     if (copy.meta.get("created"), copy.fingerprint) != (there.meta.get("created"), there.fingerprint):

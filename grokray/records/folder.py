@@ -30,6 +30,7 @@ from grokray.records.journal_reader import JournalReader
 from grokray.records.lock import Lock, hold
 from grokray.records.state import SweepState
 from grokray.records.store import Store
+from grokray.wording import listed
 
 SWEEP_YAML = "sweep.yaml"
 META = "meta.json"
@@ -71,7 +72,7 @@ class SweepFolder:
         visit = {"t": time.time(), "command": meta.get("command"), "versions": meta.get("versions", {})}
         with store.impatient():
             if not store.exists(META):
-                _refuse_foreign(store)
+                refuse_foreign(store)
             store.check()
             created = {
                 **meta,
@@ -103,7 +104,7 @@ class SweepFolder:
         store = Store.from_uri(uri)
         with store.impatient():
             if not store.exists(META):
-                _refuse_foreign(store)
+                refuse_foreign(store)
                 return None
             folder = cls(store, _read_meta(store))
             _refuse_other(store, folder.fingerprint, json.loads(json.dumps(fingerprint)))
@@ -166,12 +167,20 @@ def parts_in(entries: Iterable[str]) -> list[str]:
     return sorted(found, key=lambda name: int(PART.sub(r"\1", name)))
 
 
+def refuse_foreign(store: Store) -> None:
+    """FolderError if a folder without a sweep holds something else, which is not to be mixed with one."""
+    # A lock alone is no content; neither are hidden files, such as those a file browser leaves.
+    entries = [name for name in store.entries() if name != LOCK and not name.startswith(".")]
+    if entries:
+        text = f"{store} is not empty and holds no sweep (no {META}, but {listed(entries)})"
+        raise FolderError(text, hint="choose another folder")
+
+
 def _no_sweep(store: Store) -> FolderError:
     parts = parts_in(store.entries())
     if not parts:
         return FolderError(f"{store} is no sweep's folder: it holds no {META}")
-    shown = ", ".join(parts[:3]) + (", …" if len(parts) > 3 else "")
-    text = f"{store} is no sweep's folder, but holds parts of one: {shown}"
+    text = f"{store} is no sweep's folder, but holds parts of one: {listed(parts)}"
     return FolderError(text, hint="name one of the parts")
 
 
@@ -202,15 +211,6 @@ def _refuse_other(store: Store, was: Mapping[str, Any], now: Mapping[str, Any]) 
     raise OtherSearchSpace(f"{store} holds a sweep of another search space:\n{text}", hint=hint)
 
 
-def _refuse_foreign(store: Store) -> None:
-    # A lock alone is no content; neither are hidden files, such as those a file browser leaves.
-    entries = [name for name in store.entries() if name != LOCK and not name.startswith(".")]
-    if entries:
-        shown = ", ".join(entries[:3]) + (", …" if len(entries) > 3 else "")
-        text = f"{store} is not empty and holds no sweep (no {META}, but {shown})"
-        raise FolderError(text, hint="choose another folder")
-
-
 _ABSENT = object()
 
 
@@ -224,6 +224,3 @@ def _shown(settings: Mapping[str, Any], name: str) -> str:
 
 def _encode(meta: Mapping[str, Any]) -> bytes:
     return (json.dumps(meta, indent=2) + "\n").encode()
-
-
-__all__ = ["CHECKPOINTS", "CURVES", "JOURNAL", "LOCK", "MANIFEST", "META", "SWEEP_YAML", "TRIALS", "SweepFolder"]

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from grokray.events import EventTracker
 from grokray.records.schema import CONFIG_FIELDS, METRICS, TASKS_SCHEMA, TRIALS_SCHEMA
-from grokray.records.state import Session, SweepState, TrialState
+from grokray.records.state import SweepState
+from grokray.records.trial_state import Session, TrialState
 from grokray.trial import TrialConfig
 
 _BATCH_ROWS = 4_096

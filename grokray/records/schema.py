@@ -8,17 +8,13 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import pyarrow as pa
 
-from grokray.trial import TrialConfig
+from grokray.trial import PARTS, TrialConfig
 
 # Raise it when a reader of the older files would misread the new ones.
 SCHEMA_VERSION = 1
 METADATA = {b"grokray.schema_version": str(SCHEMA_VERSION).encode()}
 
-METRICS = tuple(
-    f"{part}_{metric}"
-    for part in ("train", "heldout", "out_of_domain")
-    for metric in ("loss", "token_accuracy", "exact_match")
-)
+METRICS = tuple(f"{part}_{metric}" for part in PARTS for metric in ("loss", "token_accuracy", "exact_match"))
 _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 

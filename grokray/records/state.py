@@ -15,8 +15,6 @@ from grokray.records.compact import NOTHING, Compactor
 from grokray.records.journal import EVENT_FIELDS, Event
 from grokray.records.trial_state import Checkpoint, Configuration, Decision, Session, TrialState
 
-__all__ = ["Checkpoint", "Configuration", "Decision", "Session", "SweepState", "TrialState"]
-
 _ERROR_CHARACTERS = 2_000
 
 

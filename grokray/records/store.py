@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from grokray.errors import FolderError
 from grokray.records.uri import OBJECT_STORES, checked_uri, hide_secrets, path_of_file_uri
+from grokray.wording import first_line
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
-
-__all__ = ["AppendStream", "Store", "Tagged", "as_folder_error", "checked_name", "hide_secrets", "reason"]
 
 # Where a store knows no conditional writes: what two write at once has settled after so long.
 SETTLE_S = 1.0
@@ -257,5 +256,4 @@ def as_folder_error(action: str, shown: str) -> Iterator[None]:
 
 def reason(error: Exception) -> str:
     """`Permission denied`, without number and path; the first line of pyarrow's longer ones."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text.splitlines()[0]
+    return first_line(getattr(error, "strerror", None) or error)

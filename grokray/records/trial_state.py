@@ -12,6 +12,8 @@ from grokray.records.compact import NOTHING
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
+    """A checkpoint's file: `name` relative to the sweep's folder, `sha256` of its bytes in hexadecimal."""
+
     name: str
     sha256: str
     step: int

@@ -19,6 +19,7 @@ from grokray.sweep.rules import Fault
 from grokray.tasks.draft import DEFAULTS
 from grokray.tasks.resolve import left_out
 from grokray.trial import TrialConfig
+from grokray.wording import count
 
 MAX_GRID = 20_000
 MAX_CORNERS = 5_000
@@ -59,7 +60,7 @@ def _too_short(trials: Collection[TrialConfig]) -> Iterator[str]:
     if short:
         longest = max(short, key=lambda trial: trial.num_measurements)
         number = longest.num_measurements
-        measured = f"at most {number:,} measurement{'s' * (number != 1)}"
+        measured = f"at most {count(number, 'measurement')}"
         budget = f"num_steps {longest.num_steps:,} at eval_interval {longest.eval_interval:,}"
         who = "no trial can" if len(short) == len(trials) else "some trials cannot"
         yield f"{who} be seen to grok: {measured} in {budget}, but sustain is {longest.sustain}"

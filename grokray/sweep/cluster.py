@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from grokray.wording import first_line
+
 # Before Ray is imported: these are read at import or at init.
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -122,7 +124,7 @@ def _init(address: str | None, num_cpus: int | None, *, insecure: bool) -> None:
                 ray.init(address=found, **quiet)
     except (OSError, RuntimeError, ValueError, RayError) as error:
         where = "an embedded Ray could not be started" if address is None else f"no Ray cluster answers at {address}"
-        raise ExecutionError(f"{where}: {_first_line(error)}") from error
+        raise ExecutionError(f"{where}: {first_line(error)}") from error
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
@@ -162,7 +164,3 @@ def _machine(*, prepared: bool = False, elastic: bool = False) -> Machine:
         elastic=elastic,
         gpus_to_come=int(most.get("GPU", 0)),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -22,7 +22,7 @@ def read_cluster_file(path: str | Path, *, strict: bool = False) -> dict[str, An
     """The file's content, without Ray's defaults. With `strict` what is merely unwise counts as a fault too.
 
     Raises ConfigError with every fault, each with its place, as in
-    "cluster.yaml:40:7: InstanceTyp is no field of an EC2 instance; did you mean InstanceType?".
+    "cluster.yaml:40:7: InstanceTyp is no field of an EC2 instance; the nearest is InstanceType".
     """
     document, data = _parsed(path)
     found = faults(data)

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from grokray.sweep.explain import shown
-from grokray.sweep.grammar import nearest
 from grokray.sweep.rules import Fault
+from grokray.wording import nearest, show
 
 # Ray takes a list of subnets where EC2 takes one.
 AWS_OWN = ("SubnetIds",)
@@ -59,8 +58,7 @@ def _gcp(node_config: dict[str, Any], keys: tuple[str | int, ...]) -> Iterator[F
 
 
 def _misspelt(name: str, given: dict[str, Any]) -> str:
-    near = nearest(name, list(given))
-    return f", but must say which machine it is{near.replace('did you mean', 'is it')}"
+    return f", but must say which machine it is{nearest(name, list(given))}"
 
 
 @cache
@@ -78,7 +76,7 @@ def _shape_faults(value: Any, shape: Any, keys: tuple[str | int, ...]) -> Iterat
     where = keys[-1] if isinstance(keys[-1], str) else f"{keys[-2]}[{keys[-1]}]"
     if shape.type_name == "structure":
         if not isinstance(value, dict):
-            yield keys, f"{where} is {shown(value)}, but must be a mapping"
+            yield keys, f"{where} is {show(value)}, but must be a mapping"
             return
         for key, inner in value.items():
             if key in shape.members:
@@ -88,12 +86,12 @@ def _shape_faults(value: Any, shape: Any, keys: tuple[str | int, ...]) -> Iterat
                 yield (*keys, key), f"{key} is no field of {whose}{nearest(key, list(shape.members))}"
     elif shape.type_name == "list":
         if not isinstance(value, list):
-            yield keys, f"{where} is {shown(value)}, but must be a list"
+            yield keys, f"{where} is {show(value)}, but must be a list"
             return
         for i, inner in enumerate(value):
             yield from _shape_faults(inner, shape.member, (*keys, i))
     elif (kind := SCALARS.get(shape.type_name)) and not _is(value, kind):
-        yield keys, f"{where} is {shown(value)}, but must be of the type {shape.type_name}"
+        yield keys, f"{where} is {show(value)}, but must be of the type {shape.type_name}"
 
 
 def _is(value: Any, kind: type) -> bool:

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from grokray.sweep.cluster_node_config import node_config_faults
-from grokray.sweep.explain import shown
-from grokray.sweep.grammar import nearest
 from grokray.sweep.rules import Fault
+from grokray.wording import nearest, show
 
 COMMANDS = ("initialization_commands", "setup_commands")
 HEAD_COMMANDS = (*COMMANDS, "head_setup_commands", "head_start_ray_commands")
@@ -82,7 +81,7 @@ def _schema(config: dict[str, Any]) -> Iterator[Fault]:
             verb = "is" if len(missing) == 1 else "are"
             yield keys, f"{' and '.join(missing)} {verb} missing{f' in {where}' if where else ''}"
         elif error.validator == "type":
-            yield keys, f"{where} is {shown(error.instance)}, but must be of the type {error.validator_value}"
+            yield keys, f"{where} is {show(error.instance)}, but must be of the type {error.validator_value}"
         else:
             yield keys, f"{where}: {error.message}"
 
@@ -93,7 +92,7 @@ def _provider(config: dict[str, Any]) -> Iterator[Fault]:
     kind = config["provider"].get("type")
     if kind not in _NODE_PROVIDERS:
         rule = f"but must be one that Ray knows{nearest(kind, list(_NODE_PROVIDERS))}"
-        yield ("provider", "type"), f"provider.type is {shown(kind)}, {rule}"
+        yield ("provider", "type"), f"provider.type is {show(kind)}, {rule}"
     needed = {"aws": ("region",), "gcp": ("region", "project_id")}.get(kind, ())
     if kind == "local" and "coordinator_address" not in config["provider"]:
         needed = ("head_ip", "worker_ips")
@@ -111,7 +110,7 @@ def _node_types(config: dict[str, Any]) -> Iterator[Fault]:
     head = config.get("head_node_type")
     if head not in types:
         near = nearest(head, list(types))
-        yield ("head_node_type",), f"head_node_type is {shown(head)}, but must be among available_node_types{near}"
+        yield ("head_node_type",), f"head_node_type is {show(head)}, but must be among available_node_types{near}"
     most = config.get("max_workers")
     for name, spec in types.items():
         low, high = spec.get("min_workers", 0), spec.get("max_workers", 0 if name == head else most)
@@ -136,7 +135,7 @@ def _file_mounts(config: dict[str, Any]) -> Iterator[Fault]:
     for target, source in (config.get("file_mounts") or {}).items():
         if not isinstance(source, str):
             rule = "but must be the path of a file or folder here"
-            yield ("file_mounts", target), f"file_mounts.{target} is {shown(source)}, {rule}"
+            yield ("file_mounts", target), f"file_mounts.{target} is {show(source)}, {rule}"
 
 
 def _token(config: dict[str, Any]) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from grokray.sweep.facts import Facts
+from grokray.wording import count
 
 Level = Literal["ok", "warning", "fault"]
 HERE = "this machine"
@@ -121,7 +122,7 @@ def _gpus(f: Facts, where: str) -> Finding:
     if f.torch_gpus < f.ray_gpus:
         text = f"there are {f.ray_gpus} GPUs, but torch can use {f.torch_gpus}"
         return Finding(check="gpu", level="fault", text=text, cure=TORCH_CURE, where=where)
-    text = f"torch can use {f.torch_gpus} GPU{'s' * (f.torch_gpus != 1)}" if f.torch_gpus else "no GPU"
+    text = f"torch can use {count(f.torch_gpus, 'GPU')}" if f.torch_gpus else "no GPU"
     return Finding(check="gpu", level="ok", text=text, where=where)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from grokray.errors import ConfigError, ExecutionError, Problem
-from grokray.records.store import hide_secrets
+from grokray.records.uri import hide_secrets
 from grokray.sweep.cluster_file import refuse_other_files
 from grokray.sweep.guard import jobs_answer
 

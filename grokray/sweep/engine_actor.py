@@ -16,6 +16,7 @@ from typing import Any
 
 from grokray.sweep.assignment import Report
 from grokray.sweep.messages import WorkerOptions, as_result, assignment_of, failed_result
+from grokray.wording import in_a_line
 
 LAST_WORDS_S = 1.0  # for the driver to hear why the engine dies
 WORDS = 300  # characters of it
@@ -119,7 +120,7 @@ class EngineActor:
         """Training itself failed: end the process, so that every tenant is retried on a sound engine."""
         traceback.print_exception(error, file=sys.stderr)
         sys.stderr.flush()
-        self._last_words.set_result(_in_a_line(error))
+        self._last_words.set_result(in_a_line(error)[:WORDS])
         time.sleep(LAST_WORDS_S)
         os._exit(1)
 
@@ -131,8 +132,3 @@ class _Tenant:
         self.given_up, self.alone = "given_up" in config, "alone" in config
         self.waits = False  # at a rung
         self.reports: asyncio.Queue[Report | Exception] = asyncio.Queue()
-
-
-def _in_a_line(error: BaseException) -> str:
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}"[:WORDS]

@@ -18,6 +18,8 @@ from grokray.records.store import Store
 
 
 class ExampleFile:
+    """One trial's file, written by one process at a time; FolderError where the store cannot be written."""
+
     def __init__(self, store: Store, trial_id: str, *, from_step: int) -> None:
         """What is there of steps after `from_step` is removed, and so is a line that a crash cut short."""
         self._store, self.name = store, f"{EXAMPLES}/{trial_id}.jsonl"

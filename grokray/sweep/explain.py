@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,11 +10,12 @@ from pydantic_core import ErrorDetails
 
 from grokray.errors import Problem
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.grammar import PARAMETER_KEYS, nearest, nearest_or_all
+from grokray.sweep.grammar import PARAMETER_KEYS, nearest_or_all
 from grokray.sweep.rules import Fault
 from grokray.sweep.sections import SCHEDULERS, Fifo, Metric, Resources, Tracking, TrialSection
 from grokray.sweep.translate import WANDB_KEYS
 from grokray.sweep.yaml_text import Document, dotted
+from grokray.wording import nearest, show
 
 SECTIONS = {"trial": TrialSection, "metric": Metric, "resources": Resources, "tracking": Tracking}
 
@@ -33,20 +33,11 @@ def explain(error: ValidationError, data: dict[str, Any]) -> list[Fault]:
     return faults
 
 
-def shown(value: Any) -> str:
-    """As YAML would write it, on one line, not too long."""
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def no_mapping(document: Document, keys: str) -> tuple[Problem, ...]:
     """What is wrong with a file that holds no mapping with such keys."""
     if () in document.broken:  # that it could not be read is said already
         return document.problems
-    reason = "is empty" if document.data is None else f"holds {shown(document.data)}"
+    reason = "is empty" if document.data is None else f"holds {show(document.data)}"
     message = f"the file {reason}, but must be a mapping with {keys}"
     return (*document.problems, Problem(message=message, place=document.place(())))
 
@@ -60,7 +51,7 @@ def _fault(detail: ErrorDetails, data: dict[str, Any]) -> Fault:
         return keys, f"{name}{'.type' if kind != 'missing' else ''} is missing{_choices(keys)}"
     if kind == "union_tag_invalid":
         near = nearest(context["tag"], SCHEDULERS)
-        return keys, f"{name}.type is {shown(context['tag'])}, but must be {_either(SCHEDULERS)}{near}"
+        return keys, f"{name}.type is {show(context['tag'])}, but must be {_either(SCHEDULERS)}{near}"
     if kind == "literal_error":
         options = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         rule = f"must be {context['expected']}{nearest(detail['input'], options)}"
@@ -77,7 +68,7 @@ def _fault(detail: ErrorDetails, data: dict[str, Any]) -> Fault:
     else:
         rule = context["rule"] if kind == "grokray" else _rule(detail["msg"])
     value = _at(data, keys, detail["input"])
-    return keys, f"{name} {rule}" if isinstance(value, dict) and value else f"{name} is {shown(value)}, but {rule}"
+    return keys, f"{name} {rule}" if isinstance(value, dict) and value else f"{name} is {show(value)}, but {rule}"
 
 
 def _keys(detail: ErrorDetails, data: dict[str, Any]) -> tuple[str | int, ...]:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from grokray.sweep.versions import versions
+from grokray.wording import first_line
 
 # Files with secrets, and the variables that say that they lie elsewhere.
 SECRET_FILES = {
@@ -113,7 +114,7 @@ def _torch_error() -> str | None:
     try:
         import torch  # noqa: F401
     except (ImportError, OSError) as error:  # a library that it was built for is missing
-        return str(error).splitlines()[0]
+        return first_line(error)
     return None
 
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from grokray.errors import ExecutionError
+from grokray.errors import INTERRUPTED, ExecutionError, FolderBusy
 from grokray.sweep.doors import Door
 from grokray.sweep.jobs import Job, JobGone, Jobs
 from grokray.sweep.parcel import Parcel
+from grokray.wording import first_line
 
 SILENCE_S = 45.0  # a sweep says something every 10 s: after such a silence the stream is opened anew
 PAUSE_S = 0.5
@@ -30,7 +31,6 @@ NOT_FOR_US = re.compile(
     re.MULTILINE,
 )
 LOCK_WAIT_S, LOCK_RETRIES = 30.0, 5
-BUSY, STOPPED = 3, 130
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Sweep:
         """
         code = self._exit_code(self._follow())
         # The lock that a lost head leaves in the folder is good for two minutes yet.
-        while code == BUSY and self._replaced and self._patience:
+        while code == FolderBusy.exit_code and self._replaced and self._patience:
             self._patience -= 1
             self.watcher.message(f"the lock of the lost head is still there: trying again in {LOCK_WAIT_S:.0f} s")
             time.sleep(LOCK_WAIT_S)
@@ -175,12 +175,8 @@ class Sweep:
     def _exit_code(self, job: Job) -> int:
         if job.stopped:
             self.watcher.message(f"job {job.id} was stopped")
-            return STOPPED
+            return INTERRUPTED
         if job.exit_code is None or job.exit_code < 0:
-            text = f"job {job.id} failed: {_first_sentence(job.message)}"
+            text = f"job {job.id} failed: {first_line(job.message, 'its driver is gone')}"
             raise ExecutionError(text, hint="run the same command again")
         return job.exit_code
-
-
-def _first_sentence(message: str) -> str:
-    return (message.strip().splitlines() or ["its driver is gone"])[0]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from grokray.sweep.multiples import Scalar, multiples_within
+from grokray.wording import nearest
 
 if TYPE_CHECKING:
     from grokray.sweep.parameters import Parameter
@@ -40,12 +40,6 @@ EXPONENT_LIMIT = 700  # e to the power of more than 709 is no floating-point num
 def fault(key: str | None, rule: str) -> PydanticCustomError:
     """A fault of one key of the value being validated; `rule` reads on from "<key> is <value>, but "."""
     return PydanticCustomError("grokray", "{rule}", {"key": key, "rule": rule})
-
-
-def nearest(name: object, names: Collection[str]) -> str:
-    """The end of a sentence that offers the most similar of the names, or nothing."""
-    found = get_close_matches(str(name), names, n=1)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 def nearest_or_all(name: object, names: Collection[str], whose: str) -> str:

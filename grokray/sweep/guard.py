@@ -18,6 +18,7 @@ from unittest import mock
 
 from grokray.errors import ClusterError, ConfigError, ExecutionError, Problem
 from grokray.sweep.quiet import quiet_stderr
+from grokray.wording import first_line
 
 Answer = Literal["open", "guarded", "silent"]
 KNOCK_S = 10.0
@@ -136,7 +137,7 @@ def _ask_control(address: str) -> str | None:
     except AuthenticationError:
         return None
     except (RpcError, RaySystemError) as error:
-        raise ExecutionError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
+        raise ExecutionError(f"no Ray cluster answers at {address}: {first_line(error)}") from error
 
 
 def _is_here(address: str) -> bool:

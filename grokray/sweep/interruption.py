@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NoReturn
 
-INTERRUPTED = 130
+from grokray.errors import INTERRUPTED
+
 _HANGUP = signal.SIGHUP  # a terminal, or an ssh connection, was closed
 _SHOW_CURSOR = b"\n\x1b[?25h"
 _asked = threading.Event()

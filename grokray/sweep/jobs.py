@@ -23,6 +23,7 @@ from ray.job_submission import JobDetails, JobSubmissionClient
 from grokray.errors import ClusterError, ExecutionError
 from grokray.sweep.guard import HOW_TO_ENTER, refuse_unguarded_jobs
 from grokray.sweep.parcel import Parcel
+from grokray.wording import first_line
 
 ANSWER_S = 30.0
 STOP_S = 120  # Ray ends a job's process so long after it was told to stop; meanwhile trials are checkpointed
@@ -158,7 +159,7 @@ def _understood(url: str) -> Iterator[None]:
     except (requests.RequestException, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
         raise ConnectionLost(f"nothing answers at {url}: {type(error).__name__}") from error
     except RuntimeError as error:
-        raise ConnectionLost(f"the connection to {url} broke: {(str(error).splitlines() or [''])[0]}") from error
+        raise ConnectionLost(f"the connection to {url} broke: {first_line(error)}") from error
 
 
 def _job(details: JobDetails) -> Job:

@@ -13,7 +13,7 @@ from grokray.records.folder import SweepFolder
 from grokray.records.store import Store
 from grokray.records.uri import split_last
 from grokray.sweep.checkpoints import CheckpointFile, TrialCheckpoints, trials_with_checkpoints
-from grokray.tasks.wording import show
+from grokray.wording import show
 
 if TYPE_CHECKING:
     from grokray.engine.checkpoint import Checkpoint

@@ -21,7 +21,7 @@ from grokray.sweep.overrides import apply_overrides
 from grokray.sweep.rules import Fault
 from grokray.sweep.translate import Translation, translate
 from grokray.sweep.yaml_text import Document, dotted, parse_yaml, read_text
-from grokray.tasks.resolve import PARAMETERS
+from grokray.tasks.draft import PARAMETERS
 
 HINT = "The README explains search spaces; `grokray schema` prints their JSON Schema."
 

@@ -51,6 +51,7 @@ def tune_config(assignment: Assignment, *, given_up: str | None = None, alone: b
 
 
 def assignment_of(config: dict[str, Any]) -> Assignment:
+    """What `tune_config` was made of, from the trial's Tune config. KeyError if there is no assignment in it."""
     fields = json.loads(config["assignment"])
     return Assignment(**(fields | {"rungs": tuple(fields["rungs"])}))
 
@@ -68,8 +69,10 @@ def as_result(report: Report) -> dict[str, Any]:
 
 
 def report_of(result: dict[str, Any]) -> Report | None:
+    """What `as_result` was made of; None of a result without a report, such as `failed_result`, or of none yet."""
     return Report(**json.loads(result["report"])) if result and "report" in result else None
 
 
 def failed_result(trial_id: str) -> dict[str, Any]:
+    """The result of a trial that ends as failed at once: at step 0, without a report."""
     return {"grokray_trial": trial_id, "step": 0, "rung": None, "done": True}

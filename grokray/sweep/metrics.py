@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from grokray.trial import PARTS
+
 Goal = Literal["minimize", "maximize"]
 
 _CURVES: dict[str, Goal] = {"loss": "minimize", "token_accuracy": "maximize", "exact_match": "maximize"}
-CURVE_METRICS: dict[str, Goal] = {
-    f"{part}_{measure}": goal for part in ("train", "heldout", "out_of_domain") for measure, goal in _CURVES.items()
-}
+CURVE_METRICS: dict[str, Goal] = {f"{part}_{measure}": goal for part in PARTS for measure, goal in _CURVES.items()}
 
 ROBUSTNESS = "robustness"  # of a configuration: how likely it is to grok, by its seeds
 

@@ -29,6 +29,7 @@ class EngineSpec:
 
 
 def worker_options(config: SweepConfig, machine: Machine, store_uri: str) -> WorkerOptions:
+    """What each engine is told. ExecutionError if `device` is cuda, but Ray sees no GPU."""
     return WorkerOptions(
         store_uri=store_uri,
         device=choose_device(config, machine),

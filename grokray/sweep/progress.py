@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 
-from grokray.records.state import SweepState, TrialState
+from grokray.records.state import SweepState
+from grokray.records.trial_state import TrialState
 from grokray.sweep.sections import Metric
 
 DEFAULT = Metric()

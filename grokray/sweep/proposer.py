@@ -108,6 +108,8 @@ class RandomProposer(OptunaProposer):
 
 
 class TpeProposer(OptunaProposer):
+    """Optuna's tree-structured Parzen estimator, for one metric or several. It learns from what it is told."""
+
     def __init__(self, config: SweepConfig) -> None:
         super().__init__(config)
         self.study = optuna.create_study(directions=[metric.goal for metric in config.metrics])

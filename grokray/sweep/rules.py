@@ -7,10 +7,11 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from grokray.sweep import space
-from grokray.sweep.grammar import nearest, same
+from grokray.sweep.grammar import same
 from grokray.sweep.sections import DEFINING, SIGNAL_METRICS, GrokAsha
-from grokray.tasks.resolve import PARAMETERS
+from grokray.tasks.draft import PARAMETERS
 from grokray.trial import MEASURES
+from grokray.wording import nearest
 
 if TYPE_CHECKING:
     from grokray.sweep.config import SweepConfig

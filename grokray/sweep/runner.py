@@ -18,7 +18,7 @@ from grokray.records.collect import Collected, collect, require_all
 from grokray.records.folder import SweepFolder
 from grokray.records.lock import Lock
 from grokray.records.state import SweepState
-from grokray.records.store import hide_secrets
+from grokray.records.uri import hide_secrets
 from grokray.sweep.ahead import import_ahead
 from grokray.sweep.assignment import COMPILING
 from grokray.sweep.cluster import ENVIRONMENT, Machine, ray_cluster

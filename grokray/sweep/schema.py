@@ -13,7 +13,7 @@ from grokray.sweep.grammar import KEYS, PARAMETER_KEYS
 from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS
 from grokray.sweep.sections import MAX_SEEDS
 from grokray.sweep.translate import WANDB_KEYS
-from grokray.tasks.resolve import PARAMETERS
+from grokray.tasks.draft import PARAMETERS
 from grokray.trial import MEASURES, TrialConfig
 
 

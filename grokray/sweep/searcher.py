@@ -21,6 +21,7 @@ from grokray.errors import FolderError
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.messages import WorkerOptions, report_of, tune_config
 from grokray.sweep.unsaved import Unsaved
+from grokray.wording import first_line
 
 GIVEN_UP = "given_up"
 OCCASION_S = 30.0
@@ -167,7 +168,7 @@ def _of_the_folder(text: str) -> str | None:
 def _lost_node(error: Exception | None) -> str | None:
     """What Ray says if a node died, or the contact to it was lost: of a mere process' death it would know."""
     if isinstance(error, ActorUnavailableError):
-        return _lines(error)[0]
+        return first_line(error)
     lines = _lines(error) if isinstance(error, RayActorError) else []
     return next((line for line in lines if any(words in line for words in OF_A_LOST_NODE)), None)
 

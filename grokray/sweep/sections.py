@@ -16,9 +16,10 @@ from pydantic import (
     model_validator,
 )
 
-from grokray.sweep.grammar import fault, nearest, one_of
+from grokray.sweep.grammar import fault, one_of
 from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS, ROBUSTNESS, Goal
 from grokray.trial import LARGEST_COUNT, Measures
+from grokray.wording import nearest
 
 
 def _whole(value: Any) -> Any:

@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from grokray.records.folder import SweepFolder
+from grokray.records.folder import EXAMPLES, SweepFolder
 from grokray.records.rows import trial_row
 from grokray.records.state import SweepState
 from grokray.records.store import Store
 from grokray.records.trial_state import TrialState
-from grokray.sweep.example_file import EXAMPLES
 from grokray.sweep.sections import Tracking
 from grokray.tracking.base import Event, Settings
 

@@ -157,7 +157,7 @@ class _Builder:
                 self.problems.append(_problem_at(key_node, self.source, "a key must be a plain word"))
             elif (key := str(key_node.value)) in data:
                 first = self.places[(*keys, key)].rsplit(":", 2)[-2]
-                message = f"the key {key} is doubled: it stands in line {first} already"
+                message = f"the key {key} is named twice: it stands in line {first} already"
                 self.problems.append(_problem_at(key_node, self.source, message))
             else:
                 self.places[(*keys, key)] = _place(key_node, self.source)

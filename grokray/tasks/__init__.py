@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from grokray.tasks.codes import NumberCode, Vocabulary, decode_answer, number_code
     from grokray.tasks.dataset import Dataset, build_dataset
+    from grokray.tasks.draft import PARAMETERS
     from grokray.tasks.operations import ALIASES, OPERATIONS, Operation, operations_of
-    from grokray.tasks.resolve import PARAMETERS
     from grokray.tasks.splits import Split, split_rows
     from grokray.tasks.tables import Table, build_table, table_key
 
@@ -41,7 +41,7 @@ _HOMES = {
     "NumberCode": "codes",
     "OPERATIONS": "operations",
     "Operation": "operations",
-    "PARAMETERS": "resolve",
+    "PARAMETERS": "draft",
     "Split": "splits",
     "Table": "tables",
     "Vocabulary": "codes",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from grokray.tasks.arc_files import ArcTask, Malformed, read_tasks, task_of
-from grokray.tasks.wording import nearest
+from grokray.wording import nearest
 
 SUBSETS = ("training", "evaluation")
 DEFAULT_SUBSET = "training"

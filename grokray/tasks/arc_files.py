@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grokray.tasks.wording import show
+from grokray.wording import count, show
 
 COLOURS = 10
 LARGEST_SIDE = 30  # as in ARC
@@ -137,16 +137,12 @@ def _grid_faults(grid: Any, place: str) -> Iterator[str]:
 def _cell_faults(grid: list[list[Any]], place: str) -> Iterator[str]:
     for y, row in enumerate(grid):
         if len(row) != len(grid[0]):
-            yield f"{place}[{y}] has {_cells(len(row))}, but must have {len(grid[0])}, as the first row has"
+            yield f"{place}[{y}] has {count(len(row), 'cell')}, but must have {len(grid[0])}, as the first row has"
             return
         for x, colour in enumerate(row):
             if type(colour) is not int or not 0 <= colour < COLOURS:
                 yield f"{place}[{y}][{x}] is {show(colour)}, but must be a colour: a whole number from 0 to 9"
                 return
-
-
-def _cells(number: int) -> str:
-    return f"{number} cell{'s' * (number != 1)}"
 
 
 def _pairs(pairs: list[Any]) -> tuple[Pair, ...]:

@@ -11,7 +11,7 @@ from grokray.tasks.expressions import ExpressionError
 from grokray.tasks.operations import Operation
 from grokray.tasks.primes import is_prime, next_prime, previous_prime
 from grokray.tasks.sizes import ROW_LIMIT, VOCABULARY_LIMIT, pair_count, training_count, vocabulary_size
-from grokray.tasks.wording import show
+from grokray.wording import show
 
 SIZES = ("modulus", "prime", "operand_limit", "operand_limit_out", "max_bit_length_train", "max_bit_length_val_out")
 

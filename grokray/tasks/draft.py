@@ -9,8 +9,9 @@ from typing import Any, get_args
 from pydantic import Field, ValidationError
 
 from grokray.errors import Problem
-from grokray.tasks.wording import problem_of, show
+from grokray.tasks.problems import problem_of
 from grokray.trial import TrialConfig
+from grokray.wording import show
 
 LARGEST_NUMBER = 65_536
 

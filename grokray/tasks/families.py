@@ -57,6 +57,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_of(operation: str) -> Family:
+    """By its clear name; PAIRS where it has no other, and so of several that are joined by commas."""
     return FAMILIES.get(operation, PAIRS)
 
 

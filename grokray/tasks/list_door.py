@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grokray.tasks.draft import DEFAULTS, Draft
 from grokray.tasks.sizes import training_count
-from grokray.tasks.wording import show
+from grokray.wording import show
 
 # What other operations have no use for.
 FIELDS = ("list_length", "list_rows", "parity_bits")

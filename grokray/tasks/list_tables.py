@@ -29,11 +29,13 @@ LIST_OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def key(config: TrialConfig) -> tuple[object, ...]:
+    """What shapes the table beside the operation, and which lists are drawn where not all are taken."""
     sample = (config.list_rows, LIST_CAP, SAMPLE_SEED)
     return config.base, config.list_length, config.parity_bits, config.fixed_sequence_length, *sample
 
 
 def build(config: TrialConfig) -> Table:
+    """One row a list, in lexicographic order: all of them, or the number that is taken. Every row is in domain."""
     base, length = config.base or 2, config.list_length or 1
     return table_of(config, _lists(base, length, list_count(base, length, config.list_rows)))
 

@@ -19,6 +19,7 @@ from grokray.trial import TrialConfig
 
 
 def key(config: TrialConfig) -> tuple[object, ...]:
+    """What shapes the table beside the operations."""
     return (
         config.task_type,
         config.base,
@@ -31,6 +32,7 @@ def key(config: TrialConfig) -> tuple[object, ...]:
 
 
 def build(config: TrialConfig) -> Table:
+    """One row for each pair of each task: all that are in domain, then those beyond whose tokens the domain trains."""
     code = number_code(config)
     tables = [_one(operation, task, code, config) for task, operation in enumerate(operations_of(config.operation))]
     return tables[0] if len(tables) == 1 else side_by_side(tables, code.vocabulary)

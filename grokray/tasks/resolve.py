@@ -14,18 +14,15 @@ from typing import Any
 from grokray.errors import ConfigError
 from grokray.tasks.arc_door import FIELDS as ARC_FIELDS
 from grokray.tasks.checks import check_heads, check_precision
-from grokray.tasks.draft import DEFAULTS, PARAMETERS, Draft
+from grokray.tasks.draft import DEFAULTS, Draft
 from grokray.tasks.expressions import ExpressionError
 from grokray.tasks.families import FAMILIES, family_of
 from grokray.tasks.groups import GROUPS
 from grokray.tasks.operations import ALIASES, EXPRESSION, OPERATIONS, Alias, expressed, of_group, split_names
-from grokray.tasks.wording import nearest, show
-from grokray.trial import TrialConfig
-
-__all__ = ["CLEAR_NAMES", "PARAMETERS", "left_out", "resolve"]
+from grokray.trial import SEEDS, TrialConfig
+from grokray.wording import nearest, show
 
 MAX_TASKS = 32
-SEEDS = ("init_seed", "split_seed", "order_seed")
 # Parameters that mean something only beside some values of another one.
 USED_BY = {
     ("gradient_filter", ("grokfast_ema",)): ("grokfast_alpha", "grokfast_lambda"),
@@ -91,8 +88,8 @@ def _take_operation(draft: Draft) -> bool:
         return False
     found = [_take_name(draft, name) for name in names]
     known = [name for name in found if name is not None]
-    if doubled := next((name for place, name in enumerate(known) if name in known[:place]), None):
-        draft.add("operation", f"operation is {show(','.join(names))}, but must name each once; {doubled} is doubled")
+    if twice := next((name for place, name in enumerate(known) if name in known[:place]), None):
+        draft.add("operation", f"operation is {show(','.join(names))}, but must name each once; {twice} is named twice")
     elif len(known) > 1 and (alone := next((name for name in known if name in FAMILIES), None)):
         draft.add("operation", f"operation is {show(','.join(names))}, but {alone} is learned alone")
     draft.values["operation"] = ",".join(known)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from grokray.tracking.base import Event, Tracker
+from grokray.wording import in_a_line
 
 INTERVAL_S = 1.0
 SAY_AFTER_S = 3.0
@@ -72,7 +73,7 @@ class Feeder:
                 for events in self.poll() if closing or self.due() else ():
                     self._each(lambda tracker, events=events: _show(tracker, events))
             except Exception as error:
-                self._warn(self._names(), f"the journal cannot be read: {_first_line(error)}")
+                self._warn(self._names(), f"the journal cannot be read: {_reason(error)}")
                 return
             self._each(lambda tracker: tracker.settle(whole=True))
             self._closing.wait(0 if closing else self.interval_s)
@@ -80,7 +81,7 @@ class Feeder:
             try:
                 tracker.close()
             except Exception as error:
-                self._warn(tracker.name, _first_line(error))
+                self._warn(tracker.name, _reason(error))
 
     def _each(self, do: Callable[[Tracker], None]) -> None:
         for tracker in list(self.trackers):
@@ -88,7 +89,7 @@ class Feeder:
                 do(tracker)
             except Exception as error:  # whatever a tracker does, the sweep goes on
                 self.trackers.remove(tracker)
-                self._warn(tracker.name, _first_line(error))
+                self._warn(tracker.name, _reason(error))
                 with suppress(Exception):
                     tracker.abandon()
 
@@ -108,6 +109,5 @@ def _show(tracker: Tracker, events: list[Event]) -> None:
     tracker.settle(whole=False)
 
 
-def _first_line(error: Exception) -> str:
-    text = (str(error).strip().splitlines() or [""])[0].rstrip(".")
-    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
+def _reason(error: Exception) -> str:
+    return in_a_line(error).rstrip(".")[:300]

@@ -12,10 +12,10 @@ from typing import Any
 
 from grokray.errors import ConfigError, Problem
 from grokray.tracking.base import Fold, Point
+from grokray.trial import PARTS
 
 FLUSH_S = 30
 WHOLE = "whole"
-PARTS = ("train", "heldout", "out_of_domain")
 
 
 def writer_class() -> Any:

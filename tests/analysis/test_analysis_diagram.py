@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from grokray.analysis.diagram import cut, diagram
-from grokray.analysis.phases import PHASES
 from grokray.errors import ConfigError
+from grokray.events import PHASES
 from tests.analysis.tables import grokking, trials_of
 
 

@@ -32,15 +32,17 @@ from grokray.analysis.findings.robustness import _in_order as in_order
 from grokray.analysis.findings.survival import survival
 from grokray.analysis.findings.typical import typical_trials
 from grokray.analysis.findings.words import number, shown
-from grokray.analysis.phases import PHASES, events_of_curves
+from grokray.analysis.phases import events_of_curves
 from grokray.analysis.plots import critical_rows
 from grokray.analysis.report.page import render
 from grokray.analysis.robustness import robustness
 from grokray.analysis.space import Axis, Space
 from grokray.analysis.wording import value_text
-from grokray.records.collect import collect, read_curves, read_trials, write_tables
+from grokray.events import PHASES
+from grokray.records.collect import collect, write_tables
 from grokray.records.folder import SweepFolder
 from grokray.records.schema import CURVES_SCHEMA
+from grokray.records.tables import read_curves, read_trials
 from grokray.trial import TrialConfig
 from tests.analysis.tables import grokking, trials_of
 

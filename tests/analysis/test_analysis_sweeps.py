@@ -14,8 +14,9 @@ from synthetic import make_sweep
 import grokray
 from grokray.analysis.sweeps import load_sweeps
 from grokray.errors import ConfigError, FolderError
-from grokray.records.collect import read_curves, read_trials, write_tables
+from grokray.records.collect import write_tables
 from grokray.records.schema import CURVES_SCHEMA
+from grokray.records.tables import read_curves, read_trials
 
 
 def test_one_folder_is_what_its_tables_say(sweep_path):

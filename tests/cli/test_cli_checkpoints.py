@@ -15,8 +15,8 @@ from grokray.cli.checkpoint_path import load_trial
 from grokray.cli.main import main
 from grokray.cli.question import ask
 from grokray.errors import ConfigError
-from grokray.records.collect import read_curves
 from grokray.records.folder import SweepFolder
+from grokray.records.tables import read_curves
 
 SMALL = [
     *("--num_layers", "1", "--dim_model", "16", "--num_heads", "2", "--batch_size", "64", "--learning_rate", "1e-2"),

@@ -117,7 +117,7 @@ def test_it_prints_sizes_examples_and_the_share_of_twins(tmp_path: Path, capsys:
     assert lines[-1] == "commuted twins: for 43.5 % of heldout's (x, y), (y, x) is in train"
     assert read(tmp_path / "out" / "dataset.json")["twin_share"] == 0.435
     export(tmp_path / "out", *sequence, "--split", "commutative")
-    assert "for 0.0 % of heldout's" in capsys.readouterr().out
+    assert "for 0 % of heldout's" in capsys.readouterr().out
 
 
 def test_noisy_answers_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from grokray.cli import display
 from grokray.cli.display import Lines, Picture, observing
 from grokray.cli.pace import WINDOW_S, Pace
 from grokray.cli.tables import Column, fitted, tally, varying_parameters
-from grokray.cli.wording import count, duration, memory, percent, value
+from grokray.cli.wording import duration, memory, value
 from grokray.sweep.load import load_sweep
 from grokray.sweep.progress import Progress, progress_of
 
@@ -214,10 +214,6 @@ def test_varying_parameters_have_their_clear_names(tmp_path):
 
 
 def test_words():
-    assert [count(1, "trial"), count(1234, "trial"), count(0, "row")] == ["1 trial", "1,234 trials", "0 rows"]
-    assert [percent(x) for x in (None, float("nan"), 0, 0.00001, 0.4567, 0.99999, 1)] == [
-        *("–", "–", "0.0 %", "0.1 %", "45.7 %", "99.9 %", "100.0 %")
-    ]
     assert [duration(x) for x in (-1, 7.9, 60, 95, 3725, 90_000)] == [
         *("0 s", "7 s", "1 min", "1 min 35 s", "1 h 2 min", "1 d 1 h")
     ]

@@ -20,12 +20,12 @@ def test_status_of_an_interrupted_sweep(begun, capsys):
     assert lines[2:6] == [
         "8 trials: 2 ended · 1 begun · 5 waiting",
         "outcomes: 1 grokked · 1 budget",
-        "phases: 1 comprehension · 2 memorization",
+        "phases: 2 memorization · 1 comprehension",
         "steps: 3,900 in 1 session",
     ]
     (rule,) = [i for i, line in enumerate(lines) if line.startswith("──")]
     assert [line.split()[1:4] for line in lines[rule + 1 :]] == [
-        ["1,000", "100.0", "%"],
+        ["1,000", "100", "%"],
         [">", "2,000", "50.0"],
         [">", "700", "25.0"],
     ]

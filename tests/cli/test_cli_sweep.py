@@ -76,7 +76,7 @@ def test_a_sweep_shows_its_best_trials_and_where_the_tables_are(ran, space, tmp_
     assert "going on" in lines
     assert any(re.fullmatch(r"\d+ s: 2 of 8 ended, 1 running · 1 grokked · 1 budget", line) for line in lines)
     assert "2 of 8 trials ended: 1 grokked · 1 budget" in lines
-    assert "phases: 1 comprehension · 2 memorization" in lines
+    assert "phases: 2 memorization · 1 comprehension" in lines
     assert "trials: results/small/trials.parquet" in lines
     assert "curves: results/small/curves/" in lines
 

@@ -15,10 +15,11 @@ from grokray.cli.train_options import parameters_from, spell_out_flags, trial_fr
 from grokray.cli.train_run import as_sweep
 from grokray.cli.usage import threads_of
 from grokray.errors import ConfigError
-from grokray.records.collect import read_curves
 from grokray.records.folder import SweepFolder
+from grokray.records.tables import read_curves
 from grokray.sweep.load import load_text
-from grokray.tasks.resolve import PARAMETERS, resolve
+from grokray.tasks.draft import PARAMETERS
+from grokray.tasks.resolve import resolve
 from grokray.trial import TrialConfig
 
 TINY = [

@@ -16,8 +16,8 @@ import grokray.engine.stack as of_stack
 from grokray.cli.curves import curve_of, parting
 from grokray.cli.main import main
 from grokray.engine.backends import backend_for
-from grokray.records.collect import read_trials
 from grokray.records.folder import SweepFolder
+from grokray.records.tables import read_trials
 from grokray.sweep.load import load_sweep
 from grokray.sweep.runner import run_sweep
 

@@ -138,9 +138,9 @@ GPU = ("available_node_types", "gpu")
 AWS = (*GPU, "node_config")
 # What is broken, how, and the rule that must say so.
 BROKEN: list[tuple[str, Edit, str]] = [
-    ("a typo at the top", renamer("max_workers", to="max_worker"), "did you mean max_workers?"),
-    ("a typo in a node type", renamer(*GPU, "min_workers", to="min_worker"), "did you mean min_workers?"),
-    ("a typo in node_config", renamer(*AWS, "InstanceType", to="InstanceTyp"), "did you mean InstanceType?"),
+    ("a typo at the top", renamer("max_workers", to="max_worker"), "the nearest is max_workers"),
+    ("a typo in a node type", renamer(*GPU, "min_workers", to="min_worker"), "the nearest is min_workers"),
+    ("a typo in node_config", renamer(*AWS, "InstanceType", to="InstanceTyp"), "the nearest is InstanceType"),
     (
         "no instance type",
         lambda c: c["available_node_types"]["gpu"]["node_config"].pop("InstanceType"),
@@ -151,7 +151,7 @@ BROKEN: list[tuple[str, Edit, str]] = [
     (
         "a typo in a list",
         setter(*AWS, "BlockDeviceMappings", 0, "Ebs", "VolumeSiz", value=1),
-        "did you mean VolumeSize?",
+        "the nearest is VolumeSize",
     ),
     ("a text for a number", setter(*AWS, "BlockDeviceMappings", 0, "Ebs", "VolumeSize", value="9"), "the type integer"),
     (
@@ -160,7 +160,7 @@ BROKEN: list[tuple[str, Edit, str]] = [
         "BlockDeviceMappings is {}, but must be a list",
     ),
     ("a list for a mapping", setter(*AWS, "MetadataOptions", value=[]), "MetadataOptions is [], but must be a mapping"),
-    ("another head", setter("head_node_type", value="hed"), "did you mean head?"),
+    ("another head", setter("head_node_type", value="hed"), "the nearest is head"),
     (
         "min above max",
         setter(*GPU, "min_workers", value=5),
@@ -170,10 +170,10 @@ BROKEN: list[tuple[str, Edit, str]] = [
     ("no max_workers", lambda c: c.pop("max_workers"), "max_workers is missing"),
     ("no resources", lambda c: c["available_node_types"]["gpu"].pop("resources"), "resources is missing"),
     ("no node types", lambda c: c.pop("available_node_types"), "available_node_types is missing"),
-    ("an unknown provider", setter("provider", "type", value="awz"), "did you mean aws?"),
+    ("an unknown provider", setter("provider", "type", value="awz"), "the nearest is aws"),
     ("no region", lambda c: c["provider"].pop("region"), "provider.region is missing"),
     ("a text for commands", setter("setup_commands", value="pip install x"), "must be of the type array"),
-    ("a text for max_workers", setter("max_workers", value="4"), 'max_workers is "4", but must be of the type integer'),
+    ("a text for max_workers", setter("max_workers", value="4"), "max_workers is '4', but must be of the type integer"),
     ("no start of the head", lambda c: c.pop("head_start_ray_commands"), "head_start_ray_commands is missing"),
     (
         "no token mode",
@@ -257,8 +257,8 @@ def test_pinned_installations_are_no_fault(tmp_path, command):
 @pytest.mark.parametrize(
     ("name", "edit", "rule"),
     [
-        ("cluster/gcp.yaml", renamer(*AWS, "machineType", to="machinType"), "is it machinType?"),
-        ("cluster/gcp.yaml", renamer(*AWS, "scheduling", to="sheduling"), "did you mean scheduling?"),
+        ("cluster/gcp.yaml", renamer(*AWS, "machineType", to="machinType"), "the nearest is machinType"),
+        ("cluster/gcp.yaml", renamer(*AWS, "scheduling", to="sheduling"), "the nearest is scheduling"),
         ("cluster/gcp.yaml", lambda c: c["provider"].pop("project_id"), "provider.project_id is missing"),
         (
             "cluster/gcp.yaml",

@@ -270,7 +270,7 @@ def _wait_for(uri: str, kind: str, driver: subprocess.Popen, *, more_than: int =
 
 def _is_whole(uri: str, here: Path) -> None:
     import grokray as package
-    from grokray.records.collect import read_curves, read_trials
+    from grokray.records.tables import read_curves, read_trials
 
     folder = SweepFolder.open(uri)
     assert read_trials(folder)["steps_trained"].to_pylist() == [6000] * 3

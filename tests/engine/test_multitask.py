@@ -84,39 +84,39 @@ def test_ends_when_all_tasks_have_grokked():
 
 def observed(overall: list[float], **tasks: list[float]) -> TrialEvents:
     """After evaluations at 100, 200, …, with these held-out accuracies."""
-    progress = TrialEvents(overall=EventTracker(sustain=2), tasks={name: EventTracker(sustain=2) for name in tasks})
+    events = TrialEvents(overall=EventTracker(sustain=2), tasks={name: EventTracker(sustain=2) for name in tasks})
     for i, accuracy in enumerate(overall):
         of_tasks = {name: {"train_exact_match": 1.0, "heldout_exact_match": seen[i]} for name, seen in tasks.items()}
-        progress.observe(100 * (i + 1), {"train_exact_match": 1.0, "heldout_exact_match": accuracy}, of_tasks)
-    return progress
+        events.observe(100 * (i + 1), {"train_exact_match": 1.0, "heldout_exact_match": accuracy}, of_tasks)
+    return events
 
 
 def test_the_last_tasks_grok_step_is_the_trials():
-    progress = observed([0.5, 0.9, 0.99, 1, 1], a=[1, 1, 1, 1, 1], b=[0, 0.8, 0.98, 1, 1])
-    assert progress.grokked
-    assert progress.overall.grok_step == 300
-    assert progress.events()["grok_step"] == 400
-    assert progress.events()["grok_step_lower"] == 300
-    assert progress.task_events()["a"]["grok_step"] == 100
-    assert progress.events()["memorization_step"] == 100
+    events = observed([0.5, 0.9, 0.99, 1, 1], a=[1, 1, 1, 1, 1], b=[0, 0.8, 0.98, 1, 1])
+    assert events.grokked
+    assert events.overall.grok_step == 300
+    assert events.state()["grok_step"] == 400
+    assert events.state()["grok_step_lower"] == 300
+    assert events.task_states()["a"]["grok_step"] == 100
+    assert events.state()["memorization_step"] == 100
 
 
 def test_one_task_that_has_not_grokked_is_enough_to_go_on():
-    progress = observed([1, 1, 1], a=[1, 1, 1], b=[0.98, 1, 0.98])
-    assert not progress.grokked
-    assert progress.overall.grokked
-    assert progress.events()["grok_step"] is None
-    assert progress.events()["grok_step_lower"] is None
+    events = observed([1, 1, 1], a=[1, 1, 1], b=[0.98, 1, 0.98])
+    assert not events.grokked
+    assert events.overall.grokked
+    assert events.state()["grok_step"] is None
+    assert events.state()["grok_step_lower"] is None
 
 
 def test_what_falls_after_grokking_is_ungrokked_and_what_fell_before_is_not():
     assert observed([1, 1, 1, 0.8], a=[1, 1, 1, 0.6])._all[0].ungrok_step == 400
-    assert observed([1, 1, 1, 0.8], a=[1, 1, 1, 0.6]).events()["ungrok_step"] == 400
-    assert observed([1, 1, 0.8, 1, 1], a=[0, 0, 0, 1, 1]).events()["ungrok_step"] is None
+    assert observed([1, 1, 1, 0.8], a=[1, 1, 1, 0.6]).state()["ungrok_step"] == 400
+    assert observed([1, 1, 0.8, 1, 1], a=[0, 0, 0, 1, 1]).state()["ungrok_step"] is None
 
 
 def test_events_of_a_single_task_are_the_trackers():
-    progress = observed([1, 1, 0.5])
-    assert progress.events() == progress.overall.state()
-    progress.diverge()
-    assert progress.events()["diverged"]
+    events = observed([1, 1, 0.5])
+    assert events.state() == events.overall.state()
+    events.diverge()
+    assert events.state()["diverged"]

@@ -15,10 +15,11 @@ from records_helpers import VERSIONS, event, make_folder, measurement, memory_st
 
 from grokray.errors import FolderBusy, FolderError
 from grokray.records import collect as collect_module
-from grokray.records.collect import collect, curve_columns, curve_parts, read_curves, read_manifest, read_trials
+from grokray.records.collect import collect
 from grokray.records.folder import SweepFolder
 from grokray.records.lock import hold
 from grokray.records.schema import CURVES_SCHEMA, METRICS, TRIALS_SCHEMA, arrow_field, curves_schema
+from grokray.records.tables import curve_columns, curve_parts, read_curves, read_manifest, read_trials
 from grokray.trial import TrialConfig
 
 IDS = [trial_event(i)["trial_id"] for i in range(4)]

@@ -10,10 +10,11 @@ from records_helpers import event, make_folder, measurement, memory_store, trial
 
 from grokray.errors import FolderBusy, FolderError
 from grokray.records import fetch as module
-from grokray.records.collect import collect, read_curves, read_trials
+from grokray.records.collect import collect
 from grokray.records.fetch import fetch
 from grokray.records.folder import SweepFolder
 from grokray.records.store import Store
+from grokray.records.tables import read_curves, read_trials
 
 SOURCE = "s3://bucket/sweep"
 

@@ -4,7 +4,8 @@ import pyarrow.dataset as ds
 import pytest
 from records_helpers import make_folder
 
-from grokray.records.collect import collect, read_task_curves, read_tasks, read_trials
+from grokray.records.collect import collect
+from grokray.records.tables import read_task_curves, read_tasks, read_trials
 from grokray.trial import TrialConfig
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from grokray.records.collect import read_curves, read_trials
 from grokray.records.folder import SweepFolder
+from grokray.records.tables import read_curves, read_trials
 
 GRID = """
 name: tiny

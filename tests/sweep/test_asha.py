@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from ray.tune.schedulers import TrialScheduler
 
-from grokray.records.state import Decision
+from grokray.records.trial_state import Decision
 from grokray.sweep.assignment import Report
 from grokray.sweep.messages import as_result
 from grokray.sweep.schedulers.asha import Asha

@@ -14,8 +14,9 @@ from ray.tune import registry
 from ray.tune.execution import tune_controller
 
 from grokray.sweep import executor
-from grokray.sweep.engines import EnginePool, EngineSpec
+from grokray.sweep.engines import EnginePool
 from grokray.sweep.messages import WorkerOptions
+from grokray.sweep.placement import EngineSpec
 
 
 def pool(**spec) -> EnginePool:

@@ -13,7 +13,7 @@ from grokray.errors import ConfigError
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.load import load_sweep, load_text
 from grokray.sweep.schema import DESCRIPTIONS, json_schema, schema_text
-from grokray.tasks.resolve import PARAMETERS
+from grokray.tasks.draft import PARAMETERS
 
 SHIPPED = Path(__file__).parents[2] / "search_spaces"
 FILES = sorted(SHIPPED.glob("*.yaml"))

@@ -152,13 +152,13 @@ def test_operations_are_resolved_in_their_order(written: Any, operation: str, mu
 @pytest.mark.parametrize(
     ("written", "field", "message"),
     [
-        ({"operation": "x+y,x+y"}, "operation", "operation is 'x+y,x+y', but must name each once; x+y is doubled"),
-        ({"operation": "x/y,x/y_mod"}, "operation", "x/y_mod is doubled"),
+        ({"operation": "x+y,x+y"}, "operation", "operation is 'x+y,x+y', but must name each once; x+y is named twice"),
+        ({"operation": "x/y,x/y_mod"}, "operation", "x/y_mod is named twice"),
         ({"operation": "x+y,x-y", "multitask": False}, "multitask", "multitask is false, but operation names 2"),
         ({"operation": "x+y,zebra"}, "operation", "operation is 'zebra', but there is no such operation"),
         ({"operation": "x+y,"}, "operation", "operation is '', but there is no such operation"),
         ({"operation": []}, "operation", "operation is '', but there is no such operation"),
-        ({"operation": ["x+y", 3]}, "operation", "operation is ['x+y', 3], but must be a text"),
+        ({"operation": ["x+y", 3]}, "operation", 'operation is ["x+y", 3], but must be a text'),
         ({"operation": "x+y,sort"}, "operation", "operation is 'x+y,sort', but sort is learned alone"),
         ({"operation": ",".join(["x+y"] * 33)}, "operation", "names 33 operations, but must name at most 32"),
         ({"operation": "x+y,x/y", "modulus": 98}, "modulus", "modulus is 98, but x/y_mod needs a prime"),

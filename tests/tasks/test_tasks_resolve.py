@@ -9,7 +9,8 @@ import pytest
 
 from grokray.errors import ConfigError
 from grokray.tasks import ALIASES, OPERATIONS
-from grokray.tasks.resolve import PARAMETERS, left_out, resolve
+from grokray.tasks.draft import PARAMETERS
+from grokray.tasks.resolve import left_out, resolve
 from grokray.trial import TrialConfig
 
 

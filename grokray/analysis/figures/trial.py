@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from grokray.analysis.figures.ticks import plain_ticks
 from grokray.analysis.trial_curve import TrialCurve
+from grokray.trial import SEEDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,7 +129,7 @@ def _with_modulus(operation: str, modulus: int | None) -> str:
 
 
 def settings_of(row: Mapping[str, Any]) -> str:
-    seeds = {row[name] for name in ("init_seed", "split_seed", "order_seed")}
+    seeds = {row[name] for name in SEEDS}
     parts = [
         f"{100 * row['training_fraction']:.3g} % trained on",
         f"weight decay {row['weight_decay']:.3g}",

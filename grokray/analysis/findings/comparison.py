@@ -14,8 +14,8 @@ from grokray.analysis.delay import Delays, Ungrokking, delays, ungrokking
 from grokray.analysis.findings.finding import Finding, interval, missing, nothing_in, unique, without_silence
 from grokray.analysis.findings.words import stated
 from grokray.analysis.shares import Estimate
-from grokray.analysis.wording import count
 from grokray.events import UNGROK_ACCURACY
+from grokray.wording import count
 
 NAME, TITLE = "comparison", "Classification, sequence and bases"
 DELAY_NAME, DELAY_TITLE = "delay", "From memorization to grokking"

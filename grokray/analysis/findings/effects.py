@@ -26,7 +26,8 @@ from grokray.analysis.logrank import holm
 from grokray.analysis.outcomes import NOBODY, Outcomes, diverged, outcomes
 from grokray.analysis.times import times_of
 from grokray.analysis.weights import scheduler_audit
-from grokray.analysis.wording import count, counted
+from grokray.analysis.wording import counted
+from grokray.wording import count
 
 NAME, TITLE = "effects", "Effects of parameters"
 FAMILY_NAMES = {"lognormal": "log-normal", "weibull": "Weibull"}

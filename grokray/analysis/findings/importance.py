@@ -11,7 +11,7 @@ from grokray.analysis.importance import Importance
 from grokray.analysis.importance import importance as importance_of
 from grokray.analysis.outcomes import varying
 from grokray.analysis.sweeps import Sweeps
-from grokray.analysis.wording import count
+from grokray.wording import count
 
 NAME, TITLE = "importance", "Importance of parameters"
 # Of the draws in which a parameter must be the most important one to be named first.

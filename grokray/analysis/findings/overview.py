@@ -11,10 +11,10 @@ from grokray.analysis.findings.finding import Finding
 from grokray.analysis.outcomes import column, varying
 from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.wording import readable, value_text
+from grokray.events import OUTCOMES
 from grokray.records.folder import SweepFolder
 
 NAME, TITLE = "overview", "What was run"
-OUTCOMES = ("grokked", "budget", "pruned", "diverged", "failed", "stopped")
 MOST_VALUES = 8
 FOLLOWS = "follows from others"  # such as the order of digits, which only sequences have
 

@@ -15,11 +15,12 @@ from grokray.analysis.diagram import MAX_CATEGORIES, Diagram, cut, diagram
 from grokray.analysis.findings.finding import Finding, interval, missing
 from grokray.analysis.findings.words import cell
 from grokray.analysis.outcomes import codes, column, missing_in, outcomes
-from grokray.analysis.phases import PHASES, Events, cut_short, events_of_curves
+from grokray.analysis.phases import Events, cut_short, events_of_curves
 from grokray.analysis.phases import phases as phases_of
 from grokray.analysis.robustness import weighted_share
 from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.wording import counted
+from grokray.events import PHASES
 
 NAME, TITLE = "phases", "Phases"
 METHOD = "weighted share, Wilson by configuration"

@@ -10,9 +10,11 @@ import pyarrow as pa
 
 from grokray.analysis.design import CAUSES
 from grokray.analysis.findings.finding import Finding, missing, unique
-from grokray.analysis.outcomes import SEEDS, WATCHING, column, grouped, outcomes, varying
+from grokray.analysis.outcomes import WATCHING, column, grouped, outcomes, varying
 from grokray.analysis.weights import scheduler_audit
-from grokray.analysis.wording import count, counted
+from grokray.analysis.wording import counted
+from grokray.trial import SEEDS
+from grokray.wording import count
 
 NAME, TITLE = "quality", "Quality of the data"
 FEW_TRIALS, FEW_SEEDS, FEW_GROKKED, FEW_AUDITS = 50, 3, 10, 20

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
-from grokray.analysis.findings.words import between, percent, stated
+from grokray.analysis.findings.words import between, stated
 from grokray.analysis.outcomes import FEW_PRUNED, outcomes
 from grokray.analysis.robustness import ByConfiguration, Robustness, by_configuration
 from grokray.analysis.robustness import robustness as robustness_of
 from grokray.analysis.sweeps import Sweeps
-from grokray.analysis.wording import count
+from grokray.wording import count, percent
 
 NAME, TITLE = "robustness", "Robustness"
 UNKNOWN_VALUES = "no share is known of values of which trials were pruned and none was audited, or of which none counts"

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique, without_silence
 from grokray.analysis.findings.groups import Groups, groups_by, main_parameters
-from grokray.analysis.findings.words import between, percent
+from grokray.analysis.findings.words import between
 from grokray.analysis.logrank import holm, log_rank, pairwise
 from grokray.analysis.outcomes import NOBODY, Outcomes, column, diverged, outcomes
 from grokray.analysis.survival import SurvivalCurve, kaplan_meier, median_time, restricted_mean, share_by
@@ -20,6 +20,7 @@ from grokray.analysis.times import Times, times_of
 from grokray.analysis.turnbull import turnbull
 from grokray.analysis.weights import scheduler_audit
 from grokray.analysis.wording import counted
+from grokray.wording import percent
 
 NAME, TITLE = "survival", "Time to grok"
 MOST_PAIRS = 8  # groups that are compared pair by pair

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grokray.analysis.outcomes import column, outcomes
-from grokray.analysis.phases import PHASES
 from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.trial_curve import TrialCurve, curve_of
+from grokray.events import PHASES
 
 # What trials of a phase are typical in.
 TYPICAL_IN = {

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-NOTHING = "–"
+from grokray.wording import NOTHING, percent
+
 # Column → how it is written; what is not here goes by its type.
 KINDS = {
     **dict.fromkeys(("share", "share_of_stops", "earlier", "fanova", "ped_anova"), "percent"),
@@ -87,7 +88,7 @@ def number(value: Any, kind: str, *, is_end: bool = False) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     if kind == "percent":
-        return f"{_percent(value)} %"
+        return percent(value)
     if kind == "points":
         return f"{100 * value:+.1f}".replace("-", "−")
     if kind in ("steps", "count"):
@@ -103,19 +104,6 @@ def _significant(value: float, digits: int) -> str:
     """14321.0 → `14,000` to two digits: with an exponent only what is very large or very small."""
     text = f"{value:.{digits}g}"
     return (f"{float(text):,.0f}" if "e" in text and 1 <= abs(value) < 1e9 else text).replace("-", "−")
-
-
-def percent(share: float) -> str:
-    """0.4567 → `45.7 %`. Only all of it is 100 %, only none of it 0 %."""
-    return f"{_percent(share)} %"
-
-
-def _percent(share: float) -> str:
-    shown = 100 * share
-    if 0 < abs(share) < 1:
-        shown = math.copysign(min(max(abs(shown), 0.1), 99.9), shown)
-    text = f"{shown:.1f}".removesuffix(".0") if share in (0, 1) else f"{shown:.1f}"
-    return text.replace("-", "−")
 
 
 def _is_nothing(value: Any) -> bool:

@@ -9,10 +9,10 @@ from typing import Any
 from grokray.analysis.analysis import Analysis
 from grokray.analysis.outcomes import column
 from grokray.analysis.report.sections import sections
-from grokray.analysis.wording import count
 from grokray.records.folder import SweepFolder
 from grokray.records.store import as_folder_error
 from grokray.version import VERSION
+from grokray.wording import count
 
 
 @dataclass(frozen=True, kw_only=True)

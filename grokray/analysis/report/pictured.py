@@ -16,8 +16,8 @@ from grokray.analysis.findings.typical import Typical, typical_trials
 from grokray.analysis.outcomes import outcomes
 from grokray.analysis.report.section import Pictures, Section, section_of
 from grokray.analysis.times import times_of
-from grokray.analysis.wording import count
 from grokray.events import PHASE_ACCURACY, PHASE_GAP_STEPS
+from grokray.wording import count
 
 MOST_PROFILES, MOST_GROUPED, MOST_DIAGRAMS = 8, 5, 3
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from grokray.records.state import Decision
+from grokray.records.trial_state import Decision
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.schedulers.asha import Asha
 from grokray.sweep.schedulers.grok_asha import GrokAsha

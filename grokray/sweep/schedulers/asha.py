@@ -12,7 +12,7 @@ from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from grokray.records.state import Decision
+from grokray.records.trial_state import Decision
 from grokray.sweep.assignment import Report
 from grokray.sweep.schedulers.audit import Audited, Verdict
 from grokray.sweep.sections import Asha as AshaSection

@@ -16,7 +16,7 @@ from typing import Any
 
 from ray.tune.schedulers import TrialScheduler
 
-from grokray.records.state import Decision
+from grokray.records.trial_state import Decision
 from grokray.sweep.assignment import Report
 from grokray.sweep.messages import report_of
 from grokray.sweep.tune_loop import InOrder

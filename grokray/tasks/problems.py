@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from grokray.errors import Problem
+from grokray.wording import nearest, show
 
 
 def problem_of(error: Mapping[str, Any], parameters: Collection[str]) -> Problem:
@@ -21,22 +21,6 @@ def problem_of(error: Mapping[str, Any], parameters: Collection[str]) -> Problem
 
 def unknown_parameter(name: str, parameters: Collection[str]) -> Problem:
     return Problem(field=name, message=f"{name} is not a parameter{nearest(name, parameters)}")
-
-
-def nearest(name: str, names: Collection[str]) -> str:
-    """`; the nearest is learning_rate`, or nothing where no name is near."""
-    found = get_close_matches(name, names, n=1)
-    return f"; the nearest is {found[0]}" if found else ""
-
-
-def show(value: Any) -> str:
-    """A value as it would be written in YAML, cut where it is long."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _rule(error: Mapping[str, Any]) -> str:
