@@ -298,6 +298,11 @@ def test_what_depends_on_a_fault_is_no_fault() -> None:
     assert [line.split(": ", 1)[0] for line in found] == ["f.yaml:4:15", "f.yaml:6:35"]
 
 
+def test_a_fault_hides_no_other_whose_name_holds_its_own() -> None:
+    found = problems(HEAD + "  split: {valu: random}\n  split_seed: {value: -1}")
+    assert found[1:] == ["f.yaml:5:3: split_seed is -1, but must be at least 0"]
+
+
 def test_many_faults_of_one_kind_are_counted() -> None:
     found = problems(HEAD + "  num_heads: {values: [3, 5, 6, 7, 9]}")
     assert len(found) == 4
