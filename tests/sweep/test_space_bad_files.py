@@ -267,9 +267,9 @@ def test_counts_have_an_upper_bound(key: str) -> None:
     text = TAIL + "scheduler: {type: grok_asha, grace_period: 1e3}"
     place = f"--set {key}={10**20}"
     with pytest.raises(ConfigError) as caught:
-        load_text(text, "f.yaml", "f", [f"{key}={10**20}"])
+        load_text(text, "f.yaml", "f", overrides=[f"{key}={10**20}"])
     assert str(caught.value) == f"{place}: {key} is {10**20}, but must be at most 2147483647"
-    load_text(text, "f.yaml", "f", [f"{key}={2**31 - 1}"])
+    load_text(text, "f.yaml", "f", overrides=[f"{key}={2**31 - 1}"])
 
 
 def test_all_faults_of_a_file_at_once() -> None:
