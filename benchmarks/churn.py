@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import harness
-import torch
 from harness import Contestant
 
 from grokray.engine.engine import Engine
@@ -38,9 +37,7 @@ ROUNDS = 7
 
 def main() -> None:
     options = _options()
-    harness.restart_with_environment()
-    harness.pin(options.core)
-    torch.set_num_threads(1)
+    harness.on_one_core(options.core)
     rows, cases = [], {}
     for kernels, compiled in KERNELS.items():
         if compiled and not (options.build or _is_built()):

@@ -13,7 +13,6 @@ import tempfile
 from typing import Any
 
 import harness
-import torch
 from engine import NEVER, TURN_STEPS, turns
 from harness import Contestant
 
@@ -36,9 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def main(seconds: float) -> None:
-    harness.restart_with_environment()
-    harness.pin()
-    torch.set_num_threads(1)
+    harness.on_one_core()
     rows, found = [], {}
     with tempfile.TemporaryDirectory() as cache:
         os.environ["GROKRAY_CACHE"] = cache

@@ -20,7 +20,6 @@ from typing import Any, Literal
 
 import harness
 import peers
-import torch
 from harness import Contestant
 from peers.case import Case
 
@@ -44,9 +43,7 @@ def main() -> None:
     options = _options()
     if options.cores:
         return _cores(options)
-    harness.restart_with_environment()
-    harness.pin(options.core)
-    torch.set_num_threads(1)
+    harness.on_one_core(options.core)
     of_cases = {}
     for name in options.cases:
         slots = options.slots or SLOTS[name]

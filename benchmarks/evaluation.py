@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import harness
-import torch
 from engine import CASES, NEVER, TURN_STEPS, turns
 from harness import Contestant
 
@@ -28,9 +27,7 @@ MODES: tuple[Literal["off", "on"], ...] = ("off", "on")
 
 
 def main(seconds: float) -> None:
-    harness.restart_with_environment()
-    harness.pin()
-    torch.set_num_threads(1)
+    harness.on_one_core()
     header = ["case", "rows", "step, ms", "in company", "evaluation, ms", "steps", "share", "share in company"]
     found: dict[str, dict[str, float]] = {}
     for name, parameters in CASES.items():

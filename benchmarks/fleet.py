@@ -133,7 +133,7 @@ class FleetPool(EnginePool):
         actor = ray.remote(Fleet).options(num_cpus=0, max_concurrency=CALLS)
         self._fleet = actor.remote(self._options["store_uri"], self.pace)
 
-    def _start(self, *, lonely: bool) -> EngineHandle:
+    def _start(self, *, alone: bool) -> EngineHandle:
         number, self._started = self._started, self._started + 1
         engine = FakeEngine(self._fleet, number, self.spec.slots)
         return _FakeHandle(engine, number=number, slots=self.spec.slots)

@@ -145,6 +145,13 @@ def restart_with_environment(environment: Mapping[str, str] = ENVIRONMENT) -> No
         os.execve(sys.executable, [sys.executable, *sys.argv], {**environment, **os.environ})
 
 
+def on_one_core(core: int | None = None) -> None:
+    """What a measurement of CPU time begins with: one thread, on one core, the last one unless said otherwise."""
+    restart_with_environment()
+    pin(core)
+    torch.set_num_threads(1)
+
+
 def seconds_asked(doc: str | None) -> float:
     """The one argument of a script, 6 by default; `doc` is what its --help says."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)

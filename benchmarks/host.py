@@ -39,9 +39,7 @@ STEPS = 50  # of a turn
 
 def main() -> None:
     options = _options()
-    harness.restart_with_environment()
-    harness.pin()
-    torch.set_num_threads(1)
+    harness.on_one_core()
     cases = {f"{trials} trials": run_case(trials, options.seconds) for trials in options.trials}
     for name, found in cases.items():
         rows = [[what, f"{v['us']:,.1f} µs", f"{v['operations']:,.2f}"] for what, v in found.items()]

@@ -17,7 +17,6 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 import harness
-import torch
 from churn import NEVER, turns
 from harness import Contestant
 
@@ -31,9 +30,7 @@ ROUNDS = 9
 
 def main() -> None:
     options = _options()
-    harness.restart_with_environment()
-    harness.pin(options.core)
-    torch.set_num_threads(1)
+    harness.on_one_core(options.core)
     rows, cases = [], {}
     for slots in options.slots:
         one, two = contestants = [_contestant(name, moduli, slots) for name, moduli in MODULI.items()]

@@ -67,6 +67,10 @@ class OtherSearchSpace(FolderError):
     """The folder holds a sweep of another search space; the message says what differs."""
 
 
+class FileMissing(FolderError):
+    """A file that should be in the folder is not there."""
+
+
 class FolderBusy(GrokrayError):
     """Another process works on the sweep's folder; the message names it."""
 

@@ -71,6 +71,19 @@ def listed_names(value: Any) -> Any:
     return ",".join(sorted({name.strip() for name in value.split(",")} - {""})) if isinstance(value, str) else value
 
 
+def fault_of_heads(num_heads: int, dim_model: int) -> str | None:
+    if dim_model % num_heads:
+        return f"num_heads is {num_heads}, but must divide dim_model, which is {dim_model}"
+    return None
+
+
+def fault_of_precision(precision: str, dtype: str) -> str | None:
+    """Double is double throughout."""
+    if dtype == "float64" and precision != "float32":
+        return f"precision is {precision}, but must be float32 where dtype is float64"
+    return None
+
+
 class TrialConfig(BaseModel):
     """One training run, frozen. Equal configs have equal ids and give equal curves.
 
@@ -157,14 +170,15 @@ class TrialConfig(BaseModel):
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> TrialConfig:
-        if self.dim_model % self.num_heads:
-            raise ValueError(f"num_heads is {self.num_heads}, but must divide dim_model, which is {self.dim_model}")
-        return self
+        return self._refused_for(fault_of_heads(self.num_heads, self.dim_model))
 
     @model_validator(mode="after")
     def _double_is_double_throughout(self) -> TrialConfig:
-        if self.dtype == "float64" and self.precision != "float32":
-            raise ValueError(f"precision is {self.precision}, but must be float32 where dtype is float64")
+        return self._refused_for(fault_of_precision(self.precision, self.dtype))
+
+    def _refused_for(self, fault: str | None) -> TrialConfig:
+        if fault:
+            raise ValueError(fault)
         return self
 
     @property

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from peers.case import BETA1, BETA2, EPSILON, Case, Rows, Training, waiting_for
-from peers.transformer import by_products, models
+from peers.transformer import Decoder, by_products, models
 
 
 def make(case: Case, trials: int, *, device: str = "cpu", rows: Rows | None = None) -> Training:
@@ -39,10 +39,8 @@ def make(case: Case, trials: int, *, device: str = "cpu", rows: Rows | None = No
     return Training(call=call, trials=trials, wait=waiting_for(device))
 
 
-class Transformers(nn.Module):
+class Transformers(Decoder):
     """As `transformer.Transformer`, every tensor with a leading dimension of trials."""
-
-    mask: Tensor
 
     def __init__(self, case: Case, trials: int) -> None:
         super().__init__()
@@ -59,28 +57,6 @@ class Transformers(nn.Module):
         for name, parameter in self.named_parameters():
             stacked = torch.stack([state[name] for state in states])
             parameter.copy_(stacked.transpose(1, 2) if name in linear else stacked)
-
-    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """tokens (trials, batch, length), positions (trials, batch, answers) -> logits (…, answers, vocabulary)."""
-        x = self.tokens(tokens) + self.positions.weight[:, None]
-        *blocks, last = self.blocks
-        for block in blocks:
-            x = block(x, x, self.mask)
-        if self.case.pruned:
-            x = last(x, self._at(x, positions), self._answer_mask(positions))
-        else:
-            x = self._at(last(x, x, self.mask), positions)
-        return self.head(self.norm(x))
-
-    def _at(self, x: Tensor, positions: Tensor) -> Tensor:
-        if self.case.uniform:
-            return x[:, :, -self.case.answers :]
-        return x.gather(2, positions[..., None].expand(*positions.shape, x.shape[-1]))
-
-    def _answer_mask(self, positions: Tensor) -> Tensor | None:
-        if self.case.uniform:
-            return None if self.case.answers == 1 else self.mask[-self.case.answers :]
-        return F.embedding(positions.flatten(0, 1), self.mask)[:, None]
 
 
 class Block(nn.Module):

@@ -25,21 +25,21 @@ def _seeded(case: Case, seed: int, attention: Attention) -> nn.Module:
     return Transformer(case, attention)
 
 
-class Transformer(nn.Module):
-    mask: Tensor
+class Decoder(nn.Module):
+    """From tokens to logits, by the modules that a subclass makes: of one trial, or of many, with one more dimension in
+    front of every shape below."""
 
-    def __init__(self, case: Case, attention: Attention) -> None:
-        super().__init__()
-        self.case, d = case, case.width
-        self.tokens, self.positions = nn.Embedding(case.vocabulary, d), nn.Embedding(case.length, d)
-        self.blocks = nn.ModuleList(Block(d, case.heads, attention) for _ in range(case.layers))
-        self.norm, self.head = nn.LayerNorm(d), nn.Linear(d, case.vocabulary)
-        # Rebuilt from the sizes, so it is no part of the state.
-        self.register_buffer("mask", torch.full((case.length, case.length), -torch.inf).triu(1), persistent=False)
+    case: Case
+    tokens: nn.Module
+    positions: nn.Module
+    blocks: nn.ModuleList
+    norm: nn.Module
+    head: nn.Module
+    mask: Tensor
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """tokens (batch, length), positions (batch, answers) -> logits (batch, answers, vocabulary)."""
-        x = self.tokens(tokens) + self.positions.weight
+        x = self.tokens(tokens) + self.positions.weight.unsqueeze(-3)
         *blocks, last = self.blocks
         for block in blocks:
             x = block(x, x, self.mask)
@@ -52,13 +52,25 @@ class Transformer(nn.Module):
     def _at(self, x: Tensor, positions: Tensor) -> Tensor:
         """x (batch, length, width) -> (batch, answers, width)."""
         if self.case.uniform:
-            return x[:, -self.case.answers :]
-        return x.gather(1, positions[..., None].expand(*positions.shape, x.shape[-1]))
+            return x[..., -self.case.answers :, :]
+        return x.gather(-2, positions[..., None].expand(*positions.shape, x.shape[-1]))
 
     def _answer_mask(self, positions: Tensor) -> Tensor | None:
+        """By row, whatever trial it is of."""
         if self.case.uniform:
             return None if self.case.answers == 1 else self.mask[-self.case.answers :]
-        return F.embedding(positions, self.mask)[:, None]
+        return F.embedding(positions.flatten(0, -2), self.mask)[:, None]
+
+
+class Transformer(Decoder):
+    def __init__(self, case: Case, attention: Attention) -> None:
+        super().__init__()
+        self.case, d = case, case.width
+        self.tokens, self.positions = nn.Embedding(case.vocabulary, d), nn.Embedding(case.length, d)
+        self.blocks = nn.ModuleList(Block(d, case.heads, attention) for _ in range(case.layers))
+        self.norm, self.head = nn.LayerNorm(d), nn.Linear(d, case.vocabulary)
+        # Rebuilt from the sizes, so it is no part of the state.
+        self.register_buffer("mask", torch.full((case.length, case.length), -torch.inf).triu(1), persistent=False)
 
 
 class Block(nn.Module):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from grokray.sweep.config import SweepConfig, as_shaping
-from grokray.sweep.samples import LOOKED_AT, SAMPLED, SHAPING, proposals, sample_of_shapes
+from grokray.sweep.samples import LOOKED_AT, SAMPLED, SHAPE_AND_TABLES, proposals, sample_of_shapes
 from grokray.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _shapes(configs: list[TrialConfig]) -> tuple[ShapePreview, ...]:
     from grokray.tasks.dataset import build_dataset
 
     # One dataset for all trials that differ in what leaves the shape alone.
-    distinct = {tuple(as_shaping(name, getattr(c, name, None)) for name in SHAPING): c for c in configs}
+    distinct = {tuple(as_shaping(name, getattr(c, name, None)) for name in SHAPE_AND_TABLES): c for c in configs}
     found: dict[ShapeKey, ShapePreview] = {}
     for config in distinct.values():
         dataset = build_dataset(config)

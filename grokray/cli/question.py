@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from grokray.errors import ConfigError, Problem
+from grokray.cli.question_text import operators_of, pair_of, refused, task_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from grokray.tasks.tables import Table
 
 LARGEST = 65_535
-_PAIR = re.compile(r"\s*(-?\d{1,999})(\s*[^\d\s].*?\s*|\s+)(-?\d{1,999})\s*=?\s*\??\s*", re.DOTALL)
-_PART_OF_A_NUMBER = re.compile(r"^\w|\d|\w$")  # as `x3` is of 0x3, and `_0` of 1_0
-_NUMBER = re.compile(r"(?<![\w^])\d+(?![\w^])")
 
 
 def ask(trial: Restored, text: str) -> dict[str, Any]:
@@ -42,7 +38,7 @@ def _ask_tokens(trial: Restored, text: str) -> dict[str, Any]:
     if (another := _list_of(trial, prompts)) is not None:
         return {**_answered(trial, another, 0), "part": None}
     one = question(table, 0)
-    raise _refused(f"{text!r} is no example of {trial.config.operation}" + (f"; {one!r} is" if len(one) < 60 else ""))
+    raise refused(f"{text!r} is no example of {trial.config.operation}" + (f"; {one!r} is" if len(one) < 60 else ""))
 
 
 def _answered(trial: Restored, table: Table, row: int) -> dict[str, Any]:
@@ -102,9 +98,9 @@ def _ask_pair(trial: Restored, text: str) -> dict[str, Any]:
     from grokray.tasks.operations import operation_named
 
     table, shape = trial.dataset.table, trial.shape
-    operators = _operators(table)
-    left, words, right = _pair(text, operators)
-    task = _task(table, words, operators)
+    operators = operators_of(table)
+    left, words, right = pair_of(text, operators)
+    task = task_of(table, words, operators)
     z = _truth(trial, operation_named(table.task_names[task]), left, right)
     prompt, truth = _prompt(trial, task, left, right), _answer(table, z)
     tokens = torch.zeros(1, shape.length, dtype=torch.int64)
@@ -143,7 +139,7 @@ def _prompt(trial: Restored, task: int, left: int, right: int) -> list[int]:
     if len(prompt) > trial.shape.length or (code.width and max(left, right) >= code.base**code.width):
         made_for = trial.config.operand_limit_out or trial.config.operand_limit
         rule = f"which is longer in base {code.base} than this model reads: it was made for numbers below {made_for:,}"
-        raise _refused(f"the question holds {max(left, right)}, {rule}")
+        raise refused(f"the question holds {max(left, right)}, {rule}")
     return prompt
 
 
@@ -153,68 +149,11 @@ def _answer(table: Table, z: int) -> list[int]:
     code = table.code
     assert code is not None
     if not code.base and not 0 <= z - code.vocabulary.lowest < code.vocabulary.numerals:
-        raise _refused(f"the right answer is {z}, for which this model has no token")
+        raise refused(f"the right answer is {z}, for which this model has no token")
     if code.width and abs(z) >= code.base**code.width:
-        raise _refused(f"the right answer is {z}, but this model writes {code.width} digits in base {code.base}")
+        raise refused(f"the right answer is {z}, but this model writes {code.width} digits in base {code.base}")
     tokens, lengths = code.encode_answers(torch.tensor([z]))
     return tokens[0, : int(lengths[0])].tolist()
-
-
-def _pair(text: str, operators: Collection[str]) -> tuple[int, str, int]:
-    """`12 + 7` → 12, "+", 7. Whatever stands between the numbers is the operator; one of those may hold numbers."""
-    found = _PAIR.fullmatch(text)
-    words = "" if found is None else found[2].strip()
-    if found is not None and (words in operators or _named(words)):
-        return int(found[1]), words, int(found[3])
-    if more := _NUMBER.findall(words):
-        raise _refused(f"the question is {text!r}, which holds {2 + len(more)} numbers, but must hold two")
-    if found is None or _PART_OF_A_NUMBER.search(found[2]):
-        raise _refused(f"the question is {text!r}, but must be two whole numbers with an operator, such as '12 + 7'")
-    return int(found[1]), words, int(found[3])
-
-
-def _operators(table: Table) -> dict[str, int]:
-    """What a question may call each of the table's tasks."""
-    marks = [table.vocabulary.for_task(i) for i in range(len(table.task_names))]
-    symbols = {m.symbols[m.op]: i for i, m in enumerate(marks)}
-    names = {name: i for i, name in enumerate(table.task_names)}
-    shorter = {symbol.removesuffix("%"): i for symbol, i in symbols.items()}  # `+` for `+%` where there is no other `+`
-    return {**shorter, **symbols, **names}
-
-
-def _task(table: Table, words: str, operators: Mapping[str, int]) -> int:
-    """Which of the table's tasks is meant. A model of one task knows what it is asked, if it is asked no other one."""
-    if len(table.task_names) == 1:
-        _refuse_another(table.task_names[0], words)
-        return 0
-    if words not in operators:
-        rule = f"but this model knows several tasks and needs one of {', '.join(map(repr, operators))}"
-        raise _refused(f"the operator is {words!r}, {rule}")
-    return operators[words]
-
-
-def _refuse_another(name: str, words: str) -> None:
-    """What a model of sums answers to `12 * 7` would be judged as if it were asked `12 + 7`."""
-    from grokray.tasks.operations import OPERATIONS, of_group
-
-    trained = OPERATIONS.get(name) or of_group(name)
-    if trained and _named(words) and not _means(trained, words):
-        raise _refused(f"the operator is {words!r}, but this model was trained on {name}")
-
-
-def _named(words: str) -> bool:
-    """Whether any operation is called so; of groups are tried those that the words themselves name."""
-    from grokray.tasks.operations import OF_A_GROUP, OPERATIONS, of_group
-
-    spelled = [words, *(words.removeprefix(symbol) + kind for kind, (symbol, _) in OF_A_GROUP.items())]
-    operations = [*OPERATIONS.values(), *filter(None, map(of_group, spelled))]
-    return any(_means(operation, words) for operation in operations)
-
-
-def _means(operation: Operation, words: str) -> bool:
-    """By its name or its symbol, or by `+` for `+%` and `·` for `·d59`."""
-    ending = operation.name.partition("_")[0] if operation.kind == "group" else "%"
-    return words in (operation.name, operation.symbol, operation.symbol.removesuffix(ending))
 
 
 def _truth(trial: Restored, operation: Operation, left: int, right: int) -> int:
@@ -224,9 +163,9 @@ def _truth(trial: Restored, operation: Operation, left: int, right: int) -> int:
     p = trial.config.modulus if operation.kind == "modular" else None
     for place, number in (("first", left), ("second", right)):
         if (rule := _broken_rule(trial, operation, p, number)) is not None:
-            raise _refused(f"the {place} number is {number}, but {rule}")
+            raise refused(f"the {place} number is {number}, but {rule}")
     if right < operation.y_min:
-        raise _refused(f"the second number is {right}, but must be at least {operation.y_min} for {operation.name}")
+        raise refused(f"the second number is {right}, but must be at least {operation.y_min} for {operation.name}")
     x = torch.tensor([left]) if p is None else torch.arange(p)
     y = torch.full_like(x, right)
     shown_left, shown_right = operation.shown(x, y, p)
@@ -266,7 +205,3 @@ def _part(trial: Restored, row: int | None) -> str | None:
 
     parts: dict[str, Tensor] = {name: getattr(trial.dataset.split, name) for name in PARTS}
     return next((name for name, rows in parts.items() if row is not None and bool((rows == row).any())), None)
-
-
-def _refused(message: str) -> ConfigError:
-    return ConfigError([Problem(message=message)])

@@ -156,10 +156,6 @@ class SweepFolder:
             state.apply_all(chunk)
         return state, reader.damaged
 
-    def checkpoint_folder(self, trial_id: str) -> str:
-        """`checkpoints/5d1c…`, relative to the store."""
-        return f"{CHECKPOINTS}/{trial_id}"
-
 
 def parts_in(entries: Iterable[str]) -> list[str]:
     """Of a folder's entries those that are folders of a sweep's parts, in their order."""

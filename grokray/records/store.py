@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from grokray.errors import FolderError
+from grokray.errors import FileMissing, FolderError
 from grokray.records.uri import OBJECT_STORES, checked_uri, hide_secrets, path_of_file_uri
 from grokray.wording import first_line
 
@@ -121,7 +121,7 @@ class Store(ABC):
         """Bytes. Raises FolderError if there is no such file."""
         size = self._size_or_none(name)
         if size is None:
-            raise FolderError(f"{self.shown(name)} is missing")
+            raise FileMissing(f"{self.shown(name)} is missing")
         return size
 
     def list(self, prefix: str = "") -> list[str]:
@@ -248,7 +248,7 @@ def as_folder_error(action: str, shown: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise FolderError(f"cannot {action} {shown}: it is missing") from error
+        raise FileMissing(f"cannot {action} {shown}: it is missing") from error
     except OSError as error:
         hint = _LOCAL_HINTS.get(error.errno or 0)
         raise FolderError(f"cannot {action} {shown}: {hide_secrets(reason(error))}", hint=hint) from error

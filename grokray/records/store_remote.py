@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
-from grokray.errors import FolderError
+from grokray.errors import FileMissing
 from grokray.records.patience import Patience
 from grokray.records.remote_append import RemoteAppend
 from grokray.records.s3 import ConditionalPuts, Place
@@ -187,7 +187,7 @@ class RemoteStore(Store):
         try:
             return self._patience.keep_trying(call, str(self))
         except FileNotFoundError as error:
-            raise FolderError(f"cannot {action} {shown}: it is missing") from error
+            raise FileMissing(f"cannot {action} {shown}: it is missing") from error
         except (OSError, pa.ArrowException) as error:
             raise refusal(action, shown, hide_secrets(self._reason(error))) from error
 

@@ -16,7 +16,6 @@ class Best:
     """
 
     def __init__(self, files: TrialCheckpoints) -> None:
-        self._files = files
         self._unsaved: Checkpoint | None = None
         known = files.best_so_far()
         self._rank = (-math.inf, -math.inf) if known is None else rank(known.metrics)

@@ -7,6 +7,7 @@ Nothing is trained and no table is built: each configuration is only resolved to
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 
@@ -24,6 +25,8 @@ from grokray.wording import count
 MAX_GRID = 20_000
 MAX_CORNERS = 5_000
 SHOWN_PER_FIELD = 3
+# Whole words: `split` is not mentioned where `split_seed` is.
+_WORD = re.compile(r"\w+")
 
 
 def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tuple[list[Fault], list[str]]:
@@ -47,7 +50,7 @@ def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tu
             lengths.setdefault((trial.num_steps, trial.eval_interval, trial.sustain), trial)
         except ConfigError as error:
             for problem in error.problems:
-                if not any(name in problem.message for name in omitted):
+                if omitted.isdisjoint(_WORD.findall(problem.message)):
                     found.setdefault((problem.field, problem.message), problem)
     in_order = sorted(unused - used, key=[*config.parameters, *unused].index)
     notes = [f"{name} is given, but no trial has a use for it" for name in in_order]

@@ -11,13 +11,14 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from grokray.errors import GrokrayError
+from grokray.errors import FileMissing, GrokrayError
 from grokray.sweep import doctor
 from grokray.sweep.doctor import Finding
 from grokray.sweep.doctor_storage import Probe, fault_of, mark, not_shared
 from grokray.sweep.facts import Facts, facts, listens_on
 from grokray.sweep.guard import dashboard_of, jobs_answer
 
+NOT_SHARED = "not shared"
 ANSWER_S = 120.0  # a process has to start there, and torch to be loaded
 
 
@@ -34,11 +35,13 @@ class Examiner:
         return listens_on(port)
 
     def sees(self, uri: str, name: str) -> str | None:
-        """What is wrong with the folder here, if anything: `not shared`, or an error's text."""
+        """What is wrong with the folder here, if anything: NOT_SHARED, or an error's text."""
         try:
             Probe(uri, name).read()
+        except FileMissing:
+            return NOT_SHARED
         except GrokrayError as error:
-            return "not shared" if "is missing" in str(error) else str(error)
+            return str(error)
         return None
 
     def writes(self, uri: str, name: str) -> str | None:
@@ -123,7 +126,7 @@ def _doors(node: Node, address: str, *, guarded: bool) -> Iterator[Finding]:
 def _storage(node: Node, probe: Probe) -> Iterator[Finding]:
     uri = probe.store.uri
     trouble = _ask(node.actor.sees.remote(uri, probe.content.decode())) or _ask(node.actor.writes.remote(uri, mark()))
-    if trouble == "not shared":
+    if trouble == NOT_SHARED:
         yield not_shared(str(probe.store), node.name)
     elif trouble:
         yield fault_of(GrokrayError(trouble), node.name)

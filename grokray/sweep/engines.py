@@ -25,9 +25,9 @@ from grokray.sweep.placement import EngineSpec
 
 MAX_CALLS = 20_000  # calls that wait at the same time in one engine: two per slot, so never the limit
 MAX_DEAD_STARTS = 5
-# Of a GPU, and on a cluster of a core, what the engine for lonely trials takes; the others leave it, or it would wait
-# for ever.
-LONELY = 0.01
+# Of a GPU, and on a cluster of a core, what the engine takes where trials are alone; the others leave it, or it would
+# wait for ever.
+ALONE = 0.01
 BOOT_S = 300.0  # so long a node may take to come: who would stand in line waits for its seats instead
 LOOK_S, LOOK_EACH_S = 0.1, 0.001  # between two looks at the engines, and more for each of them
 
@@ -55,7 +55,7 @@ class EnginePool:
         self._looked = -math.inf
         self._engines: list[EngineHandle] = []
         self._free: list[EngineHandle] | None = None  # those with a place, until something changes
-        self._lonely: EngineHandle | None = None
+        self._alone: EngineHandle | None = None
 
     def has_free_slot(self) -> bool:
         self.tend()
@@ -69,7 +69,7 @@ class EnginePool:
             short = self._to_run() - self.seats
             missing = min(short / self.spec.slots, self.spec.count - len(self._engines))
         for _ in range(math.ceil(missing)):
-            self._engines.append(self._start(lonely=False))
+            self._engines.append(self._start(alone=False))
 
     def tend(self) -> None:
         """Look who has come up and who has died, replace those, and close what is not needed; cheap if often called."""
@@ -109,13 +109,13 @@ class EnginePool:
         """Whoever is stopped from now on is interrupted, and not at its end."""
         self.saving = True
 
-    def lonely(self) -> EngineHandle:
-        """The engine for trials that may have killed others: they are retried apart from the rest."""
-        if self._lonely is not None:
-            look_at([self._lonely])
-        if self._lonely is None or self._lonely.dead:
-            self._lonely = self._start(lonely=True)
-        return self._lonely
+    def alone(self) -> EngineHandle:
+        """The engine for trials that may have killed others: they are retried alone."""
+        if self._alone is not None:
+            look_at([self._alone])
+        if self._alone is None or self._alone.dead:
+            self._alone = self._start(alone=True)
+        return self._alone
 
     def coming(self) -> list[Any]:
         """What Ray answers once an engine of a cluster comes up: a reference for each that has not."""
@@ -138,14 +138,14 @@ class EnginePool:
 
     def save_all(self, timeout_s: float = 60.0) -> None:
         """Checkpoint every trial on every engine that answers."""
-        engines = [*self._engines, *([self._lonely] if self._lonely is not None else [])]
+        engines = [*self._engines, *([self._alone] if self._alone is not None else [])]
         look_at(engines)
         calls = [engine.actor.save_all.remote() for engine in engines if engine.up and not engine.dead]
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
 
     def close(self) -> None:
-        for engine in (*self._engines, self._lonely):
+        for engine in (*self._engines, self._alone):
             if engine is not None:
                 engine.close()
 
@@ -188,11 +188,11 @@ class EnginePool:
                 hint="Their output is in Ray's session folder, logs/worker-*.err.",
             )
 
-    def _start(self, *, lonely: bool) -> EngineHandle:
+    def _start(self, *, alone: bool) -> EngineHandle:
         number, self._started = self._started, self._started + 1
-        share = LONELY if lonely else 1 - LONELY
+        share = ALONE if alone else 1 - ALONE
         # On a cluster no core at all would let it start on the head.
-        of_a_core = share if self.spec.elastic else float(not lonely)
+        of_a_core = share if self.spec.elastic else float(not alone)
         actor_class = ray.remote(EngineActor).options(
             num_cpus=self.spec.num_cpus * of_a_core,
             num_gpus=share if self.spec.gpu else 0.0,
@@ -213,4 +213,4 @@ class EngineSlot:
 
     def engine_for(self, config: dict[str, Any]) -> EngineHandle:
         """The engine that shall train the trial."""
-        return self.pool.lonely() if "alone" in config else self.engine
+        return self.pool.alone() if "alone" in config else self.engine

@@ -41,9 +41,10 @@ class Facts:
 
 
 def facts() -> Facts:
-    """Of the machine that this runs on. Loads torch."""
+    """Of the machine that this runs on. Loads torch, and shows this process GPUs that Ray hid from it."""
     from grokray.sweep.guard import has_token
 
+    _show_hidden_gpus()
     torch_error = _torch_error()
     return Facts(
         host=socket.gethostname(),
@@ -102,11 +103,16 @@ def _code() -> str:
     return digest.hexdigest()[:8]
 
 
+def _show_hidden_gpus() -> None:
+    """Ray hides GPUs from whoever asked for none, as who only looks does. Before anything counts them: Ray's count and
+    torch's read the variable, and torch remembers what it found."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        del os.environ["CUDA_VISIBLE_DEVICES"]
+
+
 def _ray_gpus() -> int:
     from ray._private.accelerators import NvidiaGPUAcceleratorManager
 
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # Ray hides them from whoever asked for none
-        del os.environ["CUDA_VISIBLE_DEVICES"]
     return NvidiaGPUAcceleratorManager.get_current_node_num_accelerators()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable
+from typing import Any
 
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from grokray.sweep.cluster import scratch_folder
+from grokray.sweep.config import SweepConfig
 from grokray.sweep.engines import EnginePool
 from grokray.sweep.executor import slots_for_tune, tolerant_of_any_death
 from grokray.sweep.ledger import Ledger
@@ -38,65 +40,57 @@ def fit(
 ) -> None:
     """Run trials until the ledger has none left to start, `stop_when` holds, or a chunk is full: on the engines of
     `pool`, or each in a process of its own."""
-    if pool is None:
-        with tolerant_of_any_death():
-            _tune(ledger, scheduler, options, None, on_tick, stop_when)
-        return
-    with slots_for_tune(pool):
-        _tune(ledger, scheduler, options, pool, on_tick, _saving(pool, stop_when))
-
-
-def _tune(
-    ledger: Ledger,
-    scheduler: TrialScheduler,
-    options: WorkerOptions,
-    pool: EnginePool | None,
-    on_tick: Callable[[], None],
-    stop_when: Callable[[], bool],
-) -> None:
-    slots = MAX_PENDING if pool is None else pool.seats
-    # What waits for a seat was proposed without what those that train will tell.
-    pending = LEARNING_PENDING if ledger.config.method == "tpe" else MAX_PENDING
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(slots, pending))
-    resources = ledger.config.resources
-    fused = ledger.config.execution == "fused"
-    trainable = SeatedTrial if fused else ProcessTrial
-    gpu = resources.gpu or GPU_OF_A_TRIAL
-    request = {"cpu": resources.cpu} | ({"gpu": gpu} if options.device == "cuda" else {})
-    chunk = min(max(ROUNDS * slots, CHUNK_TRIALS), MOST_CHUNK_TRIALS)
-    searcher = LedgerSearcher(ledger, options, max_trials=chunk)
-    books = LedgerCallback(
+    callback = LedgerCallback(
         ledger,
         on_tick,
         (lambda: None) if pool is None else pool.save_from_now_on,
         folder_faults=FOLDER_FAULTS if pool is not None and pool.spec.elastic else 0,
     )
-    with without_keys(), scratch_folder() as scratch:
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, request),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=scheduler,
-                num_samples=-1,
-                reuse_actors=False,
-                trial_name_creator=lambda trial: trial.trial_id,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(scratch),
-                verbose=0,
-                callbacks=[books],
-                stop=StopWhen(lambda: stop_when() or books.error is not None),
-                failure_config=tune.FailureConfig(max_failures=-1),  # our own count decides
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            ),
-        )
-        tuner.fit()
-    del tuner
+    stop = stop_when if pool is None else _saving(pool, stop_when)
+    with tolerant_of_any_death() if pool is None else slots_for_tune(pool), without_keys(), scratch_folder() as scratch:
+        search = _search(ledger, scheduler, options, slots=MAX_PENDING if pool is None else pool.seats)
+        run = _run(str(scratch), callback, stop)
+        tune.Tuner(_trainable(ledger.config, options), tune_config=search, run_config=run).fit()
     gc.collect()  # what Tune kept of its trials, in circles
-    if books.error is not None:
-        raise books.error
+    if callback.error is not None:
+        raise callback.error
+
+
+def _trainable(config: SweepConfig, options: WorkerOptions) -> Any:
+    """With what a trial of it takes of the machine."""
+    resources = config.resources
+    gpu = {"gpu": resources.gpu or GPU_OF_A_TRIAL} if options.device == "cuda" else {}
+    trainable = SeatedTrial if config.execution == "fused" else ProcessTrial
+    return tune.with_resources(trainable, {"cpu": resources.cpu, **gpu})
+
+
+def _search(ledger: Ledger, scheduler: TrialScheduler, options: WorkerOptions, *, slots: int) -> tune.TuneConfig:
+    """Where trials come from, one chunk of them, and which are stopped."""
+    # What waits for a seat was proposed without what those that train will tell.
+    pending = LEARNING_PENDING if ledger.config.method == "tpe" else MAX_PENDING
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(min(slots, pending))
+    chunk = min(max(ROUNDS * slots, CHUNK_TRIALS), MOST_CHUNK_TRIALS)
+    return tune.TuneConfig(
+        search_alg=LedgerSearcher(ledger, options, max_trials=chunk),
+        scheduler=scheduler,
+        num_samples=-1,
+        reuse_actors=False,
+        trial_name_creator=lambda trial: trial.trial_id,
+        trial_dirname_creator=lambda trial: trial.trial_id,
+    )
+
+
+def _run(scratch: str, callback: LedgerCallback, stop_when: Callable[[], bool]) -> tune.RunConfig:
+    """Who is told of trials, and when all of it stops."""
+    return tune.RunConfig(
+        name="tune",
+        storage_path=scratch,
+        verbose=0,
+        callbacks=[callback],
+        stop=StopWhen(lambda: stop_when() or callback.error is not None),
+        failure_config=tune.FailureConfig(max_failures=-1),  # our own count decides
+        checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+    )
 
 
 def _saving(pool: EnginePool, stop_when: Callable[[], bool]) -> Callable[[], bool]:

@@ -10,16 +10,14 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from grokray.errors import ConfigError, ExecutionError
+from grokray.errors import ExecutionError
 from grokray.records.folder import SweepFolder
 from grokray.records.state import SweepState
 from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.checkpoints import TrialCheckpoints, trials_with_checkpoints
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.faults import Faults
-from grokray.sweep.objective import values_of_configuration, values_of_trial
-from grokray.sweep.proposer import make_proposer
-from grokray.sweep.space import MAX_FRUITLESS
+from grokray.sweep.configurations import Configurations, Proposal
+from grokray.sweep.failures import Failures
 from grokray.trial import TrialConfig
 
 
@@ -33,20 +31,12 @@ class Ledger:
         self.state = SweepState()
         self.reader = folder.reader()
         self.journal = folder.writer("driver")
-        self.faults = Faults(retries=config.trial.retries)
-        self.proposer = make_proposer(config)
+        self.failures = Failures(retries=config.trial.retries)
+        self.configurations = Configurations(config)
         self.ended: dict[str, str] = {}  # trial id -> outcome
         self._configs: dict[str, TrialConfig] = {}  # of those that have not ended; the state has all of them
         self._attempts: dict[str, int] = {}
         self._queue: deque[str] = deque()
-        self._members: dict[int, list[str]] = {}  # configuration -> its trials
-        # of configurations that have begun to end, by trial
-        self._values: dict[int, dict[str, tuple[float, ...]]] = {}
-        self._worth: dict[int, tuple[float, ...]] = {}  # of those that have ended, one value for each metric
-        self._configuration_of: dict[str, int] = {}
-        self._repeats: dict[int, list[int]] = {}  # configuration -> later proposals that equal it
-        self._proposals = config.first_index  # the next one; those of other parts of the sweep are passed over
-        self._exhausted = False
         self._replay()
 
     # -- what is to run
@@ -54,13 +44,12 @@ class Ledger:
     @property
     def finished(self) -> bool:
         """Whether every trial of the sweep has ended."""
-        return self._no_more_proposals() and len(self.ended) == len(self._configuration_of)
+        return self.configurations.complete and len(self.ended) == len(self.configurations.of_trial)
 
     @property
     def to_run(self) -> int:
         """Trials that have not ended, those not proposed yet included."""
-        left = max(self.config.num_configurations() - len(self._members), 0) * len(self.config.seeds)
-        return len(self._configuration_of) - len(self.ended) + (0 if self._exhausted else left)
+        return len(self.configurations.of_trial) - len(self.ended) + self.configurations.trials_to_come
 
     @property
     def total(self) -> int:
@@ -69,7 +58,7 @@ class Ledger:
 
     def next_assignment(self) -> Assignment | None:
         """The next trial to start; None if there is none left to start."""
-        while not self._queue and not self._no_more_proposals():
+        while not self._queue and not self.configurations.complete:
             self._propose()
         return self.assignment(self._queue.popleft()) if self._queue else None
 
@@ -135,7 +124,7 @@ class Ledger:
         self._settle(trial_id)  # last: should it fail, the books are right
 
     def fail(self, trial_id: str, error: str, *, fault: str, alone: bool) -> None:
-        """An attempt of a trial failed; `faults` says whether it is tried again (see there for the arguments)."""
+        """An attempt of a trial failed; `failures` says whether it is tried again (see there for the arguments)."""
         known = self.poll().trials[trial_id]
         attempt = self._attempts.get(trial_id, 0)
         seated = known.started is not None and known.attempt == attempt
@@ -143,7 +132,7 @@ class Ledger:
         self._attempts[trial_id] = attempt + 1
         # A process of its own is the trial's alone from its birth; in an engine others may have been before it.
         own_process = self.config.execution == "process"
-        self.faults.count(
+        self.failures.count(
             trial_id,
             error,
             fault=fault,
@@ -163,112 +152,32 @@ class Ledger:
     def _settle(self, trial_id: str) -> None:
         TrialCheckpoints(self.folder.store, trial_id, self.config.trial.keep_checkpoints).settle()
 
-    # -- proposals
-
     def _propose(self) -> None:
-        index = self._proposals
-        parameters = self.proposer.propose(index)
-        if parameters is None:
-            self._exhausted = True
-            return
-        self._proposals += self.config.stride
-        trials = self._trials_of(parameters)
-        if not trials:
-            self.write("suggest", configuration=index, parameters=parameters)
-            self._refuse(index)
-        elif (twin := self._twin(trials)) is not None:
-            self.write("suggest", configuration=index, parameters=parameters, value_of=twin)
-            self._repeat(index, twin)
-        else:
-            suggest = {"event": "suggest", "configuration": index, "parameters": parameters}
-            self.journal.write_many([suggest, *self._register(index, trials)])
-        # A grid says itself when it ends; repeats may stand in a row there, and what follows them is new.
-        self._exhausted = self.config.method != "grid" and self._fruitless_in_a_row() >= MAX_FRUITLESS
+        proposal = self.configurations.propose()
+        if proposal is not None:
+            self.journal.write_many([proposal.suggested(), *proposal.trial_events()])
+            self.configurations.take(proposal)
+            self._enqueue(proposal)
 
-    def _trials_of(self, parameters: Mapping[str, Any]) -> list[tuple[int, TrialConfig]]:
-        """The configuration's trials, one for each seed; none where no such trial can be.
-
-        The file's check tries every value, but not every combination of a large space: a modulus drawn from a range
-        may turn out composite. Data that have gone since then are no matter of the combination: ConfigError.
-        """
-        choice = self.proposer.choice(parameters)
-        try:
-            trials = {seed: self.config.trial_config(choice, seed) for seed in self.config.seeds}
-        except ConfigError as error:
-            if any(problem.field == "data_dir" for problem in error.problems):
-                raise
-            return []
-        # Where the parameters set all three seeds themselves, the seeds of the sweep make no difference.
-        first_of_id = {trial.id: seed for seed, trial in reversed(trials.items())}
-        return [(seed, trial) for seed, trial in trials.items() if first_of_id[trial.id] == seed]
-
-    def _register(self, index: int, trials: list[tuple[int, TrialConfig]]) -> list[dict[str, Any]]:
-        """Take a configuration's trials into the books; their events."""
-        events = []
-        self._members[index] = [config.id for _, config in trials]
-        for seed, config in trials:
-            event = {
-                "event": "trial",
-                "trial_id": config.id,
-                "index": len(self._configuration_of),
-                "configuration": index,
-                "seed": seed,
-                "config": config.model_dump(),
-            }
-            events.append(event)
-            self._configs[config.id] = config
-            self._configuration_of[config.id] = index
-            self._queue.append(config.id)
-        return events
-
-    def _twin(self, trials: list[tuple[int, TrialConfig]]) -> int | None:
-        """An earlier configuration with the same trials."""
-        return self._configuration_of.get(trials[0][1].id)
-
-    def _repeat(self, index: int, twin: int) -> None:
-        value = self._worth.get(twin)
-        if value is None:
-            self._repeats.setdefault(twin, []).append(index)
-        else:
-            self.proposer.tell(index, value)
-
-    def _refuse(self, index: int) -> None:
-        """A configuration that cannot be is worth as little as one that fails."""
-        worst = values_of_trial(
-            self.config.metrics, num_steps=self.config.max_steps(), metrics={}, events={}, ran=False
-        )
-        self.proposer.tell(index, worst)
-
-    def _fruitless_in_a_row(self) -> int:
-        stride = self.config.stride
-        newest = max(self._members, default=self.config.first_index - stride)
-        return (self._proposals - newest) // stride - 1
-
-    def _no_more_proposals(self) -> bool:
-        return self._exhausted or len(self._members) >= self.config.num_configurations()
-
-    # -- values
+    def _enqueue(self, proposal: Proposal) -> None:
+        new = {config.id: config for config in proposal.trials.values()}
+        self._configs |= new
+        self._queue.extend(new)
 
     def _count(
         self, trial_id: str, outcome: str, metrics: Mapping[str, float | None], events: Mapping[str, Any]
     ) -> None:
         self.ended[trial_id] = outcome
         self._attempts.pop(trial_id, None)
-        index = self._configuration_of[trial_id]
-        values = self._values.setdefault(index, {})
-        values[trial_id] = values_of_trial(
-            self.config.metrics,
+        index = self.configurations.of_trial[trial_id]
+        self.configurations.worth.count(
+            index,
+            outcome,
+            trials=len(self.configurations.members[index]),
             num_steps=self._configs.pop(trial_id).num_steps,
             metrics=metrics,
             events=events,
-            ran=outcome not in ("diverged", "failed"),
-            stopped=outcome == "pruned",
         )
-        if len(values) == len(self._members[index]):
-            value = values_of_configuration(self.config.metrics, list(self._values.pop(index).values()))
-            self._worth[index] = value
-            for told in [index, *self._repeats.pop(index, [])]:
-                self.proposer.tell(told, value)
 
     def _count_known(self, trial_id: str, outcome: str) -> None:
         """Count what ended before this driver could be told."""
@@ -283,45 +192,34 @@ class Ledger:
     def _replay(self) -> None:
         """Open the books with what the journal says. Nothing is written but what a crash kept from being written."""
         self.poll()
-        for index, configuration in self.state.configurations.items():
-            if configuration.suggested is None:
+        for index, known in self.state.configurations.items():
+            if known.suggested is None:
                 raise ExecutionError(f"the journal does not say what configuration {index} is")
-            self._proposals = index + self.config.stride
-            if configuration.value_of is not None:
-                self.proposer.replay(index, configuration.parameters, None)
-                self._repeat(index, configuration.value_of)
-                continue
-            trials = self._trials_of(configuration.parameters)
-            if not trials:
-                if configuration.trial_ids:
-                    raise ExecutionError(
-                        f"the trials of configuration {index}, which the journal has, cannot be made any more",
-                        hint="Has the data that they learn been moved or changed?",
-                    )
-                self.proposer.replay(index, configuration.parameters, None)
-                self._refuse(index)
-                continue
-            events = self._register(index, trials)
-            missing = [e for e in events if e["trial_id"] not in self.state.trials]
-            self.journal.write_many(missing)
-            self._replay_trials(index, configuration.parameters)
+            proposal = self.configurations.replay(index, known.parameters, known.value_of)
+            if known.value_of is None and known.trial_ids and not proposal.trials:
+                raise ExecutionError(
+                    f"the trials of configuration {index}, which the journal has, cannot be made any more",
+                    hint="Has the data that they learn been moved or changed?",
+                )
+            self._enqueue(proposal)
+            self.journal.write_many(e for e in proposal.trial_events() if e["trial_id"] not in self.state.trials)
+            for config in proposal.trials.values():
+                self._replay_trial(config.id)
         self.catch_up()
 
-    def _replay_trials(self, index: int, parameters: Mapping[str, Any]) -> None:
-        self.proposer.replay(index, parameters, None)
-        for trial_id in self._members[index]:
-            known = self.state.trials.get(trial_id)
-            if known is None:
-                continue
-            self._attempts[trial_id] = known.attempt + 1 if known.started is not None else 0
-            if known.outcome == "failed" and self.retry_failed:
-                self.write("again", trial_id=trial_id)
-            elif known.outcome is not None:
-                self._count_known(trial_id, known.outcome)
-            elif known.stop is not None and not known.audited:
-                # The driver died between the decision and its effect; a rung decides only once.
-                self.write("end", trial_id=trial_id, outcome="pruned", step=known.stop.step)
-                self._count(trial_id, "pruned", known.last_metrics, known.events)
+    def _replay_trial(self, trial_id: str) -> None:
+        known = self.state.trials.get(trial_id)
+        if known is None:
+            return
+        self._attempts[trial_id] = known.attempt + 1 if known.started is not None else 0
+        if known.outcome == "failed" and self.retry_failed:
+            self.write("again", trial_id=trial_id)
+        elif known.outcome is not None:
+            self._count_known(trial_id, known.outcome)
+        elif known.stop is not None and not known.audited:
+            # The driver died between the decision and its effect; a rung decides only once.
+            self.write("end", trial_id=trial_id, outcome="pruned", step=known.stop.step)
+            self._count(trial_id, "pruned", known.last_metrics, known.events)
 
 
 def _given(**fields: Any) -> dict[str, Any]:

@@ -36,13 +36,14 @@ def load_sweep(
     """
     path, options = Path(path), {"num_trials": num_trials, "part": part}
     given = {key: value for key, value in options.items() if value is not None}
-    return load_text(read_text(path), str(path), path.stem, overrides, given, folder=path.parent)
+    return load_text(read_text(path), str(path), path.stem, overrides=overrides, options=given, folder=path.parent)
 
 
 def load_text(
     text: str,
     source: str,
     stem: str,
+    *,
     overrides: Sequence[str] = (),
     options: Mapping[str, object] = MappingProxyType({}),
     folder: Path = Path(),

@@ -32,7 +32,7 @@ def worker_options(config: SweepConfig, machine: Machine, store_uri: str) -> Wor
     """What each engine is told. ExecutionError if `device` is cuda, but Ray sees no GPU."""
     return WorkerOptions(
         store_uri=store_uri,
-        device=choose_device(config, machine),
+        device=device_of_sweep(config, machine),
         compile=config.compile,
         share=share_of_an_engine(config, machine),
     )
@@ -76,7 +76,7 @@ def share_of_an_engine(config: SweepConfig, machine: Machine) -> float:
     cluster nothing is asked that changes as nodes come and go."""
     trials = config.num_configurations() * len(config.seeds)
     if machine.elastic:
-        return 1 / max(math.ceil(trials / _slots(config, gpu=choose_device(config, machine) == "cuda")), 1)
+        return 1 / max(math.ceil(trials / _slots(config, gpu=device_of_sweep(config, machine) == "cuda")), 1)
     return 1 / max(min(machine.cpus, trials), 1)
 
 
@@ -99,7 +99,8 @@ def missing_gpus(config: SweepConfig, machine: Machine) -> str | None:
     return f"resources.gpu is {config.resources.gpu:g}, but Ray sees no GPU {where}: trials train on the CPU"
 
 
-def choose_device(config: SweepConfig, machine: Machine) -> str:
+def device_of_sweep(config: SweepConfig, machine: Machine) -> str:
+    """`cpu` or `cuda`, where the sweep's trials train. ExecutionError for a GPU that is not there, nor will come."""
     if config.device == "cpu":
         return "cpu"
     if machine.most_gpus and (config.device == "cuda" or config.resources.gpu > 0):

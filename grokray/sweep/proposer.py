@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.trial import FixedTrial, TrialState, create_trial
+from optuna.trial import FixedTrial
 
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.space import Choice
@@ -39,8 +38,8 @@ class Proposer(ABC):
     def tell(self, index: int, value: Value) -> None:  # noqa: B027 - only samplers that learn listen
         """The value of a configuration, when its last trial has ended."""
 
-    def replay(self, index: int, parameters: Parameters, value: Value | None) -> None:  # noqa: B027
-        """Take over a proposal of an earlier session; `value` is None while it is unfinished."""
+    def replay(self, index: int, parameters: Parameters) -> None:  # noqa: B027
+        """Take over a proposal of an earlier session. Its value, if it has ended, is told as usual."""
 
 
 def make_proposer(config: SweepConfig) -> Proposer:
@@ -125,22 +124,7 @@ class TpeProposer(OptunaProposer):
     def tell(self, index: int, value: Value) -> None:
         self.study.tell(self._asked.pop(index), value)
 
-    def replay(self, index: int, parameters: Parameters, value: Value | None) -> None:
-        if value is None:
-            self.study.enqueue_trial(dict(parameters))
-            trial = self._asked[index] = self.study.ask()
-            self.config.sample(trial)
-            return
-        self.study.add_trial(
-            create_trial(
-                state=TrialState.COMPLETE,
-                values=[value] if isinstance(value, int | float) else list(value),
-                params=dict(parameters),
-                distributions=self._distributions(parameters),
-            )
-        )
-
-    def _distributions(self, parameters: Parameters) -> dict[str, BaseDistribution]:
-        fixed = FixedTrial(dict(parameters))
-        self.config.sample(fixed)
-        return fixed.distributions
+    def replay(self, index: int, parameters: Parameters) -> None:
+        self.study.enqueue_trial(dict(parameters))
+        trial = self._asked[index] = self.study.ask()
+        self.config.sample(trial)

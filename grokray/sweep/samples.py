@@ -7,15 +7,15 @@ from contextlib import suppress
 from typing import Any
 
 from grokray.errors import ConfigError
-from grokray.sweep.config import SHAPING as SHAPING_THE_MODEL
-from grokray.sweep.config import SweepConfig, as_shaping
+from grokray.sweep.config import SHAPING, SweepConfig, as_shaping
 from grokray.sweep.proposer import make_proposer
 
 SAMPLED = 64  # configurations whose shapes are looked at
 LOOKED_AT = 10_000  # of more than that not every configuration is gone through
-# What a stack's shape and its tables depend on; of a grid all combinations of these are looked at.
-SHAPING = (
-    *SHAPING_THE_MODEL,
+# What a stack's shape and its tables depend on; of a grid all combinations of these are looked at. Dropout too, which
+# makes a shape of its own for some models only: one look too many costs little here.
+SHAPE_AND_TABLES = (
+    *SHAPING,
     "digit_order",
     "parity_bits",
     "dropout",
@@ -38,8 +38,8 @@ def sample_of_shapes(config: SweepConfig) -> list[Mapping[str, Any]]:
     if config.method != "grid":
         return list(proposals(config, min(SAMPLED, config.num_configurations())))
     if config.part is not None and config.num_configurations() <= LOOKED_AT:  # it may lack shapes of the whole
-        return _distinct(proposals(config, config.num_configurations()), {*SHAPING} & config.parameters.keys())
-    needed = {*SHAPING} & config.parameters.keys()
+        return _distinct(proposals(config, config.num_configurations()), {*SHAPE_AND_TABLES} & config.parameters.keys())
+    needed = {*SHAPE_AND_TABLES} & config.parameters.keys()
     while parents := {parent for name in needed for parent in config.parameters[name].when} - needed:
         needed |= parents
     shaping = {name: p for name, p in config.parameters.items() if name in needed}

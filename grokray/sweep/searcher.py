@@ -116,9 +116,9 @@ class LedgerCallback(Unsaved, Callback):
         self._ledger.fail(trial_id, error, fault=fault, alone="alone" in trial.config)
         if fault == "folder":
             self.count_folder_fault(error, time.monotonic())
-        faults = self._ledger.faults
+        failures = self._ledger.failures
         again = tune_config(
-            self._ledger.assignment(trial_id), given_up=faults.given_up(trial_id), alone=faults.suspect(trial_id)
+            self._ledger.assignment(trial_id), given_up=failures.given_up(trial_id), alone=failures.suspect(trial_id)
         )
         trial.config.update(again)
 

@@ -8,9 +8,9 @@ from typing import Any
 from grokray.tasks.arc_data import DEFAULT_SUBSET, all_tasks, chosen, content_hash
 from grokray.tasks.arc_files import ArcTask, Malformed
 from grokray.tasks.arc_rows import in_domain, least_pairs, out_of_domain
-from grokray.tasks.draft import DEFAULTS, Draft
+from grokray.tasks.checks import check_split
+from grokray.tasks.draft import Draft
 from grokray.tasks.list_door import FIELDS as LIST_FIELDS
-from grokray.tasks.sizes import training_count
 from grokray.trial import listed_names
 
 # What other operations have no use for.
@@ -109,20 +109,12 @@ def _take_hash(draft: Draft, tasks: tuple[ArcTask, ...]) -> None:
 
 
 def _check_split(draft: Draft, tasks: tuple[ArcTask, ...]) -> None:
-    fraction = draft.values.get("training_fraction", DEFAULTS["training_fraction"])
-    if not draft.sound("training_fraction"):
-        return
-    rule = "must leave at least one to train on and one to hold out"
     if draft.values["arc_holdout"] == "tasks":
-        if not 0 < training_count(len(tasks), fraction) < len(tasks):
-            draft.add("training_fraction", f"training_fraction is {fraction}, but of {len(tasks)} tasks {rule}")
+        check_split(draft, len(tasks), f"{len(tasks)} tasks")
         return
-    for task in tasks:
+    for task in tasks:  # the first that cannot be split is named
         asked = len(task.train) - draft.values["arc_context"]
-        if not 0 < training_count(asked, fraction) < asked:
-            whose = f"of the {asked} pairs that task {task.name} asks"
-            draft.add("training_fraction", f"training_fraction is {fraction}, but {whose} {rule}")
-            return
+        check_split(draft, asked, f"the {asked} pairs that task {task.name} asks")
 
 
 def _check_length(draft: Draft, tasks: tuple[ArcTask, ...]) -> None:

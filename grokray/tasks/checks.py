@@ -10,7 +10,8 @@ from grokray.tasks.draft import DEFAULTS, LARGEST_NUMBER, Draft
 from grokray.tasks.expressions import ExpressionError
 from grokray.tasks.operations import Operation
 from grokray.tasks.primes import is_prime, next_prime, previous_prime
-from grokray.tasks.sizes import ROW_LIMIT, VOCABULARY_LIMIT, pair_count, training_count, vocabulary_size
+from grokray.tasks.sizes import ROW_LIMIT, VOCABULARY_LIMIT, one_sided, pair_count, vocabulary_size
+from grokray.trial import fault_of_heads, fault_of_precision
 from grokray.wording import show
 
 SIZES = ("modulus", "prime", "operand_limit", "operand_limit_out", "max_bit_length_train", "max_bit_length_val_out")
@@ -24,7 +25,8 @@ def check_sizes(draft: Draft, operations: Sequence[Operation]) -> None:
     limit_out = draft.values.get("operand_limit_out")
     largest = "operand_limit_out" if limit_out else "operand_limit"
     _check_limits(draft, operations, limit, limit_out)
-    _check_split(draft, [pair_count(operation, limit) for operation in operations])
+    fewest = min(pair_count(operation, limit) for operation in operations)  # each is split; the smallest decides
+    check_split(draft, fewest, f"{fewest:,} pairs")
 
     rows = sum(pair_count(operation, limit_out or limit) for operation in operations)
     if rows > ROW_LIMIT:
@@ -44,25 +46,23 @@ def check_prime(draft: Draft, operations: Sequence[Operation]) -> None:
         draft.object_to("modulus", f"but {needy} needs a prime; the nearest {verb} {near}")
 
 
+def check_split(draft: Draft, number: int, of: str) -> None:
+    """Some of `number` to train on, and some to hold out; `of` is what they are, as in "9,312 pairs"."""
+    fraction = draft.values.get("training_fraction", DEFAULTS["training_fraction"])
+    if draft.sound("training_fraction") and (fault := one_sided(number, fraction, of)):
+        draft.add("training_fraction", fault)
+
+
 def check_heads(draft: Draft) -> None:
     heads, width = (draft.given.get(name, DEFAULTS[name]) for name in ("num_heads", "dim_model"))
-    message = f"num_heads is {heads}, but must divide dim_model, which is {width}"
-    if _checkable(draft, message, "num_heads", "dim_model") and width % heads:
-        draft.add("num_heads", message)
+    if draft.sound("num_heads", "dim_model") and (fault := fault_of_heads(heads, width)):
+        draft.add("num_heads", fault)
 
 
 def check_precision(draft: Draft) -> None:
     precision, dtype = (draft.given.get(name, DEFAULTS[name]) for name in ("precision", "dtype"))
-    message = f"precision is {precision}, but must be float32 where dtype is float64"
-    if _checkable(draft, message, "precision", "dtype") and dtype == "float64" and precision != "float32":
-        draft.add("precision", message)
-
-
-def _checkable(draft: Draft, message: str, *fields: str) -> bool:
-    """Whether the fields are sound enough to be checked here: TrialConfig checks the same, but its own finding has no
-    field, and is missing where the draft has other problems as well. It is taken out."""
-    draft.problems = [problem for problem in draft.problems if problem.message != message]
-    return draft.sound(*fields)
+    if draft.sound("precision", "dtype") and (fault := fault_of_precision(precision, dtype)):
+        draft.add("precision", fault)
 
 
 def _check_limits(draft: Draft, operations: Sequence[Operation], limit: int, limit_out: int | None) -> None:
@@ -98,11 +98,3 @@ def _check_vocabulary(draft: Draft, operations: Sequence[Operation], modulus: in
         draft.object_to(
             "modulus" if modulus else "operand_limit", f"{rule}; task_type sequence writes numbers in digits"
         )
-
-
-def _check_split(draft: Draft, pairs: Sequence[int]) -> None:
-    """A share of each task's rows on either side; the smallest task decides."""
-    fraction, fewest = draft.values.get("training_fraction", DEFAULTS["training_fraction"]), min(pairs)
-    if draft.sound("training_fraction") and not 0 < training_count(fewest, fraction) < fewest:
-        rule = f"but of {fewest:,} pairs must leave at least one to train on and one to hold out"
-        draft.add("training_fraction", f"training_fraction is {fraction}, {rule}")

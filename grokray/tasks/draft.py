@@ -68,7 +68,9 @@ class Draft:
         try:
             _Parameters.model_validate(given, strict=True)
         except ValidationError as errors:
-            found = [problem_of(error, PARAMETERS) for error in errors.errors(include_url=False)]
+            # What is of no one field is for `checks`: TrialConfig looks for it only where each value is sound.
+            of_fields = [error for error in errors.errors(include_url=False) if error["loc"]]
+            found = [problem_of(error, PARAMETERS) for error in of_fields]
             self.problems += found
             self.faulty |= {problem.field for problem in found if problem.field}
         return {name: value for name, value in given.items() if name not in self.faulty}

@@ -11,6 +11,7 @@ elsewhere the bounds of every part are known before anything is computed, and mu
 from __future__ import annotations
 
 import ast
+import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,12 @@ _SIGNS: dict[type[ast.operator], tuple[str, int]] = {
     ast.Pow: ("**", 4),
 }
 _UNARY = 3
+# What is the same modulo p, whether its operands are exact or known modulo p alone.
+_RING: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+}
 Range = tuple[int, int]
 
 
@@ -103,10 +110,7 @@ def _check_tree(node: ast.AST, depth: int) -> None:
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             parts = [operand]
         case ast.BinOp(left=left, op=ast.Pow(), right=right):
-            exponent = right.value if isinstance(right, ast.Constant) else None
-            if type(exponent) is not int or exponent > MAX_EXPONENT:
-                shown = ast.unparse(right)
-                raise ExpressionError(f"but an exponent must be a number, at most {MAX_EXPONENT}; one is {shown}")
+            _check_exponent(right)
             parts = [left]
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _SIGNS:
             parts = [left, right]
@@ -116,6 +120,13 @@ def _check_tree(node: ast.AST, depth: int) -> None:
             raise ExpressionError(f"but {_ALLOWED}; {ast.unparse(node)[:40]!r} is none of these")
     for part in parts:
         _check_tree(part, depth + 1)
+
+
+def _check_exponent(node: ast.expr) -> None:
+    exponent = node.value if isinstance(node, ast.Constant) else None
+    if type(exponent) is not int or exponent > MAX_EXPONENT:
+        shown = ast.unparse(node)
+        raise ExpressionError(f"but an exponent must be a number, at most {MAX_EXPONENT}; one is {shown}")
 
 
 def _is_p(node: ast.AST) -> bool:
@@ -163,26 +174,23 @@ def _value(
             out = -ring(operand)
         case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=int(exponent))):
             out = ring(left) ** exponent if p is None else power(ring(left), exponent, p)
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            out = ring(left) + ring(right)
-        case ast.BinOp(left=left, op=ast.Sub(), right=right):
-            out = ring(left) - ring(right)
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            out = ring(left) * ring(right)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _RING:
+            out = _RING[type(op)](ring(left), ring(right))
         case ast.BinOp(left=left, op=op, right=right):
             above, below = exact(left), exact(right)
             if divisor:
                 divisor(below)
             out = above // below if isinstance(op, ast.FloorDiv) else above % below
-        case ast.Call(func=ast.Name(id="abs"), args=[part]):
-            out = abs(exact(part))
-        case ast.Call(func=ast.Name(id=name), args=[one, two]):
-            a, b = exact(one), exact(two)
-            # In arithmetic alone, which numbers, arrays and tensors share.
-            out = a + (b - a) * ((b > a) if name == "max" else (b < a))
+        case ast.Call(func=ast.Name(id=name), args=args):
+            out = _called(name, *map(exact, args))
         case _:
             raise AssertionError(node)
     return out if p is None else out % p
+
+
+def _called(name: str, a: Any, b: Any = None) -> Any:
+    """|a|, or the lesser or the greater of two, in arithmetic alone, which numbers, arrays and tensors share."""
+    return abs(a) if name == "abs" else a + (b - a) * ((b > a) if name == "max" else (b < a))
 
 
 @lru_cache(maxsize=1024)
@@ -266,5 +274,4 @@ def _corners(op: ast.operator, left: Range, right: Range) -> list[int]:
         return [-size, size]
     if isinstance(op, ast.Mod):  # nearer to 0 than the divisor, and of its sign
         return [min(right[0] + 1, 0), max(right[1] - 1, 0)]
-    compute: Callable[[int, int], int] = {ast.Add: int.__add__, ast.Sub: int.__sub__, ast.Mult: int.__mul__}[type(op)]
-    return [compute(a, b) for a in left for b in right]
+    return [_RING[type(op)](a, b) for a in left for b in right]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from grokray.tasks.checks import check_split
 from grokray.tasks.draft import DEFAULTS, Draft
-from grokray.tasks.sizes import training_count
 from grokray.wording import show
 
 # What other operations have no use for.
@@ -67,7 +67,4 @@ def _check_rows(draft: Draft) -> None:
     base, length = draft.values["base"] or 2, draft.values["list_length"]
     rows = list_count(base, length, draft.values.get("list_rows"))
     draft.values["list_rows"] = rows if rows < list_count(base, length, None) else None
-    fraction = draft.values.get("training_fraction", DEFAULTS["training_fraction"])
-    if draft.sound("training_fraction") and not 0 < training_count(rows, fraction) < rows:
-        rule = f"but of {rows:,} lists must leave at least one to train on and one to hold out"
-        draft.add("training_fraction", f"training_fraction is {fraction}, {rule}")
+    check_split(draft, rows, f"{rows:,} lists")

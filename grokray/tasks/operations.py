@@ -37,9 +37,8 @@ class Operation:
     """One rule z = x ∘ y over pairs of whole numbers.
 
     `shown` gives the two operands that stand in the prompt, where they are not (x, y) itself. `plain_range` gives the
-    least and the greatest answer of a plain operation whose operands lie in [0, limit). `commutative` says that the
-    answers to (x, y) and (y, x) are equal. `symbol` is the operator's token, another one for each operation.
-    Operands and answers of a group are the numbers of its `order` elements.
+    least and the greatest answer of a plain operation whose operands lie in [0, limit). `symbol` is the operator's
+    token, another one for each operation. Operands and answers of a group are the numbers of its `order` elements.
     """
 
     name: str
@@ -49,7 +48,6 @@ class Operation:
     shown: Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]] = _as_is
     y_min: int = 0
     needs_prime: bool = False
-    commutative: bool = False
     plain_range: Callable[[int], tuple[int, int]] = _within_operands
     order: int | None = None
     expression: Expression | None = None
@@ -77,12 +75,12 @@ def _root(x: Tensor, y: Tensor, p: None) -> Tensor:
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
     for operation in (
-        _mod("x+y_mod", "+%", lambda x, y, p: (x + y) % p, commutative=True),
+        _mod("x+y_mod", "+%", lambda x, y, p: (x + y) % p),
         _mod("x-y_mod", "-%", lambda x, y, p: (x - y) % p),
-        _mod("x*y_mod", "*%", lambda x, y, p: x * y % p, commutative=True),
+        _mod("x*y_mod", "*%", lambda x, y, p: x * y % p),
         _mod("x/y_mod", "/%", lambda x, y, p: x, shown=lambda x, y, p: (x * y % p, y), y_min=1, needs_prime=True),
-        _mod("x^2+y^2_mod", "x^2+y^2", lambda x, y, p: (x * x + y * y) % p, commutative=True),
-        _mod("x^2+xy+y^2_mod", "x^2+xy+y^2", lambda x, y, p: (x * x + x * y + y * y) % p, commutative=True),
+        _mod("x^2+y^2_mod", "x^2+y^2", lambda x, y, p: (x * x + y * y) % p),
+        _mod("x^2+xy+y^2_mod", "x^2+xy+y^2", lambda x, y, p: (x * x + x * y + y * y) % p),
         _mod("x^2+xy+y^2+x_mod", "x^2+xy+y^2+x", lambda x, y, p: (x * x + x * y + y * y + x) % p),
         _mod("x^3+xy_mod", "x^3+xy", lambda x, y, p: (x * x % p * x + x * y) % p),
         _mod("x^3+xy^2+y_mod", "x^3+xy^2+y", lambda x, y, p: (x * x % p * x + x * y % p * y + y) % p),
@@ -92,13 +90,13 @@ OPERATIONS: dict[str, Operation] = {
         # Even sum, odd product and even sum, odd difference: as in Power et al.'s code, the parity is that of x.
         _mod("x+y_if_x_even_else_x*y_mod", "+*", lambda x, y, p: (x + y).where(x % 2 == 0, x * y) % p),
         _mod("x+y_if_x_even_else_x-y_mod", "+-", lambda x, y, p: (x + y).where(x % 2 == 0, x - y) % p),
-        _plain("x+y", "+", lambda x, y, p: x + y, commutative=True, plain_range=lambda limit: (0, 2 * limit - 2)),
+        _plain("x+y", "+", lambda x, y, p: x + y, plain_range=lambda limit: (0, 2 * limit - 2)),
         _plain("x-y", "-", lambda x, y, p: x - y, plain_range=lambda limit: (1 - limit, limit - 1)),
-        _plain("xy_abs_max", "max", lambda x, y, p: (x.maximum(y) - 1).abs(), commutative=True),
-        _plain("xy_abs_min", "min", lambda x, y, p: (x.minimum(y) - 1).abs(), commutative=True),
-        _plain("xy_avg", "avg", lambda x, y, p: (x + y) // 2, commutative=True),
-        _plain("xy_sqrt", "sqrt", _root, commutative=True),
-        _plain("xy_abs_diff", "diff", lambda x, y, p: (x - y).abs(), commutative=True),
+        _plain("xy_abs_max", "max", lambda x, y, p: (x.maximum(y) - 1).abs()),
+        _plain("xy_abs_min", "min", lambda x, y, p: (x.minimum(y) - 1).abs()),
+        _plain("xy_avg", "avg", lambda x, y, p: (x + y) // 2),
+        _plain("xy_sqrt", "sqrt", _root),
+        _plain("xy_abs_diff", "diff", lambda x, y, p: (x - y).abs()),
     )
 }
 # fmt: on

@@ -11,8 +11,6 @@ from grokray.wording import nearest, show
 
 def problem_of(error: Mapping[str, Any], parameters: Collection[str]) -> Problem:
     """One entry of pydantic's `ValidationError.errors()`; `parameters` are the names to suggest for an unknown one."""
-    if not error["loc"]:  # of the whole trial, in words of our own
-        return Problem(message=str(error["msg"]).removeprefix("Value error, "))
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         return unknown_parameter(name, parameters)

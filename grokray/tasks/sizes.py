@@ -24,6 +24,15 @@ def training_count(pairs: int, training_fraction: float) -> int:
     return int(pairs * training_fraction + 1e-9)
 
 
+def one_sided(number: int, training_fraction: float, of: str) -> str | None:
+    """What is wrong with a fraction that leaves nothing on one side of `number` rows or groups of them; None if it
+    leaves something on both. `of` is what they are, as in "9,312 pairs"."""
+    if 0 < training_count(number, training_fraction) < number:
+        return None
+    rule = f"but of {of} must leave at least one to train on and one to hold out"
+    return f"training_fraction is {training_fraction}, {rule}"
+
+
 def value_range(operations: Iterable[Operation], modulus: int | None, limit: int) -> tuple[int, int]:
     """The least and the greatest number that an operand or an answer can be, operands below `limit`.
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from grokray.errors import ConfigError, Problem
-from grokray.tasks.sizes import training_count
+from grokray.tasks.sizes import one_sided, training_count
 from grokray.tasks.tables import Table
 from grokray.trial import TrialConfig
 
@@ -65,8 +65,7 @@ def _chosen(table: Table, rows: Tensor, config: TrialConfig) -> Tensor:
     if table.groups is not None:
         return _whole_groups(table.groups[rows], config.training_fraction, generator)
     size = training_count(len(rows), config.training_fraction)
-    if not 0 < size < len(rows):
-        raise _one_sided(config.training_fraction, len(rows), "rows")
+    _require_both_sides(len(rows), config.training_fraction, "rows")
     if config.split == "commutative" and table.twins is not None:
         twins = table.twins[rows]
         return _whole_couples(torch.where(twins < 0, twins, twins - rows[0]), size, generator)
@@ -77,16 +76,15 @@ def _whole_groups(groups: Tensor, fraction: float, generator: torch.Generator) -
     """All rows of a share of the groups: of 10 groups at a fraction of 0.75, those of 7."""
     names, group = groups.unique(return_inverse=True)
     size = training_count(len(names), fraction)
-    if not 0 < size < len(names):
-        raise _one_sided(fraction, len(names), "groups of rows")
+    _require_both_sides(len(names), fraction, "groups of rows")
     taken = torch.zeros(len(names), dtype=torch.bool)
     taken[torch.randperm(len(names), generator=generator)[:size]] = True
     return taken[group].nonzero()[:, 0]
 
 
-def _one_sided(fraction: float, number: int, unit: str) -> ConfigError:
-    rule = f"but of {number:,} {unit} must leave at least one to train on and one to hold out"
-    return ConfigError([Problem(field="training_fraction", message=f"training_fraction is {fraction}, {rule}")])
+def _require_both_sides(number: int, fraction: float, unit: str) -> None:
+    if fault := one_sided(number, fraction, f"{number:,} {unit}"):
+        raise ConfigError([Problem(field="training_fraction", message=fault)])
 
 
 def _whole_couples(twins: Tensor, size: int, generator: torch.Generator) -> Tensor:

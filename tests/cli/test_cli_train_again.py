@@ -20,6 +20,7 @@ from grokray.records.folder import SweepFolder
 from grokray.records.tables import read_trials
 from grokray.sweep.load import load_sweep
 from grokray.sweep.runner import run_sweep
+from tests.sweep.sweeps import HEAD
 
 TINY = [
     *("--operation", "x+y_mod", "--modulus", "7", "--num_layers", "1", "--dim_model", "8", "--num_heads", "1"),
@@ -36,17 +37,9 @@ TINY = [
         "0.1",
     ),
 ]
-SWEEP = """
-name: tiny
-method: grid
-seeds: [0, 1]
-parameters:
-  operation: {value: x+y_mod}
-  modulus: {value: 7}
-  num_layers: {value: 1}
-  dim_model: {value: 16}
-  num_heads: {value: 2}
-  batch_size: {value: 16}
+SWEEP = (
+    HEAD
+    + """\
   learning_rate: {values: [1e-3, 3e-2]}
   dropout: {values: [0.0, 0.2]}
   num_steps: {value: 120}
@@ -54,6 +47,7 @@ trial:
   {eval_interval: 20, checkpoint_interval: 60, threshold: 1.0, sustain: 100, keep_checkpoints: last+best, examples: 2}
 scheduler: {type: asha, grace_period: 40, reduction_factor: 2, metric: train_loss}
 """
+)
 
 
 def error(capsys, *words: str) -> list[str]:

@@ -251,7 +251,7 @@ def test_pinned_installations_are_no_fault(tmp_path, command):
     config["setup_commands"][4] = command
     with (tmp_path / "x.yaml").open("w") as file:
         YAML().dump(config, file)
-    read_cluster_file(tmp_path / "x.yaml", strict=True)
+    assert read_cluster_file(tmp_path / "x.yaml", strict=True)["setup_commands"][4] == command
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from grokray.engine.engine import Engine
+from tests.engine.recorded import run_again
 
 aten = torch.ops.aten
 COPIES = (aten.copy_.default, aten._to_copy.default)
@@ -186,17 +187,9 @@ class Graph:
             changed.copy_(before)
         self._before.clear()
 
-    @torch.no_grad()
     def replay(self) -> None:
         with _disable_current_modes():
-            for operation, args, kwargs, out in self.operations:
-                aliases = [r.alias_info for r in operation._schema.returns]
-                if any(alias is not None and not alias.is_write for alias in aliases):
-                    continue  # a view sees what is written to its base
-                again = operation(*args, **kwargs)
-                for old, new in zip(tree_leaves(out), tree_leaves(again), strict=True):
-                    if old is not new:
-                        old.copy_(new)
+            run_again(self.operations)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from grokray.engine.orders import Orders
 from grokray.engine.recorder import Work
 from grokray.engine.shape import ShapeKey
 from grokray.engine.stack import Stack
+from tests.engine.recorded import run_again
 
 MUCH = 1 << 40
 FREE_FOR_SLOTS: int | None = None  # bytes; None reserves nothing ahead, as on a CPU
@@ -47,16 +48,8 @@ class Tape(TorchDispatchMode):
         leaves = tree_leaves([operation[1:3] for operation in self.operations])
         return {t.untyped_storage().data_ptr() for t in leaves if isinstance(t, Tensor)}
 
-    @torch.no_grad()
     def replay(self) -> None:
-        for operation, args, kwargs, out in self.operations:
-            aliases = [r.alias_info for r in operation._schema.returns]
-            if any(alias is not None and not alias.is_write for alias in aliases):
-                continue  # a view sees what is written to its base
-            again = operation(*args, **kwargs)
-            for old, new in zip(tree_leaves(out), tree_leaves(again), strict=True):
-                if old is not new:
-                    old.copy_(new)
+        run_again(self.operations)
 
 
 class Replay:

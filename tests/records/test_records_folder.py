@@ -24,7 +24,6 @@ def test_a_new_folder_is_described(tmp_path):
     assert meta["versions"] == VERSIONS
     assert meta["fingerprint"] == {"space": {"weight_decay": [0, 1]}, "order": ["a", "b"]}
     assert meta["created"].endswith("+00:00")
-    assert folder.checkpoint_folder("ab12") == "checkpoints/ab12"
 
 
 def test_the_same_search_space_is_gone_on_with(tmp_path):

@@ -11,7 +11,7 @@ import fsspec
 import pytest
 from records_helpers import memory_store
 
-from grokray.errors import FolderError
+from grokray.errors import FileMissing, FolderError
 from grokray.records.store import Store
 from grokray.records.uri import hide_secrets, join, split_last
 
@@ -49,9 +49,9 @@ def test_missing_things(store):
     assert not store.exists("x")
     store.delete("x")
     store.delete_tree("x")
-    with pytest.raises(FolderError, match=r"x: it is missing"):
+    with pytest.raises(FileMissing, match=r"x: it is missing"):
         store.read_bytes("x")
-    with pytest.raises(FolderError, match="x is missing"):
+    with pytest.raises(FileMissing, match="x is missing"):
         store.size("x")
 
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 from grokray.records.folder import SweepFolder
 from grokray.records.tables import read_curves, read_trials
 
-GRID = """
+# What is common to them; their other parameters follow.
+HEAD = """
 name: tiny
 method: grid
 seeds: [0, 1]
@@ -20,12 +21,17 @@ parameters:
   dim_model: {value: 16}
   num_heads: {value: 2}
   batch_size: {value: 16}
+"""
+GRID = (
+    HEAD
+    + """\
   learning_rate: {values: [1e-3, 3e-3, 1e-2, 3e-2]}
   weight_decay: {values: [0.1, 1]}
   dropout: {values: [0, 0.2]}
   num_steps: {value: 300}
 trial: {eval_interval: 20, checkpoint_interval: 60, threshold: 1.0, sustain: 100}
 """
+)
 
 
 def write(folder: Path, text: str = GRID, **replaced: str) -> Path:

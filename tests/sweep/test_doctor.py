@@ -9,6 +9,7 @@ import pytest
 
 from grokray.errors import FolderError
 from grokray.sweep import doctor
+from grokray.sweep.doctor_cluster import NOT_SHARED, Examiner
 from grokray.sweep.doctor_storage import PROBE, Probe, of_store_here
 from grokray.sweep.facts import Facts, file_modes, listens_on
 
@@ -172,6 +173,16 @@ def test_a_folder_that_gives_back_other_bytes_is_a_fault(tmp_path, monkeypatch):
     (finding,) = of_store_here(probe)
     assert finding.level == "fault"
     assert "gives back other bytes than were written" in finding.text
+
+
+def test_a_node_that_does_not_find_the_probe_has_another_folder(tmp_path):
+    node = Examiner()
+    assert node.sees(str(tmp_path), "mark") == NOT_SHARED
+    damaged = Probe(str(tmp_path / "what is missing"), "mark")
+    damaged.store.write_atomic(damaged.name, b"other")
+    assert "gives back other bytes than were written" in (node.sees(damaged.store.uri, "mark") or "")
+    damaged.write()
+    assert node.sees(damaged.store.uri, "mark") is None
 
 
 def test_a_folder_that_cannot_be_written_is_a_fault_with_a_cure(tmp_path, monkeypatch):

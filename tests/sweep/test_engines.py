@@ -56,7 +56,7 @@ def fake_ray(monkeypatch) -> FakeRay:
     monkeypatch.setattr(engines, "LOOK_S", 0.0)
     monkeypatch.setattr(engines, "LOOK_EACH_S", 0.0)
 
-    def start(self, *, lonely):
+    def start(self, *, alone):
         number, self._started = self._started, self._started + 1
         return engine_handle.EngineHandle(FakeActor(f"e{number}"), number=number, slots=self.spec.slots)
 

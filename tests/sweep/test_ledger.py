@@ -194,9 +194,9 @@ def test_a_failure_raises_the_attempt_and_is_bounded(tmp_path):
     a = ledger.next_assignment()
     for attempt in range(4):
         assert ledger.assignment(a.trial_id).attempt == attempt
-        assert ledger.faults.given_up(a.trial_id) is None
+        assert ledger.failures.given_up(a.trial_id) is None
         ledger.fail(a.trial_id, "boom", fault="trial", alone=False)
-    assert ledger.faults.given_up(a.trial_id) == "boom"
+    assert ledger.failures.given_up(a.trial_id) == "boom"
 
 
 def test_who_failed_is_tried_again_where_that_is_asked_for(tmp_path):
@@ -226,7 +226,7 @@ def test_only_who_was_seated_is_blamed_for_a_dead_engine(tmp_path, seated, suspe
         if seated:
             ledger.journal.write("start", trial_id=a.trial_id, attempt=attempt, step=0)
         ledger.fail(a.trial_id, "engine died", fault="engine", alone=False)
-    assert ledger.faults.suspect(a.trial_id) == suspect
+    assert ledger.failures.suspect(a.trial_id) == suspect
 
 
 def test_an_impossible_combination_is_passed_over(tmp_path, monkeypatch):
@@ -247,7 +247,7 @@ def test_an_impossible_combination_is_passed_over(tmp_path, monkeypatch):
     given = list(assignments(ledger))
     assert len(given) == 5 * 2
     assert all(int(a.config["dropout"] * 10_000) % 2 == 0 for a in given)
-    assert ledger._proposals > 5
+    assert ledger.configurations.proposed > 5
     again = open_ledger(tmp_path, **changes)
     assert [a.trial_id for a in assignments(again)] == [a.trial_id for a in given]
 
@@ -293,4 +293,4 @@ def test_each_metric_of_several_is_told_to_the_search(tmp_path):
         ledger.end(trial_id, outcome, report(trial_id, outcome, step, **more))
     expected = [1 / 2 + 0.5 / 4, (200 + 450) / 2]
     for books in (ledger, open_ledger(tmp_path, **several)):
-        assert books.proposer.study.trials[0].values == pytest.approx(expected)
+        assert books.configurations.proposer.study.trials[0].values == pytest.approx(expected)

@@ -5,7 +5,14 @@ import pytest
 from grokray.errors import ExecutionError
 from grokray.sweep.cluster import Machine
 from grokray.sweep.load import load_sweep
-from grokray.sweep.placement import MAX_ENGINES, choose_device, engine_spec, idle_gpus, missing_gpus, share_of_an_engine
+from grokray.sweep.placement import (
+    MAX_ENGINES,
+    device_of_sweep,
+    engine_spec,
+    idle_gpus,
+    missing_gpus,
+    share_of_an_engine,
+)
 from tests.sweep.sweeps import GRID, write
 
 
@@ -39,11 +46,11 @@ def test_few_trials_are_spread_over_the_engines(tmp_path):
 def test_a_fiftieth_of_a_gpu_seats_fifty_on_each(tmp_path):
     c = config(tmp_path, "resources: {cpu: 0.05, gpu: 0.02}\n")
     machine = Machine(cpus=16, gpus=2)
-    assert choose_device(c, machine) == "cuda"
+    assert device_of_sweep(c, machine) == "cuda"
     spec = engine_spec(c, machine, "cuda", trials=1000)
     assert (spec.count, spec.slots, spec.gpu) == (2, 50, True)
     only_device = config(tmp_path, "device: cuda\n")
-    assert engine_spec(only_device, machine, choose_device(only_device, machine), trials=1000).slots == 50
+    assert engine_spec(only_device, machine, device_of_sweep(only_device, machine), trials=1000).slots == 50
 
 
 def test_gpus_that_nothing_asks_for_are_remarked(tmp_path):
@@ -67,9 +74,9 @@ def test_a_gpu_that_is_asked_for_and_is_not_there_is_remarked(tmp_path):
 
 def test_without_a_gpu_a_share_of_one_means_the_cpu_and_asking_for_one_is_an_error(tmp_path):
     machine = Machine(cpus=2, gpus=0)
-    assert choose_device(config(tmp_path, "resources: {gpu: 0.02}\n"), machine) == "cpu"
+    assert device_of_sweep(config(tmp_path, "resources: {gpu: 0.02}\n"), machine) == "cpu"
     with pytest.raises(ExecutionError, match="device is cuda, but Ray sees no GPU"):
-        choose_device(config(tmp_path, "device: cuda\n"), machine)
+        device_of_sweep(config(tmp_path, "device: cuda\n"), machine)
 
 
 def test_of_a_cluster_engines_come_and_go_and_each_is_full_or_the_cores_that_are_there_share(tmp_path):
@@ -82,10 +89,10 @@ def test_of_a_cluster_engines_come_and_go_and_each_is_full_or_the_cores_that_are
 
 def test_gpus_that_an_autoscaler_may_add_count(tmp_path):
     c = config(tmp_path, "resources: {cpu: 0.05, gpu: 0.02}\n")
-    assert choose_device(c, Machine(cpus=1, gpus=0, elastic=True, gpus_to_come=4)) == "cuda"
-    assert choose_device(c, Machine(cpus=1, gpus=0, elastic=True)) == "cpu"
+    assert device_of_sweep(c, Machine(cpus=1, gpus=0, elastic=True, gpus_to_come=4)) == "cuda"
+    assert device_of_sweep(c, Machine(cpus=1, gpus=0, elastic=True)) == "cpu"
     with pytest.raises(ExecutionError, match="nor may its autoscaler add one"):
-        choose_device(config(tmp_path, "device: cuda\n"), Machine(cpus=1, gpus=0, elastic=True))
+        device_of_sweep(config(tmp_path, "device: cuda\n"), Machine(cpus=1, gpus=0, elastic=True))
 
 
 @pytest.mark.parametrize("cpus", [1, 7])

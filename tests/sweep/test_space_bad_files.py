@@ -275,9 +275,9 @@ def test_counts_have_an_upper_bound(key: str) -> None:
     text = TAIL + "scheduler: {type: grok_asha, grace_period: 1e3}"
     place = f"--set {key}={10**20}"
     with pytest.raises(ConfigError) as caught:
-        load_text(text, "f.yaml", "f", [f"{key}={10**20}"])
+        load_text(text, "f.yaml", "f", overrides=[f"{key}={10**20}"])
     assert str(caught.value) == f"{place}: {key} is {10**20}, but must be at most 2147483647"
-    load_text(text, "f.yaml", "f", [f"{key}={2**31 - 1}"])
+    load_text(text, "f.yaml", "f", overrides=[f"{key}={2**31 - 1}"])
 
 
 def test_all_faults_of_a_file_at_once() -> None:
@@ -304,6 +304,11 @@ def test_what_depends_on_a_fault_is_no_fault() -> None:
     text = HEAD + "  dim_model: {valu: 96}\n  num_heads: {value: 3}\n  task_type: {values: [sequence], q: 3}\n"
     found = problems(text + "  base: {value: 4, when: {task_type: sequence}}")
     assert [line.split(": ", 1)[0] for line in found] == ["f.yaml:4:15", "f.yaml:6:35"]
+
+
+def test_a_fault_hides_no_other_whose_name_holds_its_own() -> None:
+    found = problems(HEAD + "  split: {valu: random}\n  split_seed: {value: -1}")
+    assert found[1:] == ["f.yaml:5:3: split_seed is -1, but must be at least 0"]
 
 
 def test_many_faults_of_one_kind_are_counted() -> None:

@@ -28,7 +28,7 @@ parameters:
 
 
 def load(text: str, *overrides: str) -> SweepConfig:
-    return load_text(text, "f.yaml", "f", overrides)
+    return load_text(text, "f.yaml", "f", overrides=overrides)
 
 
 def conditional(method: str = "grid") -> SweepConfig:

@@ -57,7 +57,8 @@ parameters:
 
 
 def small(*overrides: str, num_trials: int | None = None) -> SweepConfig:
-    return load_text(SMALL, "small.yaml", "small", overrides, {} if num_trials is None else {"num_trials": num_trials})
+    options = {} if num_trials is None else {"num_trials": num_trials}
+    return load_text(SMALL, "small.yaml", "small", overrides=overrides, options=options)
 
 
 def test_the_originals_sweep_file_is_accepted_as_it_is(tmp_path) -> None:
@@ -190,7 +191,9 @@ def test_a_parameter_that_no_trial_has_a_use_for_is_remarked() -> None:
 
 
 def test_a_measure_that_no_trial_has_a_use_for_is_remarked() -> None:
-    config = load_text(VAIN, "vain.yaml", "vain", ["trial.measure=[fourier_gini]", "parameters.task_type=sequence"])
+    config = load_text(
+        VAIN, "vain.yaml", "vain", overrides=["trial.measure=[fourier_gini]", "parameters.task_type=sequence"]
+    )
     assert config.notes == ("measure fourier_gini is given, but no trial has a use for it",)
 
 
@@ -205,7 +208,7 @@ def test_a_measure_that_no_trial_has_a_use_for_is_remarked() -> None:
     ],
 )
 def test_use_is_that_of_any_trial(method: str, override: str, unused: str) -> None:
-    config = load_text(VAIN, "vain.yaml", "vain", [override, f"method={method}"], {"num_trials": 5})
+    config = load_text(VAIN, "vain.yaml", "vain", overrides=[override, f"method={method}"], options={"num_trials": 5})
     assert [note.split()[0] for note in config.notes] == unused.split()
 
 
@@ -282,7 +285,7 @@ def test_num_trials_of_the_command_line_is_named_as_such() -> None:
 
 def test_file_and_override_errors_stand_together() -> None:
     with pytest.raises(ConfigError) as caught:
-        load_text(SMALL + "sedes: 3", "f.yaml", "f", ["trial.sustain=0", "seeds=[1"])
+        load_text(SMALL + "sedes: 3", "f.yaml", "f", overrides=["trial.sustain=0", "seeds=[1"])
     assert [problem.place for problem in caught.value.problems] == [
         "f.yaml:8:1",
         "--set seeds=[1",
@@ -329,5 +332,5 @@ BOTH = "at most 1 measurement in num_steps 100 at eval_interval 5,000, but susta
 )
 def test_trials_too_short_to_grok_are_remarked(method: str, override: str, notes: list[str]) -> None:
     overrides = [f"parameters.{override}", f"method={method}"]
-    config = load_text(SHORT, "short.yaml", "short", overrides, {"num_trials": 5})
+    config = load_text(SHORT, "short.yaml", "short", overrides=overrides, options={"num_trials": 5})
     assert list(config.notes) == notes

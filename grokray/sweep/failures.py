@@ -3,7 +3,7 @@
 A trial's own error counts against it. The death of a node counts against nobody, since spot instances are taken away;
 nor does a folder that cannot be written, which ends the sweep (`searcher.py`). The death of an engine hits all its
 tenants, of whom at most one is to blame: whoever was there at two deaths in a row, without progress in between, is
-retried alone on an engine apart from the rest, and only deaths there count against it.
+retried alone, on an engine of its own, and only deaths there count against it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class _Record:
     error: str = ""
 
 
-class Faults:
+class Failures:
     def __init__(self, *, retries: int) -> None:
         self.retries = retries
         self._records: dict[str, _Record] = {}
@@ -53,6 +53,6 @@ class Faults:
         return record.error
 
     def suspect(self, trial_id: str) -> bool:
-        """Whether the trial shall be retried apart from the rest."""
+        """Whether the trial shall be retried alone."""
         record = self._records.get(trial_id)
         return record is not None and record.in_company >= SUSPECT_AFTER
