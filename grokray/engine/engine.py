@@ -181,6 +181,11 @@ class Engine:
         if not stack.seats:
             del self._stacks[stack.shape, stack.compiled]
 
+    def events(self, trial: str) -> dict[str, Any]:
+        """Those of the seated trial so far, as a Measurement has them."""
+        stack = self._where[trial]
+        return stack.seats[stack.slot(trial)].events.state()
+
     def is_compiled(self, trial: str) -> bool:
         """Whether the seated trial is trained by compiled kernels."""
         return self._where[trial].compiled

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from grokray.errors import CheckpointError
+from grokray.errors import CheckpointError, FileMissing
 from grokray.records.folder import CHECKPOINTS
 from grokray.records.store import Store
 
@@ -68,6 +68,10 @@ class TrialCheckpoints:
                 self.store.delete(old.name)
         return file, size
 
+    def newest_step(self) -> int:
+        """That of the newest checkpoint to go on from, whole or not; 0 if there is none."""
+        return max((file.step for file in self.files() if file.kind == "step"), default=0)
+
     def latest(self) -> Checkpoint | None:
         """What the trial goes on from: the newest that is whole. A damaged one counts as not written."""
         return next(self._whole("step"), None)
@@ -108,6 +112,8 @@ class TrialCheckpoints:
             if file.kind == kind:
                 try:
                     yield from_bytes(self.store.read_bytes(file.name), file.sha256, name=file.name)
+                except FileMissing:  # replaced by a newer one since they were listed
+                    continue
                 except CheckpointError as error:
                     log.warning("%s; going on without it", error)
 

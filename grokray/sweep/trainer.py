@@ -58,36 +58,67 @@ class Trainer:
             writers = 0 if store.is_local and self.engine.device.type == "cpu" else WRITERS
         self._background = Background(writers)
         self._due: list[_Running] = []  # at a checkpoint
+        self._finished: list[_Running] = []  # whose files are to be put in order
+        self._undelivered: list[Report] = []
         self._running: dict[str, _Running] = {}
         self._last_states: dict[str, Checkpoint] = {}
 
     def start(self, assignment: Assignment) -> int:
         """Seat the trial, from its latest sound checkpoint if it has one; the step it starts from."""
         config = TrialConfig.model_validate(assignment.config)
+        checkpoint = self._begin(assignment)
+        step = 0 if checkpoint is None else checkpoint.step
+        keepsakes = Keepsakes(
+            self.store,
+            assignment.trial_id,
+            config,
+            keep=assignment.keep_checkpoints,
+            examples=assignment.examples,
+            from_step=step,
+        )
+        self._seat(assignment, config, checkpoint)
+        # The measurement before; nobody was to be asked about rungs up to it, or it would have waited there.
+        passed = max(assignment.decided, (step - 1) // config.eval_interval * config.eval_interval)
+        rungs = sorted(r for r in assignment.rungs if passed < r < config.num_steps)
+        running = _Running(assignment=assignment, config=config, rungs=rungs, keepsakes=keepsakes)
+        self._running[assignment.trial_id] = running
+        if checkpoint is not None and checkpoint.metrics:
+            self._report_again(running, checkpoint)
+        return step
+
+    def _begin(self, assignment: Assignment) -> Checkpoint | None:
+        """What the trial goes on from. The journal has its start before anything is read: should reading it, or seating
+        the trial, kill this process, it says who was to be seated."""
         files = TrialCheckpoints(self.store, assignment.trial_id, assignment.keep_checkpoints)
+        newest = 0 if assignment.fresh else files.newest_step()
+        self._write_start(assignment, newest)
         checkpoint = None if assignment.fresh else files.latest()
         step = 0 if checkpoint is None else checkpoint.step
-        # Written first: should seating the trial kill this process, the journal says who was to be seated.
+        if step != newest:  # a damaged one was passed over
+            self._write_start(assignment, step)
+        return checkpoint
+
+    def _write_start(self, assignment: Assignment, step: int) -> None:
         self.journal.write(
             "start", trial_id=assignment.trial_id, attempt=assignment.attempt, step=step, engine=self.role
         )
         self.journal.flush()
-        self._seat(assignment, config, checkpoint)
-        rungs = sorted(r for r in assignment.rungs if r < config.num_steps)
-        self._running[assignment.trial_id] = _Running(
-            assignment=assignment,
-            config=config,
-            rungs=[r for r in rungs if r > assignment.decided],
-            keepsakes=Keepsakes(
-                self.store,
-                assignment.trial_id,
-                config,
-                keep=assignment.keep_checkpoints,
-                examples=assignment.examples,
-                from_step=step,
-            ),
+
+    def _report_again(self, running: _Running, checkpoint: Checkpoint) -> None:
+        """A checkpoint may lie at a rung that nobody has decided about: a driver died. It is reported once more there,
+        and not a measurement later, where it could not be compared with those that were asked in time."""
+        trial_id, step = running.assignment.trial_id, checkpoint.step
+        running.measured = measured = Measurement(
+            trial=trial_id,
+            step=step,
+            metrics=checkpoint.metrics,
+            events=self.engine.events(trial_id),
+            wall_time_s=checkpoint.wall_time_s,
         )
-        return step
+        rung = self._reached_rung(running, step)
+        if rung is not None:
+            self.engine.park(trial_id)
+            self._undelivered.append(_report(measured, rung))
 
     def _seat(self, assignment: Assignment, config: TrialConfig, checkpoint: Checkpoint | None) -> None:
         trial_id, planned = assignment.trial_id, assignment.planned_steps
@@ -99,20 +130,28 @@ class Trainer:
             self.engine.join(trial_id, config, **kernels)
         else:
             self.engine.restore(trial_id, config, checkpoint, **kernels)
-        self.journal.write("kernels", trial_id=trial_id, compiled=self.engine.is_compiled(trial_id))
+        try:
+            self.journal.write("kernels", trial_id=trial_id, compiled=self.engine.is_compiled(trial_id))
+        except BaseException:
+            self.engine.leave(trial_id)  # or it would train on, and nobody would know of it
+            raise
 
     def turn(self, should_yield: Callable[[], bool] = lambda: False) -> list[Report]:
         """Train until something is measured or `should_yield` says so. A trial that is reported at a rung waits."""
-        reports = []
+        reports, self._undelivered = self._undelivered, []
+        if reports:
+            return reports
         for m in self.engine.next(should_yield):
             report = self._take(m)
             if report is not None:
                 reports.append(report)
         self._save_due()
-        # Who hears of a trial may end it and put its files in order.
-        self._background.finish([report.trial_id for report in reports])
+        names = [report.trial_id for report in reports]
+        self._background.finish(names)
         if reports:
             self.journal.flush()  # what somebody acts on must outlive this process
+            self._settle_finished()
+            self._background.finish(names)  # who hears of a trial may end it and put its files in order
         return reports
 
     def proceed(self, trial_id: str) -> None:
@@ -124,6 +163,7 @@ class Trainer:
         running = self._running.pop(trial_id, None)
         if running is None:
             return
+        self._undelivered = [report for report in self._undelivered if report.trial_id != trial_id]
         if save:
             self._save_many([running])
         else:  # stopped for good: this is how it ends
@@ -150,7 +190,7 @@ class Trainer:
 
     @property
     def busy(self) -> bool:
-        return self.training > 0
+        return self.training > 0 or bool(self._undelivered)
 
     def close(self) -> None:
         self._background.close()
@@ -174,15 +214,7 @@ class Trainer:
                 self._due.append(running)
         if rung is None and m.outcome is None:
             return None
-        return Report(
-            trial_id=m.trial,
-            step=m.step,
-            metrics=m.metrics,
-            events=m.events,
-            wall_time_s=m.wall_time_s,
-            rung=rung,
-            outcome=m.outcome,
-        )
+        return _report(m, rung)
 
     def _reached_rung(self, running: _Running, step: int) -> int | None:
         """The highest rung that this evaluation is the first to reach."""
@@ -214,7 +246,13 @@ class Trainer:
         )
         del self._running[m.trial]
         self._last_states.pop(m.trial, None)
-        self._background.do(m.trial, running.keepsakes.files.settle)
+        self._finished.append(running)
+
+    def _settle_finished(self) -> None:
+        """Once the journal says so for good: a trial without checkpoints that had not finished would begin anew."""
+        finished, self._finished = self._finished, []
+        for running in finished:
+            self._background.do(running.assignment.trial_id, running.keepsakes.files.settle)
 
     def _save_due(self) -> None:
         """Once for all trials that came to a checkpoint in a turn."""
@@ -273,6 +311,18 @@ def _is_checkpoint_step(step: int, interval: int, eval_interval: int) -> bool:
     """Whether an evaluation's step is a multiple of the longest stretch of evaluations within the interval: so at most
     one interval is ever computed twice, and the steps are the same ones after a restart."""
     return step % (max(interval // eval_interval, 1) * eval_interval) == 0
+
+
+def _report(m: Measurement, rung: int | None) -> Report:
+    return Report(
+        trial_id=m.trial,
+        step=m.step,
+        metrics=m.metrics,
+        events=m.events,
+        wall_time_s=m.wall_time_s,
+        rung=rung,
+        outcome=m.outcome,
+    )
 
 
 def _seen(events: dict[str, Any]) -> dict[str, Any]:

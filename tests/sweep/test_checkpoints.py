@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from grokray.engine.checkpoint import Checkpoint, from_bytes
+from grokray.errors import FolderError
 from grokray.records.store import Store
 from grokray.sweep import trainer as of_trainer
 from grokray.sweep.assignment import Assignment, Report
@@ -196,6 +198,121 @@ def test_all_trials_are_saved_together_each_where_it_is(tmp_path, monkeypatch):
         found = from_bytes((tmp_path / file.name).read_bytes(), file.sha256)
         assert (file.kind, file.step, found.trial_id) == ("step", expected.step, trial)
         assert same_tensors(found, expected)
+
+
+def test_a_trial_at_a_rung_that_nobody_decided_about_is_reported_there_once_more(tmp_path):
+    rungs = (20, 45, 60)
+    (first,) = train(tmp_path, rungs=rungs)
+    assert (first.step, first.rung) == (20, 20)
+    own = trainer(tmp_path)
+    assert own.start(assignment(rungs=rungs, attempt=1)) == 20
+    assert own.busy
+    assert own.training == 0
+    assert [told(r) for r in own.turn()] == [told(first)]
+    own.save_all()  # as when the driver is interrupted
+    own.close()
+    again = trainer(tmp_path)
+    again.start(assignment(rungs=rungs, attempt=2))
+    assert [told(r) for r in again.turn()] == [told(first)]
+    assert not again.busy
+    again.proceed(ID)
+    (second,) = turns(again)
+    assert (second.step, second.rung) == (50, 45)
+    again.proceed(ID)
+    (third,) = turns(again)
+    assert (third.step, third.rung) == (60, 60)
+    again.close()
+    decided = trainer(tmp_path)
+    decided.start(assignment(rungs=rungs, decided=60, attempt=3))
+    assert decided.training == 1
+    assert turns(decided)[0].outcome == "budget"
+
+
+def test_a_rung_before_the_checkpoint_that_had_no_answer_is_passed(tmp_path):
+    train(tmp_path, until=40)
+    own = trainer(tmp_path)
+    assert own.start(assignment(rungs=(20, 25), attempt=1)) == 40
+    assert turns(own)[0].outcome == "budget"
+
+
+def told(report: Report) -> Report:
+    return replace(report, wall_time_s=0.0)
+
+
+def turns(own: Trainer) -> list[Report]:
+    while not (reports := own.turn()):
+        assert own.busy
+    return reports
+
+
+def test_a_trial_stopped_before_its_report_was_heard_is_not_heard_of_again(tmp_path):
+    train(tmp_path, rungs=(20,))
+    own = trainer(tmp_path)
+    own.start(assignment(rungs=(20,), attempt=1))
+    own.stop(ID, save=True)
+    assert not own.busy
+    assert own.turn() == []
+
+
+@pytest.mark.parametrize("name", ["Keepsakes", "JournalWriter.write"])
+def test_what_fails_about_seating_leaves_nobody_in_the_engine(tmp_path, monkeypatch, name):
+    own = trainer(tmp_path)
+
+    def fail(*args, **fields):
+        if name == "Keepsakes" or args[1] == "kernels":
+            raise FolderError("the disk is gone for a moment")
+        return write(*args, **fields)
+
+    write = of_trainer.JournalWriter.write
+    with monkeypatch.context() as patched:
+        patched.setattr(f"grokray.sweep.trainer.{name}", fail)
+        with pytest.raises(FolderError):
+            own.start(assignment())
+    assert own.engine.trials == own.trials == ()
+    own.start(assignment(attempt=1))
+    assert turns(own)[0].outcome == "budget"
+
+
+def test_the_journal_knows_who_is_to_be_seated_before_the_checkpoint_is_read(tmp_path, monkeypatch):
+    train(tmp_path, until=40)
+
+    def starts() -> list[tuple[int, int]]:
+        lines = [json.loads(line) for part in tmp_path.glob("journal/*") for line in part.read_text().splitlines()]
+        return sorted((e["attempt"], e["step"]) for e in lines if e["event"] == "start")
+
+    def read_and_die(*args, **named):
+        assert starts() == [(0, 0), (1, 40)]
+        raise MemoryError
+
+    monkeypatch.setattr(of_trainer.TrialCheckpoints, "latest", read_and_die)
+    with pytest.raises(MemoryError):
+        trainer(tmp_path).start(assignment(attempt=1))
+
+
+def test_checkpoints_are_there_until_the_journal_says_that_the_trial_has_finished(tmp_path, monkeypatch):
+    own, flush = trainer(tmp_path), of_trainer.JournalWriter.flush
+    own.start(assignment())
+
+    def flush_unless_finished(self):
+        if not own.trials:
+            raise FolderError("full")
+        flush(self)
+
+    monkeypatch.setattr(of_trainer.JournalWriter, "flush", flush_unless_finished)
+    with pytest.raises(FolderError):
+        turns(own)
+    assert kept(tmp_path) == [("step", 80)]
+
+
+def test_a_checkpoint_that_goes_while_they_are_looked_at_is_passed_over(tmp_path, monkeypatch, caplog):
+    train(tmp_path, "all", until=40)
+    there = TrialCheckpoints(Store.from_uri(tmp_path), ID, "all")
+    listed = [*there.store.list(there.folder), f"{there.folder}/{60:010d}-{'0' * 64}.pt"]
+    monkeypatch.setattr(there.store, "list", lambda folder: listed)
+    found = there.latest()
+    assert found is not None
+    assert found.step == 40
+    assert not caplog.records
 
 
 def test_names_of_files():
