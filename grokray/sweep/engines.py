@@ -113,7 +113,10 @@ class EnginePool:
         """The engine for trials that may have killed others: they are retried alone."""
         if self._alone is not None:
             look_at([self._alone])
-        if self._alone is None or self._alone.dead:
+        if self._alone is not None and self._alone.dead:
+            self._count_death(self._alone)
+            self._alone = None
+        if self._alone is None:
             self._alone = self._start(alone=True)
         return self._alone
 

@@ -124,8 +124,13 @@ class Ledger:
         self._settle(trial_id)  # last: should it fail, the books are right
 
     def fail(self, trial_id: str, error: str, *, fault: str, alone: bool) -> None:
-        """An attempt of a trial failed; `failures` says whether it is tried again (see there for the arguments)."""
+        """An attempt of a trial failed; `failures` says whether it is tried again (see there for the arguments). One
+        that had finished before anybody could be told has ended."""
         known = self.poll().trials[trial_id]
+        if known.outcome is not None:
+            self._count_known(trial_id, known.outcome)
+            self._settle(trial_id)
+            return
         attempt = self._attempts.get(trial_id, 0)
         seated = known.started is not None and known.attempt == attempt
         self.write("failure", trial_id=trial_id, attempt=attempt, error=error[:2000], fault=fault)
@@ -192,10 +197,11 @@ class Ledger:
     def _replay(self) -> None:
         """Open the books with what the journal says. Nothing is written but what a crash kept from being written."""
         self.poll()
+        self.configurations.next_trial = 1 + max((t.index or 0 for t in self.state.trials.values()), default=-1)
         for index, known in self.state.configurations.items():
-            if known.suggested is None:
-                raise ExecutionError(f"the journal does not say what configuration {index} is")
-            proposal = self.configurations.replay(index, known.parameters, known.value_of)
+            proposal = self.configurations.replay(known, self.state.trials)
+            if known.suggested is None and proposal.parameters:
+                self.journal.write_many([proposal.suggested()])
             if known.value_of is None and known.trial_ids and not proposal.trials:
                 raise ExecutionError(
                     f"the trials of configuration {index}, which the journal has, cannot be made any more",
@@ -205,6 +211,7 @@ class Ledger:
             self.journal.write_many(e for e in proposal.trial_events() if e["trial_id"] not in self.state.trials)
             for config in proposal.trials.values():
                 self._replay_trial(config.id)
+        self.configurations.find_lost(self.state.configurations.keys())
         self.catch_up()
 
     def _replay_trial(self, trial_id: str) -> None:

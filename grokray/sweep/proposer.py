@@ -10,6 +10,7 @@ import hashlib
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import optuna
@@ -29,8 +30,13 @@ class Proposer(ABC):
         self.config = config
 
     @abstractmethod
-    def propose(self, index: int) -> dict[str, Any] | None:
-        """The parameters of proposal number `index`, in rising order from 0; None where there are no more."""
+    def propose(self, index: int, *, at_random: bool = False) -> dict[str, Any] | None:
+        """The parameters of proposal number `index`; None where there are no more. `at_random`: whatever was learned,
+        which makes no difference where nothing is."""
+
+    def propose_again(self, index: int) -> dict[str, Any] | None:
+        """The same as before, of a proposal that is lost; None where it would be another one now."""
+        return self.propose(index)
 
     def choice(self, parameters: Parameters) -> Choice:
         return dict(parameters)
@@ -55,10 +61,11 @@ class GridProposer(Proposer):
         super().__init__(config)
         self._rest, self._next = config.grid(), 0
 
-    def propose(self, index: int) -> dict[str, Any] | None:
-        while self._next <= index:
-            self._next += 1
-            choice = next(self._rest, None)
+    def propose(self, index: int, *, at_random: bool = False) -> dict[str, Any] | None:
+        if index < self._next:
+            self._rest, self._next = self.config.grid(), 0
+        choice = next(islice(self._rest, index - self._next, None), None)
+        self._next = index + 1
         return choice
 
 
@@ -69,7 +76,7 @@ class SobolProposer(Proposer):
     trials in flight that is most of them.
     """
 
-    def propose(self, index: int) -> dict[str, Any] | None:
+    def propose(self, index: int, *, at_random: bool = False) -> dict[str, Any] | None:
         from scipy.stats.qmc import Sobol  # half a second
 
         dimensions = self.config.dimensions()
@@ -100,7 +107,7 @@ class OptunaProposer(Proposer):
 class RandomProposer(OptunaProposer):
     """Remembers nothing: a study would keep kilobytes of every proposal."""
 
-    def propose(self, index: int) -> dict[str, Any] | None:
+    def propose(self, index: int, *, at_random: bool = False) -> dict[str, Any] | None:
         trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=self._seed(index))).ask()
         self.config.sample(trial)
         return dict(trial.params)
@@ -114,15 +121,22 @@ class TpeProposer(OptunaProposer):
         self.study = optuna.create_study(directions=[metric.goal for metric in config.metrics])
         self._asked: dict[int, optuna.Trial] = {}
 
-    def propose(self, index: int) -> dict[str, Any] | None:
+    def propose(self, index: int, *, at_random: bool = False) -> dict[str, Any] | None:
+        seed = self._seed(index)
         # Many trials are in flight: the liar keeps TPE from proposing the same good place over and over.
-        self.study.sampler = optuna.samplers.TPESampler(seed=self._seed(index), constant_liar=True)
+        tpe = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        self.study.sampler = optuna.samplers.RandomSampler(seed=seed) if at_random else tpe
         trial = self._asked[index] = self.study.ask()
         self.config.sample(trial)
         return dict(trial.params)
 
+    def propose_again(self, index: int) -> dict[str, Any] | None:
+        return None  # it had learned less then
+
     def tell(self, index: int, value: Value) -> None:
-        self.study.tell(self._asked.pop(index), value)
+        asked = self._asked.pop(index, None)
+        if asked is not None:
+            self.study.tell(asked, value)
 
     def replay(self, index: int, parameters: Parameters) -> None:
         self.study.enqueue_trial(dict(parameters))

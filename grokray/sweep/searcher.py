@@ -116,6 +116,9 @@ class LedgerCallback(Unsaved, Callback):
         self._ledger.fail(trial_id, error, fault=fault, alone="alone" in trial.config)
         if fault == "folder":
             self.count_folder_fault(error, time.monotonic())
+        if trial_id in self._ledger.ended:
+            trial.config[GIVEN_UP] = "it had finished"  # so Tune is done with it, and the books do not change
+            return
         failures = self._ledger.failures
         again = tune_config(
             self._ledger.assignment(trial_id), given_up=failures.given_up(trial_id), alone=failures.suspect(trial_id)

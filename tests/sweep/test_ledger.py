@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from grokray.errors import ConfigError, ExecutionError, Problem
 from grokray.records.folder import SweepFolder
 from grokray.sweep.assignment import Report
 from grokray.sweep.config import SweepConfig
+from grokray.sweep.configurations import FRUITLESS_GUESSES
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.load import load_sweep
+from grokray.sweep.space import MAX_FRUITLESS
 from tests.sweep.sweeps import write
 
 
@@ -294,3 +298,108 @@ def test_each_metric_of_several_is_told_to_the_search(tmp_path):
     expected = [1 / 2 + 0.5 / 4, (200 + 450) / 2]
     for books in (ledger, open_ledger(tmp_path, **several)):
         assert books.configurations.proposer.study.trials[0].values == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seeds", ["[1, 0]", "[0, 1]"])
+def test_configurations_that_share_some_trials_run_each_of_them_once(tmp_path, seeds):
+    alpha = "{value: 7}\n  grokfast_alpha: {values: [0.9, 0.98]}\n  init_seed: {value: 0, when: {grokfast_alpha: 0.98}}"
+    changes = {
+        "seeds: [0, 1]": f"seeds: {seeds}",
+        "{value: 7}": alpha,
+        **{"[1e-3, 3e-3, 1e-2, 3e-2]": "[3e-3]", "[0.1, 1]": "[1]", "[0, 0.2]": "[0]"},
+    }
+    ledger = open_ledger(tmp_path, **changes)
+    given = list(assignments(ledger))
+    seeds_of = {(a.config["init_seed"], a.config["split_seed"], a.config["order_seed"]) for a in given}
+    assert seeds_of == {(0, 0, 0), (1, 1, 1), (0, 1, 1)}
+    assert len(given) == 3
+    assert sorted(t.index for t in ledger.poll().trials.values()) == [0, 1, 2]
+    assert [a.trial_id for a in assignments(open_ledger(tmp_path, **changes))] == [a.trial_id for a in given]
+    for a in given:
+        ledger.end(a.trial_id, "budget", report(a.trial_id))
+    assert ledger.finished
+
+
+def test_what_had_finished_before_its_engine_died_is_not_trained_again(tmp_path):
+    ledger = open_ledger(tmp_path)
+    a = ledger.next_assignment()
+    engine = ledger.folder.writer("engine")
+    engine.write("start", trial_id=a.trial_id, attempt=0, step=0)
+    engine.write("finish", trial_id=a.trial_id, attempt=0, step=300, outcome="grokked")
+    ledger.fail(a.trial_id, "the engine died", fault="engine", alone=False)
+    assert ledger.ended == {a.trial_id: "grokked"}
+    assert ledger.poll().trials[a.trial_id].failures == {}
+    ends = [e for e in ledger.folder.reader().poll() if e["event"] == "end"]
+    assert [e["outcome"] for e in ends] == ["grokked"]
+
+
+RANDOM = {"method: grid": "method: random\nnum_trials: 50", "[1e-3, 3e-3, 1e-2, 3e-2]": "[1e-3, 3e-3]"}
+
+
+def test_a_search_that_had_ended_has_nothing_left_to_run_when_it_is_opened_again(tmp_path):
+    ledger = open_ledger(tmp_path, **RANDOM)
+    for a in list(assignments(ledger)):
+        ledger.end(a.trial_id, "budget", report(a.trial_id))
+    proposed = ledger.configurations.proposed
+    again = open_ledger(tmp_path, **RANDOM)
+    assert again.finished
+    assert again.to_run == 0
+    assert again.configurations.proposed == proposed
+
+
+def blank(ledger: Ledger, *wanted: dict) -> None:
+    """Damage the journal's lines that have these fields."""
+    path = ledger.folder.store.local_path(ledger.journal.name)
+    lines = path.read_bytes().splitlines(keepends=True)
+    hit = [any(fields.items() <= json.loads(line).items() for fields in wanted) for line in lines]
+    assert any(hit)
+    path.write_bytes(b"".join(b"\0" * (len(s) - 1) + b"\n" if bad else s for s, bad in zip(lines, hit, strict=True)))
+
+
+@pytest.mark.parametrize("method", ["grid", "random", "sobol", "tpe"])
+def test_a_proposal_whose_line_is_damaged_keeps_its_trials(tmp_path, method):
+    changes = {"method: grid": f"method: {method}\nnum_trials: 6"}
+    ledger = open_ledger(tmp_path, **changes)
+    given = [a.trial_id for a in assignments(ledger)]
+    blank(ledger, {"event": "suggest", "configuration": 2})
+    for _ in range(2):
+        again = open_ledger(tmp_path, **changes)
+        assert [a.trial_id for a in assignments(again)] == given
+    for trial_id in given:
+        again.end(trial_id, "budget", report(trial_id))
+    assert open_ledger(tmp_path, **changes).finished
+
+
+@pytest.mark.parametrize("method", ["grid", "random", "sobol", "tpe"])
+def test_a_configuration_of_which_nothing_is_left_in_the_journal_is_proposed_again(tmp_path, method):
+    changes = {"method: grid": f"method: {method}\nnum_trials: 6"}
+    ledger = open_ledger(tmp_path, **changes)
+    given = [a.trial_id for a in assignments(ledger)]
+    blank(ledger, {"configuration": 2})
+    again = open_ledger(tmp_path, **changes)
+    assert not again.finished
+    found = [a.trial_id for a in assignments(again)]
+    assert len({*found}) == len(found) == 12
+    if method != "tpe":  # which has learned since
+        assert {*found} == {*given}
+    state = again.poll()
+    assert len({trial.index for trial in state.trials.values()}) == 12
+    assert {0, 1, 2, 3, 4, 5} <= state.configurations.keys()
+    opened = open_ledger(tmp_path, **changes)
+    assert sorted(a.trial_id for a in assignments(opened)) == sorted(found)
+
+
+def test_a_search_that_learns_proposes_at_random_once_it_repeats_itself(tmp_path, monkeypatch):
+    changes = {"method: grid": "method: tpe\nnum_trials: 50", "[1e-3, 3e-3, 1e-2, 3e-2]": "[1e-3, 3e-3]"}
+    ledger, asked = open_ledger(tmp_path, **changes), []
+    propose = ledger.configurations.proposer.propose
+
+    def watched(index: int, *, at_random: bool) -> dict | None:
+        asked.append(at_random)
+        return propose(index, at_random=at_random)
+
+    monkeypatch.setattr(ledger.configurations.proposer, "propose", watched)
+    assert len(list(assignments(ledger))) == 16  # all there are
+    first = asked.index(True)
+    assert first >= FRUITLESS_GUESSES
+    assert all(asked[-MAX_FRUITLESS + FRUITLESS_GUESSES :])
