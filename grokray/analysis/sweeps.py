@@ -27,7 +27,14 @@ from grokray.records.folder import SweepFolder
 from grokray.records.parts import missing_parts, not_there, parts_of
 from grokray.records.schema import CONFIG_FIELDS, TRIALS_SCHEMA
 from grokray.records.store import Store
-from grokray.records.tables import curve_columns, curve_parts, read_curves, read_tasks, read_trials
+from grokray.records.tables import (
+    curve_columns,
+    curve_parts,
+    read_curves,
+    read_manifest,
+    read_tasks,
+    read_trials,
+)
 from grokray.trial import TrialConfig
 
 # What a column holds that an older table does not have. A field of the config had its default then.
@@ -135,13 +142,19 @@ def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
         raise ConfigError([Problem(message=f"{twice[0]} is named twice")])
     for folder in folders:
         bring_up_to_date(folder)
+    damage = tuple(_damage(folder) for folder in folders if read_manifest(folder)["damaged_lines"])
     tables = [_whole(read_trials(folder)) for folder in folders]
     if not sum(table.num_rows for table in tables):
         raise ConfigError([Problem(message=f"{', '.join(shown)}: no trial yet, so there is nothing to analyse")])
     names, lots = _names(shown), [str(folder.fingerprint.get("seed")) for folder in folders]
     trials, notes = (_named(tables[0], names[0]), ()) if len(folders) == 1 else _together(tables, names, lots)
-    notes = (*lacking, *notes, *_watched_differently(trials))
+    notes = (*lacking, *damage, *notes, *_watched_differently(trials))
     return Sweeps(folders=tuple(folders), names=names, trials=trials, notes=notes)
+
+
+def _damage(folder: SweepFolder) -> str:
+    lines = counted(read_manifest(folder)["damaged_lines"], "line", "was", "were")
+    return f"{lines} damaged in the journal of {folder.store}: what they told is missing here"
 
 
 def _place(store: Store) -> str:

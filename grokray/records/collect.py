@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from contextlib import closing
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grokray.errors import FolderError
+from grokray.errors import FolderBusy, FolderError
 from grokray.records.curves import PART_ROWS, curve_tables, task_curve_tables
 from grokray.records.folder import CURVES, MANIFEST, TASK_CURVES, TASKS, TRIALS, SweepFolder
 from grokray.records.journal import JOURNAL
 from grokray.records.journal_reader import JournalReader
-from grokray.records.lock import hold
+from grokray.records.lock import Lock, hold
 from grokray.records.rows import tasks_table, trials_table
 from grokray.records.schema import SCHEMA_VERSION
 from grokray.records.state import SweepState
 from grokray.records.tables import read_manifest
 
+WAIT_S, LOOK_S = 600.0, 0.2
 _ROW_GROUP_ROWS = 131_072
 
 
@@ -52,10 +54,10 @@ def collect(folder: SweepFolder, state: SweepState | None = None, *, part_rows: 
 
     `state` spares reading the journal twice where the caller has folded it already. A part of the curves bears the
     start of its hash in its name, so that a reader, or a crash at any moment, finds the old set or the new one.
-    Raises FolderBusy while another process collects, FolderError if the folder cannot be written, or holds tables
-    that would lose rows (`require_all`).
+    One process collects at a time: others wait for it, and raise FolderBusy after WAIT_S. Raises FolderError if the
+    folder cannot be written, or holds tables that would lose rows (`require_all`).
     """
-    with hold(folder.store, f"{CURVES}/.lock", what="the manifest") as lock:
+    with _alone(folder) as lock:
         if state is None or lost(folder, state):
             # What the caller has folded may be older than the tables, where somebody else collected meanwhile.
             state, damaged = folder.folded()
@@ -79,6 +81,21 @@ def collect(folder: SweepFolder, state: SweepState | None = None, *, part_rows: 
     )
 
 
+@contextmanager
+def _alone(folder: SweepFolder) -> Iterator[Lock]:
+    until = time.monotonic() + WAIT_S
+    with ExitStack() as stack:
+        while True:
+            try:
+                lock = stack.enter_context(hold(folder.store, f"{CURVES}/.lock", what="the manifest"))
+                break
+            except FolderBusy:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(LOOK_S)
+        yield lock
+
+
 def write_tables(folder: SweepFolder, trials: pa.Table, curves: Iterable[pa.Table]) -> None:
     """Tables of one's own, TRIALS_SCHEMA and CURVES_SCHEMA by trial_index and step, in place of a journal's: for
     trials that grokray did not run, such as made-up ones in `benchmarks/synthetic.py`. A part of the curves holds all
@@ -92,11 +109,13 @@ def write_tables(folder: SweepFolder, trials: pa.Table, curves: Iterable[pa.Tabl
 def require_all(folder: SweepFolder, state: SweepState, damaged_lines: int = 0) -> None:
     """FolderError if the journal, of which `state` is made, tells of less than the tables: a part of it is gone.
 
-    Lines that cannot be read are counted and said, so that one of them stops nothing.
+    Lines that cannot be read are counted and said, so that a few of them stop nothing. Where most of the tables would
+    be gone with them they are kept all the same.
     """
-    missing = lost(folder, state) - damaged_lines
-    if missing <= 0:
+    gone = lost(folder, state)
+    if gone <= damaged_lines and 2 * gone <= sum(_rows_written(folder)):
         return
+    missing = gone if gone <= damaged_lines else gone - damaged_lines
     if not folder.begun():
         text = f"{folder.store} holds tables but no journal, so they cannot be made anew"
         raise FolderError(text, hint="read them as they are")
@@ -109,16 +128,21 @@ def require_all(folder: SweepFolder, state: SweepState, damaged_lines: int = 0) 
 
 def lost(folder: SweepFolder, state: SweepState) -> int:
     """How many rows of the tables the journal does not tell of, at least. A trial that repeated steps hides some."""
+    trials, curves = _rows_written(folder)
+    measured = sum(trial.measurements for trial in state.trials.values())
+    return max(trials - len(state.trials), 0) + max(curves - measured, 0)
+
+
+def _rows_written(folder: SweepFolder) -> tuple[int, int]:
+    """Of trials and of measurements, in the tables that there are."""
     if not folder.store.exists(MANIFEST):
-        return 0
+        return 0, 0
     try:
         files = read_manifest(folder)["files"]
     except FolderError:  # it is damaged, and tells nothing
-        return 0
+        return 0, 0
     trials = sum(file["rows"] for file in files if file["name"] == TRIALS)
-    curves = sum(file["rows"] for file in files if file["name"].startswith(f"{CURVES}/"))
-    measured = sum(trial.measurements for trial in state.trials.values())
-    return max(trials - len(state.trials), 0) + max(curves - measured, 0)
+    return trials, sum(file["rows"] for file in files if file["name"].startswith(f"{CURVES}/"))
 
 
 def _write_parts(folder: SweepFolder, name: str, tables: Iterable[pa.Table]) -> list[_File]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -221,3 +222,12 @@ print(sorted({{"torch", "ray", "optuna", "matplotlib"}} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_damage_of_the_journal_is_said_with_the_numbers(tmp_path):
+    folder = make_sweep(tmp_path / "a", 30, seed=1)
+    manifest = json.loads(folder.store.read_bytes("manifest.json"))
+    assert load_sweeps(tmp_path / "a").notes == ()
+    folder.store.write_atomic("manifest.json", json.dumps(manifest | {"damaged_lines": 2}).encode())
+    said = f"2 lines were damaged in the journal of {folder.store}: what they told is missing here"
+    assert load_sweeps(tmp_path / "a").notes == (said,)

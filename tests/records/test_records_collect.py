@@ -4,6 +4,9 @@ import hashlib
 import json
 import os
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import duckdb
 import pandas as pd
@@ -265,6 +268,16 @@ def test_lines_that_cannot_be_read_are_lost_and_said_and_stop_nothing(folder):
     assert (again.curve_rows, again.damaged_lines) == (4, 2)
 
 
+def test_damage_that_would_take_most_of_the_tables_with_it_leaves_them_as_they_are(folder):
+    collect(folder)
+    for part in folder.store.local_path("journal").iterdir():
+        part.write_bytes(b"".join(b"\xff" * (len(line) - 1) + b"\n" for line in part.read_bytes().splitlines(True)))
+    before = read_trials(folder)
+    with pytest.raises(FolderError, match="has lost a part: the tables hold 9 rows more than it tells of"):
+        collect(folder)
+    assert read_trials(folder).equals(before)
+
+
 def test_tables_that_are_newer_than_what_the_caller_knows(folder):
     state = folder.state()
     with folder.writer("engine") as writer:
@@ -331,10 +344,22 @@ def test_what_the_system_does_not_let_one_read_is_not_called_damaged(folder):
         read_trials(folder)
 
 
-def test_only_one_process_collects(folder):
+def test_only_one_process_collects(folder, monkeypatch):
     busy = pytest.raises(FolderBusy, match="in use by 'grokray collect'")
+    monkeypatch.setattr("grokray.records.collect.WAIT_S", 0.1)
     with hold(folder.store, "curves/.lock", command="grokray collect"), busy:
         collect(folder)
+
+
+def test_who_collects_while_another_process_does_waits_for_it(folder, monkeypatch):
+    monkeypatch.setattr("grokray.records.collect.LOOK_S", 0.01)
+    with ExitStack() as held, ThreadPoolExecutor() as pool:
+        held.enter_context(hold(folder.store, "curves/.lock", command="grokray collect"))
+        waiting = pool.submit(collect, folder)
+        time.sleep(0.3)
+        assert not waiting.done()
+        held.close()
+        assert waiting.result().trials_rows == 4
 
 
 def test_pyarrow_pandas_and_duckdb_read_the_files(folder):
