@@ -218,12 +218,14 @@ class SweepState:
     def _on_end(self, event: Event) -> None:
         trial = self._trial(event)
         trial.steps_trained = max(trial.steps_trained, event.get("step") or 0)
-        end = (event["t"], sys.intern(event["outcome"]), str(event.get("error") or "")[:_ERROR_CHARACTERS])
+        error = str(event.get("error") or "")[:_ERROR_CHARACTERS]
+        end = (event.get("round") or 0, event["t"], sys.intern(event["outcome"]), error)
         trial._ended = max(trial._ended or end, end)
 
     def _on_again(self, event: Event) -> None:
         trial = self._trial(event)
-        trial._again = max(trial._again, event["t"])
+        number = event.get("round") or 0
+        trial._again = max(trial._again, (number, 0.0 if number else event["t"]))
 
     def _trial(self, event: Event) -> TrialState:
         trial = self._mentioned.get(event["trial_id"])

@@ -118,15 +118,16 @@ class LocalAppend:
     """Unbuffered: what was written survives the death of the process (not that of the machine)."""
 
     def __init__(self, path: str, shown: str) -> None:
-        self._shown = shown
+        self._path, self._shown = path, shown
         self._descriptor: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         self._links = os.fstat(self._descriptor).st_nlink  # some mounted filesystems count none
 
     def write(self, data: bytes) -> None:
         rest = memoryview(data)
         with as_folder_error("write", self._shown):
-            if os.fstat(self._open()).st_nlink < self._links:  # or all would be written, and lost, without a word
-                raise OSError(errno.ESTALE, "it was deleted meanwhile")
+            # Or all would be written, and lost to whoever looks for it here, without a word.
+            if os.fstat(self._open()).st_nlink < self._links or not os.path.exists(self._path):
+                raise OSError(errno.ESTALE, "it was moved or deleted meanwhile")
             while rest:
                 rest = rest[os.write(self._open(), rest) :]
 

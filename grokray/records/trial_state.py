@@ -97,14 +97,20 @@ class TrialState:
     # What each maximum was taken over: (key, value).
     _newest: tuple[int, int, float] = (-1, -1, 0.0)  # step, attempt, wall_time_s
     _finish: tuple[int, int, str] | None = None  # attempt, step, outcome
-    _ended: tuple[float, str, str] | None = None  # t, outcome, error
-    _again: float = 0.0  # t; an end before it does not count
+    # Rounds are counted where a failed trial is run again: clocks may be set back. Older journals have none.
+    _ended: tuple[int, float, str, str] | None = None  # round, t, outcome, error
+    _again: tuple[int, float] = (0, 0.0)  # round, t; an end before it does not count
     _failure: tuple[int, float, str] | None = None  # attempt, t, error
     _checkpoint_key: tuple[int, int, str] = (-1, -1, "")  # step, attempt, name
 
     @property
-    def _end(self) -> tuple[float, str, str] | None:
-        return self._ended if self._ended is not None and self._ended[0] > self._again else None
+    def _end(self) -> tuple[int, float, str, str] | None:
+        return self._ended if self._ended is not None and self._ended[:2] > self._again else None
+
+    @property
+    def round(self) -> int:
+        """How often it was to be run again after it had failed for good."""
+        return self._again[0]
 
     @property
     def outcome(self) -> str | None:
@@ -115,7 +121,7 @@ class TrialState:
         """
         if self._finish is not None:
             return self._finish[2]
-        return self._end[1] if self._end is not None else None
+        return self._end[2] if self._end is not None else None
 
     @property
     def end_written(self) -> bool:
@@ -142,8 +148,8 @@ class TrialState:
         """Why it failed for good; of an unfinished trial, its newest failure."""
         if self._finish is not None:
             return None
-        if self._end is not None and self._end[2]:
-            return self._end[2]
+        if self._end is not None and self._end[3]:
+            return self._end[3]
         if self._failure is not None and self.outcome in (None, "failed"):
             return self._failure[2]
         return None

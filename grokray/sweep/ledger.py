@@ -113,7 +113,7 @@ class Ledger:
         """A trial will not run again. `report` is its last one, if it gave any."""
         if trial_id in self.ended:
             return
-        self.write("end", trial_id=trial_id, outcome=outcome, step=report.step if report else 0, **_given(error=error))
+        self._write_end(trial_id, outcome, report.step if report else 0, error)
         if report is None:
             self.poll()
             known = self.state.trials[trial_id]
@@ -154,6 +154,11 @@ class Ledger:
     def close(self) -> None:
         self.journal.close()
 
+    def _write_end(self, trial_id: str, outcome: str, step: int, error: str | None = None) -> None:
+        known = self.state.trials.get(trial_id)
+        more = {"error": error, "round": known.round if known is not None and known.round else None}
+        self.write("end", trial_id=trial_id, outcome=outcome, step=step, **_given(**more))
+
     def _settle(self, trial_id: str) -> None:
         TrialCheckpoints(self.folder.store, trial_id, self.config.trial.keep_checkpoints).settle()
 
@@ -189,7 +194,7 @@ class Ledger:
         known = self.state.trials[trial_id]
         if not known.end_written:
             # The trainer said that it had finished; the driver died before it wrote so.
-            self.write("end", trial_id=trial_id, outcome=outcome, step=known.last_step)
+            self._write_end(trial_id, outcome, known.last_step)
         self._count(trial_id, outcome, known.last_metrics, known.events)
 
     # -- replay
@@ -220,12 +225,12 @@ class Ledger:
             return
         self._attempts[trial_id] = known.attempt + 1 if known.started is not None else 0
         if known.outcome == "failed" and self.retry_failed:
-            self.write("again", trial_id=trial_id)
+            self.write("again", trial_id=trial_id, round=known.round + 1)
         elif known.outcome is not None:
             self._count_known(trial_id, known.outcome)
         elif known.stop is not None and not known.audited:
             # The driver died between the decision and its effect; a rung decides only once.
-            self.write("end", trial_id=trial_id, outcome="pruned", step=known.stop.step)
+            self._write_end(trial_id, "pruned", known.stop.step)
             self._count(trial_id, "pruned", known.last_metrics, known.events)
 
 

@@ -228,3 +228,21 @@ def test_a_trial_that_was_stopped_or_let_go_on_is_not_audited():
     assert (stopped.stop.step, stopped.audited) == (200, False)
     passed = one_trial(decision(100, "continue"))
     assert (passed.stop, passed.audited) == (None, False)
+
+
+def test_who_is_run_again_has_not_ended_whatever_the_clocks_say():
+    failed = event("end", t=3600.0, trial_id=ID, outcome="failed", error="boom")  # an hour ahead
+    again = event("again", t=5.0, trial_id=ID, round=1)
+    assert one_trial(failed, again).outcome is None
+    done = event("end", t=4.0, trial_id=ID, outcome="budget", round=1)
+    for order in itertools.permutations([failed, again, done]):
+        trial = one_trial(*order)
+        assert (trial.outcome, trial.error, trial.round) == ("budget", None, 1)
+    assert one_trial(failed, again, done, event("again", t=1.0, trial_id=ID, round=2)).outcome is None
+
+
+def test_rounds_of_older_journals_are_told_by_time():
+    failed, done = (event("end", t=t, trial_id=ID, outcome=o) for t, o in ((10.0, "failed"), (30.0, "budget")))
+    again = event("again", t=20.0, trial_id=ID)
+    assert one_trial(failed, again).outcome is None
+    assert one_trial(failed, again, done).outcome == "budget"

@@ -71,8 +71,19 @@ def test_what_is_appended_to_a_deleted_file_is_not_lost_without_a_word(tmp_path)
     stream = store.append_stream("journal/a.jsonl")
     stream.write(b"1\n")
     shutil.rmtree(tmp_path / "sweep")
-    with pytest.raises(FolderError, match=r"cannot write .*journal/a\.jsonl: it was deleted meanwhile"):
+    with pytest.raises(FolderError, match=r"cannot write .*journal/a\.jsonl: it was moved or deleted meanwhile"):
         stream.write(b"2\n")
+    stream.close()
+
+
+def test_nor_is_what_is_appended_where_the_folder_was_moved_away(tmp_path):
+    store = Store.from_uri(tmp_path / "sweep")
+    stream = store.append_stream("journal/a.jsonl")
+    stream.write(b"1\n")
+    (tmp_path / "sweep").rename(tmp_path / "elsewhere")
+    with pytest.raises(FolderError, match="it was moved or deleted meanwhile"):
+        stream.write(b"2\n")
+    assert (tmp_path / "elsewhere" / "journal" / "a.jsonl").read_bytes() == b"1\n"
     stream.close()
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from grokray.records.trial_state import Decision
@@ -79,3 +81,20 @@ def test_between_rungs_and_without_a_number_a_trial_goes_on():
     assert decide(scheduler, "b", None, heldout_exact_match=0.0) == TrialScheduler.CONTINUE
     assert decide(scheduler, "c", 100, heldout_exact_match=float("nan")) == TrialScheduler.CONTINUE
     assert decide(scheduler, "d", 100) == TrialScheduler.CONTINUE
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_trial_that_equals_the_cutoff_goes_on_however_it_was_rounded(sign):
+    values = [0.01 * i for i in range(10)]
+    cutoff = np.nanpercentile(values, (1 - 1 / 3) * 100)
+    assert 0.06 < cutoff < 0.06 + 1e-12  # between two that are 0.06, so to speak
+    metric = "heldout_exact_match" if sign > 0 else "heldout_loss"
+    scheduler = make(reduction_factor=3, metric=metric)
+    for number, value in enumerate(sorted(values, reverse=True)):  # a better one first, so that none is stopped before
+        scheduler.remember(decision(f"t{number}", sign * value))
+    assert decide(scheduler, "equal", 100, **{metric: sign * 0.06}) == TrialScheduler.CONTINUE
+    assert decide(scheduler, "below", 100, **{metric: sign * 0.0599}) == TrialScheduler.STOP
+
+
+def decision(trial: str, value: float) -> Decision:
+    return Decision(t=0.0, trial_id=trial, step=100, action="continue", rung=100, value=value)

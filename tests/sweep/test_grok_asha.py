@@ -11,6 +11,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from grokray.records.state import SweepState
+from grokray.records.trial_state import Decision
 from grokray.sweep.assignment import Report
 from grokray.sweep.messages import as_result
 from grokray.sweep.schedulers.grok_asha import GrokAsha, quantile
@@ -189,3 +190,12 @@ def test_a_resumed_scheduler_decides_as_one_that_was_never_interrupted(cut, audi
     run(resumed, [item for item in everything[cut:] if item[0][0] not in gone])
     assert first + second == whole
     assert {w["action"] for w in whole} >= {"stop", "continue"}
+
+
+def test_progress_is_seen_from_the_newest_rung_whatever_the_clocks_say():
+    scheduler = make()
+    kept = {"trial_id": "a", "action": "continue", "metric": None}
+    later = Decision(t=1.0, step=200, rung=200, raw=0.5, **kept)
+    earlier = Decision(t=3600.0, step=100, rung=100, raw=1.0, **kept)  # an hour ahead, and so the last by time
+    scheduler.refill([later, earlier])
+    assert scheduler._before["a"] == (200, 0.5)

@@ -40,7 +40,9 @@ class Asha(Audited, AsyncHyperBandScheduler):
             return None
         cutoff = self._bracket.cutoff(dict(self._bracket._rungs).get(rung, {}))
         action = self._bracket.on_result(SimpleNamespace(trial_id=trial_id), rung, self._sign * value)
-        stop = action == TrialScheduler.STOP
+        # Tune interpolates, which may round the cutoff to just above the values that it lies between.
+        at_cutoff = cutoff is not None and math.isclose(self._sign * value, cutoff, rel_tol=1e-12)
+        stop = action == TrialScheduler.STOP and not at_cutoff
         return Verdict(
             stop=stop,
             reason="below the cutoff of its rung" if stop else "among the best of its rung",

@@ -66,7 +66,8 @@ class GrokAsha(Audited, FIFOScheduler):
         else:
             if decision.fitted_step is not None:
                 self._fitted[decision.trial_id] = decision.fitted_step
-            if decision.raw is not None:
+            # The newest by its step: clocks may be set back between sessions.
+            if decision.raw is not None and decision.step >= self._before.get(decision.trial_id, (0, 0.0))[0]:
                 self._before[decision.trial_id] = decision.step, decision.raw
         if decision.metric == self._section.signal and decision.value is not None:
             insort(self._compared.setdefault(decision.rung, []), decision.value)
