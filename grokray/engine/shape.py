@@ -29,8 +29,8 @@ Init = Literal["normal", "one", "zero", "xavier", "fan_in"]
 @dataclass(frozen=True, kw_only=True)
 class ShapeKey:
     """Trials of equal ShapeKey sit in one stack. Lengths count tokens; `uniform` says that every row's answer is
-    read at the last `answers` positions. The fields with defaults change what is computed, not
-    the parameters."""
+    read at the last `answers` positions; `batch_size` counts the rows that there is room for. The fields with defaults
+    change what is computed, not the parameters."""
 
     num_layers: int
     dim_model: int
@@ -84,7 +84,7 @@ def shape_of(dataset: Dataset) -> ShapeKey:
         length=dataset.length,
         answers=dataset.answers,
         uniform=dataset.table.uniform,
-        batch_size=config.batch_size,
+        batch_size=_batch_rows(dataset),
         dtype=config.dtype,
         accumulation_steps=config.accumulation_steps,
         optimizer=config.optimizer,
@@ -99,6 +99,19 @@ def shape_of(dataset: Dataset) -> ShapeKey:
     )
 
 
+def _batch_rows(dataset: Dataset) -> int:
+    """How many rows a batch has room for: `batch_size`, and of more than the training rows little more than these.
+
+    Rounded up to 2ⁿ or 3 · 2ⁿ, so that trials of nearly as many training rows still share a stack. Dropout and noise on
+    inputs are drawn by the place in the batch, so there its size stays as it is given.
+    """
+    config, rows = dataset.config, len(dataset.split.train)
+    if config.dropout or config.input_noise:
+        return config.batch_size
+    power = 1 << max(rows - 1, 1).bit_length()
+    return min(config.batch_size, power * 3 // 4 if rows <= power * 3 // 4 else power)
+
+
 def _by_token(dataset: Dataset) -> bool:
     """Whether the first layer's queries, keys and values are computed once for each token and position.
 
@@ -109,8 +122,8 @@ def _by_token(dataset: Dataset) -> bool:
     config = dataset.config
     if config.input_noise:
         return False
-    whole = 3 * config.dim_model * config.batch_size
-    return dataset.vocabulary_size * (3 * config.dim_model + config.batch_size) < WORTH * whole
+    rows = _batch_rows(dataset)
+    return dataset.vocabulary_size * (3 * config.dim_model + rows) < WORTH * 3 * config.dim_model * rows
 
 
 def _batch_sharing(dataset: Dataset) -> Sharing:
@@ -122,7 +135,7 @@ def _batch_sharing(dataset: Dataset) -> Sharing:
         dataset.table,
         num_layers=config.num_layers,
         dim_model=config.dim_model,
-        batch_size=config.batch_size,
+        batch_size=_batch_rows(dataset),
         by_token=_by_token(dataset),
     )
 

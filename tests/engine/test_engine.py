@@ -11,7 +11,9 @@ from torch.overrides import TorchFunctionMode
 
 from grokray.engine.checkpoint import from_bytes, to_bytes
 from grokray.engine.engine import Engine
+from grokray.engine.shape import shape_of
 from grokray.errors import CheckpointError
+from grokray.tasks.dataset import build_dataset
 from grokray.tasks.resolve import resolve
 from tests.engine.conftest import alone, curve, run, small
 
@@ -281,3 +283,26 @@ class CountCopies(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         self.number += func is torch.Tensor.cpu
         return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("training_fraction", "changes", "rows"),
+    [
+        (0.5, {}, 64),  # of 60
+        (0.3, {}, 48),  # of 36
+        (0.5, {"batch_size": 50}, 50),
+        (0.5, {"dropout": 0.1}, 1000),
+        (0.5, {"input_noise": 0.1}, 1000),
+    ],
+)
+def test_a_batch_has_room_for_little_more_rows_than_there_are(training_fraction, changes, rows):
+    config = small(**{"batch_size": 1000, "training_fraction": training_fraction, **changes})
+    assert shape_of(build_dataset(config)).batch_size == rows
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 3])
+def test_a_batch_larger_than_the_training_rows_is_all_of_them(accumulation_steps):
+    options = {"dtype": "float64", "accumulation_steps": accumulation_steps}
+    larger, exact = alone(small(batch_size=1000, **options)), alone(small(batch_size=60, **options))
+    for a, b in zip(larger, exact, strict=True):
+        assert a.metrics == pytest.approx(b.metrics, rel=1e-9)
