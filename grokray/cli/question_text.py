@@ -52,10 +52,16 @@ def task_of(table: Table, words: str, operators: Mapping[str, int]) -> int:
 
 def _refuse_another(name: str, words: str) -> None:
     """What a model of sums answers to `12 * 7` would be judged as if it were asked `12 + 7`."""
-    from grokray.tasks.operations import OPERATIONS, of_group
+    from grokray.tasks.operations import EXPRESSION, OPERATIONS, of_group
 
     trained = OPERATIONS.get(name) or of_group(name)
-    if trained and _named(words) and not _means(trained, words):
+    if trained is None:  # an expression, which has no sign of its own: any will do that is no other operation's
+        another = name.startswith(EXPRESSION) and any(
+            _means(operation, words) for operation in OPERATIONS.values() if operation.kind != "group"
+        )
+    else:
+        another = _named(words) and not _means(trained, words)
+    if another:
         raise refused(f"the operator is {words!r}, but this model was trained on {name}")
 
 

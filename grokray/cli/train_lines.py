@@ -103,7 +103,9 @@ class TrainLines:
 def _loss(loss: float | None) -> str:
     if loss is None:
         return NOTHING
-    return f"{loss:.4f}" if loss < 100 else f"{loss:.3g}"
+    if not loss >= 1e5:
+        return f"{loss:.4f}"[:7]
+    return f"{loss:.1e}" if loss < 1e99 else f"{loss:.0e}"  # of at most seven characters
 
 
 def _step(trial: TrialState, event: str) -> str:

@@ -79,14 +79,24 @@ def _filled(pieces: Sequence[Tensor], size: int, value: int) -> Tensor:
 def evaluated_rows(dataset: Dataset) -> tuple[Tensor, Tensor]:
     """The rows (n,) int64 of its table that a trial is evaluated on, rising, and of each the index (n,) int8 in PARTS.
 
-    Of the training rows `eval_train_rows` are drawn, if it says so, the same at every evaluation.
+    Of the training rows `eval_train_rows` are drawn, if it says so, the same at every evaluation; and one more of each
+    task of which none is among them.
     """
     split, most = dataset.split, dataset.config.eval_train_rows
     part = torch.full((len(dataset.table.tokens),), -1, dtype=torch.int8)
     for i, name in enumerate(PARTS):
         rows = getattr(split, name)
         if name == "train" and most is not None and most < len(rows):
-            rows = rows[torch.randperm(len(rows), generator=generator(dataset.config.split_seed, "evaluation"))[:most]]
+            rows = rows[torch.randperm(len(rows), generator=generator(dataset.config.split_seed, "evaluation"))]
+            rows = torch.cat([rows[:most], *_firsts_of_tasks(dataset, rows, rows[:most])])
         part[rows] = i
     rows = (part >= 0).nonzero().squeeze(1)
     return rows, part[rows]
+
+
+def _firsts_of_tasks(dataset: Dataset, rows: Tensor, drawn: Tensor) -> list[Tensor]:
+    """Of each task without a row among those drawn, the first of `rows` (n,), as (1,)."""
+    task = dataset.table.task
+    there = set(task[drawn].tolist())
+    missing = [i for i in range(len(dataset.tasks_apart)) if i not in there]
+    return [rows[task[rows] == i][:1] for i in missing]

@@ -66,7 +66,7 @@ def row_sums(
     logits = forward(shape, parameters, tokens, where, form=form, past=past, begin=begin)
     scored, wanted = targets >= 0, targets.clamp(min=0)
     loss = answer_losses(logits, wanted, shape.loss) * scored
-    right = (logits.argmax(-1) == wanted) & scored
+    right = (logits.argmax(-1) == wanted) & scored & ~loss.isnan()  # the largest of no numbers is the first of them
     tokens_of_row = scored.sum(-1)
     whole = (right | ~scored).all(-1)
     spread = (logits - logits.mean(-1, keepdim=True)).square().mean(-1) * scored

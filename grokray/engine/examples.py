@@ -57,7 +57,7 @@ def example(table: Table, row: int, answer: list[int]) -> dict[str, Any]:
 def judged(table: Table, asked: str, prompt: list[int], answer: list[int], truth: list[int]) -> dict[str, Any]:
     """A record from token ids of the table's vocabulary; −1 fills answers."""
     predicted, right = written(answer), written(truth)
-    wrong = mistake(predicted, right, table.code)
+    wrong = mistake(predicted, right, table.code, one_token=table.targets.shape[1] == 1)
     names = words(table)
     return {
         "example": asked,

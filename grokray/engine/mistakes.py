@@ -28,8 +28,11 @@ class Mistake:
     position: int | None = None
 
 
-def mistake(predicted: Sequence[int], truth: Sequence[int], code: NumberCode | None) -> Mistake | None:
-    """None if the answer is right; else the first of these that applies. Token ids without what follows the end.
+def mistake(
+    predicted: Sequence[int], truth: Sequence[int], code: NumberCode | None, *, one_token: bool = False
+) -> Mistake | None:
+    """None if the answer is right; else the first of these that applies. Token ids without what follows the end;
+    `one_token` where every answer is a single one.
 
     value         a classification's other token
     other         no number: no digits, or a token where none can be
@@ -39,10 +42,13 @@ def mistake(predicted: Sequence[int], truth: Sequence[int], code: NumberCode | N
     digit         a wrong digit
 
     Answers that are no numbers, but lists or grids, have no code: they have a wrong length or a wrong token (`digit`).
+    A parity has none either, and is a classification.
     """
     predicted, truth = list(predicted), list(truth)
     if predicted == truth:
         return None
+    if code is None and one_token:
+        return Mistake("value")
     if code is None:
         return Mistake("wrong_length") if len(predicted) != len(truth) else _first_wrong(predicted, truth)
     if not code.base:

@@ -23,8 +23,11 @@ PAD = 0.6  # a tile this full is run whole, rather than slot by slot
 def tile_width(shape: ShapeKey, elements: int = ELEMENTS) -> int:
     """Of a CPU: a power of two. `elements` may be activated in a tile.
 
-    With batches of 64 rows of 4 tokens, width 32: 16. With batches of 512 rows of 4 tokens, width 128: 1.
+    With batches of 64 rows of 4 tokens, width 32: 16. With batches of 512 rows of 4 tokens, width 128: 1. And 1 for
+    batches of one row, and for bfloat16: how such products are rounded depends on how many there are.
     """
+    if shape.batch_size == 1 or shape.precision == "bf16":
+        return 1
     fit = elements // (shape.batch_size * shape.length * shape.dim_model)
     return 1 << (max(1, min(fit, MOST)).bit_length() - 1)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -49,8 +49,12 @@ class CheckpointFile:
 class TrialCheckpoints:
     """One trial's files in a sweep's folder, kept by one rule of `sections.KEEP`."""
 
-    def __init__(self, store: Store, trial_id: str, keep: str) -> None:
+    def __init__(
+        self, store: Store, trial_id: str, keep: str, is_due: Callable[[int], bool] = lambda step: True
+    ) -> None:
+        """Steps that are not due are those of interruptions: with `all` their files go once there is a newer one."""
         self.store, self.trial_id, self.folder = store, trial_id, f"{CHECKPOINTS}/{trial_id}"
+        self.is_due = is_due
         self.last, self.best, self.every = (word in keep or keep == "all" for word in ("last", "best", "all"))
 
     def files(self) -> list[CheckpointFile]:
@@ -64,7 +68,7 @@ class TrialCheckpoints:
         file, size = self._put(checkpoint, kind)
         for old in self.files():
             replaced = old.kind == kind and old.name != file.name and old.step <= file.step
-            if replaced and not (kind == "step" and self.every):
+            if replaced and not self._stays(old):
                 self.store.delete(old.name)
         return file, size
 
@@ -93,8 +97,12 @@ class TrialCheckpoints:
                 self._put(newest, "last")
         kept = {"step": self.every, "last": self.last, "best": self.best}
         for file in files:
-            if not kept[file.kind]:
+            if not kept[file.kind] or (file.kind == "step" and not self._stays(file)):
                 self.store.delete(file.name)
+
+    def _stays(self, old: CheckpointFile) -> bool:
+        """Beside a newer one of its kind."""
+        return old.kind == "step" and self.every and self.is_due(old.step)
 
     def _put(self, checkpoint: Checkpoint, kind: Kind) -> tuple[CheckpointFile, int]:
         from grokray.engine.checkpoint import to_bytes
@@ -116,6 +124,12 @@ class TrialCheckpoints:
                     continue
                 except CheckpointError as error:
                     log.warning("%s; going on without it", error)
+
+
+def is_checkpoint_step(step: int, interval: int, eval_interval: int) -> bool:
+    """Whether an evaluation's step is a multiple of the longest stretch of evaluations within the interval: so at most
+    one interval is ever computed twice, and the steps are the same ones after a restart."""
+    return step % (max(interval // eval_interval, 1) * eval_interval) == 0
 
 
 def trials_with_checkpoints(store: Store) -> set[str]:

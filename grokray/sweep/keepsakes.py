@@ -34,12 +34,21 @@ class Examples:
 
 
 class Keepsakes:
-    """`files` are the trial's checkpoints. `from_step` is where it starts from."""
+    """`files` are the trial's checkpoints. `from_step` is where it starts from; `is_due` says of a step
+    whether a checkpoint is written there as a matter of course."""
 
     def __init__(
-        self, store: Store, trial_id: str, config: TrialConfig, *, keep: str, examples: int, from_step: int
+        self,
+        store: Store,
+        trial_id: str,
+        config: TrialConfig,
+        *,
+        keep: str,
+        examples: int,
+        from_step: int,
+        is_due: Callable[[int], bool] = lambda step: True,
     ) -> None:
-        self.files = TrialCheckpoints(store, trial_id, keep)
+        self.files = TrialCheckpoints(store, trial_id, keep, is_due)
         self._best = Best(self.files) if self.files.best else None
         self._examples = Examples(store, trial_id, config, examples, from_step=from_step) if examples else None
 

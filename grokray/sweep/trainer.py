@@ -18,7 +18,7 @@ from grokray.records.journal import EVENT_FIELDS, JournalWriter
 from grokray.records.store import Store
 from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.background import Background
-from grokray.sweep.checkpoints import Kind, TrialCheckpoints
+from grokray.sweep.checkpoints import Kind, TrialCheckpoints, is_checkpoint_step
 from grokray.sweep.keepsakes import Keepsakes
 from grokray.trial import TrialConfig
 
@@ -75,6 +75,7 @@ class Trainer:
             keep=assignment.keep_checkpoints,
             examples=assignment.examples,
             from_step=step,
+            is_due=lambda at: is_checkpoint_step(at, assignment.checkpoint_interval, config.eval_interval),
         )
         self._seat(assignment, config, checkpoint)
         # The measurement before; nobody was to be asked about rungs up to it, or it would have waited there.
@@ -210,7 +211,7 @@ class Trainer:
             rung = self._reached_rung(running, m.step)
             if rung is not None:
                 self.engine.park(m.trial)
-            if _is_checkpoint_step(m.step, running.assignment.checkpoint_interval, running.config.eval_interval):
+            if running.keepsakes.files.is_due(m.step):
                 self._due.append(running)
         if rung is None and m.outcome is None:
             return None
@@ -305,12 +306,6 @@ class Trainer:
         running = self._running.get(trial_id)
         if running is not None and running.keepsakes.need_last_state:
             self._last_states[trial_id] = self.engine.save(trial_id)
-
-
-def _is_checkpoint_step(step: int, interval: int, eval_interval: int) -> bool:
-    """Whether an evaluation's step is a multiple of the longest stretch of evaluations within the interval: so at most
-    one interval is ever computed twice, and the steps are the same ones after a restart."""
-    return step % (max(interval // eval_interval, 1) * eval_interval) == 0
 
 
 def _report(m: Measurement, rung: int | None) -> Report:

@@ -259,6 +259,10 @@ def test_grids_of_several_tasks_need_the_task(tmp_path, capsys):
             *("3 · 4", "0", "3 · 7", "but must be below the modulus, which is 7"),
         ),
         (
+            ["--operation", "expr:x - 2*y", "--operand_limit", "6", "--task_type", "sequence"],
+            *("0 ? 4", "-8", "0 - 4", "the operator is '-', but this model was trained on expr:x - 2*y"),
+        ),
+        (
             ["--operation", "expr:x*y - 1", "--operand_limit", "6", "--task_type", "sequence"],
             *("0 · 4", "-1", "3 · 6", "but must be below 6, as far as the expression was checked"),
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from grokray.cli.main import main
+from grokray.cli.train_lines import _loss
 from grokray.cli.train_options import parameters_from, spell_out_flags, trial_from
 from grokray.cli.train_run import as_sweep
 from grokray.cli.usage import threads_of
@@ -239,3 +241,15 @@ def test_the_folder_s_search_space_holds_the_same_trial(parameters):
 def test_default_options_are_the_default_trial(tmp_path):
     assert trial_from({}) == TrialConfig()
     json.dumps(as_sweep(TrialConfig()).fingerprint())
+
+
+@pytest.mark.parametrize(
+    ("loss", "shown"),
+    [
+        *((None, "–"), (0.0, "0.0000"), (99.12345, "99.1234"), (1234.567, "1234.56"), (99999.94, "99999.9")),
+        *((1.5e5, "1.5e+05"), (5.39e9, "5.4e+09"), (1e120, "1e+120"), (math.nan, "nan"), (math.inf, "inf")),
+    ],
+)
+def test_losses_of_all_sizes_leave_a_space_between_the_columns(loss, shown):
+    assert _loss(loss) == shown
+    assert len(shown) <= 7

@@ -10,6 +10,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from grokray.engine.checkpoint import from_bytes, to_bytes
+from grokray.engine.chunks import evaluated_rows
 from grokray.engine.engine import Engine
 from grokray.engine.shape import shape_of
 from grokray.errors import CheckpointError
@@ -306,3 +307,39 @@ def test_a_batch_larger_than_the_training_rows_is_all_of_them(accumulation_steps
     larger, exact = alone(small(batch_size=1000, **options)), alone(small(batch_size=60, **options))
     for a, b in zip(larger, exact, strict=True):
         assert a.metrics == pytest.approx(b.metrics, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"modulus": 7, "dim_model": 128},
+        {"operation": "x+y", "modulus": None, "operand_limit": 6, "task_type": "sequence", "base": 2},
+    ],
+    ids=["wide", "digits"],
+)
+def test_batches_of_one_row_are_the_same_alone_and_in_company(changes):
+    common = {**changes, "batch_size": 1, "num_steps": 4, "eval_interval": 1}
+    engine = Engine(compile="off")
+    for seed in range(4):
+        engine.join(str(seed), small(**common, seed=seed))
+    together = run(engine)
+    for seed in range(4):
+        assert curve(together[str(seed)]) == curve(alone(small(**common, seed=seed), compile="off"))
+
+
+def test_a_sample_of_training_rows_has_some_of_each_task():
+    config = small(operation="x+y_mod,x-y_mod,x*y_mod", modulus=7, eval_train_rows=1, num_steps=20, eval_interval=10)
+    for m in alone(config):
+        assert all("train_exact_match" in metrics for metrics in m.tasks.values())
+    rows, part = evaluated_rows(build_dataset(config))
+    assert int((part == 0).sum()) == 3
+
+
+def test_answers_of_a_model_that_is_no_number_are_wrong():
+    config = small(
+        learning_rate=10, init_scale=1000, optimizer="sgd", warmup_steps=0, num_steps=20, eval_interval=1, norm="none"
+    )
+    last = alone(config)[-1]
+    assert last.outcome == "diverged"
+    assert math.isnan(last.metrics["heldout_loss"])
+    assert last.metrics["heldout_exact_match"] == last.metrics["train_token_accuracy"] == 0

@@ -119,3 +119,9 @@ def test_lists_and_grids_have_wrong_tokens_or_a_wrong_length():
     assert mistake([1, 2, 3], [1, 2, 3], None) is None
     assert mistake([1, 2], [1, 2, 3], None) == Mistake("wrong_length")
     assert mistake([1, 4, 5], [1, 2, 3], None) == Mistake("digit", 2)
+
+
+def test_a_parity_has_another_value_and_a_list_a_wrong_token():
+    assert mistake([3], [4], None, one_token=True) == Mistake("value")
+    assert mistake([3], [3], None, one_token=True) is None
+    assert mistake([3, 5], [3, 4], None) == Mistake("digit", 2)

@@ -23,7 +23,7 @@ OPTIONS = {
     "no warm-up": {"warmup_steps": 0},
     "large batches": {"batch_size": 64},  # the first layer is computed by token
     "one layer": {"batch_size": 64, "num_layers": 1},  # and it alone, of which queries are at the answers
-    "shared prefixes": {"batch_size": 160, "dim_model": 48},  # and computed once for a batch
+    "shared prefixes": {"batch_size": 160, "dim_model": 48, "modulus": 23},  # and computed once for a batch
     "accumulation": {"accumulation_steps": 3, "training_fraction": 0.3},  # a step reaches over an epoch's end
     "weight noise": {"weight_noise": 0.05},
     "input noise": {"input_noise": 0.3},

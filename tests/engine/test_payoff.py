@@ -17,7 +17,7 @@ from tests.engine.conftest import small
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 NARROW = {"dim_model": 32, "batch_size": 64, "num_layers": 2}
-WIDE = {"dim_model": 128, "batch_size": 512, "num_layers": 2}
+WIDE = {"dim_model": 128, "batch_size": 512, "num_layers": 2, "modulus": 97}
 BASE_2 = {"operation": "x+y", "task_type": "sequence", "base": 2, "max_bit_length_train": 6}
 
 

@@ -259,7 +259,7 @@ def test_slots_and_orders_for_trials_to_come_are_reserved_so_that_nothing_is_rec
     stacks = pretend(monkeypatch)
     engine = Engine(capacity=6)
     for i in range(4):
-        engine.join(str(i), small(seed=i, training_fraction=0.2 + 0.2 * i, eval_interval=2))
+        engine.join(str(i), small(seed=i, training_fraction=0.2 + 0.2 * i, eval_interval=2, batch_size=16))
         engine.next()
     (stack,) = stacks
     assert (stack.slots.capacity, stack.slots.max_rows) == (8, 121)

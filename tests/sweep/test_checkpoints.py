@@ -16,9 +16,14 @@ from grokray.sweep import trainer as of_trainer
 from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.background import Background
 from grokray.sweep.best import rank
-from grokray.sweep.checkpoints import CheckpointFile, TrialCheckpoints, trials_with_checkpoints
+from grokray.sweep.checkpoints import (
+    CheckpointFile,
+    TrialCheckpoints,
+    is_checkpoint_step,
+    trials_with_checkpoints,
+)
 from grokray.sweep.sections import KEEP, TrialSection
-from grokray.sweep.trainer import Trainer, _is_checkpoint_step
+from grokray.sweep.trainer import Trainer
 from grokray.tasks.resolve import resolve
 
 CONFIG = resolve(
@@ -315,6 +320,20 @@ def test_a_checkpoint_that_goes_while_they_are_looked_at_is_passed_over(tmp_path
     assert not caplog.records
 
 
+def test_all_are_those_of_the_interval_whatever_interrupted_the_trial(tmp_path):
+    own = trainer(tmp_path)
+    own.start(assignment("all"))
+    measured = 0
+    while measured < 50:
+        own.turn()
+        measured = max(measurements(tmp_path), default=0)
+    own.save_all()
+    own.close()
+    assert [step for kind, step in kept(tmp_path) if kind == "step"] == [20, 40, measured]
+    train(tmp_path, "all", attempt=1)
+    assert [step for kind, step in kept(tmp_path) if kind == "step"] == [20, 40, 60, 80]
+
+
 def test_names_of_files():
     sha = "0123456789abcdef" * 4
     assert CheckpointFile.of(f"a/best-0000000020-{sha}.pt") == CheckpointFile(
@@ -383,7 +402,7 @@ def test_a_line_cut_short_by_a_crash_is_removed(tmp_path):
 )
 def test_checkpoints_are_written_at_measurements_at_most_an_interval_apart(interval, eval_interval, steps):
     measured = range(eval_interval, steps[-1] + eval_interval, eval_interval)
-    assert [step for step in measured if _is_checkpoint_step(step, interval, eval_interval)] == steps
+    assert [step for step in measured if is_checkpoint_step(step, interval, eval_interval)] == steps
 
 
 def test_a_fresh_trial_is_not_looked_for(tmp_path, monkeypatch):
