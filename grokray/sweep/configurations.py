@@ -132,7 +132,9 @@ class Configurations:
 
     def _unexplained(self, known: Configuration, trials: Mapping[str, TrialState]) -> Proposal:
         """Its trials are known, but not why they were proposed: no search learns from them."""
-        made = {trials[i].seed: TrialConfig.model_validate(dict(trials[i].config)) for i in known.trial_ids}
+        made: dict[int, TrialConfig] = {}
+        for place, trial in enumerate(trials[trial_id] for trial_id in known.trial_ids):
+            made[place if trial.seed is None else trial.seed] = TrialConfig.model_validate(dict(trial.config))
         proposal = Proposal(index=known.index, parameters={}, first=self.next_trial, trials=made)
         proposal = self._numbered(proposal, trials)
         self.take(proposal)
