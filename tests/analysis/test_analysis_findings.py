@@ -38,6 +38,7 @@ from grokray.analysis.report.page import render
 from grokray.analysis.robustness import robustness
 from grokray.analysis.space import Axis, Space
 from grokray.analysis.wording import value_text
+from grokray.errors import ConfigError
 from grokray.events import PHASES
 from grokray.records.collect import collect, write_tables
 from grokray.records.folder import SweepFolder
@@ -173,6 +174,17 @@ def test_survival_by_a_column_compares_its_groups(analysis):
     assert len(quarters) == 4
     assert quarters["trials"].min() > 60
     assert "pairs" in analysis.survival(by="weight_decay").tables
+
+
+def test_a_parameter_of_too_many_texts_makes_no_groups_and_stops_nothing():
+    operations = [f"expr:(x**2 + {number % 21}*x*y) % p" for number in range(63)]
+    decays = [1.0 if number < 30 else 0.1 for number in range(63)]
+    trials = trials_of(63, operation=operations, weight_decay=decays, grok_step=grokking([True] * 40 + [False] * 23))
+    found = survival(trials)
+    assert set(found.tables["groups"]["parameter"]) == {"weight_decay"}
+    assert "no groups by operation: it has 21 different texts, but at most 20 are groups" in found.notes
+    with pytest.raises(ConfigError, match="by is operation, which has 21 different texts"):
+        survival(trials, by="operation")
 
 
 def test_phases_can_be_read_off_the_curves_anew(analysis):
