@@ -87,11 +87,12 @@ def representations(trials: pa.Table) -> np.ndarray:
 
 
 def compare_all(trials: pa.Table, **options) -> list[Comparison]:
-    """Every representation against the first one: classification where there is any, else the smallest base."""
+    """Every representation against the first one: classification where there is any, else the smallest base, and of
+    several ways to write that, the first by its name."""
     level = representations(trials)
     number = column(trials, "base")
     names = sorted(
-        set(level), key=lambda name: (name != "classification", np.nanmin(number[level == name], initial=1e9))
+        set(level), key=lambda name: (name != "classification", np.nanmin(number[level == name], initial=1e9), name)
     )
     return [compare(trials, level, names[0], other, REPRESENTATION, **options) for other in names[1:]]
 
