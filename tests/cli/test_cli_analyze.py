@@ -12,6 +12,9 @@ import pytest
 
 from grokray.cli.analyze import _records
 from grokray.cli.main import main
+from grokray.cli.outputs import remove
+from grokray.records.store import Store
+from tests.records.records_helpers import memory_store
 
 TITLES = ("What was run", "Robustness", "Time to grok", "Effects of parameters", "Quality of the data")
 
@@ -60,6 +63,15 @@ def test_tables_of_an_earlier_run_do_not_stay_among_the_new_ones(begun, tmp_path
     before = {path.name for path in place.iterdir()}
     assert main(words) == 0
     assert before - {path.name for path in place.iterdir()} == {"survival-pairs.csv", "survival-pairs.parquet"}
+
+
+def test_tables_of_an_earlier_run_are_removed_from_an_object_store_too(monkeypatch):
+    store = memory_store("s3://bucket/tables")
+    for name in ("survival.csv", "survival-pairs.csv", "survival-mine.csv", "deep/survival-pairs.csv"):
+        store.write_atomic(name, b"")
+    monkeypatch.setattr(Store, "from_uri", lambda uri: store)
+    remove("s3://bucket/tables", {"survival-pairs.csv", "never-written.csv"})
+    assert store.list() == ["deep/survival-pairs.csv", "survival-mine.csv", "survival.csv"]
 
 
 def test_by_a_column(begun, capsys):
@@ -167,6 +179,9 @@ def test_neither_loads_torch_or_ray(begun):
 import sys
 from grokray.cli.analyze import _records
 from grokray.cli.main import main
+from grokray.cli.outputs import remove
+from grokray.records.store import Store
+from tests.records.records_helpers import memory_store
 assert main(["analyze", {str(folder.store)!r}]) == 0
 assert main(["report", {str(folder.store)!r}]) == 0
 print(sorted({{"torch", "ray", "matplotlib.pyplot"}} & set(sys.modules)))

@@ -37,7 +37,7 @@ class Survival:
 
 def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Finding:
     """Overall and by one column, or by each parameter that varies."""
-    chosen, left_out = ([groups_by(trials, by)], []) if by else groups_of_parameters(trials)
+    chosen, left_out = groups_of_parameters(trials) if by is None else ([groups_by(trials, by)], [])
     times = times_of(trials)
     counted = times.counted()
     if not len(counted) or counted.seen_until.max() <= 0:
