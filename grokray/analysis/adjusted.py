@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from grokray.analysis.intervals import effective_size, student_quantile, wilson
+from grokray.analysis.matched import NEGLIGIBLE
 from grokray.analysis.outcomes import codes, column, missing_in, outcomes
 from grokray.analysis.regression import Fit, expit, linear, logistic
 from grokray.analysis.shares import Estimate
@@ -102,6 +103,7 @@ def adjusted_ratio(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], le
 
     None where one has them of fewer than two configurations, and where both together have them of fewer than three
     more than the curve has free coefficients: one that goes through nearly all of them leaves no error to estimate.
+    Where it goes through all, there is none seen either, and the ends are NaN.
     """
     found = outcomes(trials)
     use = found.used & found.grokked
@@ -112,8 +114,8 @@ def adjusted_ratio(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], le
     if len(np.unique(cluster)) - np.linalg.matrix_rank(design) < _FREE:
         return None
     fit = linear(design, step, weight, cluster, leave_out=True)
-    # Rounding may leave a variance a little below 0.
-    half = _quantile(design, weight, cluster, level) * np.sqrt(max(fit.covariance[1, 1], 0.0))
+    variance = fit.covariance[1, 1]
+    half = _quantile(design, weight, cluster, level) * np.sqrt(variance) if variance > NEGLIGIBLE else np.nan
     ends = fit.coefficients[1] + np.array([0.0, -half, half])
     with np.errstate(over="ignore"):  # an end that is not bounded is infinite
         value, lower, upper = np.exp(ends).tolist()

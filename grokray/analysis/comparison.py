@@ -41,6 +41,7 @@ OF_GROKKED = "the ratio is of trials that grokked alone"
 NO_SIDE = "of one of them all trials that have a pair were pruned"
 UNAUDITED = "trials were pruned, and none was audited"
 OF_ALL = "The difference is of the trials of all pairs, ratios and who was earlier of the pairs that are left"
+NO_RESIDUE = "where the ends of a ratio are ?, the regression goes through all steps: nothing tells of a spread"
 NO_SPREAD = (
     "where the ends of an interval are ?, all pairs agree, or they are of fewer than "
     f"{MIN_CONFIGURATIONS} configurations, of a median {MIN_RESAMPLED} in effect: nothing tells of a spread"
@@ -87,11 +88,12 @@ def representations(trials: pa.Table) -> np.ndarray:
 
 
 def compare_all(trials: pa.Table, **options) -> list[Comparison]:
-    """Every representation against the first one: classification where there is any, else the smallest base."""
+    """Every representation against the first one: classification where there is any, else the smallest base, and of
+    several ways to write that, the first by its name."""
     level = representations(trials)
     number = column(trials, "base")
     names = sorted(
-        set(level), key=lambda name: (name != "classification", np.nanmin(number[level == name], initial=1e9))
+        set(level), key=lambda name: (name != "classification", np.nanmin(number[level == name], initial=1e9), name)
     )
     return [compare(trials, level, names[0], other, REPRESENTATION, **options) for other in names[1:]]
 
@@ -158,6 +160,9 @@ def _adjusted(
     agree = counted(pairs, "pair", "agrees", "agree")
     few = f"{agree} in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
     difference, ratio = (of(trials, is_b, others, confidence) for of in (adjusted_difference, adjusted_ratio))
+    notes = [few, OF_GROKKED if ratio else f"{b} against {a}: {NO_RATIO}", *found.notes]
+    if ratio and np.isnan(ratio.lower):
+        notes.append(NO_RESIDUE)
     return Comparison(
         a=a,
         b=b,
@@ -165,7 +170,7 @@ def _adjusted(
         difference=difference,
         ratio=ratio,
         pairs=pairs,
-        notes=(few, OF_GROKKED if ratio else f"{b} against {a}: {NO_RATIO}", *found.notes),
+        notes=tuple(notes),
         reason=None if difference else TOO_FEW,
     )
 

@@ -24,7 +24,8 @@ GROUPS = ("operation", "task_type", "base")
 MIN_TRIALS, MIN_CONFIGURATIONS = 10, 5
 UNAUDITED = "trials of it were pruned, and none was audited"
 
-EXTRAPOLATED = "extrapolated"
+EXTRAPOLATED, SEPARATED = "extrapolated", "separated"
+NO_LEVEL = "without a level of confidence"
 
 Method = Literal["fieller", "separation", "none"]
 
@@ -51,6 +52,11 @@ class Critical:
     trials: int = 0
     configurations: int = 0
     is_extrapolated: bool = False
+
+    @property
+    def mark(self) -> str:
+        """How a label says that the interval is of another kind, or the value is; empty where neither is."""
+        return EXTRAPOLATED if self.is_extrapolated else SEPARATED if self.method == "separation" else ""
 
 
 def critical_fractions(

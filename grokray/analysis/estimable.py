@@ -32,12 +32,15 @@ _ZERO = 1e-8  # of standardised columns
 class Estimable:
     """`times` and `design` are what is left to fit; of the columns in `reasons` the trials say nothing, and why.
 
-    `rows` (trials left,) are their places among all that were given.
+    `rows` (trials left,) are their places among all that were given. `counted` of these had a weight, of which
+    `grokked` were seen to grok.
     """
 
     times: Times
     design: Design
     rows: np.ndarray
+    counted: int
+    grokked: int
     labels: Mapping[str, str]
     reasons: Mapping[str, str]
 
@@ -58,9 +61,15 @@ class Estimable:
     @property
     def impossible(self) -> str | None:
         """Why nothing can be fitted, or None."""
-        if not len(self.times):
+        if not self.counted:
             return "no trial counts"
-        return None if self.times.observed.any() else "no trial grokked"
+        if not self.grokked:
+            return "no trial grokked"
+        if self.times.observed.any():
+            return None
+        # Only trials that had grokked at their first measurement can all be certain.
+        which = "all trials" if self.grokked == self.counted else "all that grokked"
+        return f"{which} had grokked at their first measurement: their times say nothing of effects"
 
     def effects(self, found: Mapping[str, Effect], otherwise: str = "") -> tuple[Effect, ...]:
         """In the order of the columns; one that was not found has its own reason, or else `otherwise`."""
@@ -76,6 +85,7 @@ def estimable(times: Times, design: Design) -> Estimable:
         raise ValueError(f"there are {len(times)} times, but {len(design.matrix)} rows of covariates")
     rows = np.flatnonzero(times.weight > 0)
     times, design = times.select(rows), design.select(rows).independent()
+    counted, grokked = len(times), int(times.observed.sum())
     labels, reasons = dict(zip(design.names, design.labels, strict=True)), {}
     while times.observed.any() and len(keep := _informative(times, design.matrix)) < len(times):
         before, all_times = design, times
@@ -85,7 +95,8 @@ def estimable(times: Times, design: Design) -> Estimable:
                 reasons[name] = _reason(before, all_times, name)
     left_out = {name: why for name, why in design.left_out.items() if name not in reasons}
     design = Design(**{**design.__dict__, "left_out": left_out})
-    return Estimable(times=times, design=design, rows=rows, labels=labels, reasons=reasons)
+    of = {"counted": counted, "grokked": grokked}
+    return Estimable(times=times, design=design, rows=rows, **of, labels=labels, reasons=reasons)
 
 
 def _informative(times: Times, matrix: np.ndarray) -> np.ndarray:

@@ -9,6 +9,11 @@ A configuration's value is as the search has it: the median over seeds of the gr
 ranks behind all that did, among each other by held-out loss, and one that diverged last; in the logarithm, which
 leaves the order as it is. A parameter that is there for some configurations only (a base) gets the value `absent` where
 it is not, if it is a choice, and its middle if it is a range: there, what its presence does is its parent's.
+
+Of a choice fANOVA is told the place of each value when they are ordered by their mean, since the best split of choices
+in two is one of that order (Fisher, W. D. 1958. On grouping for maximum homogeneity. JASA 53, 789-798). A column for
+each value instead, as Optuna would make, spans points that there are not, where a trial has two values or none: of one
+odd value in ten it made an importance of 0.59 where 0.33 was true, the place 0.33. And the time doubles with each.
 """
 
 from __future__ import annotations
@@ -95,14 +100,13 @@ def importance(
     draws = _draws(min(len(known), MAX_CONFIGURATIONS), replicates)
     rng = np.random.default_rng(seed)
     for number in range(max(draws.values())):
-        study = _study(space, columns, value, _draw(known, chance, rng))
+        rows = _draw(known, chance, rng)
         for side in drawn:
             if number < draws[side]:
-                drawn[side].append(_of_study(study, side, seed))
+                drawn[side].append(_of_rows(space, columns, value, rows, side, seed))
     whole: dict[_Side, dict[str, float]] = {}
     if len(known) <= MAX_CONFIGURATIONS and np.ptp(chance[known]) == 0:
-        study = _study(space, columns, value, known)
-        whole = {side: _of_study(study, side, seed) for side in drawn}
+        whole = {side: _of_rows(space, columns, value, known, side, seed) for side in drawn}
     both = {side: _estimates(results, whole.get(side), level) for side, results in drawn.items()}
     order = sorted(both["fanova"], key=lambda name: -both["fanova"][name].value)
     firsts = {side: _first(results, order) for side, results in drawn.items()}
@@ -182,35 +186,54 @@ def _filled(axis: Axis, values: np.ndarray) -> np.ndarray:
     return np.clip(axis.from_unit(units), axis.low, axis.high) if axis.kind in ("uniform", "log") else units
 
 
-def _study(space: Space, columns: dict[str, np.ndarray], value: np.ndarray, rows: np.ndarray) -> Study:
+def _of_rows(
+    space: Space, columns: dict[str, np.ndarray], value: np.ndarray, rows: np.ndarray, side: _Side, seed: int
+) -> dict[str, float]:
+    """Each parameter's share, of a study of these rows (k,) of `columns` and `value` (configurations,)."""
+    told = {axis.name: _told(axis, columns[axis.name][rows], value[rows], side) for axis in space.axes}
+    return _of_study(_study(told, value[rows]), side, seed)
+
+
+def _told(axis: Axis, values: np.ndarray, value: np.ndarray, side: _Side) -> tuple[BaseDistribution, np.ndarray]:
+    """A parameter as Optuna is told of it: how it is distributed, and what each trial (k,) has."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    if axis.values and side == "fanova":
+        place = _places(values, value)
+        return FloatDistribution(-0.5, place.max() + 0.5), place
+    if axis.values:
+        labels = tuple(map(str, axis.values))
+        return CategoricalDistribution((*labels, "absent") if "absent" in values else labels), values
+    if axis.kind in ("uniform", "log"):
+        return FloatDistribution(axis.low, axis.high, log=axis.kind == "log"), values
+    return FloatDistribution(0.0, 1.0), values
+
+
+def _places(labels: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """(k,) float64: 0 for the label whose trials have the least mean value, 1 for the next, …"""
+    code = np.unique(labels.astype(str), return_inverse=True)[1]
+    means = np.bincount(code, weights=value) / np.bincount(code)
+    return np.argsort(np.argsort(means, kind="stable"))[code].astype(float)
+
+
+def _study(told: dict[str, tuple[BaseDistribution, np.ndarray]], value: np.ndarray) -> Study:
     with warnings.catch_warnings():
         # Of its progress bars, in a notebook without widgets; none is shown here.
         warnings.filterwarnings("ignore", message="IProgress not found")
         import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    distributions = {axis.name: _distribution(axis, columns[axis.name]) for axis in space.axes}
+    distributions = {name: distribution for name, (distribution, _) in told.items()}
     study = optuna.create_study(direction="minimize")
     study.add_trials(
         optuna.trial.create_trial(
-            value=float(value[row]),
-            params={name: values[row] for name, values in columns.items()},
+            value=float(one),
+            params={name: values[row] for name, (_, values) in told.items()},
             distributions=distributions,
         )
-        for row in rows
+        for row, one in enumerate(value)
     )
     return study
-
-
-def _distribution(axis: Axis, filled: np.ndarray) -> BaseDistribution:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-    if axis.values:
-        labels = tuple(map(str, axis.values))
-        return CategoricalDistribution((*labels, "absent") if "absent" in filled else labels)
-    if axis.kind in ("uniform", "log"):
-        return FloatDistribution(axis.low, axis.high, log=axis.kind == "log")
-    return FloatDistribution(0.0, 1.0)
 
 
 def _of_study(study: Study, side: _Side, seed: int) -> dict[str, float]:

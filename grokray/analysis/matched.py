@@ -25,7 +25,7 @@ from grokray.analysis.shares import Estimate, resampled, shares, spread
 
 MIN_CONFIGURATIONS = 3  # for an interval
 MIN_RESAMPLED = 5  # in effect: resamples of fewer cannot reach what was not seen
-_NONE = 1e-15  # of a variance: rounding
+NEGLIGIBLE = 1e-15  # of a variance: rounding
 
 
 def difference_of_shares(success: np.ndarray, weight: np.ndarray, cluster: np.ndarray, level: float) -> Estimate | None:
@@ -104,7 +104,7 @@ def _student_half(parts: np.ndarray, cluster: np.ndarray, size: float, level: fl
     counts; 0 where there is none."""
     sums = [np.bincount(cluster_codes(cluster), weights=parts), parts]
     variance = max(len(one) / max(len(one) - 1, 1) * float(one @ one) for one in sums)
-    return student_quantile(size - 1, level) * float(np.sqrt(variance)) if variance > _NONE else 0.0
+    return student_quantile(size - 1, level) * float(np.sqrt(variance)) if variance > NEGLIGIBLE else 0.0
 
 
 def _alike(weight: np.ndarray, cluster: np.ndarray) -> bool:
@@ -135,7 +135,7 @@ def _correlation(parts: np.ndarray, share: np.ndarray, cluster: np.ndarray, size
     code = cluster_codes(cluster)
     a, b = (np.bincount(code, weights=side) for side in parts)
     scale = np.sqrt(float(a @ a) * float(b @ b))
-    if scale <= _NONE:
+    if scale <= NEGLIGIBLE:
         return 0.0
     correction = 1 / (2 * size * float(np.sqrt(np.prod(share * (1 - share)))))
     return min(max(float(a @ b) / scale - correction, 0.0), 1.0)

@@ -2,11 +2,11 @@
 
 Three kinds of trials say nothing by themselves, and leaving them out in silence would bias every share:
 
-- *pruned* ones were stopped because they were behind. The trials that the scheduler wanted to stop but that were
-  audited, each with a known probability, stand for them: an audited trial counts 1 / its probability, a pruned one
-  not at all (inverse-probability weights: Horvitz and Thompson 1952, JASA 47).
-- *undecided* ones (failed, stopped by hand, unfinished) are left out, and counted. While a sweep runs, shares are too
-  high: trials that grok end first.
+- *pruned* ones were to be stopped because they were behind, also where they came to their end before the stop reached
+  them. The trials that the scheduler wanted to stop but that were audited, each with a known probability, stand for
+  them: an audited trial counts 1 / its probability, a pruned one not at all (see `weights`).
+- *undecided* ones (failed, stopped by hand, unfinished, or ended by grokking at a step that a damaged line held) are
+  left out, and counted. While a sweep runs, shares are too high: trials that grok end first.
 - *diverged* ones never grok within the budget, so they count as not grokked.
 """
 
@@ -40,8 +40,9 @@ class Outcomes:
     `grokked` (n,) bool: True where it grokked within its own num_steps. `weight` (n,) float64, 0 where the trial is
     not used. `used` (n,) bool: weight above 0. `survival_weight` (n,): the same, but the undecided count 1, as times
     are censored where they stand. `stands_for` (n,) bool: True where the trial is used, or another one stands for it:
-    all but the undecided. `configuration` (n,) int64: 0 … number of configurations − 1. `unfinished` are among the
-    `undecided`. `is_pruned`, `is_audited` (n,) bool. `is_lost` (n,) bool: pruned, and no audit was made of its like.
+    all but the undecided. `configuration` (n,) int64: 0 … number of configurations − 1. `unfinished`, and
+    `damaged` ones, of which it is not known when they grokked, are among the `undecided`. `is_pruned`, `is_audited`
+    (n,) bool. `is_lost` (n,) bool: pruned, and no audit was made of its like.
     """
 
     grokked: np.ndarray
@@ -51,6 +52,7 @@ class Outcomes:
     configuration: np.ndarray
     undecided: int
     unfinished: int
+    damaged: int
     is_pruned: np.ndarray
     is_audited: np.ndarray
     is_lost: np.ndarray
@@ -91,9 +93,13 @@ class Outcomes:
                 self.unfinished, "trial", "has not ended and is left out", "have not ended and are left out"
             )
             notes.append(f"{left_out}: those that grok end first, so shares are too high until the sweep is done")
-        if self.undecided > self.unfinished:
+        if others := self.undecided - self.unfinished - self.damaged:
             one, many = "is left out: it failed, or was stopped", "are left out: they failed, or were stopped"
-            notes.append(counted(self.undecided - self.unfinished, "trial", one, many))
+            notes.append(counted(others, "trial", one, many))
+        if self.damaged:
+            left_out = counted(self.damaged, "trial", "ended by grokking, but is", "ended by grokking, but are")
+            lost = "its step was" if self.damaged == 1 else "their steps were"
+            notes.append(f"{left_out} left out, so shares are too low: {lost} lost with a damaged line")
         return tuple(notes)
 
     @property
@@ -132,20 +138,24 @@ def outcomes(trials: pa.Table) -> Outcomes:
     outcome = column(trials, "outcome")
     grok_step, num_steps = column(trials, "grok_step"), column(trials, "num_steps")
     grokked = grok_step <= num_steps  # False where it is NaN
-    audited, pruned = _audited(trials), outcome == "pruned"
-    decided = grokked | np.isin(outcome.astype(str), DECIDED)
+    audited = _audited(trials)
+    pruned = _to_be_stopped(trials, outcome) & ~audited
+    damaged = (outcome == "grokked") & np.isnan(grok_step)
+    decided = grokked | np.isin(outcome.astype(str), DECIDED) & ~damaged
     survival_weight = np.where(pruned, 0.0, np.where(audited, 1 / _audit_probability(trials), 1.0))
+    undecided = ~decided & ~pruned
     return Outcomes(
         grokked=grokked,
         weight=np.where(decided, survival_weight, 0.0),
         survival_weight=survival_weight,
         stands_for=decided | pruned,
         configuration=np.unique(column(trials, "configuration"), return_inverse=True)[1],
-        undecided=int((~decided & ~pruned).sum()),
-        unfinished=int((~decided & missing_in(outcome)).sum()),
-        is_pruned=pruned & ~audited,
+        undecided=int(undecided.sum()),
+        unfinished=int((undecided & missing_in(outcome)).sum()),
+        damaged=int((undecided & damaged).sum()),
+        is_pruned=pruned,
         is_audited=audited,
-        is_lost=without_audit(pruned & ~audited, audited, _chances(trials)),
+        is_lost=without_audit(pruned, audited, _chances(trials)),
     )
 
 
@@ -213,6 +223,13 @@ def looks_logarithmic(values: np.ndarray) -> bool:
         return False
     linear, log = (np.mean((x - x.min()) / np.ptp(x)) for x in (values, np.log(values)))
     return bool(abs(log - 0.5) < abs(linear - 0.5))
+
+
+def _to_be_stopped(trials: pa.Table, outcome: np.ndarray) -> np.ndarray:
+    """(n,) bool: also of a trial that came to its end before the stop reached it. Had it been a moment slower, it would
+    be one of those that audited ones stand for, so that to count it as well would count its like twice."""
+    stopped = outcome == "pruned"
+    return stopped | ~np.isnan(column(trials, "stop_step")) if "stop_step" in trials.column_names else stopped
 
 
 def _audited(trials: pa.Table) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from grokray.analysis.critical import EXTRAPOLATED, Critical
+from grokray.analysis.critical import Critical
 from grokray.analysis.figures.curves import draw_curve
 from grokray.analysis.figures.forest import Row, draw_forest, height_of
 from grokray.analysis.figures.importance import draw_importance, height_of_importance
@@ -157,7 +157,7 @@ def critical_rows(finding: Finding) -> list[Row]:
 
 
 def _label(one: Critical) -> str:
-    return f"{_group(one.group)}, {EXTRAPOLATED}" if one.is_extrapolated else _group(one.group)
+    return ", ".join(filter(None, [_group(one.group), one.mark]))
 
 
 def _group(values: dict[str, Any]) -> str:

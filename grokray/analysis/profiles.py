@@ -61,6 +61,11 @@ class Sample:
         return self.volume is None
 
     @property
+    def is_lone(self) -> bool:
+        """Whether all trials are of one configuration, of a space that has others."""
+        return bool(len(self.space.axes)) and not self.found.configuration.any()
+
+    @property
     def hits(self) -> np.ndarray:
         return self.mass * self.found.grokked
 

@@ -30,15 +30,21 @@ from grokray.wording import count
 _MODEL_REPLICATES = 200
 _MEAN = "weighted mean, Wilson by configuration"
 _MEAN_OF_ONE = "weighted mean, Wilson by seed"
+_MEAN_AT_ONE = "weighted mean of one configuration"
+LONE = (
+    "all trials are of one configuration: what its seeds vary by says nothing of the rest of the search space, so its "
+    "share has no interval"
+)
 _MODEL = "nearest neighbours, the wider of bootstrap and Wilson by configuration"
 _AND_SEED = "bootstrap by configuration and seed, no narrower than by configuration"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """`share` of the space, its interval by configuration; `over_seeds` None where there is one seed only, or where
-    no two configurations share a seed. `at_least`: the share if no pruned trial had grokked that no audited one stands
-    for; None of a model, and where there is none such. `effective`: as many evenly drawn configurations."""
+    """`share` of the space, its interval by configuration, without ends where all trials are of one out of many;
+    `over_seeds` None where there is one seed only, or where no two configurations share a seed. `at_least`: the share
+    if no pruned trial had grokked that no audited one stands for; None of a model, and where there is none such.
+    `effective`: as many evenly drawn configurations."""
 
     share: Estimate
     over_seeds: Estimate | None
@@ -114,7 +120,7 @@ Built = tuple[Estimate, Estimate | None, float, list[Profile], tuple[str, ...]]
 def _by_mean(sample: Sample, replicates: int, level: float, rng: np.random.Generator) -> Built:
     mass, found = sample.per_cluster(sample.mass), sample.found
     method = _MEAN if found.configuration.any() else _MEAN_OF_ONE
-    share = weighted_share(found, found.grokked, sample.mass, level, method)
+    share = _of_space(sample, weighted_share(found, found.grokked, sample.mass, level, method))
     with np.errstate(invalid="ignore", divide="ignore"):
         both = sample.seeds_drawn(sample.mass), sample.seeds_drawn(sample.hits)
         over = None
@@ -125,7 +131,8 @@ def _by_mean(sample: Sample, replicates: int, level: float, rng: np.random.Gener
             over = np.array([(r @ both[1] @ s) / (r @ both[0] @ s) for r, s in twice])
         effective = float(mass.sum() ** 2 / (mass**2).sum())
     profiles = [profile_of_mean(sample, number, level) for number in range(len(sample.space.axes))]
-    return share, _bootstrapped(over, share, level, f"weighted mean, {_AND_SEED}"), effective, profiles, ()
+    notes = (LONE,) if sample.is_lone else ()
+    return share, _bootstrapped(over, share, level, f"weighted mean, {_AND_SEED}"), effective, profiles, notes
 
 
 def _by_model(sample: Sample, replicates: int, level: float, rng: np.random.Generator) -> Built:
@@ -169,12 +176,19 @@ def _bootstrapped(drawn: np.ndarray | None, least: Estimate, level: float, metho
 
 
 def _at_least(sample: Sample, level: float) -> Estimate | None:
-    """The share with every pruned trial counted as not grokked, of an even sweep; None of others."""
+    """The share with every pruned trial counted as not grokked, but those that were seen to, of an even sweep; None of
+    others."""
     found = sample.found
     if sample.volume is None or not found.lost:
         return None
     weight = found.once_each(np.where(found.is_lost, 1.0, found.weight)) * sample.volume
-    return weighted_share(found, found.used & found.grokked, weight, level, f"pruned trials as not grokked, {_MEAN}")
+    share = weighted_share(found, found.grokked, weight, level, f"pruned trials as not grokked, {_MEAN}")
+    return _of_space(sample, share)
+
+
+def _of_space(sample: Sample, share: Estimate) -> Estimate:
+    """Where one point of many was tried, how seeds vary is no interval of the space."""
+    return replace(share, lower=np.nan, upper=np.nan, method=_MEAN_AT_ONE) if sample.is_lone else share
 
 
 def weighted_share(found: Outcomes, success: np.ndarray, weight: np.ndarray, level: float, method: str) -> Estimate:

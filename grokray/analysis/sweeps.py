@@ -208,10 +208,11 @@ def _together(
         for number, (table, name) in enumerate(zip(tables, names, strict=True))
     ]
     everything = pa.concat_tables(parts)
-    frame = everything.select(["trial_id", "state", "steps_trained", "outcome", "stop_step"]).to_pandas()
+    frame = everything.select(["trial_id", "state", "steps_trained", "outcome", "stop_step", "grok_step"]).to_pandas()
     frame["ended"] = frame["state"] == "ended"
     # An audited one stands for pruned ones, which count themselves if the other folder let them run to their end.
-    frame["free"] = frame["stop_step"].isna() & frame["outcome"].isin(DECIDED)
+    damaged = (frame["outcome"] == "grokked") & frame["grok_step"].isna()  # the line that held the step
+    frame["free"] = frame["stop_step"].isna() & frame["outcome"].isin(DECIDED) & ~damaged
     order = ["ended", "free", "steps_trained"]
     kept = frame.sort_values(order, ascending=False, kind="stable").drop_duplicates("trial_id")
     trials = everything.take(pa.array(np.sort(kept.index.to_numpy())))

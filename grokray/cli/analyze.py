@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from grokray.cli.outputs import output_place, writing
+from grokray.cli.outputs import output_place, remove, writing
 from grokray.cli.usage import number
 from grokray.errors import FolderError
 
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from grokray.analysis.findings.finding import Finding
+
+# Tables that a finding may have beside its main one.
+FURTHER = {
+    "overview": ("parameters",),
+    "robustness": ("profiles", "seeds"),
+    "survival": ("groups", "tests", "pairs"),
+    "effects": ("hazard_ratios",),
+    "delay": ("ungrokking",),
+    "audit": ("counts",),
+}
+DIGITS = 15  # of numbers in JSON: all that a float is sure of
 
 
 def analyze(
@@ -42,6 +53,7 @@ def analyze(
     found = {name: grouped.get(name) or getattr(analysis, name)() for name in FINDINGS}
     with writing(place) as path:
         written = write_findings(path, list(found.values()))
+    remove(place, files_of(list(found.values())) - written)
     if as_json:
         plain = {name: as_plain(finding) for name, finding in found.items()}
         print(json.dumps({"sweeps": analysis.sweeps.names, "level": share, **plain}, indent=2, ensure_ascii=False))
@@ -51,24 +63,35 @@ def analyze(
     console = screen()
     for finding in found.values():
         show(console, finding)
-    console.print(f"tables: {hide_secrets(place)} ({written} as Parquet and CSV)", soft_wrap=True)
+    console.print(f"tables: {hide_secrets(place)} ({len(written) // 2} as Parquet and CSV)", soft_wrap=True)
     return 0
 
 
-def write_findings(place: Path, findings: list[Finding]) -> int:
-    """Each table as finding.parquet or finding-table.parquet, and as CSV; how many."""
-    written = 0
+def write_findings(place: Path, findings: list[Finding]) -> set[str]:
+    """Each table as finding.parquet or finding-table.parquet, and as CSV; the names of the files."""
+    written: set[str] = set()
     try:
         place.mkdir(parents=True, exist_ok=True)
         for finding in findings:
             for index, (name, table) in enumerate(finding.tables.items()):
-                path = place / (finding.name if not index else f"{finding.name}-{name.replace('_', '-')}")
-                table.to_parquet(f"{path}.parquet", index=False)
-                table.to_csv(f"{path}.csv", index=False)
-                written += 1
+                parquet, csv = _files(finding.name, name if index else None)
+                table.to_parquet(place / parquet, index=False)
+                table.to_csv(place / csv, index=False)
+                written |= {parquet, csv}
     except OSError as error:
         raise FolderError(f"cannot write {error.filename or place}: {error.strerror or error}") from None
     return written
+
+
+def files_of(findings: list[Finding]) -> set[str]:
+    """Names of all files that these findings may be written to, whatever is missing from them now: what an earlier run
+    wrote and this one did not would be taken for this one's."""
+    return {file for one in findings for name in (None, *FURTHER.get(one.name, ())) for file in _files(one.name, name)}
+
+
+def _files(finding: str, table: str | None) -> tuple[str, str]:
+    name = finding if table is None else f"{finding}-{table.replace('_', '-')}"
+    return f"{name}.parquet", f"{name}.csv"
 
 
 def show(console: Console, finding: Finding) -> None:
@@ -106,5 +129,11 @@ def as_plain(finding: Finding) -> dict[str, Any]:
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = json.loads(table.to_json(orient="records") or "[]")
-    return [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in rows]
+    return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    """Numbers by their digits, and not by their decimals: p may be 4e-11."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value

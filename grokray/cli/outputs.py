@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +28,19 @@ def output_place(folders: list[str], out: str | None, name: str) -> str:
 def is_folder(out: str) -> bool:
     """Whether results go into `out`, rather than being named so."""
     return out.endswith("/") or Path(out).is_dir() or Path(out).name in ("", "..")
+
+
+def remove(place: str, names: Collection[str]) -> None:
+    """Files of a folder, on this machine or another; those that are not there are passed over.
+
+    FolderError if the store refuses it.
+    """
+    from grokray.records.store import Store
+
+    store = Store.from_uri(place)
+    with store.impatient():
+        for name in sorted({*names} & {*store.entries()}):
+            store.delete(name)
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from grokray.analysis.adjusted import adjusted_ratio, standardised_difference
+from grokray.analysis.comparison import NO_RESIDUE, compare
 from grokray.analysis.regression import expit, linear, logistic
 from tests.analysis.tables import trials_of
 
@@ -165,6 +167,18 @@ def test_the_ratios_of_few_configurations_hold_the_truth():
         assert found
         held.append(found.lower <= 1 / 1.5 <= found.upper)
     assert np.mean(held) >= 0.9
+
+
+def test_steps_that_are_all_one_have_a_ratio_without_ends():
+    """As the ratio of matched pairs: that nothing was seen to vary is no certainty."""
+    trials, ten = sweep_of(np.random.default_rng(0), 12)
+    same = trials.set_column(trials.column_names.index("grok_step"), "grok_step", pa.array([1_000] * 12, pa.int64()))
+    found = adjusted_ratio(same, ten, ["norm"], 0.95)
+    assert found
+    assert found.value == pytest.approx(1)
+    assert np.isnan([found.lower, found.upper]).all()
+    compared = compare(same, np.where(ten, "ten", "two").astype(object), "two", "ten", ["base"])
+    assert NO_RESIDUE in compared.notes
 
 
 def test_an_end_beyond_all_numbers_is_infinite_and_warns_of_nothing(recwarn):

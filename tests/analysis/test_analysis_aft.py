@@ -14,6 +14,7 @@ from scipy.stats import t as student
 from grokray.analysis.aft import LONE, NO_MAXIMUM, _Likelihood, best_aft, fit_aft
 from grokray.analysis.aft_families import FAMILIES
 from grokray.analysis.clusters import cluster_codes, jackknife
+from grokray.analysis.cox import fit_cox
 from grokray.analysis.design import Design, design_of
 from grokray.analysis.effects import find
 from grokray.analysis.times import Times
@@ -234,6 +235,18 @@ def test_nothing_grokked_or_all_in_one_interval():
     at_once = fit_aft(Times.of(np.full(60, 100.0), np.full(60, 200.0)), design)
     assert at_once.failure == NO_MAXIMUM
     assert fit_aft(times.select(np.zeros(60, bool)), design.select(np.zeros(60, bool))).failure == "no trial counts"
+
+
+def test_times_of_trials_that_had_grokked_at_their_first_measurement_say_nothing():
+    _, design = formula_trials()
+    said = "had grokked at their first measurement: their times say nothing of effects"
+    all_early = Times.of(np.zeros(60), np.full(60, 100.0))
+    assert fit_aft(all_early, design).failure == f"all trials {said}"
+    assert fit_cox(all_early, design).failure == f"all trials {said}"
+    early = np.arange(60) < 30
+    parted = Times.of(np.where(early, 0.0, 100.0), np.where(early, 100.0, np.inf))
+    one = Design.of(x=early * 1.0)
+    assert fit_aft(parted, one).failure == f"all that grokked {said}"
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 import grokray
 from grokray.analysis.figures.forest import Row, draw_forest, height_of
 from grokray.analysis.figures.profile import draw_profile
-from grokray.analysis.figures.style import PAPER, WIDTH, steps_between, styled
+from grokray.analysis.figures.style import PAPER, WIDTH, nothing_to_draw, steps_between, styled
 from grokray.analysis.figures.survival import draw_survival
 from grokray.analysis.survival import kaplan_meier, share_by
 from grokray.analysis.times import Times
@@ -153,6 +153,19 @@ def test_what_has_no_base_is_called_so_as_in_survival(analysis):
     assert "no base" in labels
     assert "no base" in analysis.survival("base").tables["groups"]["value"].tolist()
     assert "all trials" not in labels
+
+
+def test_a_name_with_dollars_is_no_mathematics():
+    """Folders, which are groups of several sweeps, may be called anything."""
+    name = "cost$x^{$ b_"
+    times = Times.of([0, 100], [100, np.inf])
+    axes = [Figure().subplots() for _ in range(4)]
+    draw_survival(axes[0], {name: kaplan_meier(times), "other": kaplan_meier(times)}, 200, "sweep")
+    draw_forest(axes[1], [Row(label=name, value=NAN, lower=NAN, upper=NAN, why=name)])
+    draw_profile(axes[2], pd.DataFrame({"value": [name], "share": 1.0, "share_lower": 0.5, "share_upper": 1.0}), "x")
+    nothing_to_draw(axes[3], name)
+    for each in axes:
+        each.figure.savefig(os.devnull, format="svg")  # would be refused by the parser of mathematics
 
 
 def test_importance_has_two_bars_for_each_parameter(analysis, ax):

@@ -38,6 +38,8 @@ from grokray.analysis.report.page import render
 from grokray.analysis.robustness import robustness
 from grokray.analysis.space import Axis, Space
 from grokray.analysis.wording import value_text
+from grokray.cli.analyze import FURTHER
+from grokray.errors import ConfigError
 from grokray.events import PHASES
 from grokray.records.collect import collect, write_tables
 from grokray.records.folder import SweepFolder
@@ -175,6 +177,17 @@ def test_survival_by_a_column_compares_its_groups(analysis):
     assert "pairs" in analysis.survival(by="weight_decay").tables
 
 
+def test_a_parameter_of_too_many_texts_makes_no_groups_and_stops_nothing():
+    operations = [f"expr:(x**2 + {number % 21}*x*y) % p" for number in range(63)]
+    decays = [1.0 if number < 30 else 0.1 for number in range(63)]
+    trials = trials_of(63, operation=operations, weight_decay=decays, grok_step=grokking([True] * 40 + [False] * 23))
+    found = survival(trials)
+    assert set(found.tables["groups"]["parameter"]) == {"weight_decay"}
+    assert "no groups by operation: it has 21 different texts, but at most 20 are groups" in found.notes
+    with pytest.raises(ConfigError, match="by is operation, which has 21 different texts"):
+        survival(trials, by="operation")
+
+
 def test_phases_can_be_read_off_the_curves_anew(analysis):
     found = events_again(analysis.sweeps, threshold=0.99, sustain=3)
     curves = read_curves(analysis.sweeps.folders[0])
@@ -233,6 +246,23 @@ def test_an_extrapolated_fraction_is_called_so():
     assert critical_summary([one]).endswith("of 0.95 (0.77 to 1) for base 10, extrapolated.")
     (row,) = critical_rows(Finding(name="critical", title="", estimates=[one]))
     assert row.label == "base 10, extrapolated"
+
+
+def test_a_gap_between_fractions_is_no_interval_of_a_level():
+    fraction = np.linspace(0.1, 0.9, 17).round(2)
+    trials = trials_of(17, training_fraction=fraction, grok_step=grokking(fraction > 0.42))
+    found = critical_fraction(trials)
+    gap = "0.425 (somewhere from 0.4 to 0.45, without a level of confidence)"
+    assert found.summary == f"Half of the trials grok at a training fraction of {gap}."
+    (row,) = critical_rows(found)
+    assert row.label == "all trials, separated"
+
+
+def test_analyze_knows_the_names_of_all_tables(analysis):
+    found = [*analysis.findings(), analysis.survival("phase"), analysis.critical_fraction("base")]
+    names = {(one.name, name) for one in found for name in list(one.tables)[1:]}
+    assert len(names) > 6
+    assert names <= {(finding, name) for finding, further in FURTHER.items() for name in further}
 
 
 def test_choices_that_are_numbers_are_profiled_by_their_size():

@@ -63,6 +63,29 @@ def test_conditions_choices_and_grokked_or_not():
     assert found.notes == ("base: filled in where absent, so part of it is its parent's importance",)
 
 
+@pytest.mark.parametrize("choices", [10, 40])
+def test_a_choice_of_many_values_weighs_what_it_does(choices):
+    """One value in ten is harder, the others are alike; and the time does not grow with their number."""
+    rng = np.random.default_rng(0)
+    base = rng.integers(0, choices, 400)
+    u, v, w = rng.random((3, 400))
+    step = 1000 * np.exp(-2 * u - v + 1.5 * (base % 10 == 5) + 0.3 * rng.normal(size=400))
+    trials = sweep(
+        rng,
+        base=(base + 2).tolist(),
+        training_fraction=0.2 + 0.6 * u,
+        weight_decay=0.01 * 100**v,
+        dropout=0.4 * w,
+        grok_step=step.astype(int).tolist(),
+    )
+    many = Axis(name="base", values=tuple(range(2, choices + 2)), probabilities=(1 / choices,) * choices)
+    found = importance(trials, Space(axes=(DROPOUT, DECAY, FRACTION, many)), replicates=1)
+    assert list(found.fanova) == ["training_fraction", "base", "weight_decay", "dropout"]
+    # Variances of its parts: 4 / 12, 1.5² · 0.1 · 0.9, 1 / 12.
+    truth = np.array([4 / 12, 1.5**2 * 0.09, 1 / 12, 0])
+    assert [one.value for one in found.fanova.values()] == pytest.approx((truth / truth.sum()).tolist(), abs=0.1)
+
+
 def test_values_are_those_of_the_search():
     from grokray.sweep.objective import value_of_trial
     from grokray.sweep.sections import Metric

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from grokray.analysis.findings.robustness import headline
 from grokray.analysis.neighbours import Neighbours
-from grokray.analysis.robustness import by_configuration, robustness
+from grokray.analysis.robustness import LONE, by_configuration, robustness
 from grokray.analysis.space import Axis, Space
 from tests.analysis.tables import grokking, trials_of
 
@@ -202,18 +203,45 @@ def test_the_chance_of_each_configuration_over_its_seeds():
     assert found.agreement() == {"all": 1, "some": 1, "none": 0}
 
 
-def test_of_one_configuration_the_seeds_are_what_varies():
+def of_one_configuration():
+    return trials_of(20, configuration=3, init_seed=np.arange(20), grok_step=grokking(np.arange(20) < 12))
+
+
+def test_of_a_space_of_one_configuration_the_seeds_are_what_varies():
     """12 of 20: Wilson's interval of 20 independent trials, not of one."""
-    trials = trials_of(20, configuration=3, init_seed=np.arange(20), grok_step=grokking(np.arange(20) < 12))
-    found = robustness(trials, Space(axes=(DECAY,), method="random"))
+    trials = of_one_configuration()
+    found = robustness(trials, Space(axes=(), method="random"))
     assert found.share.value == pytest.approx(0.6)
     assert 0.35 < found.share.lower < 0.45
     assert 0.75 < found.share.upper < 0.85
     assert found.share.method == "weighted mean, Wilson by seed"
     assert (found.configurations, found.over_seeds) == (1, None)
-    few = robustness(trials.slice(10, 4), Space(axes=(DECAY,), method="random"))
+    few = robustness(trials.slice(10, 4), Space(axes=(), method="random"))
     assert few.share.method == "weighted mean, Wilson by seed"
     assert few.share.lower == pytest.approx(0.1253, abs=1e-3)  # of 2 in 4, with the spread of so few
+
+
+def test_one_configuration_of_many_says_nothing_of_the_space():
+    found = robustness(of_one_configuration(), Space(axes=(DECAY,), method="random"))
+    assert found.share.value == pytest.approx(0.6)
+    assert np.isnan([found.share.lower, found.share.upper]).all()
+    assert (found.notes, found.over_seeds) == ((LONE,), None)
+    sentence = "Grokking happens within the budget in 60.0 % of the trials, all of one configuration ("
+    assert headline(found, 0.95).startswith(sentence)
+
+
+def test_a_late_trial_that_grokked_is_no_failure_of_the_least_share():
+    """Without an audit: of four that were to be stopped one grokked before the stop reached it."""
+    late = trials_of(
+        8,
+        weight_decay=np.linspace(0.1, 1, 8),
+        grok_step=grokking([True] * 3 + [False] * 5),
+        outcome=["grokked"] * 3 + ["budget"] * 2 + ["pruned"] * 3,
+        stop_step=[None, None, 100, None, None, 100, 100, 100],
+    )
+    found = robustness(late)
+    assert (found.trials, found.share.value) == (4, 0.5)
+    assert found.at_least.value == pytest.approx(3 / 8)
 
 
 def test_what_is_seen_moves_both_ends_of_the_interval():

@@ -7,7 +7,7 @@ from scipy import stats
 from grokray.analysis.intervals import wilsons
 from grokray.analysis.outcomes import codes, grouped, outcomes, varying
 from grokray.analysis.shares import mean_of_known, percentiles, resampled, shares, spread
-from grokray.analysis.weights import scheduler_audit
+from grokray.analysis.weights import inverse_probability_weights, scheduler_audit
 from grokray.errors import ConfigError
 from tests.analysis.tables import grokking, trials_of
 
@@ -126,6 +126,33 @@ def test_audited_trials_stand_for_the_pruned_ones():
     assert found.weight.tolist() == [1, 0, 4, 2, 1]
     assert found.grokked.tolist() == [True, False, False, True, False]
     assert (found.pruned, found.audited, found.undecided, found.notes) == (1, 2, 0, ())
+
+
+def test_a_trial_at_its_end_before_its_stop_reached_it_is_stood_for_already():
+    """Its weight is that of its time: had it been a moment slower, it would be one of the pruned."""
+    trials = trials_of(
+        4,
+        grok_step=[500, 900, None, None],
+        outcome=["grokked", "grokked", "failed", "budget"],
+        stop_step=[None, 100, 100, 100],
+        audited=[False, False, False, True],
+        audit_probability=[None, 0.25, 0.25, 0.25],
+    )
+    found = outcomes(trials)
+    assert found.weight.tolist() == [1, 0, 0, 4]
+    assert found.survival_weight.tolist() == inverse_probability_weights(trials).tolist() == [1, 0, 0, 4]
+    assert (found.pruned, found.undecided, found.stands_for.all(), found.notes) == (2, 0, True, ())
+
+
+def test_a_trial_that_grokked_at_a_step_that_was_lost_is_left_out():
+    trials = trials_of(4, grok_step=[500, None, None, None], outcome=["grokked", "grokked", "budget", "failed"])
+    found = outcomes(trials)
+    assert found.weight.tolist() == [1, 0, 1, 0]
+    assert (found.undecided, found.damaged, found.unfinished) == (2, 1, 0)
+    assert found.notes == (
+        "1 trial is left out: it failed, or was stopped",
+        "1 trial ended by grokking, but is left out, so shares are too low: its step was lost with a damaged line",
+    )
 
 
 def test_audited_trials_that_agree_leave_room_for_those_they_stand_for():

@@ -10,7 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from grokray.cli.analyze import _records
 from grokray.cli.main import main
+from grokray.cli.outputs import remove
+from grokray.records.store import Store
+from tests.records.records_helpers import memory_store
 
 TITLES = ("What was run", "Robustness", "Time to grok", "Effects of parameters", "Quality of the data")
 
@@ -39,6 +43,35 @@ def test_a_json_object_for_programs(begun, capsys, tmp_path):
     assert found["importance"]["tables"] == {}
     assert found["effects"]["tables"]["time_ratios"][0]["time_ratio"] is None
     assert (tmp_path / "tables" / "survival.csv").exists()
+
+
+def test_small_numbers_keep_their_digits_in_json():
+    table = pd.DataFrame({"p": [4e-11, 1.6717690000000003e-07, float("inf")], "n": [1, 2, 3], "of": ["a", None, "c"]})
+    assert _records(table) == [
+        {"p": 4e-11, "n": 1, "of": "a"},
+        {"p": 1.671769e-07, "n": 2, "of": None},
+        {"p": None, "n": 3, "of": "c"},
+    ]
+
+
+def test_tables_of_an_earlier_run_do_not_stay_among_the_new_ones(begun, tmp_path):
+    place = tmp_path / "tables"
+    words = ["analyze", str(begun().store), "--out", str(place)]
+    assert main([*words, "--by", "trial_id"]) == 0
+    for name in ("survival-mine.csv", "survival-pairs.txt"):
+        (place / name).write_text("of the user")
+    before = {path.name for path in place.iterdir()}
+    assert main(words) == 0
+    assert before - {path.name for path in place.iterdir()} == {"survival-pairs.csv", "survival-pairs.parquet"}
+
+
+def test_tables_of_an_earlier_run_are_removed_from_an_object_store_too(monkeypatch):
+    store = memory_store("s3://bucket/tables")
+    for name in ("survival.csv", "survival-pairs.csv", "survival-mine.csv", "deep/survival-pairs.csv"):
+        store.write_atomic(name, b"")
+    monkeypatch.setattr(Store, "from_uri", lambda uri: store)
+    remove("s3://bucket/tables", {"survival-pairs.csv", "never-written.csv"})
+    assert store.list() == ["deep/survival-pairs.csv", "survival-mine.csv", "survival.csv"]
 
 
 def test_by_a_column(begun, capsys):
@@ -144,7 +177,11 @@ def test_neither_loads_torch_or_ray(begun):
     folder = begun()
     code = f"""
 import sys
+from grokray.cli.analyze import _records
 from grokray.cli.main import main
+from grokray.cli.outputs import remove
+from grokray.records.store import Store
+from tests.records.records_helpers import memory_store
 assert main(["analyze", {str(folder.store)!r}]) == 0
 assert main(["report", {str(folder.store)!r}]) == 0
 print(sorted({{"torch", "ray", "matplotlib.pyplot"}} & set(sys.modules)))

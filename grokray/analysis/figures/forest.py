@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grokray.analysis.figures.style import LINES, MUTED, PAPER, percent_axis
+from grokray.analysis.figures.style import LINES, MUTED, PAPER, as_written, percent_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,8 @@ def draw_forest(
     if none is not None:
         axes.axvline(none, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
     for at, row in enumerate(rows):
-        axes.text(0.0, at - 0.3, row.label, transform=axes.get_yaxis_transform(), va="center", fontsize=8, bbox=_ROOM)
+        above = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 8, "bbox": _ROOM}
+        axes.text(0.0, at - 0.3, as_written(row.label), **above)
         if np.isnan(row.value):
             _say_why(axes, row.why or "no number", at + 0.08)
             continue
@@ -80,7 +81,7 @@ def draw_forest(
 
 def _say_why(axes: Axes, why: str, at: float) -> None:
     """In one or two lines, or it would leave the page."""
-    lines = textwrap.wrap(why, WHY_LETTERS, max_lines=2, placeholder=" …")
+    lines = textwrap.wrap(as_written(why), WHY_LETTERS, max_lines=2, placeholder=" …")
     look = {"fontsize": 7, "color": MUTED, "va": "center", "linespacing": 1.1, "bbox": _ROOM}
     axes.text(0.02, at + 0.12 * (len(lines) - 1), "\n".join(lines), transform=axes.get_yaxis_transform(), **look)
 
@@ -119,7 +120,7 @@ def _inner(values: np.ndarray, ends: np.ndarray, least: float) -> tuple[float, f
     usual = 1.2 * float(np.quantile(widths, 0.25, method="lower")) if len(widths) else 0.0
     reach = max(2.5 * np.ptp(values), usual, least)
     inner = ends[(ends >= values.min() - reach) & (ends <= values.max() + reach)]
-    return min(values.min(), *inner), max(values.max(), *inner)
+    return min([values.min(), *inner]), max([values.max(), *inner])
 
 
 def _ratio_ticks(axes: Axes, low: float, high: float) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grokray.analysis.diagram import Bins, Diagram
-from grokray.analysis.figures.style import MUTED, ON_COLOUR, PHASE_LOOKS
+from grokray.analysis.figures.style import MUTED, ON_COLOUR, PHASE_LOOKS, as_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ def _name_phases(axes: Axes, phases: list[str]) -> None:
 def _ticks(axis, bins: Bins) -> None:
     """Values in the middle of their cells, ends of ranges between them."""
     if bins.edges is None:
-        axis.set_ticks(np.arange(len(bins)) + 0.5, bins.labels)
+        axis.set_ticks(np.arange(len(bins)) + 0.5, [as_written(label) for label in bins.labels])
     else:
         every = 2 if len(bins.edges) > 7 else 1
         places = np.arange(0, len(bins.edges), every)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from grokray.analysis.figures.style import LINES, percent_axis
+from grokray.analysis.figures.style import LINES, as_written, percent_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def draw_profile(axes: Axes, table: pd.DataFrame, name: str) -> Axes:
         edges = [*labels, str(table["value"].iloc[-1]).split(" to ")[1]]
         axes.set_xticks(np.arange(len(edges)) - 0.5, [edge if not at % 2 else "" for at, edge in enumerate(edges)])
     else:
-        axes.set_xticks(place, labels)
+        axes.set_xticks(place, [as_written(label) for label in labels])
     axes.set_xlim(-0.5, len(table) - 0.5)
     axes.set_ylim(0, 1.02)
     percent_axis(axes.yaxis)

@@ -126,11 +126,16 @@ def percent_axis(axis: Any, symbol: str = " %") -> None:
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=symbol))
 
 
+def as_written(text: str) -> str:
+    """For a text of the user's, such as a folder's name: what stands between two `$` would be read as mathematics."""
+    return text.replace("$", r"\$")
+
+
 def nothing_to_draw(axes: Axes, reason: str) -> Axes:
     """In place of a figure: why there is none."""
     import textwrap
 
     axes.set_axis_off()
-    text = "\n".join(textwrap.wrap(reason, 60))
+    text = "\n".join(textwrap.wrap(as_written(reason), 60))
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=MUTED)
     return axes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grokray.analysis.figures.style import LINES, log_steps, percent_axis
+from grokray.analysis.figures.style import LINES, as_written, log_steps, percent_axis
 from grokray.analysis.survival import SurvivalCurve
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def draw_survival(axes: Axes, curves: Mapping[str, SurvivalCurve], horizon: floa
         nobody = 1.0 if inside.any() else curve.lower_before
         before = ((curve.survival, 1.0), (curve.lower, nobody), (curve.upper, 1.0))
         grokked, upper, lower = (_held(values[inside], at_first) for values, at_first in before)
-        axes.step(time, grokked, where="post", color=colour, linestyle=dashes, linewidth=1.6, label=label, zorder=3)
+        look = {"color": colour, "linestyle": dashes, "linewidth": 1.6, "label": as_written(label)}
+        axes.step(time, grokked, where="post", zorder=3, **look)
         if len(curves) <= MOST_BANDS:
             axes.fill_between(time, lower, upper, step="post", color=colour, alpha=0.16, linewidth=0, zorder=2)
     axes.set_ylim(0, 1.02)

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from grokray.analysis.critical import EXTRAPOLATED, Critical, critical_fractions
+from grokray.analysis.critical import EXTRAPOLATED, NO_LEVEL, Critical, critical_fractions
 from grokray.analysis.findings.finding import Finding, missing, nothing_in, without_silence
 from grokray.analysis.findings.groups import Groups, groups_by
-from grokray.analysis.findings.words import cell
+from grokray.analysis.findings.words import cell, number
 from grokray.analysis.outcomes import outcomes
 from grokray.analysis.wording import value_text
 
@@ -70,9 +70,12 @@ def _summary(found: Sequence[Critical]) -> str:
 
 
 def _text(one: Critical) -> str:
-    """0.78 (0.61 to 1) for task_type classification"""
+    """0.78 (0.61 to 1) for task_type classification; 0.6 (somewhere from 0.5 to 0.7, without a level of confidence)"""
     ends = {"fraction_lower": one.lower, "fraction_upper": one.upper}
     fraction = cell("fraction", {"fraction": one.fraction, **ends})
+    if one.method == "separation":
+        value, lower, upper = (number(x, "") for x in (one.fraction, one.lower, one.upper))
+        fraction = f"{value} (somewhere from {lower} to {upper}, {NO_LEVEL})"
     group = _named(one)
     text = f"{fraction} for {group}" if group else fraction
     return f"{text}, {EXTRAPOLATED}" if one.is_extrapolated else text

@@ -40,13 +40,17 @@ def groups_by(trials: pa.Table, name: str, argument: str = "by") -> Groups:
             group[np.isnan(values)] = len(labels)
             labels.append(f"no {name}")
         return Groups(name=name, labels=labels, group=group)
-    if len(distinct) > MAX_GROUPS:
-        message = (
-            f"{argument} is {name}, which has {len(distinct)} different texts, but at most {MAX_GROUPS} are groups"
-        )
-        raise ConfigError([Problem(message=message, field=argument)])
+    if why := _too_many(values):
+        raise ConfigError([Problem(message=f"{argument} is {name}, which {why}", field=argument)])
     boolean = pa.types.is_boolean(trials.schema.field(name).type)
     return Groups(name=name, labels=[_label(name, value, boolean) for value in distinct], group=coded)
+
+
+def groups_of_parameters(trials: pa.Table) -> tuple[list[Groups], list[str]]:
+    """By each of the main parameters; and what to say of those with too many texts for it, which nobody asked for."""
+    reasons = {name: _too_many(column(trials, name)) for name in main_parameters(trials)}
+    chosen = [groups_by(trials, name) for name, why in reasons.items() if not why]
+    return chosen, [f"no groups by {name}: it {why}" for name, why in reasons.items() if why]
 
 
 def main_parameters(trials: pa.Table) -> list[str]:
@@ -54,6 +58,12 @@ def main_parameters(trials: pa.Table) -> list[str]:
     already, as the task type says whether there is a digit order."""
     there = {axis.name for axis in space_of_trials(trials).axes}
     return [name for name in CAUSES if name in there]
+
+
+def _too_many(values: np.ndarray) -> str:
+    """Why the values (n,) of a column make no groups, or nothing; numbers are cut into quarters."""
+    different = len(codes(values)[1]) if values.dtype == object else 0
+    return f"has {different} different texts, but at most {MAX_GROUPS} are groups" if different > MAX_GROUPS else ""
 
 
 def _label(name: str, value: str | float | None, boolean: bool) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from grokray.analysis.findings.finding import Finding, interval, missing, unique
 from grokray.analysis.findings.words import between, stated
 from grokray.analysis.outcomes import FEW_PRUNED, outcomes
-from grokray.analysis.robustness import ByConfiguration, Robustness, by_configuration
+from grokray.analysis.robustness import LONE, ByConfiguration, Robustness, by_configuration
 from grokray.analysis.robustness import robustness as robustness_of
 from grokray.analysis.sweeps import Sweeps
 from grokray.wording import count, percent
@@ -25,7 +25,8 @@ def robustness(sweeps: Sweeps, level: float = 0.95, replicates: int = 500, seed:
     found = robustness_of(sweeps.trials, sweeps.space(), replicates=replicates, level=level, seed=seed)
     if np.isnan(found.share.value):
         return missing(NAME, TITLE, "no trial has been watched to its end", found.notes)
-    rows = [{"of": "search space", **interval("share", found.share), "method": found.share.method}]
+    of = "one configuration" if LONE in found.notes else "search space"
+    rows = [{"of": of, **interval("share", found.share), "method": found.share.method}]
     if found.over_seeds is not None:
         rows.append({"of": "and other seeds", **interval("share", found.over_seeds), "method": found.over_seeds.method})
     each, fate = by_configuration(sweeps.trials, level), outcomes(sweeps.trials)
@@ -53,6 +54,8 @@ def headline(found: Robustness, level: float) -> str:
     """Grokking happens within the budget in 43.1 % of the search space (95 % interval 38.0 to 48.9 %; …)."""
     share, lower, upper = (percent(value) for value in (found.share.value, found.share.lower, found.share.upper))
     counted = f"{count(found.trials, 'trial')} of {count(found.configurations, 'configuration')}"
+    if LONE in found.notes:
+        return f"Grokking happens within the budget in {share} of the trials, all of one configuration ({counted})."
     text = f"Grokking happens within the budget in {share} of the search space"
     if np.isnan(found.share.lower):
         return f"{text} (no interval; {counted})."

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique, without_silence
-from grokray.analysis.findings.groups import Groups, groups_by, main_parameters
+from grokray.analysis.findings.groups import Groups, groups_by, groups_of_parameters
 from grokray.analysis.findings.words import between
 from grokray.analysis.logrank import holm, log_rank, pairwise
 from grokray.analysis.outcomes import NOBODY, Outcomes, column, diverged, outcomes
@@ -37,7 +37,7 @@ class Survival:
 
 def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Finding:
     """Overall and by one column, or by each parameter that varies."""
-    chosen = [groups_by(trials, name) for name in ([by] if by else main_parameters(trials))]
+    chosen, left_out = groups_of_parameters(trials) if by is None else ([groups_by(trials, by)], [])
     times = times_of(trials)
     counted = times.counted()
     if not len(counted) or counted.seen_until.max() <= 0:
@@ -69,7 +69,10 @@ def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Fi
         tables=tables,
         summary=_summary(tables["overall"].to_dict("records")[0], horizon),
         notes=unique(
-            [scheduler_audit(trials).warning, _pruned(found, tables), _diverged(trials), _without_ends(tables)]
+            [
+                *(scheduler_audit(trials).warning, _pruned(found, tables), _diverged(trials), _without_ends(tables)),
+                *left_out,
+            ]
         ),
         level=level,
         estimates=Survival(horizon=horizon, overall=kaplan_meier(times, level, horizon), groups=curves),

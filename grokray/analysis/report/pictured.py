@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from grokray.analysis import plots
 from grokray.analysis.analysis import Analysis
+from grokray.analysis.critical import NO_LEVEL, SEPARATED, Critical
 from grokray.analysis.figures.curves import draw_curve
 from grokray.analysis.figures.forest import height_of
 from grokray.analysis.figures.importance import height_of_importance
@@ -106,10 +107,18 @@ def effects(a: Analysis) -> Section:
 def critical(a: Analysis) -> Section:
     finding, pictures = a.critical_fraction(), Pictures("critical")
     if finding.missing is None:
-        caption = f"Training fraction at which half of the trials grok: {_n(a)}, {_level(a)} intervals (Fieller)."
+        caption = f"Training fraction at which half of the trials grok: {_n(a)}{_ends(a, finding.estimates)}."
         pictures.add(lambda axes: plots.critical(a, None, axes), caption, height_of(len(finding.table)))
     about = "Where a logistic curve of grokked within the budget over the training fraction crosses one half."
     return section_of(finding, about, pictures, {"critical_fraction": "Critical training fraction"})
+
+
+def _ends(a: Analysis, found: Sequence[Critical]) -> str:
+    """What the lines of critical fractions are."""
+    methods = {one.method for one in found}
+    fitted = f", {_level(a)} intervals (Fieller)" if "fieller" in methods else ""
+    parted = f"; {SEPARATED}: from where none to where all grok, {NO_LEVEL}" if "separation" in methods else ""
+    return fitted + parted
 
 
 def importance(a: Analysis) -> Section:
