@@ -58,6 +58,7 @@ def _keep(value: Any) -> Any:
 
 
 MAX_SEEDS = 10_000
+MAX_CONFIGURATIONS = 10_000_000
 MAX_EXAMPLES = 100_000  # of each part, at every measurement
 Whole = Annotated[int, BeforeValidator(_whole)]
 Count = Annotated[Whole, Field(ge=1, le=LARGEST_COUNT)]

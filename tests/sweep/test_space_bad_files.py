@@ -238,6 +238,13 @@ BAD = {
         "3:3",
         "dropout is of the distribution uniform, but must be values, int_uniform or q_uniform",
     ),
+    "a grid of very many": (
+        "method: grid\nparameters:\n"
+        + "".join(f"  {name}_noise: {{min: 0, max: 100}}\n" for name in ("weight", "input", "gradient"))
+        + "  weight_decay: {min: 1, max: 899}",
+        "2:1",
+        f"the grid holds {101**3 * 899:,} configurations, but must hold at most 10,000,000; num_trials takes",
+    ),
     "two places": (
         HEAD + "  sustain: {value: 3}\ntrial: {sustain: 3}",
         "4:3",
