@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # `errors.INTERRUPTED` again, which is not loaded yet where a Ctrl-C comes early.
 INTERRUPTED, USAGE, DEFECT = 130, 2, 70
+DIGITS_OF_A_SIZE = 5  # of the screen, in characters
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.stdout is None:  # it was closed: whoever did that wants to see nothing
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 until the process ends
     _show_what_can_be_shown()
+    _forget_a_screen_of_no_size()
     again, farewell = None, ()
     try:
         from grokray.cli.ending import ending_as_by_ctrl_c
@@ -48,6 +50,15 @@ def _show_what_can_be_shown() -> None:
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None and (sys.stdout.errors == "strict" or sys.stdout.encoding.lower() != "utf-8"):
         reconfigure(errors="replace")
+
+
+def _forget_a_screen_of_no_size() -> None:
+    """COLUMNS=0, as some programs that start others have it, is no width: nothing would be printed. Nor are millions,
+    which would take the memory."""
+    for name in ("COLUMNS", "LINES"):
+        size = os.environ.get(name, "1")
+        if not (size.isdecimal() and len(size) <= DIGITS_OF_A_SIZE and int(size)):
+            del os.environ[name]
 
 
 def _answer(invocation: Invocation, words: list[str]) -> int:

@@ -241,6 +241,18 @@ def test_what_ray_makes_of_sigterm_is_an_interruption_too(failing):
     assert main(["schema"]) == 130
 
 
+@pytest.mark.parametrize("size", ["0", "00", "", "-1", "1e3", "9" * 10, "9" * 5000])
+def test_a_screen_of_no_size_is_none(size, space, monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("LINES", raising=False)
+    assert main(["--help"]) == main(["sweep", str(space), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", size)
+    monkeypatch.setenv("LINES", size)
+    assert main(["--help"]) == main(["sweep", str(space), "--dry-run"]) == 0
+    assert capsys.readouterr().out == shown
+
+
 @pytest.mark.parametrize("command", ["sweep", "train", "data", "submit", "fetch"])
 @pytest.mark.parametrize("columns", [40, 60, 79, 80])
 def test_help_cuts_no_option(command, columns, monkeypatch, capsys):
