@@ -49,9 +49,13 @@ Keep = Literal["none", "last", "best", "last+best", "all"]
 KEEP: tuple[str, ...] = get_args(Keep)
 
 
+def rule_of_keeping(value: Any) -> Any:
+    """true and false, from a file or as a text, are what this was before it had more values."""
+    return {"true": "last", "false": "none"}.get(str(value).lower(), value)
+
+
 def _keep(value: Any) -> Any:
-    """true and false are what this was before it had more values."""
-    value = {True: "last", False: "none"}[value] if isinstance(value, bool) else value
+    value = rule_of_keeping(value)
     if isinstance(value, str) and value in KEEP:
         return value
     raise fault(None, f"must be one of {', '.join(KEEP)}{nearest(value, KEEP)}")

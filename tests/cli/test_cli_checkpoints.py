@@ -496,3 +496,10 @@ def test_a_folder_that_kept_nothing(tmp_path, capsys):
     (line, hint) = error(capsys, "eval", str(folder))
     assert line == f"error: {folder} holds no checkpoints"
     assert "keep_checkpoints" in hint
+
+
+@pytest.mark.parametrize(("text", "kinds"), [("true", {"last"}), ("True", {"last"}), ("false", set())])
+def test_true_and_false_are_rules_of_keeping_for_one_trial_too(text, kinds, tmp_path):
+    folder = train(tmp_path / "o", *SUMS, "--num_steps", "10", "--keep_checkpoints", text)
+    names = [path.name for path in folder.glob("checkpoints/*/*.pt")]
+    assert {name.partition("-")[0] for name in names} == kinds
