@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from grokray.arguments import start_of_id
 from grokray.errors import ConfigError, FolderError, Problem
 from grokray.records.collect import collect
 from grokray.records.folder import MANIFEST, SweepFolder
@@ -94,7 +95,8 @@ def choose(rows: Sequence[dict[str, Any]], trial: str | None, *, best: bool, whe
         raise _refused(f"{where} holds no trial yet")
     if best:
         return min(rows, key=_rank)
-    found = [row for row in rows if trial is None or row["trial_id"].startswith(trial)]
+    start = "" if trial is None else start_of_id(trial)
+    found = [row for row in rows if row["trial_id"].startswith(start)]
     if len(found) == 1:
         return found[0]
     ids = listed([row["trial_id"] for row in found])

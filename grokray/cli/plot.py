@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grokray.cli.outputs import is_folder, writing
+from grokray.arguments import a_path
+from grokray.cli.outputs import is_folder, require_place, writing
 from grokray.errors import ConfigError, FolderError, Problem
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def plot(
 
     place, name = place_of(out)
     opened = SweepFolder.open(folder)
-    curve = trial_curve(opened, trial, best=best)
     place = join(opened.store.uri, "plots") if out is None else place
+    require_place(place)
+    curve = trial_curve(opened, trial, best=best)
     for path in write_figure(draw(curve), place, name or curve.row["trial_id"]):
         print(path)
     return 0
@@ -60,7 +62,9 @@ def place_of(out: str | None) -> tuple[str, str]:
     from grokray.analysis.figures.trial import FORMATS
     from grokray.records.uri import split_last
 
-    place, name = (out or "", "") if out is None or is_folder(out) else split_last(out)
+    if out is None:
+        return "", ""
+    place, name = (out, "") if is_folder(a_path(out, "--out")) else split_last(out)
     if name:
         figure_paths(Path(name), FORMATS)
     return place, name

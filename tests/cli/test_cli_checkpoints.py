@@ -432,6 +432,22 @@ def test_what_is_no_checkpoint(sums, tmp_path, capsys):
     assert "is a checkpoint, not a folder of trials" in line
 
 
+@pytest.mark.parametrize(
+    ("asked_for", "message"),
+    [
+        (lambda sums: grokray.load_model(None), "path is null, but must be a path or a URI"),
+        (lambda sums: grokray.load_model(b"x"), "path is b'x', but must be a path or a URI"),
+        (lambda sums: grokray.load_model(""), "path is '', but must be a path or a URI"),
+        (lambda sums: grokray.load_model(sums, trial=8), "trial is 8, but must be a trial's id, or how it begins"),
+        (lambda sums: grokray.load_model(sums, trial=""), "trial is '', but must be a trial's id, or how it begins"),
+    ],
+)
+def test_arguments_that_cannot_name_a_checkpoint(asked_for, message, sums):
+    with pytest.raises(ConfigError) as refused:
+        asked_for(sums)
+    assert str(refused.value) == message
+
+
 def test_threads_that_no_machine_has_are_refused(sums, capsys):
     (line,) = error(capsys, "eval", str(sums), "--threads", "99999")
     assert line.startswith("error: --threads is 99999, but must be at most ")

@@ -42,6 +42,8 @@ def test_the_best_trial_into_a_file(begun, tmp_path, capsys):
     ("words", "message"),
     [
         ([], "holds 4 trials: "),
+        ([""], "trial is '', but must be a trial's id, or how it begins"),
+        (["--best", "--out", ""], "--out is '', but must be a path or a URI"),
         (["zz"], "holds no trial whose id starts with zz"),
         (["ab", "--best"], "--best chooses a trial itself"),
         (["--best", "--out", ".png"], "--out is .png, but must have a name before the ending"),
@@ -81,7 +83,7 @@ def test_a_bare_name_is_in_the_current_folder(begun, capsys, tmp_path, monkeypat
 def test_a_place_that_cannot_be_written_is_named(begun, capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert main(["plot", str(begun().store), "--best", "--out", f"{tmp_path}/file/figure.svg"]) == 2
-    assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path}/file")
+    assert capsys.readouterr().err == f"error: {tmp_path}/file is a file, but must be a folder\n"
 
 
 def test_a_folder_that_is_no_sweep(tmp_path, capsys):

@@ -203,7 +203,9 @@ def test_threads_are_bounded_by_the_cores(cores, most, monkeypatch):
 
 def test_texts_get_the_types_of_their_parameters():
     texts = {"weight_decay": "1", "num_steps": "1e3", "base": "10", "fixed_sequence_length": "TRUE", "seed": None}
-    assert parameters_from(texts) == {"weight_decay": 1, "num_steps": 1000.0, "base": 10, "fixed_sequence_length": True}
+    found = parameters_from(texts)
+    assert found == {"weight_decay": 1, "num_steps": 1000, "base": 10, "fixed_sequence_length": True}
+    assert isinstance(found["num_steps"], int)
 
 
 def test_a_flag_needs_no_value():

@@ -37,7 +37,7 @@ class Survival:
 
 def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Finding:
     """Overall and by one column, or by each parameter that varies."""
-    chosen = [groups_by(trials, name) for name in ([by] if by else main_parameters(trials))]
+    chosen = [groups_by(trials, name) for name in (main_parameters(trials) if by is None else [by])]
     times = times_of(trials)
     counted = times.counted()
     if not len(counted) or counted.seen_until.max() <= 0:
