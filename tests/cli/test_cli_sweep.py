@@ -161,7 +161,7 @@ def test_the_end_of_a_sweep_fits_the_terminal(columns, ran, space, tmp_path, mon
         ([""], "the search space's name is empty, but must be the path of a YAML file"),
         (["SPACE", "--num-trials", "0"], "--num-trials is 0, but must be at least 1"),
         (["SPACE", "--part", ""], "--part : part has no value, but must have one"),
-        (["SPACE", "--part", "3/2"], '--part 3/2: part is "3/2", but must be K/N'),
+        (["SPACE", "--part", "3/2"], "--part 3/2: part is '3/2', but must be K/N"),
         (
             ["SPACE", "--set", f"seeds=[{2**63 + 92}]"],
             f"--set seeds=[{2**63 + 92}]: seeds[0] is {2**63 + 92}, but must be below {2**63}\n",

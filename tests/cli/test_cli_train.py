@@ -172,7 +172,7 @@ def test_every_parameter_is_an_option_in_both_spellings(capsys):
         (["--threads", f"{10**23}"], [f"--threads is {10**23}, but must be at most "]),
         (["--threads", "9" * 5000], [f"--threads is '{'9' * 56}..., but must be a whole number"]),
         (["--device", f"cuda:{'9' * 5000}"], ["--device is 'cuda:9999"]),
-        (["--operation", ","], ["--operation is '', but there is no such operation"]),
+        (["--operation", ","], ["--operation is ',', but must name an operation on either side of each comma"]),
         (["--operation", "x/z,x/z"], ["--operation is 'x/z', but there is no such operation"]),
         (["--sustain", f"{10**20}"], [f"--sustain is {10**20}, but must be at most 2147483647"]),
         (

@@ -16,8 +16,10 @@ import grokray.engine.stack as of_stack
 from grokray.cli.curves import curve_of, parting
 from grokray.cli.main import main
 from grokray.engine.backends import backend_for
+from grokray.errors import ConfigError
 from grokray.records.folder import SweepFolder
 from grokray.records.tables import read_trials
+from grokray.sweep.kept import full_id
 from grokray.sweep.load import load_sweep
 from grokray.sweep.runner import run_sweep
 from tests.sweep.sweeps import HEAD
@@ -280,10 +282,18 @@ def test_trials_that_cannot_be_repeated(tiny, begun, tmp_path, capsys):
     assert hint == "hint: --out DIR names another folder"
     begun()
     ids = list(SweepFolder.open(tmp_path / "out").state().trials)
-    assert "begins the id of 4 trials: " in error(capsys, "--from-trial", str(tmp_path / "out"), "")[0]
+    no_start = "error: trial is '', but must be a trial's id, or how it begins"
+    assert error(capsys, "--from-trial", str(tmp_path / "out"), "") == [no_start]
+    with pytest.raises(ConfigError, match="'a' begins the id of 2 trials: ab, ac"):
+        full_id("a", ["ac", "ab", "b"], "trial")
     assert "has not been measured yet" in error(capsys, "--from-trial", str(tmp_path / "out"), ids[3])[0]
     assert "is no sweep's folder" in error(capsys, "--from-trial", str(tmp_path / "none"), "a")[0]
     assert "requires 2 arguments" in error(capsys, "--from-trial", str(tiny))[0]
+    assert main(["collect", str(tmp_path / "out")]) == 0
+    SweepFolder.open(tmp_path / "out").store.delete_tree("journal")
+    line, hint = error(capsys, "--from-trial", str(tmp_path / "out"), ids[0])
+    assert line == f"error: {tmp_path}/out holds tables but no journal, which alone tells how a trial was trained"
+    assert hint == "hint: `grokray analyze` and `grokray report` read the tables"
 
 
 def test_where_curves_part():
