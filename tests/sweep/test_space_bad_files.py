@@ -306,6 +306,15 @@ trial: {sustain: 0, evl_interval: 3}
     ]
 
 
+def test_all_faults_of_the_seeds_are_found_together() -> None:
+    assert problems(TAIL + "seeds: [0, 0, -1, 1.5, x]") == [
+        'f.yaml:5:1: seeds is [0, 0, -1, 1.5, "x"], but must hold each seed once',
+        "f.yaml:5:15: seeds[2] is -1, but must be at least 0",
+        "f.yaml:5:19: seeds[3] is 1.5, but must be a whole number",
+        "f.yaml:5:24: seeds[4] is 'x', but must be a whole number",
+    ]
+
+
 def test_what_depends_on_a_fault_is_no_fault() -> None:
     # num_heads 3 divides what the width was meant to be, and base hangs on the misspelt task_type.
     text = HEAD + "  dim_model: {valu: 96}\n  num_heads: {value: 3}\n  task_type: {values: [sequence], q: 3}\n"
