@@ -426,6 +426,9 @@ def test_what_is_no_checkpoint(sums, tmp_path, capsys):
     assert error(capsys, "eval", str(sums), "--which", "worst") == [
         "error: which is 'worst', but must be last, best, or a step"
     ]
+    assert error(capsys, "decode", str(sums), "7 + 5", "--which", "-1") == [
+        "error: which is '-1', but must be last, best, or a step"
+    ]
     (line,) = error(capsys, "eval", str(sums), "--trial", "zz")
     assert f"there is no checkpoint in {sums} of a trial whose id begins with 'zz'; there is " in line
     (line,) = error(capsys, "eval", str(files(sums)["last"]), "--trial", "zz")

@@ -201,6 +201,14 @@ def test_a_name_that_is_none_in_this_locale_is_one_error(failing, capsys):
     assert error[1] == "hint: set PYTHONUTF8=1, or use a name in UTF-8"
 
 
+def test_a_name_goes_out_in_the_bytes_that_it_came_in(tmp_path):
+    (tmp_path / "an ü 目").mkdir()
+    command = [sys.executable, "-m", "grokray", "status", f"{tmp_path}/an ü 目"]
+    done = subprocess.run(command, env={**os.environ, **C_LOCALE}, capture_output=True)
+    assert done.returncode == 2
+    assert done.stderr.decode() == f"error: {tmp_path}/an ü 目 is no sweep's folder: it holds no meta.json\n"
+
+
 def test_whoever_closes_standard_output_sees_nothing():
     command = f"{sys.executable} -m grokray schema >&-"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True)
