@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,6 +54,8 @@ def plot(
 
 
 def need_matplotlib() -> None:
+    """ConfigError without it. Where it keeps its own cache is no matter of who wants a figure: of that it is silent."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if not find_spec("matplotlib"):
         raise ConfigError([Problem(message="plots need matplotlib")], hint="Run `pip install matplotlib`.")
 

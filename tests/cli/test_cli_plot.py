@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,16 @@ def test_names_of_files():
     assert figure_paths(Path("a/wd_0.1"), FORMATS) == [Path("a/wd_0.1.png"), Path("a/wd_0.1.svg")]
     with pytest.raises(ConfigError, match=r"ends in \.jpeg"):
         figure_paths(Path("b.jpeg"), FORMATS)
+
+
+@pytest.mark.parametrize("command", [["plot", "--best"], ["report"]])
+def test_matplotlib_says_nothing_of_a_home_that_cannot_be_written(command, begun, tmp_path):
+    folder = begun()
+    (tmp_path / "file").write_text("")
+    words = [sys.executable, "-m", "grokray", command[0], str(folder.store), *command[1:]]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "MPLCONFIG"))}
+    done = subprocess.run(words, env={**environment, "HOME": f"{tmp_path}/file"}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_plots_load_neither_torch_nor_ray(begun):
