@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 from grokray.cli.main import main
 from grokray.cli.plot import figure_paths
 from grokray.errors import ConfigError
+from grokray.records.collect import collect
+from grokray.records.store import as_folder_error
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -85,6 +88,27 @@ def test_a_place_that_cannot_be_written_is_named(begun, capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert main(["plot", str(begun().store), "--best", "--out", f"{tmp_path}/file/figure.svg"]) == 2
     assert capsys.readouterr().err == f"error: {tmp_path}/file is a file, but must be a folder\n"
+
+
+def test_a_copy_that_cannot_be_written_is_drawn_if_its_tables_tell_all(begun, capsys, tmp_path, monkeypatch):
+    folder = begun()
+    collect(folder)
+    for part in (tmp_path / "out" / "journal").iterdir():
+        os.utime(part)  # as after `cp -r`
+
+    def hold(store, name, **options):
+        with as_folder_error("lock", store.shown(name)):
+            raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("grokray.records.collect.hold", hold)
+    words = ["plot", str(folder.store), "--best", "--out", f"{tmp_path}/figure.svg"]
+    assert main(words) == 0
+    with folder.writer("driver") as journal:
+        journal.write("end", trial_id=list(folder.state().trials)[2], outcome="budget", step=700)
+    assert main(words) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == f"error: cannot lock {folder.store}/curves/.lock: Read-only file system"
+    assert hint.startswith("hint: its tables are older than its journal; ")
 
 
 def test_a_folder_that_is_no_sweep(tmp_path, capsys):
