@@ -32,7 +32,9 @@ def start_of_id(value: Any, name: str = "trial") -> str:
 
 def texts(value: Any, name: str) -> list[str]:
     """A list of texts; a single one stands for a list of it alone."""
-    found = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else [None]
+    if isinstance(value, str):
+        return [value]
+    found: list[Any] = list(value) if isinstance(value, Iterable) else [None]
     if not all(isinstance(text, str) for text in found):
         raise refused(name, value, "must be a text, or a list of them")
     return found

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from grokray.analysis.findings.audit import audit
 from grokray.analysis.findings.comparison import comparison, delay
@@ -206,7 +206,7 @@ def load(path: str | Path | Sequence[str | Path], *, level: float = 0.95, seed: 
     return Analysis(load_sweeps(path), level=level, seed=seed)
 
 
-def _check(level: Any, seed: Any) -> None:
+def _check(level: float, seed: int) -> None:
     if not (isinstance(level, Real) and LEVELS[0] <= level <= LEVELS[1]):
         raise refused("level", level, f"must be in [{LEVELS[0]}, {LEVELS[1]}]")
     if not (isinstance(seed, Integral) and seed >= 0):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from grokray.arguments import refused
 from grokray.errors import CheckpointError, ConfigError, Problem
@@ -89,7 +89,7 @@ def _loaded(loads: Iterable[Callable[[], Checkpoint | None]]) -> Iterator[Restor
             yield restored(checkpoint)
 
 
-def _check(frequencies: Any, share: Any) -> None:
+def _check(frequencies: Sequence[int] | None, share: float | None) -> None:
     """What can be seen before a checkpoint is read."""
     if share is not None and frequencies is not None:
         message = "share finds the frequencies, so no frequencies may stand beside it"
