@@ -26,14 +26,18 @@ from grokray.analysis.findings.survival import survival
 from grokray.analysis.findings.tasks import tasks
 from grokray.analysis.findings.variance import variance
 from grokray.analysis.sweeps import Sweeps, load_sweeps
+from grokray.arguments import refused, texts
 from grokray.errors import ConfigError, Problem
-from grokray.wording import count, show
+from grokray.wording import count
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     import pandas as pd
     from matplotlib.axes import Axes
+
+# Of intervals: one of a lower level says little, one of a higher level is said to be of 100 %, and has no end.
+LEVELS = 0.5, 0.9999
 
 
 class Analysis:
@@ -43,8 +47,9 @@ class Analysis:
     """
 
     def __init__(self, sweeps: Sweeps, *, level: float = 0.95, seed: int = 0) -> None:
-        if not (isinstance(level, Real) and 0 < level < 1):
-            raise ConfigError([Problem(message=f"level is {show(level)}, but must be in (0, 1)", field="level")])
+        if not isinstance(sweeps, Sweeps):
+            raise refused("sweeps", sweeps, "must be what load_sweeps gives; grokray.load takes a folder")
+        _check(level, seed)
         self.sweeps, self.level, self.seed = sweeps, level, seed
         self._kept: dict[str, Finding] = {}
 
@@ -62,9 +67,11 @@ class Analysis:
         return self.curves_of()
 
     def curves_of(self, trial_ids: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Measurements of some trials, and some columns beside `trial_id`, `trial_index` and `step`."""
-        ids = [trial_ids] if isinstance(trial_ids, str) else trial_ids
-        return self.sweeps.curves(ids, columns).to_pandas()
+        """Measurements of some trials, and some columns beside `trial_id`, `trial_index` and `step`; of one, by its
+        name alone."""
+        ids = None if trial_ids is None else texts(trial_ids, "trial_ids")
+        names = None if columns is None else texts(columns, "columns")
+        return self.sweeps.curves(ids, names).to_pandas()
 
     def overview(self) -> Finding:
         """What was run: outcomes of each sweep, and the parameters that varied."""
@@ -195,7 +202,12 @@ def load(path: str | Path | Sequence[str | Path], *, level: float = 0.95, seed: 
 
     The folder's tables are brought up to date with its journal first, so a sweep may be running.
     """
-    if not (isinstance(seed, Integral) and seed >= 0):
-        message = f"seed is {show(seed)}, but must be a whole number, 0 or above"
-        raise ConfigError([Problem(message=message, field="seed")])
+    _check(level, seed)  # before anything is read
     return Analysis(load_sweeps(path), level=level, seed=seed)
+
+
+def _check(level: float, seed: int) -> None:
+    if not (isinstance(level, Real) and LEVELS[0] <= level <= LEVELS[1]):
+        raise refused("level", level, f"must be in [{LEVELS[0]}, {LEVELS[1]}]")
+    if not (isinstance(seed, Integral) and seed >= 0):
+        raise refused("seed", seed, "must be a whole number, 0 or above")

@@ -24,6 +24,7 @@ from grokray.analysis.findings.phases import diagram_of
 from grokray.analysis.sweeps import unknown_column
 from grokray.analysis.trial_curve import choose, curve_of
 from grokray.analysis.wording import value_text
+from grokray.arguments import refused, start_of_id
 from grokray.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def survival(a: Analysis, by: str | None, ax: Axes | None) -> Axes:
     if finding.missing is not None:
         return _drawn(ax, HEIGHT, finding, lambda axes: axes)
     found = finding.estimates
-    curves = found.groups[by] if by else {"all": found.overall}
+    curves = found.groups[by] if by is not None else {"all": found.overall}
     return _drawn(ax, HEIGHT, finding, lambda axes: draw_survival(axes, curves, found.horizon, by or ""))
 
 
@@ -61,6 +62,8 @@ def phases(a: Analysis, x: str | None, y: str | None, ax: Axes | None) -> Axes:
 
 
 def effects(a: Analysis, hazard: bool, ax: Axes | None) -> Axes:
+    if not isinstance(hazard, bool):
+        raise refused("hazard", hazard, "must be true or false")
     name, ratio, what = effect_names(hazard)
     finding = a.effects()
     rows = rows_of(finding.tables.get(name, pd.DataFrame()), "effect_of", ratio, "reason")
@@ -127,7 +130,7 @@ def profile(a: Analysis, parameter: str, ax: Axes | None) -> Axes:
 def curve(a: Analysis, trial_id: str, ax: Axes | None) -> Axes:
     """ConfigError where no trial, or several, begin so; or it was not measured."""
     ids = a.sweeps.trials.select(["trial_id"]).to_pylist()
-    whole = choose(ids, trial_id, best=False, where=a.sweeps.name)["trial_id"]
+    whole = choose(ids, start_of_id(trial_id, "trial_id"), best=False, where=a.sweeps.name)["trial_id"]
     place = a.sweeps.trials["trial_id"].index(whole).as_py()
     measured = a.sweeps.curves([whole])
     if not measured.num_rows:
@@ -167,6 +170,10 @@ def _group(values: dict[str, Any]) -> str:
 
 
 def _drawn(ax: Axes | None, height: float, finding: Finding | None, draw: Callable[[Axes], Axes]) -> Axes:
+    from matplotlib.axes import Axes
+
+    if not (ax is None or isinstance(ax, Axes)):
+        raise refused("ax", ax, "must be Axes of matplotlib")
     axes = new_axes(height) if ax is None else ax
     with styled():
         if finding is not None and finding.missing is not None:

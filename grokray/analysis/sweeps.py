@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from grokray.analysis.outcomes import DECIDED, NO_PARAMETERS
 from grokray.analysis.space import Space, space_of_sweep, space_of_trials
 from grokray.analysis.trial_curve import bring_up_to_date
 from grokray.analysis.wording import counted
+from grokray.arguments import a_path, refused
 from grokray.errors import ConfigError, Problem
 from grokray.records.folder import SweepFolder
 from grokray.records.parts import missing_parts, not_there, parts_of
@@ -36,6 +38,7 @@ from grokray.records.tables import (
     read_trials,
 )
 from grokray.trial import TrialConfig
+from grokray.wording import nearest, show
 
 # What a column holds that an older table does not have. A field of the config had its default then.
 _DEFAULTS: dict[str, Any] = {name: info.get_default() for name, info in TrialConfig.model_fields.items()}
@@ -84,7 +87,7 @@ class Sweeps:
             raise ConfigError([Problem(message=message, field="trial_ids")])
         for folder, own in zip(self.folders, owned, strict=True):
             wanted = own if trial_ids is None else own & set(trial_ids)
-            if not wanted:
+            if trial_ids and not wanted:
                 continue
             everything = trial_ids is None and len(self.folders) == 1
             found = read_curves(folder, None if everything else sorted(wanted), _there(folder, columns))
@@ -131,7 +134,7 @@ class Sweeps:
 def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
     """One folder or several, each brought up to date with its journal; a folder that holds the parts of a sweep stands
     for these. FolderError for what is no sweep, ConfigError where there is no trial, or one folder is named twice."""
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    given = _given(paths)
     if not given:
         raise ConfigError([Problem(message="no folder is named, but one at least is needed")])
     found = [(path, parts_of(path)) for path in given]
@@ -152,6 +155,14 @@ def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
     return Sweeps(folders=tuple(folders), names=names, trials=trials, notes=notes)
 
 
+def _given(paths: Any) -> list[str]:
+    if isinstance(paths, str | os.PathLike):
+        return [a_path(paths)]
+    if isinstance(paths, bytes) or not isinstance(paths, Iterable):
+        raise refused("path", paths, "must be a path or a URI, or a list of them")
+    return [a_path(path) for path in paths]
+
+
 def _damage(folder: SweepFolder) -> str:
     lines = counted(read_manifest(folder)["damaged_lines"], "line", "was", "were")
     return f"{lines} damaged in the journal of {folder.store}: what they told is missing here"
@@ -163,14 +174,13 @@ def _place(store: Store) -> str:
 
 
 def unknown_column(
-    argument: str, name: str, known: Sequence[str], holder: str, vary: Sequence[str] = ()
+    argument: str, name: object, known: Sequence[str], holder: str, vary: Sequence[str] = ()
 ) -> ConfigError:
     """`by is wieght_decay, but the trials have no such column; the nearest is weight_decay`. Where none is near, those
     that vary are named, or all."""
-    from grokray.wording import nearest
-
     offer = f"the parameters that vary are {', '.join(vary)}" if vary else f"there are {', '.join(known)}"
-    message = f"{argument} is {name}, but {holder} no such column{nearest(name, known) or f'; {offer}'}"
+    shown = name if isinstance(name, str) and name else show(name)
+    message = f"{argument} is {shown}, but {holder} no such column{nearest(name, known) or f'; {offer}'}"
     return ConfigError([Problem(message=message, field=argument)])
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from grokray.arguments import start_of_id
 from grokray.errors import ConfigError, FolderError, Problem
-from grokray.records.collect import collect
+from grokray.records.collect import collect, tell_all
 from grokray.records.folder import MANIFEST, SweepFolder
 from grokray.records.tables import read_curves, read_task_curves, read_tasks, read_trials
 from grokray.trial import MEASURES, PARTS
@@ -69,7 +70,8 @@ def curve_of(row: dict[str, Any], table: pa.Table) -> TrialCurve:
 
 
 def bring_up_to_date(folder: SweepFolder) -> None:
-    """Collect, unless the tables are newer than all of the journal, or are all that there is."""
+    """Collect, unless the tables are newer than all of the journal, or are all that there is. Where nothing can be
+    written they are taken as they are, if they tell all that the journal tells; else FolderError."""
     store = folder.store
     parts = [name for name in store.sizes("journal") if name.endswith(".jsonl")]
     # Not by the clock: an archive may give files the year 1970, which no table is newer than.
@@ -84,6 +86,9 @@ def bring_up_to_date(folder: SweepFolder) -> None:
         except FolderError as error:
             if not isinstance(error.__cause__, OSError):
                 raise
+            # A copy has the times at which it was copied.
+            if store.exists(MANIFEST) and tell_all(folder):
+                return
             hint = "its tables are older than its journal; `grokray fetch` copies it to where they can be made anew"
             raise FolderError(str(error), hint=hint) from error
 
@@ -94,7 +99,8 @@ def choose(rows: Sequence[dict[str, Any]], trial: str | None, *, best: bool, whe
         raise _refused(f"{where} holds no trial yet")
     if best:
         return min(rows, key=_rank)
-    found = [row for row in rows if trial is None or row["trial_id"].startswith(trial)]
+    start = "" if trial is None else start_of_id(trial)
+    found = [row for row in rows if row["trial_id"].startswith(start)]
     if len(found) == 1:
         return found[0]
     ids = listed([row["trial_id"] for row in found])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from grokray.cli.outputs import output_place, remove, writing
+from grokray.cli.outputs import output_place, remove, require_place, writing
 from grokray.cli.usage import number
 from grokray.errors import FolderError
 
@@ -48,8 +48,11 @@ def analyze(
 
     share = number("--level", level)
     place = output_place(folders, out, "analysis")
+    require_place(place)
     analysis = load(folders, level=share)
-    grouped = {"survival": analysis.survival(by), "critical_fraction": analysis.critical_fraction(by)} if by else {}
+    grouped = {}
+    if by is not None:
+        grouped = {"survival": analysis.survival(by), "critical_fraction": analysis.critical_fraction(by)}
     found = {name: grouped.get(name) or getattr(analysis, name)() for name in FINDINGS}
     with writing(place) as path:
         written = write_findings(path, list(found.values()))

@@ -49,11 +49,13 @@ def decode(
 
 
 def question_last(words: list[str]) -> list[str]:
-    """A question such as "-3 + 4" starts like an option: where no `--` is there, it goes behind one."""
-    asked = [word for word in words if _MINUS.match(word)]
+    """A question such as "-3 + 4" starts like an option: where no `--` is there, it goes behind one. What stands after
+    an option is its value."""
+    before = ["", *words]
+    asked = [i for i, word in enumerate(words) if _MINUS.match(word) and before[i] not in ("--which", "--trial")]
     if not asked or "--" in words:
         return words
-    return [*(word for word in words if word not in asked), "--", *asked]
+    return [*(word for i, word in enumerate(words) if i not in asked), "--", *(words[i] for i in asked)]
 
 
 def _judgement(answer: dict[str, Any]) -> str:

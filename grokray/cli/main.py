@@ -6,18 +6,23 @@
 from __future__ import annotations
 
 # What takes time to load is loaded inside `main`: a Ctrl-C before it would end in a traceback.
+import codecs
 import os
 import sys
 
 TYPE_CHECKING = False  # typing itself takes time to load
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
     from grokray.cli.invocation import Invocation
     from grokray.errors import GrokrayError
 
 # `errors.INTERRUPTED` again, which is not loaded yet where a Ctrl-C comes early.
 INTERRUPTED, USAGE, DEFECT = 130, 2, 70
+# Names of ways to write what an encoding does not have.
+BYTES_OR_MARK, BYTES_OR_NUMBER = "grokray.bytes_or_mark", "grokray.bytes_or_number"
+DIGITS_OF_A_SIZE = 5  # of the screen, in characters
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.stdout is None:  # it was closed: whoever did that wants to see nothing
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 until the process ends
     _show_what_can_be_shown()
+    _forget_a_screen_of_no_size()
     again, farewell = None, ()
     try:
         from grokray.cli.ending import ending_as_by_ctrl_c
@@ -44,10 +50,37 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show_what_can_be_shown() -> None:
-    """A terminal without a character is shown a question mark in its place: nothing ends for that."""
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None and (sys.stdout.errors == "strict" or sys.stdout.encoding.lower() != "utf-8"):
-        reconfigure(errors="replace")
+    """A terminal without a character is shown a question mark in its place, or its number where it is an error that is
+    told: nothing ends for that. What of a name is none in this locale goes out in the bytes that it came in."""
+    codecs.register_error(BYTES_OR_MARK, lambda error: _bytes_as_they_came(error, codecs.replace_errors))
+    codecs.register_error(BYTES_OR_NUMBER, lambda error: _bytes_as_they_came(error, codecs.backslashreplace_errors))
+    if hasattr(sys.stdout, "reconfigure"):
+        if not _is_utf8(sys.stdout):
+            sys.stdout.reconfigure(errors=BYTES_OR_MARK)  # pyright: ignore
+        elif sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="replace")  # pyright: ignore
+    if hasattr(sys.stderr, "reconfigure") and not _is_utf8(sys.stderr):
+        sys.stderr.reconfigure(errors=BYTES_OR_NUMBER)  # pyright: ignore
+
+
+def _is_utf8(stream: Any) -> bool:
+    return str(stream.encoding).lower() == "utf-8"
+
+
+def _bytes_as_they_came(error: UnicodeError, otherwise: Callable) -> tuple[str | bytes, int]:
+    """For `codecs.register_error`: Python takes a byte that is no character of the locale for one beyond U+DC00."""
+    assert isinstance(error, UnicodeEncodeError)
+    code, error.end = ord(error.object[error.start]), error.start + 1
+    return (bytes([code - 0xDC00]), error.end) if 0xDC80 <= code <= 0xDCFF else otherwise(error)
+
+
+def _forget_a_screen_of_no_size() -> None:
+    """COLUMNS=0, as some programs that start others have it, is no width: nothing would be printed. Nor are millions,
+    which would take the memory."""
+    for name in ("COLUMNS", "LINES"):
+        size = os.environ.get(name, "1")
+        if not (size.isdecimal() and len(size) <= DIGITS_OF_A_SIZE and int(size)):
+            del os.environ[name]
 
 
 def _answer(invocation: Invocation, words: list[str]) -> int:
@@ -72,8 +105,7 @@ def _answer(invocation: Invocation, words: list[str]) -> int:
     except UnicodeEncodeError as error:
         if "surrogates" not in error.reason:
             return _unforeseen(error, debug)
-        name = os.fsencode(str(error.object)).decode("utf-8", "replace")
-        _say(f"error: {name} is no name in the encoding of this terminal, {sys.getfilesystemencoding()}")
+        _say(f"error: {error.object} is no name in the encoding of this terminal, {sys.getfilesystemencoding()}")
         _say("hint: set PYTHONUTF8=1, or use a name in UTF-8")
         return USAGE
     except GrokrayError as error:
@@ -162,8 +194,11 @@ def _traceback(error: Exception) -> str:
 
 
 def _say(*lines: str) -> None:
+    text = "\n".join(lines)
+    if sys.stderr is not None and _is_utf8(sys.stderr):
+        text = text.encode("utf-8", BYTES_OR_NUMBER).decode("utf-8", "replace")
     try:
-        print(*lines, sep="\n", file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)
     except OSError:  # nobody listens any more
         return
 

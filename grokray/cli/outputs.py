@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from grokray.arguments import a_path
 from grokray.errors import ConfigError, Problem
 
 
@@ -18,11 +20,21 @@ def output_place(folders: list[str], out: str | None, name: str) -> str:
     from grokray.records.uri import join
 
     if out is not None:
-        return out
+        return a_path(out, "--out")
     SweepFolder.open(parts_of(folders[0])[0])  # what is no sweep is said first
     if len(folders) > 1:
         raise ConfigError([Problem(message="there are several folders, so --out must say where results go")])
     return join(Store.from_uri(folders[0]).uri, name)
+
+
+def require_place(folder: str) -> None:
+    """FolderError where nothing can be written in this folder, or where it is to be made: to be known before what takes
+    long. Of another machine's it is known when it is written."""
+    from grokray.records.store import Store
+
+    if "://" not in folder:
+        whole = Path(folder).absolute()
+        Store.from_uri(next(place for place in (whole, *whole.parents) if os.path.lexists(place))).check()
 
 
 def is_folder(out: str) -> bool:

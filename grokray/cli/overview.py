@@ -12,10 +12,9 @@ from rich.text import Text
 
 from grokray.cli.holder import holder_of
 from grokray.cli.tables import audit, best_table, failures, repeats, tally, varying_parameters
-from grokray.errors import FolderError
 from grokray.events import OUTCOMES, PHASES
 from grokray.records.collect import lost
-from grokray.records.folder import MANIFEST, SWEEP_YAML, SweepFolder
+from grokray.records.folder import SWEEP_YAML, SweepFolder, require_journal
 from grokray.records.holder import Holder
 from grokray.records.state import SweepState
 from grokray.records.trial_state import Session, TrialState
@@ -48,9 +47,7 @@ class Overview:
 def overview(uri: str) -> Overview:
     """FolderError if there is no sweep, or none but its tables, ConfigError if sweep.yaml cannot be read any more."""
     folder = SweepFolder.open(uri)
-    if folder.store.exists(MANIFEST) and not folder.begun():
-        text = f"{folder.store} holds tables but no journal, which alone tells how a sweep is doing"
-        raise FolderError(text, hint="`grokray analyze` and `grokray report` read the tables")
+    require_journal(folder, "how a sweep is doing")
     config = load_text(folder.sweep_yaml, folder.store.shown(SWEEP_YAML), "sweep", try_out=False)
     state, reader, last = SweepState(), folder.reader(), None
     for chunk in reader.chunks():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grokray.cli.outputs import is_folder, writing
+from grokray.arguments import a_path
+from grokray.cli.outputs import is_folder, require_place, writing
 from grokray.errors import ConfigError, FolderError, Problem
 
 if TYPE_CHECKING:
@@ -43,14 +45,17 @@ def plot(
 
     place, name = place_of(out)
     opened = SweepFolder.open(folder)
-    curve = trial_curve(opened, trial, best=best)
     place = join(opened.store.uri, "plots") if out is None else place
+    require_place(place)
+    curve = trial_curve(opened, trial, best=best)
     for path in write_figure(draw(curve), place, name or curve.row["trial_id"]):
         print(path)
     return 0
 
 
 def need_matplotlib() -> None:
+    """ConfigError without it. Where it keeps its own cache is no matter of who wants a figure: of that it is silent."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if not find_spec("matplotlib"):
         raise ConfigError([Problem(message="plots need matplotlib")], hint="Run `pip install matplotlib`.")
 
@@ -60,7 +65,9 @@ def place_of(out: str | None) -> tuple[str, str]:
     from grokray.analysis.figures.trial import FORMATS
     from grokray.records.uri import split_last
 
-    place, name = (out or "", "") if out is None or is_folder(out) else split_last(out)
+    if out is None:
+        return "", ""
+    place, name = (out, "") if is_folder(a_path(out, "--out")) else split_last(out)
     if name:
         figure_paths(Path(name), FORMATS)
     return place, name

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from grokray.cli.outputs import require_place
 from grokray.cli.plot import FolderArgument, TrialArgument, need_matplotlib, place_of, write_figure
 from grokray.cli.usage import number, threads_of
 from grokray.errors import ConfigError, Problem
@@ -53,6 +54,7 @@ def progress(
     place, name = place_of(out)  # a wrong ending is said before anything is read
     if out is not None:
         need_matplotlib()
+        require_place(place)
     import torch
 
     from grokray.sweep.progress_measures import progress_measures

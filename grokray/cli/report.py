@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from grokray.cli.outputs import is_folder, output_place, writing
+from grokray.cli.outputs import is_folder, output_place, require_place, writing
+from grokray.cli.plot import need_matplotlib
 from grokray.cli.usage import number
 from grokray.errors import ConfigError, Problem
 
@@ -24,9 +25,12 @@ def report(
     """Write the report: one HTML file with figures, that needs nothing beside it; several sweeps as one."""
     from grokray.analysis.analysis import load
     from grokray.analysis.report.page import write_report
-    from grokray.records.uri import hide_secrets
+    from grokray.records.uri import hide_secrets, split_last
 
+    need_matplotlib()
     place = report_file(output_place(folders, out, REPORT))  # a wrong ending is said before anything is read
+    if not Path(place).is_file():  # one that is there may be written where no other can
+        require_place(split_last(place)[0])
     analysis = load(folders, level=number("--level", level))
     with writing(place) as path:
         write_report(analysis, path)

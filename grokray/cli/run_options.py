@@ -106,7 +106,7 @@ def run_of(
     """What the options leave open is as `source` has it. ConfigError for the first that cannot be."""
     from grokray.cli.train_run import Run
     from grokray.engine.device import choose_device
-    from grokray.sweep.sections import KEEP, MAX_EXAMPLES, Tracking
+    from grokray.sweep.sections import KEEP, MAX_EXAMPLES, Tracking, rule_of_keeping
     from grokray.trial import LARGEST_COUNT
 
     return Run(
@@ -121,7 +121,9 @@ def run_of(
             lambda text: whole_number("--checkpoint_interval", text, at_least=1, at_most=LARGEST_COUNT),
         ),
         keep_checkpoints=_read(
-            keep_checkpoints, source.keep_checkpoints, lambda text: one_of("--keep_checkpoints", text, KEEP)
+            keep_checkpoints,
+            source.keep_checkpoints,
+            lambda text: one_of("--keep_checkpoints", rule_of_keeping(text), KEEP),
         ),
         examples=_read(
             examples,

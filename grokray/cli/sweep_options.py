@@ -32,6 +32,9 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try trials ag
 def sweep_of(file: str, num_trials: str | None, overrides: list[str] | None, part: str | None) -> SweepConfig:
     """Raises ConfigError with every problem of file and options."""
     from grokray.sweep.load import load_sweep
+    from grokray.sweep.sections import MAX_CONFIGURATIONS
 
-    number = None if num_trials is None else whole_number("--num-trials", num_trials, at_least=1)
+    number = None
+    if num_trials is not None:
+        number = whole_number("--num-trials", num_trials, at_least=1, at_most=MAX_CONFIGURATIONS)
     return load_sweep(file, overrides or (), number, part)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
+from grokray.cli.usage import number_in
 from grokray.errors import ConfigError, Problem
 from grokray.sweep.schema import DESCRIPTIONS
 from grokray.tasks.draft import PARAMETERS
@@ -116,12 +117,10 @@ def _typed(name: str, text: str) -> Any:
     kind = _kind(name)
     if kind is bool:
         return _TRUTH.get(text.lower(), text)
-    for number in (int, float) if kind in (int, float) else ():
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return text
+    try:
+        return number_in(text) if kind in (int, float) else text
+    except ValueError:
+        return text
 
 
 def _as_option(problem: Problem) -> str:

@@ -80,10 +80,11 @@ def _resumed(uri: str) -> Source:
 
 
 def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
-    from grokray.records.folder import SweepFolder
+    from grokray.records.folder import SweepFolder, require_journal
     from grokray.sweep.kept import full_id
 
     folder = SweepFolder.open(uri)
+    require_journal(folder, "how a trial was trained")
     state = folder.state()
     trial = state.trials[full_id(prefix, state.trials, f"trial in {uri}")]
     if not trial.measurements:

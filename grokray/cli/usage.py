@@ -36,9 +36,11 @@ def explain(error: Any, words: Sequence[str], commands: Collection[str]) -> list
 def whole_number(option: str, text: str, *, at_least: int, at_most: int | None = None) -> int:
     """`--examples is -1, but must be at least 0`, or the number."""
     try:
-        number = int(text)
+        number = number_in(text)
     except ValueError:
-        raise _refused(f"{option} is {show(text)}, but must be a whole number") from None
+        number = None
+    if not isinstance(number, int):
+        raise _refused(f"{option} is {show(text)}, but must be a whole number")
     if number < at_least:
         raise _refused(f"{option} is {show(number)}, but must be at least {at_least}")
     if at_most is not None and number > at_most:
@@ -61,9 +63,18 @@ def threads_of(text: str) -> int:
 def number(option: str, text: str) -> float:
     """`--level is 'x', but must be a number`, or the number."""
     try:
-        return float(text)
+        return number_in(text)
     except ValueError:
         raise _refused(f"{option} is {show(text)}, but must be a number") from None
+
+
+def number_in(text: str) -> int | float:
+    """1000 for `1000` and `1e3`, 2.5 for `2.5`. ValueError where it is none."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def one_of(option: str, text: str, choices: Sequence[str]) -> Any:

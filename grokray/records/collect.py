@@ -22,7 +22,7 @@ from grokray.records.lock import Lock, hold
 from grokray.records.rows import tasks_table, trials_table
 from grokray.records.schema import SCHEMA_VERSION
 from grokray.records.state import SweepState
-from grokray.records.tables import read_manifest
+from grokray.records.tables import read_manifest, read_trials
 
 WAIT_S, LOOK_S = 600.0, 0.2
 _ROW_GROUP_ROWS = 131_072
@@ -131,6 +131,16 @@ def lost(folder: SweepFolder, state: SweepState) -> int:
     trials, curves = _rows_written(folder)
     measured = sum(trial.measurements for trial in state.trials.values())
     return max(trials - len(state.trials), 0) + max(curves - measured, 0)
+
+
+def tell_all(folder: SweepFolder) -> bool:
+    """Whether the tables that there are say of each trial what the journal says of it. FolderError as `read_trials`."""
+    made = next((file for file in read_manifest(folder)["files"] if file["name"] == TRIALS), {})
+    if hashlib.sha256(folder.store.read_bytes(TRIALS)).hexdigest() != made.get("sha256"):
+        return False  # written anew, but not the curves
+    there, anew = read_trials(folder), trials_table(folder.state())
+    names = [name for name in anew.column_names if name in there.column_names]  # an older version has fewer
+    return there.select(names).equals(anew.select(names))
 
 
 def _rows_written(folder: SweepFolder) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grokray.errors import FolderError
+from grokray.errors import FileMissing, FolderError
 from grokray.records.folder import CURVES, LOCK, MANIFEST, META, SWEEP_YAML, TASK_CURVES, SweepFolder, refuse_foreign
 from grokray.records.journal import JOURNAL
 from grokray.records.lock import hold
@@ -37,7 +37,7 @@ class Fetched:
 
 
 class _Changed(Exception):
-    """The tables are no longer those of the manifest."""
+    """The tables are no longer those of the manifest; the text says which of them."""
 
 
 def fetch(
@@ -61,12 +61,17 @@ def fetch(
         raise FolderError(f"{here} is {within}the sweep's own folder", hint="choose another folder")
     _refuse_other(there, here)
     with hold(here, LOCK):
+        manifests, fault = [], ""
         for _ in range(ATTEMPTS):
+            copy = _Copy(there, here, tables_only, progress)
             try:
-                return _Copy(there, here, tables_only, progress).run()
-            except _Changed:
-                continue
-    raise FolderError(f"the tables of {there.store} are made anew all the time", hint="try again later")
+                return copy.run()
+            except _Changed as changed:
+                manifests.append(copy.manifest)
+                fault = str(changed)
+    if any(manifest != manifests[0] for manifest in manifests):
+        raise FolderError(f"the tables of {there.store} are made anew all the time", hint="try again later")
+    raise FolderError(fault, hint="try again, as it may be made anew at this moment; else `grokray collect` does that")
 
 
 def _refuse_other(there: SweepFolder, here: Store) -> None:
@@ -90,10 +95,12 @@ class _Copy:
     ) -> None:
         self.there, self.source, self.here = there, there.store, here
         self.tables_only, self.progress = tables_only, progress
+        self.manifest: Mapping[str, Any] | None = None
         self._journal_moved = False  # a batch was gone: it is part of a block by now, which is to be copied instead
 
     def run(self) -> Fetched:
         manifest = read_manifest(self.there) if self.tables_only or self.source.exists(MANIFEST) else None
+        self.manifest = manifest
         tables = {file["name"]: file for file in manifest["files"]} if manifest else {}
         sizes = {name: file["bytes"] for name, file in tables.items()} | self._others({*tables})
         missing = [name for name in sizes if not self._is_whole(name, sizes[name], tables.get(name))]
@@ -140,15 +147,15 @@ class _Copy:
     def _copy(self, name: str, table: Mapping[str, Any] | None) -> int:
         try:
             data = self.source.read_bytes(name)
-        except FolderError:
+        except FileMissing:
             if self.source.exists(name):
                 raise
             if table is not None:
-                raise _Changed from None
+                raise _Changed(f"{self.source.shown(name)} is missing") from None
             self._journal_moved |= name.startswith(f"{JOURNAL}/")
             return 0  # such as a checkpoint of a trial that has ended meanwhile
         if table is not None and _sha256(data) != table["sha256"]:
-            raise _Changed
+            raise _Changed(f"{self.source.shown(name)} is not what {MANIFEST} says of it")
         self.here.write_atomic(name, data)
         return len(data)
 

@@ -163,6 +163,13 @@ def parts_in(entries: Iterable[str]) -> list[str]:
     return sorted(found, key=lambda name: int(PART.sub(r"\1", name)))
 
 
+def require_journal(folder: SweepFolder, what: str) -> None:
+    """FolderError if the folder holds tables alone; `what` is what only the journal tells."""
+    if folder.store.exists(MANIFEST) and not folder.begun():
+        text = f"{folder.store} holds tables but no journal, which alone tells {what}"
+        raise FolderError(text, hint="`grokray analyze` and `grokray report` read the tables")
+
+
 def refuse_foreign(store: Store) -> None:
     """FolderError if a folder without a sweep holds something else, which is not to be mixed with one."""
     # A lock alone is no content; neither are hidden files, such as those a file browser leaves.
@@ -193,7 +200,7 @@ def _read_meta(store: Store) -> dict[str, Any]:
 
 def _refuse_other(store: Store, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     lines = [
-        f"{name} was {_shown(was, name)}, is now {_shown(now, name)}"
+        _difference(name, was, now)
         for name in sorted(was.keys() | now.keys())
         if was.get(name, _ABSENT) != now.get(name, _ABSENT)
     ]
@@ -208,6 +215,28 @@ def _refuse_other(store: Store, was: Mapping[str, Any], now: Mapping[str, Any]) 
 
 
 _ABSENT = object()
+
+
+def _difference(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Of lists of names only those that one of them lacks: they may be cut short before they differ."""
+    before, after = _names(was.get(name)), _names(now.get(name))
+    if before is None or after is None:
+        return f"{name} was {_shown(was, name)}, is now {_shown(now, name)}"
+    gone = [n for n in before if n not in after]
+    new = [n for n in after if n not in before]
+    if not gone and not new:
+        return f"{name} stand in another order"
+    said = ("without", gone), ("with", new)
+    return f"{name} are now " + " and ".join(f"{word} {listed(names)}" for word, names in said if names)
+
+
+def _names(setting: Any) -> list[str] | None:
+    """Of a list of texts, as JSON; None of anything else."""
+    try:
+        found = json.loads(setting) if isinstance(setting, str) else None
+    except ValueError:
+        return None
+    return found if isinstance(found, list) and found and all(isinstance(name, str) for name in found) else None
 
 
 def _shown(settings: Mapping[str, Any], name: str) -> str:

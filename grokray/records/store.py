@@ -248,7 +248,8 @@ def as_folder_error(action: str, shown: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise FileMissing(f"cannot {action} {shown}: it is missing") from error
+        why = "no file can be made there" if action == "write" else "it is missing"
+        raise FileMissing(f"cannot {action} {shown}: {why}") from error
     except OSError as error:
         hint = _LOCAL_HINTS.get(error.errno or 0)
         raise FolderError(f"cannot {action} {shown}: {hide_secrets(reason(error))}", hint=hint) from error

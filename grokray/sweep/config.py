@@ -18,6 +18,7 @@ from grokray.sweep.parameters import Parameter
 from grokray.sweep.part import Part, numbers
 from grokray.sweep.sections import (
     DEFINING,
+    MAX_CONFIGURATIONS,
     Fifo,
     Metric,
     Metrics,
@@ -68,7 +69,10 @@ class SweepConfig(BaseModel):
         description="What the search aims at: one metric, or a list of up to 4, the first one foremost.",
     )
     num_trials: Whole | None = Field(
-        default=None, ge=1, le=10_000_000, description="Configurations; each runs once for each seed. For grid a limit."
+        default=None,
+        ge=1,
+        le=MAX_CONFIGURATIONS,
+        description="Configurations; each runs once for each seed. For grid a limit.",
     )
     seeds: Seeds = Field(default=(0,), description="Every configuration runs once for each of these; 3 means 0, 1, 2.")
     seed: Seed = Field(default=0, description="Of the search itself.")

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grokray.arguments import a_path, start_of_id
 from grokray.errors import CheckpointError, ConfigError, Problem
 from grokray.records.folder import SweepFolder
 from grokray.records.store import Store
@@ -39,14 +40,14 @@ def load_model(
     from grokray.engine.restored import restored
 
     chosen = choose_device(str(device))
-    return restored(load_checkpoint(str(path), trial=trial, which=str(which)), chosen)
+    return restored(load_checkpoint(path, trial=trial, which=str(which)), chosen)
 
 
-def load_checkpoint(path: str, *, trial: str | None = None, which: str = "last") -> Checkpoint:
+def load_checkpoint(path: str | Path, *, trial: str | None = None, which: str = "last") -> Checkpoint:
     """Raises CheckpointError where there is none, or a damaged one; FolderError for a folder that is no sweep's."""
     if which not in ("last", "best") and not (which.isdecimal() and len(which) <= MOST_DIGITS):
         raise ConfigError([Problem(message=f"which is {show(which)}, but must be last, best, or a step")])
-    _refuse_no_plain_file(path)
+    path = _plain_file_or_folder(path)
     folder, name = split_last(_absolute(path))
     store = Store.from_uri(folder or "/")
     if not name or not store.exists(name):
@@ -57,10 +58,10 @@ def load_checkpoint(path: str, *, trial: str | None = None, which: str = "last")
     return _load(store, name)
 
 
-def kept_checkpoints(path: str, *, trial: str | None = None) -> list[Callable[[], Checkpoint | None]]:
+def kept_checkpoints(path: str | Path, *, trial: str | None = None) -> list[Callable[[], Checkpoint | None]]:
     """What loads each of a trial's checkpoints in a folder, one of each step, by step. None is loaded where it has gone
     since, as a trial that runs replaces its best one. Raises as load_checkpoint does."""
-    _refuse_no_plain_file(path)
+    path = _plain_file_or_folder(path)
     if "://" not in path and os.path.isfile(os.path.expanduser(path)):
         raise ConfigError([Problem(message=f"{path} is one checkpoint, but must be a folder of a trial's checkpoints")])
     found = _in_folder(path, trial, hint="keep_checkpoints: all keeps one every checkpoint_interval steps")
@@ -85,6 +86,7 @@ def _first_sound(store: Store, names: Sequence[str]) -> Checkpoint | None:
 
 def full_id(prefix: str, ids: Collection[str], what: str) -> str:
     """The one id that begins so. `what` says where was looked, as in "trial in results/robust"."""
+    start_of_id(prefix)
     found = sorted(i for i in ids if i.startswith(prefix))
     if prefix in found or len(found) == 1:
         return prefix if prefix in found else found[0]
@@ -93,11 +95,13 @@ def full_id(prefix: str, ids: Collection[str], what: str) -> str:
     raise ConfigError([Problem(message=f"{prefix!r} begins the id of {len(found)} trials: {_listed(found)}")])
 
 
-def _refuse_no_plain_file(path: str) -> None:
-    """A device or a pipe may have no end."""
+def _plain_file_or_folder(path: str | Path) -> str:
+    """The path as a text. A device or a pipe may have no end."""
+    path = a_path(path)
     local = os.path.expanduser(path)
     if "://" not in path and os.path.exists(local) and not (os.path.isfile(local) or os.path.isdir(local)):
         raise CheckpointError(f"{path} is no plain file")
+    return path
 
 
 def _load(store: Store, name: str) -> Checkpoint:

@@ -34,6 +34,9 @@ def load_sweep(
     Raises ConfigError with every problem found, each with its place, as in
     "robust.yaml:12:5: parameters.dropout.min is 0.9, but must be below max, which is 0.4".
     """
+    if not str(path).strip():  # which Path takes for the working directory
+        message = "the search space's name is empty, but must be the path of a YAML file"
+        raise ConfigError([Problem(message=message)])
     path, options = Path(path), {"num_trials": num_trials, "part": part}
     given = {key: value for key, value in options.items() if value is not None}
     return load_text(read_text(path), str(path), path.stem, overrides=overrides, options=given, folder=path.parent)

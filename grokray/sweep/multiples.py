@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -81,7 +82,7 @@ class _Progression(Sequence[Scalar]):
     q: Number
 
     def __len__(self) -> int:
-        return self.last - self.first + 1
+        return min(self.last - self.first + 1, sys.maxsize)  # Python has no greater length
 
     @overload
     def __getitem__(self, index: int) -> Scalar: ...

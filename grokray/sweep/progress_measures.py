@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grokray.arguments import refused
 from grokray.errors import CheckpointError, ConfigError, Problem
 from grokray.sweep.kept import kept_checkpoints
 
@@ -47,23 +48,26 @@ class ProgressMeasures:
 
 
 def progress_measures(
-    path: str | Path, *, trial: str | None = None, frequencies: Sequence[int] | None = None, share: float = SHARE
+    path: str | Path,
+    *,
+    trial: str | None = None,
+    frequencies: Sequence[int] | None = None,
+    share: float | None = None,
 ) -> ProgressMeasures:
     """How far a circuit of few frequencies has formed, see docs/progress.md.
 
     `path` is the folder or URI of a sweep or of one trial, `trial` the id, or how it begins; `keep_checkpoints: all`
-    keeps what is needed. Key frequencies are `frequencies`, or else the fewest that explain `share` of what all
-    frequencies explain of the logits at the last checkpoint at which they are numbers. Raises ConfigError for a task
-    without such frequencies, or frequencies that it does not have; CheckpointError where no checkpoint was kept, one is
-    damaged, or none has a frequency that explains anything; FolderError for a folder that is no sweep's.
+    keeps what is needed. Key frequencies are `frequencies`, or else the fewest that explain `share`, 0.95 if not given,
+    of what all frequencies explain of the logits at the last checkpoint at which they are numbers. Raises ConfigError
+    for a task without such frequencies, or frequencies that it does not have; CheckpointError where no checkpoint was
+    kept, one is damaged, or none has a frequency that explains anything; FolderError for a folder that is no sweep's.
     """
     import pandas as pd
 
     from grokray.engine.waves import answers_of
 
-    if not 0 < share <= 1:
-        raise ConfigError([Problem(message=f"share is {share:g}, but must be in (0, 1]")])
-    at_steps = kept_checkpoints(str(path), trial=trial)
+    _check(frequencies, share)
+    at_steps = kept_checkpoints(path, trial=trial)
     newest_first = _loaded(reversed(at_steps))
     newest = next(newest_first, None)
     if newest is None:
@@ -72,7 +76,7 @@ def progress_measures(
     if frequencies is not None:
         found = _checked(frequencies, answers.order)
     else:
-        found = _found(chain([newest], newest_first), answers, share)
+        found = _found(chain([newest], newest_first), answers, SHARE if share is None else share)
     rows = [_row(trained, answers, found) for trained in _loaded(at_steps)]
     return ProgressMeasures(newest.checkpoint.trial_id, found, answers.order, pd.DataFrame(rows))
 
@@ -85,13 +89,25 @@ def _loaded(loads: Iterable[Callable[[], Checkpoint | None]]) -> Iterator[Restor
             yield restored(checkpoint)
 
 
+def _check(frequencies: Sequence[int] | None, share: float | None) -> None:
+    """What can be seen before a checkpoint is read."""
+    if share is not None and frequencies is not None:
+        message = "share finds the frequencies, so no frequencies may stand beside it"
+        raise ConfigError([Problem(message=message, field="share")])
+    if share is not None and not (isinstance(share, Real) and 0 < share <= 1):
+        raise refused("share", share, "must be in (0, 1]")
+    if isinstance(frequencies, str) or not (frequencies is None or isinstance(frequencies, Collection)):
+        raise refused("frequencies", frequencies, "must be a list of whole numbers")
+
+
 def _checked(frequencies: Sequence[int], order: int) -> tuple[int, ...]:
     for k in frequencies:
         if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k <= order // 2:
             message = f"frequencies has {k}, but they are whole numbers from 1 to {order // 2}"
-            raise ConfigError([Problem(message=message)])
+            raise ConfigError([Problem(message=message, field="frequencies")])
     if not len(frequencies):
-        raise ConfigError([Problem(message="frequencies is empty, but must have one at least")])
+        message = "frequencies is empty, but must have one at least"
+        raise ConfigError([Problem(message=message, field="frequencies")])
     return tuple(sorted({int(k) for k in frequencies}))
 
 

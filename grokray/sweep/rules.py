@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from grokray.sweep import space
 from grokray.sweep.grammar import same
-from grokray.sweep.sections import DEFINING, SIGNAL_METRICS, GrokAsha
+from grokray.sweep.sections import DEFINING, MAX_CONFIGURATIONS, SIGNAL_METRICS, GrokAsha
 from grokray.tasks.draft import PARAMETERS
 from grokray.trial import MEASURES
 from grokray.wording import nearest
@@ -24,7 +24,7 @@ MAX_CONDITIONS = 100_000
 
 def faults(config: SweepConfig, *, omitted: frozenset[str]) -> list[Fault]:
     """Every rule that is broken. `omitted` names keys left out because they have faults of their own."""
-    return [
+    found = [
         *_names(config),
         *([] if omitted & {"num_trials", "method"} else _num_trials(config)),
         *_conditions(config, omitted),
@@ -33,6 +33,9 @@ def faults(config: SweepConfig, *, omitted: frozenset[str]) -> list[Fault]:
         *([] if omitted & {"execution", "resources"} else _resources(config)),
         *([] if omitted & {"scheduler", "trial", "measure"} else _signal(config)),
     ]
+    # Faulty parameters and conditions cannot be counted.
+    counts = not found and omitted.isdisjoint({"method", "num_trials", *PARAMETERS})
+    return [*found, *(_size_of_grid(config) if counts else [])]
 
 
 def _names(config: SweepConfig) -> Iterator[Fault]:
@@ -84,6 +87,12 @@ def _grid(config: SweepConfig) -> Iterator[Fault]:
         if config.method == "grid" and parameter.grid_values() is None:
             rule = "but must be values, int_uniform or q_uniform for the method grid"
             yield ("parameters", name), f"{name} is of the distribution {parameter.distribution}, {rule}"
+
+
+def _size_of_grid(config: SweepConfig) -> Iterator[Fault]:
+    if config.method == "grid" and (size := config.grid_size()) > MAX_CONFIGURATIONS:
+        rule = f"but must hold at most {MAX_CONFIGURATIONS:,}; num_trials takes the first so many"
+        yield ("parameters",), f"the grid holds {size:,} configurations, {rule}"
 
 
 def _part(config: SweepConfig) -> Iterator[Fault]:

@@ -13,8 +13,12 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
+from pydantic_core import InitErrorDetails
 
 from grokray.sweep.grammar import fault, one_of
 from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS, ROBUSTNESS, Goal
@@ -31,7 +35,8 @@ def _metric_name(value: Any) -> Any:
     return ALIASES.get(value, value) if isinstance(value, str) else value
 
 
-def _seeds(value: Any) -> Any:
+def _seeds(value: Any, checked: ValidatorFunctionWrapHandler) -> Any:
+    """A list whose seeds `checked` looks at, one by one; how many there are stands for the first so many."""
     value = _whole(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value <= MAX_SEEDS:
@@ -40,29 +45,39 @@ def _seeds(value: Any) -> Any:
     if not isinstance(value, list | tuple) or not 1 <= len(value) <= MAX_SEEDS:
         raise fault(None, f"must be a list of 1 to {MAX_SEEDS} seeds, or how many")
     seeds = tuple(map(_whole, value))
-    if len(set(map(repr, seeds))) < len(seeds):
-        raise fault(None, "must hold each seed once")
-    return seeds
+    if len(set(map(repr, seeds))) == len(seeds):
+        return checked(seeds)
+    faults: list[InitErrorDetails] = [{"type": fault(None, "must hold each seed once"), "input": value}]
+    try:
+        checked(seeds)
+    except ValidationError as error:  # to be mended in one go
+        faults += [{k: e[k] for k in ("type", "loc", "input", "ctx") if k in e} for e in error.errors()]  # type: ignore
+    raise ValidationError.from_exception_data("seeds", faults)
 
 
 Keep = Literal["none", "last", "best", "last+best", "all"]
 KEEP: tuple[str, ...] = get_args(Keep)
 
 
+def rule_of_keeping(value: Any) -> Any:
+    """true and false, from a file or as a text, are what this was before it had more values."""
+    return {"true": "last", "false": "none"}.get(str(value).lower(), value)
+
+
 def _keep(value: Any) -> Any:
-    """true and false are what this was before it had more values."""
-    value = {True: "last", False: "none"}[value] if isinstance(value, bool) else value
+    value = rule_of_keeping(value)
     if isinstance(value, str) and value in KEEP:
         return value
     raise fault(None, f"must be one of {', '.join(KEEP)}{nearest(value, KEEP)}")
 
 
 MAX_SEEDS = 10_000
+MAX_CONFIGURATIONS = 10_000_000
 MAX_EXAMPLES = 100_000  # of each part, at every measurement
 Whole = Annotated[int, BeforeValidator(_whole)]
 Count = Annotated[Whole, Field(ge=1, le=LARGEST_COUNT)]
 Seed = Annotated[Whole, Field(ge=0, lt=2**63)]
-Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_seeds)]
+Seeds = Annotated[tuple[Seed, ...], WrapValidator(_seeds)]
 MetricName = Annotated[str, one_of(METRICS), BeforeValidator(_metric_name)]
 # What grok_asha compares trials by: a metric of its measurements, and what is made of it.
 Signal = Literal["heldout_loss_slope", "weight_norm_contraction", "fourier_gini"]

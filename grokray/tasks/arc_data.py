@@ -52,6 +52,8 @@ def chosen(tasks: Sequence[ArcTask], names: str | None, max_cells: int, min_pair
     """
     fit = fitting(tasks, max_cells, min_pairs)
     number = wanted_number(names)
+    if number == 0:
+        raise Malformed(["must be at least 1"])
     if number is not None or names is None:
         if len(fit) < (number or 1):
             rule = f"fit arc_max_cells {max_cells} and have {min_pairs} train pairs or more"

@@ -80,7 +80,11 @@ def _take_operation(draft: Draft) -> bool:
     """Whether all operations are known; their clear names, and what an alias implies, go into the draft's values."""
     if not draft.sound("operation"):
         return False
-    names = split_names(draft.given.get("operation", DEFAULTS["operation"]))
+    given = draft.given.get("operation", DEFAULTS["operation"])
+    names = split_names(given)
+    if len(names) > 1 and "" in names:
+        draft.add("operation", f"operation is {show(given)}, but must name an operation on either side of each comma")
+        names = [name for name in names if name]
     if len(names) > 1 and draft.given.get("multitask") is False:
         draft.add("multitask", f"multitask is false, but operation names {len(names)}: {', '.join(names)}")
     if len(names) > MAX_TASKS:

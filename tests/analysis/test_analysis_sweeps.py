@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from synthetic import make_sweep
@@ -173,12 +174,37 @@ def test_tables_of_an_older_version_are_filled_in(tmp_path):
         (lambda a: a.plot_profile("modulus"), "parameter is modulus, which does not vary in the search space"),
         (lambda a: a.plot_profile("modules"), "parameter is modules, but the search space has no such column"),
         (lambda a: a.plot_curves("zz"), "holds no trial whose id starts with zz"),
+        (lambda a: a.plot_curves(""), "trial_id is '', but must be a trial's id, or how it begins"),
+        (lambda a: a.plot_curves(3), "trial_id is 3, but must be a trial's id, or how it begins"),
+        (lambda a: a.plot_curves(None), "trial_id is null, but must be a trial's id, or how it begins"),
+        (lambda a: a.survival(by=""), "by is '', but the trials have no such column"),
+        (lambda a: a.plot_survival(by=""), "by is '', but the trials have no such column"),
+        (lambda a: a.survival(by=3), "by is 3, but the trials have no such column"),
+        (lambda a: a.plot_profile(None), "parameter is null, but the search space has no such column"),
+        (lambda a: a.plot_survival(ax=3), "ax is 3, but must be Axes of matplotlib"),
+        (lambda a: a.plot_effects(hazard="x"), "hazard is 'x', but must be true or false"),
+        (lambda a: a.curves_of(3), "trial_ids is 3, but must be a text, or a list of them"),
+        (lambda a: a.curves_of(columns=4), "columns is 4, but must be a text, or a list of them"),
+        (lambda a: a.curves_of([None]), "trial_ids is [null], but must be a text, or a list of them"),
+        (lambda a: grokray.Analysis("out"), "sweeps is 'out', but must be what load_sweeps gives"),
+        (lambda a: grokray.Analysis(a.sweeps, seed="x"), "seed is 'x', but must be a whole number, 0 or above"),
     ],
 )
-def test_wrong_names_are_one_clear_error(ask, message, sweep_path):
+def test_wrong_arguments_are_one_clear_error(ask, message, sweep_path):
     with pytest.raises(ConfigError) as error:
         ask(grokray.load(sweep_path))
     assert message in str(error.value)
+    assert str(error.value).startswith(error.value.problems[0].field or "")
+
+
+def test_one_name_stands_for_a_list_of_it_and_no_trials_have_columns_too(sweep_path):
+    loaded = grokray.load(sweep_path)
+    one = loaded.trials["trial_id"][0]
+    several = loaded.curves_of([one], ["heldout_loss"])
+    assert len(several) > 0
+    pd.testing.assert_frame_equal(loaded.curves_of(one, "heldout_loss"), several)
+    none = loaded.curves_of([], ["heldout_loss"])
+    assert (len(none), list(none.columns)) == (0, list(several.columns))
 
 
 def test_folders_that_cannot_be_analysed(tmp_path, sweep_path):
@@ -191,9 +217,13 @@ def test_folders_that_cannot_be_analysed(tmp_path, sweep_path):
         grokray.load([sweep_path, tmp_path / "link"])
     with pytest.raises(ConfigError, match="no folder is named"):
         grokray.load([])
-    for level, shown in ((95, "95"), ("a", "'a'"), (None, "null"), (float("nan"), "nan")):
-        with pytest.raises(ConfigError, match=f"level is {shown}, but must be in"):
+    levels = ((95, "95"), ("a", "'a'"), (None, "null"), (float("nan"), "nan"), (1e-300, "1e-300"), (1 - 1e-12, "0.9"))
+    for level, shown in levels:
+        with pytest.raises(ConfigError, match=rf"level is {shown}9*, but must be in \[0.5, 0.9999\]"):
             grokray.load(sweep_path, level=level)
+    for path, shown in ((None, "null"), (3, "3"), (b"out", "b'out'"), ([None], "null"), ("", "''")):
+        with pytest.raises(ConfigError, match=f"path is {shown}, but must be a path or a URI"):
+            grokray.load(path)
     for seed, shown in ((-1, "-1"), ("a", "'a'"), (0.5, "0.5")):
         with pytest.raises(ConfigError, match=f"seed is {shown}, but must be a whole number, 0 or above"):
             grokray.load(sweep_path, seed=seed)

@@ -88,14 +88,15 @@ def test_by_a_column(begun, capsys):
             ["--by", "weight_deca"],
             "by is weight_deca, but the trials have no such column; the nearest is weight_decay",
         ),
-        ("analyze", ["--level", "95"], "level is 95.0, but must be in (0, 1)"),
+        ("analyze", ["--level", "95"], "level is 95, but must be in [0.5, 0.9999]"),
+        ("analyze", ["--by", ""], "by is '', but the trials have no such column"),
         ("analyze", ["--level", "x"], "--level is 'x', but must be a number"),
         ("report", ["--level", "95 %"], "--level is '95 %', but must be a number"),
-        ("report", ["--level", "0"], "level is 0.0, but must be in (0, 1)"),
+        ("report", ["--level", "0"], "level is 0, but must be in [0.5, 0.9999]"),
         ("analyze", ["{other}"], "there are several folders, so --out must say where results go"),
         ("report", ["{folder}", "--out", "{tmp}/a.html"], "is named twice"),
-        ("report", ["--out", "{tmp}/file/report.html"], "cannot write {tmp}/file"),
-        ("analyze", ["--out", "{tmp}/file"], "cannot write {tmp}/file"),
+        ("report", ["--out", ""], "--out is '', but must be a path or a URI"),
+        ("analyze", ["--out", " "], "--out is ' ', but must be a path or a URI"),
     ],
 )
 def test_what_is_refused(command, words, message, begun, capsys, tmp_path):
@@ -106,6 +107,30 @@ def test_what_is_refused(command, words, message, begun, capsys, tmp_path):
     assert err.startswith("error: ")
     assert message.format(**names) in err
     assert not (tmp_path / "out" / "analysis").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "out"),
+    [("analyze", "file"), ("analyze", "file/x"), ("report", "file/report.html"), ("report", "file/x/report.html")],
+)
+def test_a_place_that_cannot_be_is_refused_before_anything_is_read(command, out, begun, capsys, tmp_path, monkeypatch):
+    folder = begun()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("grokray.analysis.analysis.load", None)
+    assert main([command, str(folder.store), "--out", f"{tmp_path}/{out}"]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}/file is a file, but must be a folder\n"
+
+
+def test_a_filesystem_that_makes_no_files_is_said(begun, capsys, tmp_path, monkeypatch):
+    folder = begun()
+
+    def written_beside(path, data):
+        raise FileNotFoundError
+
+    monkeypatch.setattr("grokray.records.store_local._written_beside", written_beside)
+    assert main(["report", str(folder.store), "--out", f"{tmp_path}/new/x.html"]) == 2
+    assert capsys.readouterr().err == f"error: cannot write {tmp_path}: no file can be made there\n"
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_that_is_no_sweep(tmp_path, capsys):

@@ -430,10 +430,29 @@ def test_what_is_no_checkpoint(sums, tmp_path, capsys):
     assert error(capsys, "eval", str(sums), "--which", "worst") == [
         "error: which is 'worst', but must be last, best, or a step"
     ]
+    assert error(capsys, "decode", str(sums), "7 + 5", "--which", "-1") == [
+        "error: which is '-1', but must be last, best, or a step"
+    ]
     (line,) = error(capsys, "eval", str(sums), "--trial", "zz")
     assert f"there is no checkpoint in {sums} of a trial whose id begins with 'zz'; there is " in line
     (line,) = error(capsys, "eval", str(files(sums)["last"]), "--trial", "zz")
     assert "is a checkpoint, not a folder of trials" in line
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "message"),
+    [
+        (lambda sums: grokray.load_model(None), "path is null, but must be a path or a URI"),
+        (lambda sums: grokray.load_model(b"x"), "path is b'x', but must be a path or a URI"),
+        (lambda sums: grokray.load_model(""), "path is '', but must be a path or a URI"),
+        (lambda sums: grokray.load_model(sums, trial=8), "trial is 8, but must be a trial's id, or how it begins"),
+        (lambda sums: grokray.load_model(sums, trial=""), "trial is '', but must be a trial's id, or how it begins"),
+    ],
+)
+def test_arguments_that_cannot_name_a_checkpoint(asked_for, message, sums):
+    with pytest.raises(ConfigError) as refused:
+        asked_for(sums)
+    assert str(refused.value) == message
 
 
 def test_threads_that_no_machine_has_are_refused(sums, capsys):
@@ -500,3 +519,10 @@ def test_a_folder_that_kept_nothing(tmp_path, capsys):
     (line, hint) = error(capsys, "eval", str(folder))
     assert line == f"error: {folder} holds no checkpoints"
     assert "keep_checkpoints" in hint
+
+
+@pytest.mark.parametrize(("text", "kinds"), [("true", {"last"}), ("True", {"last"}), ("false", set())])
+def test_true_and_false_are_rules_of_keeping_for_one_trial_too(text, kinds, tmp_path):
+    folder = train(tmp_path / "o", *SUMS, "--num_steps", "10", "--keep_checkpoints", text)
+    names = [path.name for path in folder.glob("checkpoints/*/*.pt")]
+    assert {name.partition("-")[0] for name in names} == kinds

@@ -201,6 +201,14 @@ def test_a_name_that_is_none_in_this_locale_is_one_error(failing, capsys):
     assert error[1] == "hint: set PYTHONUTF8=1, or use a name in UTF-8"
 
 
+def test_a_name_goes_out_in_the_bytes_that_it_came_in(tmp_path):
+    (tmp_path / "an ü 目").mkdir()
+    command = [sys.executable, "-m", "grokray", "status", f"{tmp_path}/an ü 目"]
+    done = subprocess.run(command, env={**os.environ, **C_LOCALE}, capture_output=True)
+    assert done.returncode == 2
+    assert done.stderr.decode() == f"error: {tmp_path}/an ü 目 is no sweep's folder: it holds no meta.json\n"
+
+
 def test_whoever_closes_standard_output_sees_nothing():
     command = f"{sys.executable} -m grokray schema >&-"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True)
@@ -239,6 +247,18 @@ def test_other_requests_to_end_are_answered_as_ctrl_c_is(name):
 def test_what_ray_makes_of_sigterm_is_an_interruption_too(failing):
     failing(SystemExit(15))
     assert main(["schema"]) == 130
+
+
+@pytest.mark.parametrize("size", ["0", "00", "", "-1", "1e3", "9" * 10, "9" * 5000])
+def test_a_screen_of_no_size_is_none(size, space, monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("LINES", raising=False)
+    assert main(["--help"]) == main(["sweep", str(space), "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", size)
+    monkeypatch.setenv("LINES", size)
+    assert main(["--help"]) == main(["sweep", str(space), "--dry-run"]) == 0
+    assert capsys.readouterr().out == shown
 
 
 @pytest.mark.parametrize("command", ["sweep", "train", "data", "submit", "fetch"])

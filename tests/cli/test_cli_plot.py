@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 from grokray.cli.main import main
 from grokray.cli.plot import figure_paths
 from grokray.errors import ConfigError
+from grokray.records.collect import collect
+from grokray.records.store import as_folder_error
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -42,6 +46,8 @@ def test_the_best_trial_into_a_file(begun, tmp_path, capsys):
     ("words", "message"),
     [
         ([], "holds 4 trials: "),
+        ([""], "trial is '', but must be a trial's id, or how it begins"),
+        (["--best", "--out", ""], "--out is '', but must be a path or a URI"),
         (["zz"], "holds no trial whose id starts with zz"),
         (["ab", "--best"], "--best chooses a trial itself"),
         (["--best", "--out", ".png"], "--out is .png, but must have a name before the ending"),
@@ -81,7 +87,28 @@ def test_a_bare_name_is_in_the_current_folder(begun, capsys, tmp_path, monkeypat
 def test_a_place_that_cannot_be_written_is_named(begun, capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert main(["plot", str(begun().store), "--best", "--out", f"{tmp_path}/file/figure.svg"]) == 2
-    assert capsys.readouterr().err.startswith(f"error: cannot write {tmp_path}/file")
+    assert capsys.readouterr().err == f"error: {tmp_path}/file is a file, but must be a folder\n"
+
+
+def test_a_copy_that_cannot_be_written_is_drawn_if_its_tables_tell_all(begun, capsys, tmp_path, monkeypatch):
+    folder = begun()
+    collect(folder)
+    for part in (tmp_path / "out" / "journal").iterdir():
+        os.utime(part)  # as after `cp -r`
+
+    def hold(store, name, **options):
+        with as_folder_error("lock", store.shown(name)):
+            raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("grokray.records.collect.hold", hold)
+    words = ["plot", str(folder.store), "--best", "--out", f"{tmp_path}/figure.svg"]
+    assert main(words) == 0
+    with folder.writer("driver") as journal:
+        journal.write("end", trial_id=list(folder.state().trials)[2], outcome="budget", step=700)
+    assert main(words) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == f"error: cannot lock {folder.store}/curves/.lock: Read-only file system"
+    assert hint.startswith("hint: its tables are older than its journal; ")
 
 
 def test_a_folder_that_is_no_sweep(tmp_path, capsys):
@@ -105,6 +132,16 @@ def test_names_of_files():
     assert figure_paths(Path("a/wd_0.1"), FORMATS) == [Path("a/wd_0.1.png"), Path("a/wd_0.1.svg")]
     with pytest.raises(ConfigError, match=r"ends in \.jpeg"):
         figure_paths(Path("b.jpeg"), FORMATS)
+
+
+@pytest.mark.parametrize("command", [["plot", "--best"], ["report"]])
+def test_matplotlib_says_nothing_of_a_home_that_cannot_be_written(command, begun, tmp_path):
+    folder = begun()
+    (tmp_path / "file").write_text("")
+    words = [sys.executable, "-m", "grokray", command[0], str(folder.store), *command[1:]]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "MPLCONFIG"))}
+    done = subprocess.run(words, env={**environment, "HOME": f"{tmp_path}/file"}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_plots_load_neither_torch_nor_ray(begun):

@@ -82,7 +82,18 @@ def test_frequencies_that_are_not_there_are_refused(sums, given):
         grokray.progress_measures(sums, frequencies=given)
 
 
-@pytest.mark.parametrize("share", [0, 1.1, float("nan")])
+@pytest.mark.parametrize("given", [3, "3"])
+def test_frequencies_are_a_list(sums, given):
+    with pytest.raises(ConfigError, match="frequencies is '?3'?, but must be a list of whole numbers"):
+        grokray.progress_measures(sums, frequencies=given)
+
+
+def test_either_frequencies_or_what_finds_them(sums):
+    with pytest.raises(ConfigError, match="share finds the frequencies, so no frequencies may stand beside it"):
+        grokray.progress_measures(sums, frequencies=[3], share=0.95)
+
+
+@pytest.mark.parametrize("share", [0, 1.1, float("nan"), "x"])
 def test_a_share_that_is_none_is_refused(sums, share):
     with pytest.raises(ConfigError, match="share is"):
         grokray.progress_measures(sums, share=share)

@@ -69,7 +69,7 @@ def ran(monkeypatch, begun):
 def test_a_sweep_shows_its_best_trials_and_where_the_tables_are(ran, space, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     given = ran()
-    assert main(["sweep", str(space), "--num-trials", "3", "--set", "trial.sustain=5", "--address", "auto"]) == 0
+    assert main(["sweep", str(space), "--num-trials", "0.3e1", "--set", "trial.sustain=5", "--address", "auto"]) == 0
     ((config, out, address),) = given
     assert (config.num_trials, config.trial.sustain, out, address) == (3, 5, "results/small", "auto")
     lines = capsys.readouterr().out.splitlines()
@@ -156,9 +156,12 @@ def test_the_end_of_a_sweep_fits_the_terminal(columns, ran, space, tmp_path, mon
     [
         (["missing.yaml"], "missing.yaml: there is no such file"),
         (["SPACE", "--num-trials", "many"], "--num-trials is 'many', but must be a whole number"),
+        (["SPACE", "--num-trials", "1.5"], "--num-trials is '1.5', but must be a whole number"),
+        (["SPACE", "--num-trials", "1e9"], "--num-trials is 1000000000, but must be at most 10000000"),
+        ([""], "the search space's name is empty, but must be the path of a YAML file"),
         (["SPACE", "--num-trials", "0"], "--num-trials is 0, but must be at least 1"),
         (["SPACE", "--part", ""], "--part : part has no value, but must have one"),
-        (["SPACE", "--part", "3/2"], '--part 3/2: part is "3/2", but must be K/N'),
+        (["SPACE", "--part", "3/2"], "--part 3/2: part is '3/2', but must be K/N"),
         (
             ["SPACE", "--set", f"seeds=[{2**63 + 92}]"],
             f"--set seeds=[{2**63 + 92}]: seeds[0] is {2**63 + 92}, but must be below {2**63}\n",

@@ -174,7 +174,7 @@ def test_every_parameter_is_an_option_in_both_spellings(capsys):
         (["--threads", f"{10**23}"], [f"--threads is {10**23}, but must be at most "]),
         (["--threads", "9" * 5000], [f"--threads is '{'9' * 56}..., but must be a whole number"]),
         (["--device", f"cuda:{'9' * 5000}"], ["--device is 'cuda:9999"]),
-        (["--operation", ","], ["--operation is '', but there is no such operation"]),
+        (["--operation", ","], ["--operation is ',', but must name an operation on either side of each comma"]),
         (["--operation", "x/z,x/z"], ["--operation is 'x/z', but there is no such operation"]),
         (["--sustain", f"{10**20}"], [f"--sustain is {10**20}, but must be at most 2147483647"]),
         (
@@ -205,7 +205,9 @@ def test_threads_are_bounded_by_the_cores(cores, most, monkeypatch):
 
 def test_texts_get_the_types_of_their_parameters():
     texts = {"weight_decay": "1", "num_steps": "1e3", "base": "10", "fixed_sequence_length": "TRUE", "seed": None}
-    assert parameters_from(texts) == {"weight_decay": 1, "num_steps": 1000.0, "base": 10, "fixed_sequence_length": True}
+    found = parameters_from(texts)
+    assert found == {"weight_decay": 1, "num_steps": 1000, "base": 10, "fixed_sequence_length": True}
+    assert isinstance(found["num_steps"], int)
 
 
 def test_a_flag_needs_no_value():

@@ -16,8 +16,10 @@ import grokray.engine.stack as of_stack
 from grokray.cli.curves import curve_of, parting
 from grokray.cli.main import main
 from grokray.engine.backends import backend_for
+from grokray.errors import ConfigError
 from grokray.records.folder import SweepFolder
 from grokray.records.tables import read_trials
+from grokray.sweep.kept import full_id
 from grokray.sweep.load import load_sweep
 from grokray.sweep.runner import run_sweep
 from tests.sweep.sweeps import HEAD
@@ -56,9 +58,13 @@ def error(capsys, *words: str) -> list[str]:
     return capsys.readouterr().err.splitlines()
 
 
-def curve(folder: Path) -> dict:
+def id_of(folder: Path) -> str:
     (trial_id,) = SweepFolder.open(folder).state().trials
-    return curve_of(SweepFolder.open(folder), trial_id)
+    return trial_id
+
+
+def curve(folder: Path) -> dict:
+    return curve_of(SweepFolder.open(folder), id_of(folder))
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +193,7 @@ def test_a_curve_that_differs_is_said_to_and_where_and_by_how_much(tiny, tmp_pat
             event["metrics"]["heldout_loss"] += 0.5
 
     other = changed(tiny, tmp_path / "other", worse)
-    words = ["train", "--from-trial", str(other), "", "--out", str(tmp_path / "again"), "--quiet"]
+    words = ["train", "--from-trial", str(other), id_of(tiny), "--out", str(tmp_path / "again"), "--quiet"]
     assert main(words) == 1
     last = capsys.readouterr().out.splitlines()[-1]
     expected = f"first at step 20: heldout_loss is {was[20]!r}, was {was[20] + 0.5!r} (by 0.5)"
@@ -197,10 +203,10 @@ def test_a_curve_that_differs_is_said_to_and_where_and_by_how_much(tiny, tmp_pat
 
 def test_a_curve_that_is_shorter_or_longer(tiny, tmp_path, capsys):
     shorter = changed(tiny, tmp_path / "shorter", lambda e: not (e["event"] == "measurement" and e["step"] == 40))
-    assert main(["train", "--from-trial", str(shorter), "", "--out", str(tmp_path / "a"), "--quiet"]) == 1
+    assert main(["train", "--from-trial", str(shorter), id_of(tiny), "--out", str(tmp_path / "a"), "--quiet"]) == 1
     assert capsys.readouterr().out.splitlines()[-1].endswith("first at step 40: it had ended before")
     unfinished = changed(shorter, tmp_path / "unfinished", lambda e: e["event"] not in ("finish", "end"))
-    assert main(["train", "--from-trial", str(unfinished), "", "--out", str(tmp_path / "b"), "--quiet"]) == 0
+    assert main(["train", "--from-trial", str(unfinished), id_of(tiny), "--out", str(tmp_path / "b"), "--quiet"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith("3 measurements, up to step 30, where it is unfinished")
 
 
@@ -232,7 +238,7 @@ def wanted(monkeypatch) -> list[bool]:
 @pytest.mark.parametrize("compiled", [True, False])
 def test_a_trial_is_repeated_with_the_kernels_that_it_had(compiled, tiny, tmp_path, wanted, capsys):
     other = with_kernels(tiny, tmp_path / "other", compiled)
-    assert main(["train", "--from-trial", str(other), "", "--out", str(tmp_path / "a"), "--quiet"]) == 0
+    assert main(["train", "--from-trial", str(other), id_of(tiny), "--out", str(tmp_path / "a"), "--quiet"]) == 0
     assert wanted == [compiled]
     (trial,) = SweepFolder.open(tmp_path / "a").state().trials.values()
     assert trial.compiled is compiled
@@ -240,8 +246,8 @@ def test_a_trial_is_repeated_with_the_kernels_that_it_had(compiled, tiny, tmp_pa
 
 
 def test_an_option_overrides_the_kernels_that_a_repeated_trial_had(tiny, tmp_path, wanted, capsys):
-    words = ["train", "--from-trial", str(with_kernels(tiny, tmp_path / "other", True)), "", "--compile", "off"]
-    assert main([*words, "--out", str(tmp_path / "a"), "--quiet"]) == 0
+    words = ["train", "--from-trial", str(with_kernels(tiny, tmp_path / "other", True))]
+    assert main([*words, id_of(tiny), "--compile", "off", "--out", str(tmp_path / "a"), "--quiet"]) == 0
     assert wanted == [False]
 
 
@@ -250,7 +256,7 @@ def test_a_trial_of_an_older_folder_is_repeated_as_its_search_space_says(tiny, t
     text = (older / "sweep.yaml").read_text()
     assert "compile: auto" in text
     (older / "sweep.yaml").write_text(text.replace("compile: auto", "compile: 'on'"))
-    assert main(["train", "--from-trial", str(older), "", "--out", str(tmp_path / "a"), "--quiet"]) == 0
+    assert main(["train", "--from-trial", str(older), id_of(tiny), "--out", str(tmp_path / "a"), "--quiet"]) == 0
     assert wanted == [True]
 
 
@@ -280,10 +286,18 @@ def test_trials_that_cannot_be_repeated(tiny, begun, tmp_path, capsys):
     assert hint == "hint: --out DIR names another folder"
     begun()
     ids = list(SweepFolder.open(tmp_path / "out").state().trials)
-    assert "begins the id of 4 trials: " in error(capsys, "--from-trial", str(tmp_path / "out"), "")[0]
+    no_start = "error: trial is '', but must be a trial's id, or how it begins"
+    assert error(capsys, "--from-trial", str(tmp_path / "out"), "") == [no_start]
+    with pytest.raises(ConfigError, match="'a' begins the id of 2 trials: ab, ac"):
+        full_id("a", ["ac", "ab", "b"], "trial")
     assert "has not been measured yet" in error(capsys, "--from-trial", str(tmp_path / "out"), ids[3])[0]
     assert "is no sweep's folder" in error(capsys, "--from-trial", str(tmp_path / "none"), "a")[0]
     assert "requires 2 arguments" in error(capsys, "--from-trial", str(tiny))[0]
+    assert main(["collect", str(tmp_path / "out")]) == 0
+    SweepFolder.open(tmp_path / "out").store.delete_tree("journal")
+    line, hint = error(capsys, "--from-trial", str(tmp_path / "out"), ids[0])
+    assert line == f"error: {tmp_path}/out holds tables but no journal, which alone tells how a trial was trained"
+    assert hint == "hint: `grokray analyze` and `grokray report` read the tables"
 
 
 def test_where_curves_part():

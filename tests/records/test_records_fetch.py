@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import fsspec
@@ -116,14 +117,40 @@ def test_tables_that_are_made_anew_meanwhile_are_copied_together(source, tmp_pat
 
 def test_tables_that_never_keep_still_are_given_up(source, tmp_path, monkeypatch):
     collect(source)
-    plain = module.read_manifest
-    monkeypatch.setattr(module, "read_manifest", lambda folder: damaged(plain(folder)))
+    plain, numbers = module.read_manifest, itertools.count()
+    monkeypatch.setattr(module, "read_manifest", lambda folder: another(plain(folder)))
 
-    def damaged(manifest):
-        return json.loads(json.dumps(manifest).replace('"sha256": "', '"sha256": "0'))
+    def another(manifest):
+        return json.loads(json.dumps(manifest).replace('"sha256": "', f'"sha256": "{next(numbers)}'))
 
     with pytest.raises(FolderError, match="made anew all the time"):
         fetch(source.store.uri, tmp_path / "copy")
+
+
+def test_a_table_that_is_damaged_or_missing_is_named(source, tmp_path):
+    collect(source)
+    data = source.store.read_bytes("trials.parquet")
+    source.store.write_atomic("trials.parquet", bytes(len(data)))
+    with pytest.raises(FolderError, match=r"/trials.parquet is not what manifest.json says of it"):
+        fetch(source.store.uri, tmp_path / "copy", tables_only=True)
+    source.store.delete("trials.parquet")
+    with pytest.raises(FolderError, match=r"/trials.parquet is missing") as refused:
+        fetch(source.store.uri, tmp_path / "copy", tables_only=True)
+    assert "`grokray collect`" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("trials.parquet", "Is a directory"), ("curves", "Not a directory")])
+def test_what_stands_where_a_table_should_be_is_said(name, reason, tmp_path):
+    folder = make_folder(tmp_path / "source")
+    write(folder, 0)
+    collect(folder)
+    (tmp_path / "source" / name).rename(tmp_path / "moved")
+    if name == "curves":
+        (tmp_path / "source" / name).write_text("")
+    else:
+        (tmp_path / "source" / name).mkdir()
+    with pytest.raises(FolderError, match=f"cannot read .*/{name}.*: {reason}"):
+        fetch(tmp_path / "source", tmp_path / "copy", tables_only=True)
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(source, tmp_path):

@@ -68,6 +68,19 @@ def test_another_search_space_is_refused_with_what_differs(tmp_path):
     assert max(map(len, lines[1:])) < 100
 
 
+def test_of_lists_of_names_those_are_told_that_one_lacks(tmp_path):
+    names = [f"a_rather_long_parameter_{i}" for i in range(9)]
+    make_folder(tmp_path, {"parameters": json.dumps(names), "seeds": "[0, 1]"})
+    for now, line in (
+        ([*names, "dropout"], "parameters are now with dropout"),
+        ([*names[1:], "dropout"], "parameters are now without a_rather_long_parameter_0 and with dropout"),
+        (names[::-1], "parameters stand in another order"),
+    ):
+        with pytest.raises(FolderError) as caught:
+            make_folder(tmp_path, {"parameters": json.dumps(now), "seeds": "[0]"})
+        assert str(caught.value).splitlines()[1:] == [f"  {line}", "  seeds was [0, 1], is now [0]"]
+
+
 def test_a_folder_in_which_nothing_happened_may_be_removed_and_others_not(tmp_path):
     folder = make_folder(tmp_path, {"x": 0})
     with pytest.raises(FolderError) as new:

@@ -238,6 +238,13 @@ BAD = {
         "3:3",
         "dropout is of the distribution uniform, but must be values, int_uniform or q_uniform",
     ),
+    "a grid of very many": (
+        "method: grid\nparameters:\n"
+        + "".join(f"  {name}_noise: {{min: 0, max: 100}}\n" for name in ("weight", "input", "gradient"))
+        + "  weight_decay: {min: 1, max: 899}",
+        "2:1",
+        f"the grid holds {101**3 * 899:,} configurations, but must hold at most 10,000,000; num_trials takes",
+    ),
     "two places": (
         HEAD + "  sustain: {value: 3}\ntrial: {sustain: 3}",
         "4:3",
@@ -296,6 +303,15 @@ trial: {sustain: 0, evl_interval: 3}
 """
     assert [line.split(": ", 1)[0] for line in problems(text)] == [
         f"f.yaml:{place}" for place in ("2:1", "3:1", "5:3", "6:13", "7:3", "8:3", "9:28", "11:3", "12:9", "12:21")
+    ]
+
+
+def test_all_faults_of_the_seeds_are_found_together() -> None:
+    assert problems(TAIL + "seeds: [0, 0, -1, 1.5, x]") == [
+        'f.yaml:5:1: seeds is [0, 0, -1, 1.5, "x"], but must hold each seed once',
+        "f.yaml:5:15: seeds[2] is -1, but must be at least 0",
+        "f.yaml:5:19: seeds[3] is 1.5, but must be a whole number",
+        "f.yaml:5:24: seeds[4] is 'x', but must be a whole number",
     ]
 
 

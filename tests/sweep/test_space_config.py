@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from grokray.errors import ConfigError
+from grokray.sweep import space
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.load import load_text
+from grokray.sweep.parameters import Parameter
 from grokray.sweep.sections import Asha
 from grokray.trial import TrialConfig
 
@@ -69,9 +71,21 @@ def test_num_trials_limits_a_grid() -> None:
 def test_the_size_of_a_huge_grid_is_known_at_once() -> None:
     spec = "{distribution: q_uniform, min: 0.1, max: 0.9, q: 0.00001}"
     names = ("training_fraction", "dropout", "weight_decay")
-    config = load("method: grid\nparameters:\n" + "\n".join(f"  {name}: {spec}" for name in names))
-    assert config.grid_size() == 80_001**3
+    text = "method: grid\nparameters:\n" + "\n".join(f"  {name}: {spec}" for name in names)
+    config = load(text, "num_trials=5")
+    assert space.count(config.parameters, Parameter.grid_values) == 80_001**3
+    assert config.grid_size() == 5
     assert next(config.grid()) == dict.fromkeys(names, 0.1)
+    with pytest.raises(ConfigError, match=f"holds {80_001**3:,} configurations, but must hold at most 10,000,000"):
+        load(text)
+
+
+def test_a_grid_of_more_values_than_a_length_can_tell() -> None:
+    text = "method: grid\nparameters: {init_seed: {min: 0, max: 9223372036854775807}}"
+    config = load(text, "num_trials=2")
+    assert [choice["init_seed"] for choice in config.grid()] == [0, 1]
+    with pytest.raises(ConfigError, match="but must hold at most 10,000,000"):
+        load(text)
 
 
 def test_optuna_is_asked_only_for_what_is_there() -> None:

@@ -194,6 +194,10 @@ def test_tasks_of_folders_by_number_by_name_and_by_size(tmp_path: Path) -> None:
     ("parameters", "message"),
     [
         ({"arc_tasks": 3}, "arc_tasks is 3, but of the 2 tasks there only 2 fit arc_max_cells 100 and"),
+        ({"arc_tasks": 0}, "arc_tasks is 0, but must be at least 1"),
+        ({"arc_tasks": ""}, "arc_tasks is '', but must not be empty"),
+        ({"data_dir": ""}, "data_dir is '', but must not be empty"),
+        ({"arc_data_hash": "abc"}, "arc_data_hash is 'abc', but must be 16 hexadecimal digits, in lower case"),
         ({"arc_tasks": "bb"}, "arc_tasks is bb, but there is no task bb; the nearest is b"),
         (
             {"arc_tasks": "a", "arc_max_cells": 3},

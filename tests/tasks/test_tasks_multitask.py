@@ -156,7 +156,7 @@ def test_operations_are_resolved_in_their_order(written: Any, operation: str, mu
         ({"operation": "x/y,x/y_mod"}, "operation", "x/y_mod is named twice"),
         ({"operation": "x+y,x-y", "multitask": False}, "multitask", "multitask is false, but operation names 2"),
         ({"operation": "x+y,zebra"}, "operation", "operation is 'zebra', but there is no such operation"),
-        ({"operation": "x+y,"}, "operation", "operation is '', but there is no such operation"),
+        ({"operation": "x+y,"}, "operation", "operation is 'x+y,', but must name an operation"),
         ({"operation": []}, "operation", "operation is '', but there is no such operation"),
         ({"operation": ["x+y", 3]}, "operation", 'operation is ["x+y", 3], but must be a text'),
         ({"operation": "x+y,sort"}, "operation", "operation is 'x+y,sort', but sort is learned alone"),
