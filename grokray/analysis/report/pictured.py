@@ -136,8 +136,8 @@ def comparison(a: Analysis) -> Section:
         pictures.add(lambda axes: plots.comparison(a, axes), caption, height_of(len(finding.table)))
     about = (
         "Trials that agree in all other parameters and in their seeds, so train on the same pairs, are compared pair "
-        "by pair; where there are too few of these, by regression on all other parameters. A median ratio of 0.5 means "
-        "in half as many steps."
+        "by pair; where there are too few of these, by regression on all other parameters. An interval is of one "
+        "comparison by itself, p (Holm) is corrected for all. A median ratio of 0.5 means in half as many steps."
     )
     return section_of(finding, about, pictures, {"comparison": "Each against the first"})
 
