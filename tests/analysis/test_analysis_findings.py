@@ -180,6 +180,18 @@ def test_survival_by_a_column_compares_its_groups(analysis):
     assert "pairs" in analysis.survival(by="weight_decay").tables
 
 
+def test_each_group_has_a_curve_of_its_own_however_near_their_values_are():
+    rng = np.random.default_rng(0)
+    trials = trials_of(80, beta2=rng.uniform(0.999, 0.9999, 80), grok_step=grokking(rng.random(80) < 0.6))
+    found = survival(trials, "beta2")
+    labels = found.tables["groups"]["value"].tolist()
+    assert len(set(labels)) == len(labels) == 4
+    assert list(found.estimates.groups["beta2"]) == labels
+    assert float(labels[-1].split(" to ")[1]) <= 0.9999
+    near = trials_of(40, beta2=np.tile([0.12345671, 0.12345672], 20), grok_step=grokking(rng.random(40) < 0.6))
+    assert len(survival(near, "beta2").estimates.groups["beta2"]) == 2
+
+
 def test_phases_can_be_read_off_the_curves_anew(analysis):
     found = events_again(analysis.sweeps, threshold=0.99, sustain=3)
     curves = read_curves(analysis.sweeps.folders[0])

@@ -8,6 +8,7 @@ import numpy as np
 
 from grokray.analysis.diagram import Bins, Diagram
 from grokray.analysis.figures.style import MUTED, ON_COLOUR, PHASE_LOOKS
+from grokray.analysis.wording import ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,5 +66,6 @@ def _ticks(axis, bins: Bins) -> None:
     else:
         every = 2 if len(bins.edges) > 7 else 1
         places = np.arange(0, len(bins.edges), every)
-        axis.set_ticks(places, [f"{bins.edges[place]:.3g}" for place in places])
+        labels = ends(bins.edges.tolist())
+        axis.set_ticks(places, [labels[place] for place in places])
     axis.set_tick_params(length=0 if bins.edges is None else 3)
