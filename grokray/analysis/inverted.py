@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from grokray.analysis.shares import Estimate
 
-_FARTHEST = 6.0  # standard errors: p is 2e-9, and shown as less than 0.001
+_NEAREST, _FARTHEST = 1e-3, 6.0  # standard errors: of the latter p is 2e-9, and shown as less than 0.001
 
 
 def p_of_none(at_level: Callable[[float], Estimate | None]) -> float:
@@ -27,11 +27,11 @@ def p_of_none(at_level: Callable[[float], Estimate | None]) -> float:
             return float("nan")
         return found.lower if found.value > 0 else -found.upper if found.value < 0 else -1.0
 
-    nearest, farthest = beyond(1e-3), beyond(_FARTHEST)
-    if np.isnan(nearest + farthest):
+    nearest = beyond(_NEAREST)
+    if np.isnan(nearest):
         return float("nan")
     if nearest <= 0:
         return 1.0
-    if farthest > 0:
+    if not beyond(_FARTHEST) <= 0:
         return float(2 * norm.sf(_FARTHEST))
-    return float(2 * norm.sf(brentq(beyond, 1e-3, _FARTHEST, xtol=2e-3)))
+    return float(2 * norm.sf(brentq(beyond, _NEAREST, _FARTHEST, xtol=2e-3)))
