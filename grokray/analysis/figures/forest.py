@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MARKS = "oDs^v"
 WHY_LETTERS = 84  # on a line
+MOST_WITH_REASONS, MOST_ROWS = 12, 30
 _ROOM = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none"}  # lines end before a label
 
 
@@ -29,6 +30,14 @@ class Row:
     lower: float
     upper: float
     why: str = ""
+
+
+def foremost(rows: Sequence[Row]) -> list[Row]:
+    """All of them where they are few; of many those with a number, so that a figure stays one that is looked at."""
+    if len(rows) <= MOST_WITH_REASONS:
+        return [*rows]
+    known = [row for row in rows if not np.isnan(row.value)]
+    return known[:MOST_ROWS] or [*rows[:MOST_WITH_REASONS]]
 
 
 def height_of(rows: int) -> float:
@@ -119,7 +128,7 @@ def _inner(values: np.ndarray, ends: np.ndarray, least: float) -> tuple[float, f
     usual = 1.2 * float(np.quantile(widths, 0.25, method="lower")) if len(widths) else 0.0
     reach = max(2.5 * np.ptp(values), usual, least)
     inner = ends[(ends >= values.min() - reach) & (ends <= values.max() + reach)]
-    return min(values.min(), *inner), max(values.max(), *inner)
+    return min([values.min(), *inner]), max([values.max(), *inner])
 
 
 def _ratio_ticks(axes: Axes, low: float, high: float) -> None:
