@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 LETTER, NARROW, LINE = 0.071, 0.036, 0.15  # of 8 points: a letter's width, that of a comma, and a line's height
 GAP = 0.09  # between two labels
 LONGEST = 40  # letters
+LINES_APART = 1.15
 FROM_SIDES = 0.775  # of a figure is within its axes before it is laid out
 HANDLE = 0.55  # a legend's sign, and the gaps beside it
 AXIS = 0.65  # beside or below axes: a label, ticks, and short texts of these
@@ -40,11 +41,7 @@ def name_choices(axes: Axes, places: Sequence[float] | np.ndarray, labels: Seque
     numbers, as of names for which even so there is no room, some have none."""
     every, turned, texts = _arranged(labels, room)
     shown = [text if not at % every else "" for at, text in enumerate(texts)]
-    axes.set_xticks(places, shown)
-    if turned:
-        axes.tick_params(axis="x", rotation=90)
-        for label in axes.get_xticklabels():
-            label.set_linespacing(1.05)
+    axes.set_xticks(places, shown, rotation=90 if turned else 0, linespacing=LINES_APART)
 
 
 def height_of_choices(labels: Sequence[str], room: float) -> float:

@@ -11,6 +11,7 @@ from grokray.analysis.figures.labels import (
     AXIS,
     GAP,
     LINE,
+    LINES_APART,
     columns_in,
     height_of_choices,
     in_lines,
@@ -99,7 +100,7 @@ def _name_columns(axes: Axes, bins: Bins, room: float) -> None:
 
 def _name_rows(axes: Axes, bins: Bins) -> None:
     if bins.edges is None:
-        axes.set_yticks(np.arange(len(bins)) + 0.5, _row_names(bins), linespacing=1.05)
+        axes.set_yticks(np.arange(len(bins)) + 0.5, _row_names(bins), linespacing=LINES_APART)
     else:
         labels = ends(bins.edges.tolist())
         places = np.arange(0, len(labels), 2 if len(labels) > 7 else 1)
