@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from grokray.analysis.adjusted import adjusted_difference, adjusted_ratio, told_apart_from
+from grokray.analysis.inverted import p_of_none
 from grokray.analysis.matched import (
     MIN_CONFIGURATIONS,
     MIN_RESAMPLED,
@@ -53,8 +54,9 @@ class Comparison:
     """`b` against `a`: positive `difference` and ratios below 1 speak for b.
 
     `pairs` of matched trials, pruned ones too, of so many `configurations` of each. `difference` of the shares grokked
-    within the budget; `ratio` of grok steps, geometric mean where both grokked; `median_ratio` as above, maybe infinite
-    or 0; `earlier`: the share of matches in which b grokked first, a tie counting half, among those where it is known.
+    within the budget, `p_value` that there is none; `ratio` of grok steps, geometric mean where both grokked;
+    `median_ratio` as above, maybe infinite or 0; `earlier`: the share of matches in which b grokked first, a tie
+    counting half, among those where it is known.
     None where it cannot be had; `reason` says why there is no `difference`. `method`: `matched` or `adjusted`, or
     `none`.
     """
@@ -63,6 +65,7 @@ class Comparison:
     b: str
     method: str
     difference: Estimate | None = None
+    p_value: float = float("nan")
     ratio: Estimate | None = None
     median_ratio: Estimate | None = None
     earlier: Estimate | None = None
@@ -168,6 +171,7 @@ def _adjusted(
         b=b,
         method="adjusted",
         difference=difference,
+        p_value=p_of_none(lambda at: adjusted_difference(trials, is_b, others, at)),
         ratio=ratio,
         pairs=pairs,
         notes=tuple(notes),
@@ -242,6 +246,7 @@ def _nothing(a: str, b: str, why: str, found: Outcomes) -> Comparison:
 
 class _Estimates(TypedDict):
     difference: Estimate | None
+    p_value: float
     ratio: Estimate | None
     median_ratio: Estimate | None
     earlier: Estimate | None
@@ -252,8 +257,13 @@ def _estimates(pairs: _Pairs, level: float, replicates: int, rng: np.random.Gene
     both, known = whole & np.isfinite(pairs.log_ratio), whole & ~np.isnan(pairs.sign)
     either = whole & ~np.isnan(pairs.log_ratio)
     ratios = (pairs.log_ratio[either], pairs.weight[either], cluster[either], level)
+
+    def difference(level: float) -> Estimate | None:
+        return difference_of_shares(pairs.grokked, pairs.weights, cluster, level)
+
     return {
-        "difference": difference_of_shares(pairs.grokked, pairs.weights, cluster, level),
+        "difference": difference(level),
+        "p_value": p_of_none(difference),
         "ratio": mean_ratio(pairs.log_ratio[both], pairs.weight[both], cluster[both], level),
         "median_ratio": median_ratio(*ratios, replicates, rng),
         "earlier": share_earlier(0.5 + pairs.sign[known] / 2, pairs.weight[known], cluster[known], level),

@@ -14,7 +14,7 @@ import pyarrow as pa
 from grokray.analysis.outcomes import codes, column, looks_logarithmic, missing_in, outcomes
 from grokray.analysis.phases import phases
 from grokray.analysis.shares import LEVEL, Shares, shares
-from grokray.analysis.wording import readable, value_text
+from grokray.analysis.wording import ranges, readable, value_texts
 from grokray.errors import ConfigError, Problem
 from grokray.events import PHASES
 
@@ -120,12 +120,12 @@ def cut(
     if scale == "categories":
         coded, distinct = codes(values)
         is_bool = pa.types.is_boolean(trials.schema.field(name).type)
-        labels = [value_text(bool(value) if is_bool and value is not None else value) for value in distinct]
+        labels = value_texts([bool(value) if is_bool and value is not None else value for value in distinct])
         return Bins(name=name, scale=scale, bin=coded, labels=labels, values=distinct)
     edges = _edges(values[~np.isnan(values)], bins, scale)
     found = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-    labels = [f"{_shown(low)} to {_shown(high)}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
-    return Bins(name=name, scale=scale, bin=np.where(np.isnan(values), -1, found), labels=labels, edges=edges)
+    bin = np.where(np.isnan(values), -1, found)
+    return Bins(name=name, scale=scale, bin=bin, labels=ranges(edges.tolist()), edges=edges)
 
 
 def _scale(values: np.ndarray, most_categories: int) -> str:
@@ -156,7 +156,7 @@ def _check(values: np.ndarray, name: str, bins: int, scale: str) -> None:
     elif scale != "categories" and len(np.unique(values[~missing_in(values)])) < 2:
         message = f"{name} must have at least two different numbers for the scale {scale}"
     elif scale == "log" and np.nanmin(values) <= 0:
-        message = f"{name} is {_shown(np.nanmin(values))} somewhere, but must be above 0 for the scale log"
+        message = f"{name} is {readable(np.nanmin(values))} somewhere, but must be above 0 for the scale log"
     elif bins < 1:
         message = f"bins is {bins}, but must be above 0"
     if message:
@@ -182,7 +182,3 @@ def _shaped(found: Shares, shape: tuple[int, int]) -> dict[str, np.ndarray]:
         "effective": found.effective,
     }
     return {name: values.reshape(shape) for name, values in flat.items()}
-
-
-def _shown(value: float | str) -> str:
-    return value if isinstance(value, str) else readable(value)

@@ -12,12 +12,12 @@ import pandas as pd
 
 from grokray.analysis.critical import Critical
 from grokray.analysis.figures.curves import draw_curve
-from grokray.analysis.figures.forest import Row, draw_forest, height_of
+from grokray.analysis.figures.forest import Row, draw_forest, foremost, height_of
 from grokray.analysis.figures.importance import draw_importance, height_of_importance
-from grokray.analysis.figures.phases import draw_phases
-from grokray.analysis.figures.profile import draw_profile
+from grokray.analysis.figures.phases import draw_phases, height_of_phases
+from grokray.analysis.figures.profile import draw_profile, height_beside
 from grokray.analysis.figures.style import new_axes, nothing_to_draw, styled
-from grokray.analysis.figures.survival import draw_survival
+from grokray.analysis.figures.survival import draw_survival, height_above
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.groups import main_parameters
 from grokray.analysis.findings.phases import diagram_of
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from grokray.analysis.analysis import Analysis
+    from grokray.analysis.diagram import Diagram
 
 PHASES_HEIGHT, CURVE_HEIGHT, HEIGHT = 3.9, 2.4, 2.7  # inches
 
@@ -43,10 +44,17 @@ def survival(a: Analysis, by: str | None, ax: Axes | None) -> Axes:
         return _drawn(ax, HEIGHT, finding, lambda axes: axes)
     found = finding.estimates
     curves = found.groups[by] if by is not None else {"all": found.overall}
-    return _drawn(ax, HEIGHT, finding, lambda axes: draw_survival(axes, curves, found.horizon, by or ""))
+    height = HEIGHT + height_above([*curves])
+    return _drawn(ax, height, finding, lambda axes: draw_survival(axes, curves, found.horizon, by or ""))
 
 
 def phases(a: Analysis, x: str | None, y: str | None, ax: Axes | None) -> Axes:
+    found = phases_over(a, x, y)
+    height = height_of_phases(found, PHASES_HEIGHT)
+    return _drawn(ax, height, a.phases(), lambda axes: draw_phases(axes, found))
+
+
+def phases_over(a: Analysis, x: str | None, y: str | None) -> Diagram:
     """The first two parameters that vary, where none are named."""
     trials = a.sweeps.trials
     for argument, name in (("x", x), ("y", y)):
@@ -57,8 +65,7 @@ def phases(a: Analysis, x: str | None, y: str | None, ax: Axes | None) -> Axes:
         raise ConfigError([Problem(message="fewer than two parameters vary: name two columns, x and y", field="x")])
     x = x or others.pop(0)
     y = y or others.pop(0)
-    found = diagram_of(trials, x, y, a.level)
-    return _drawn(ax, PHASES_HEIGHT, a.phases(), lambda axes: draw_phases(axes, found))
+    return diagram_of(trials, x, y, a.level)
 
 
 def effects(a: Analysis, hazard: bool, ax: Axes | None) -> Axes:
@@ -85,8 +92,9 @@ def effect_names(hazard: bool) -> tuple[str, str, str]:
 
 
 def critical(a: Analysis, by: str | None, ax: Axes | None) -> Axes:
+    """Of many groups those that have a fraction: the table says why the others have none."""
     finding = a.critical_fraction(by)
-    rows = critical_rows(finding)
+    rows = foremost(critical_rows(finding))
     return _drawn(
         ax,
         height_of(len(rows)),
@@ -102,8 +110,9 @@ def importance(a: Analysis, ax: Axes | None) -> Axes:
 
 
 def comparison(a: Analysis, ax: Axes | None) -> Axes:
+    """Of many comparisons those that have a difference, as of critical fractions."""
     finding = a.comparison()
-    rows = rows_of(finding.table, "comparison", "difference", "reason")
+    rows = foremost(rows_of(finding.table, "comparison", "difference", "reason"))
     return _drawn(
         ax,
         height_of(len(rows)),
@@ -124,7 +133,7 @@ def profile(a: Analysis, parameter: str, ax: Axes | None) -> Axes:
             raise ConfigError([Problem(message=message, field="parameter")])
         raise unknown_column("parameter", parameter, names, "the search space has")
     part = table.loc[table["parameter"] == parameter]
-    return _drawn(ax, HEIGHT, finding, lambda axes: draw_profile(axes, part, parameter))
+    return _drawn(ax, HEIGHT + height_beside(part), finding, lambda axes: draw_profile(axes, part, parameter))
 
 
 def curve(a: Analysis, trial_id: str, ax: Axes | None) -> Axes:

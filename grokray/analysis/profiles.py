@@ -12,7 +12,7 @@ from grokray.analysis.neighbours import Neighbours
 from grokray.analysis.outcomes import Outcomes, column, grouped, outcomes
 from grokray.analysis.shares import mean_of_known, percentiles, shares
 from grokray.analysis.space import Axis, Space
-from grokray.analysis.wording import readable, value_text
+from grokray.analysis.wording import ranges, value_texts
 from grokray.trial import SEEDS
 
 PROFILE_BINS = 8
@@ -124,9 +124,9 @@ def profile_of_model(sample: Sample, model: Neighbours, number: int, drawn: np.n
 def _binned(axis: Axis, units: np.ndarray) -> tuple[list[str], np.ndarray]:
     """Labels, and the bin of each (n,), −1 where the axis is not there. Bins of a range are equally likely."""
     if axis.values:
-        return [value_text(value) for value in axis.values], np.where(np.isnan(units), -1, units).astype(int)
+        return value_texts(axis.values), np.where(np.isnan(units), -1, units).astype(int)
     edges = axis.from_unit(np.linspace(0, 1, PROFILE_BINS + 1))
-    labels = [f"{readable(low)} to {readable(high)}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    labels = ranges(edges.tolist())
     cell = np.minimum(np.nan_to_num(units, nan=-1) * PROFILE_BINS, PROFILE_BINS - 1)
     return labels, np.where(np.isnan(units), -1, cell).astype(int)
 

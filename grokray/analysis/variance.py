@@ -11,21 +11,28 @@ analysis of variance). With C the configuration and S all seeds:
 What can be told apart is what the sweep varied apart. `seeds: [0, 1, 2]` sets all three seeds at once, so the sum of
 what they do is known, and no part of it. Nothing is assumed to be normal; intervals are bootstraps by configuration, in
 which two copies of one configuration count as one.
+
+Of whether a trial groks the share of hyper-parameters is, but for a scale, the chance that a trial groks if another one
+of its configuration does. Where few grok, resamples miss most of what may be: where a tenth of 40 or 120 configurations
+of three seeds held any that did, 95 % intervals held the truth in 71 to 87 % of simulated sweeps. So they are no
+narrower than Wilson's of that chance, of as many pairs as count in effect: 96 to 100 %.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from grokray.analysis.intervals import wilson
 from grokray.analysis.outcomes import Outcomes, column, grouped, outcomes
 from grokray.analysis.pair_moments import CONFIGURATION, Factors, PairMoments
-from grokray.analysis.shares import LEVEL, Estimate, resampled, spread
+from grokray.analysis.shares import LEVEL, Estimate, resampled, shares, spread
 from grokray.trial import SEEDS
 from grokray.wording import count
 
@@ -65,7 +72,8 @@ def variance_of_grokking(
     count = expected_pairs(found)
     untold = f"{FEW_PAIRS}: {count:.0f} in effect, and {MIN_PAIRED} are needed" if count < MIN_PAIRED else ""
     values, weight = found.grokked * 1.0, found.once_each()
-    return _split("grokked", trials, found, values, weight, (), level, replicates, seed, untold=untold)
+    least = partial(_by_pairs, values, weight, found.configuration, level)
+    return _split("grokked", trials, found, values, weight, (), level, replicates, seed, untold=untold, least=least)
 
 
 def variance_of_step(
@@ -82,6 +90,25 @@ def variance_of_step(
     left = int((found.used & ~found.grokked).sum())
     notes = (f"of trials that grokked; {left} that did not are left out, and they are the slowest",) if left else ()
     return _split("log grok_step", trials, found, step, found.once_each() * keep, notes, level, replicates, seed)
+
+
+def _by_pairs(
+    values: np.ndarray, weight: np.ndarray, configuration: np.ndarray, level: float, share: float
+) -> tuple[float, float]:
+    """Wilson's interval about the `share` of hyper-parameters in the variance of `values` (n,), which are 0 and 1.
+
+    With p the share of trials of the rarer value, it is (c − p) / (1 − p), where c is the chance that a trial has that
+    value if another one of its configuration has. For `weight` (n,) and `configuration` (n,) see `_split`.
+    """
+    common = float(np.average(values, weights=weight))
+    rare, p = (values, common) if common <= 0.5 else (1 - values, 1 - common)
+    each, rarer = (np.bincount(configuration, weights=x)[configuration] for x in (weight, weight * rare))
+    others = each - weight
+    alike = np.divide(rarer - weight * rare, others, out=np.zeros_like(others), where=others > 0)
+    found = shares(alike, weight * others * rare, configuration, np.zeros(len(values), int), 1, level)
+    ends = wilson(min(max(p + share * (1 - p), 0.0), 1.0), float(found.effective[0]), level)
+    lower, upper = (min(max((end - p) / (1 - p), 0.0), 1.0) for end in ends)
+    return lower, upper
 
 
 def expected_pairs(found: Outcomes) -> float:
@@ -121,9 +148,11 @@ def _split(
     seed: int,
     *,
     untold: str = "",
+    least: Callable[[float], tuple[float, float]] | None = None,
 ) -> Split | str:
     """`weight` (n,): 0 of trials that have no value; of one configuration they sum to about 1, or to the share of its
-    trials that have a value. `untold`: why no interval can be told, where that is so."""
+    trials that have a value. `untold`: why no interval can be told, where that is so. `least`: about what share of
+    hyper-parameters there is, the interval that its own holds in any case."""
     keep = weight > 0
     seeds, remarks = _seeds(trials.filter(pa.array(keep)))
     design = PairMoments({CONFIGURATION: found.configuration[keep], **seeds}, values[keep], weight[keep])
@@ -143,6 +172,8 @@ def _split(
     for name, value in point.items():
         ends = spread(np.array([one.get(name, np.nan) for one in drawn]), design.configurations, level)
         estimates[name] = Estimate(value=value, lower=ends[0], upper=ends[1], method=_METHOD)
+    if least and not untold:
+        _widen(estimates, least)
     cuts = _cut_shares(estimates)
     by_seed = {name: estimates.pop(f"seed {name}") for name in seeds if f"seed {name}" in estimates}
     return Split(
@@ -167,6 +198,7 @@ def _nothing_to_split(design: PairMoments, values: np.ndarray, seeds: dict[str, 
 
 _ROUNDING = 1e-12
 _METHOD = "moments, bootstrap by configuration"
+_NO_NARROWER = f"{_METHOD}, or Wilson by pairs"
 _NAMES = (
     *("total", "hyperparameters", "seeds", "hyperparameters_share", "seeds_share"),
     *("common_to_configurations", "interaction"),
@@ -196,6 +228,23 @@ def _components(moments: dict[Factors, float], seeds: dict[str, np.ndarray], not
 def _rounded(values: Mapping[Key, float], nothing: float) -> dict[Key, float]:
     """Differences of equal numbers are 0, whatever rounding leaves of them."""
     return {key: 0.0 if abs(value) < nothing else value for key, value in values.items()}
+
+
+def _widen(estimates: dict[str, Estimate], least: Callable[[float], tuple[float, float]]) -> None:
+    """Bring the intervals of hyper-parameters and seeds, and of their shares, to the `least` ones, in place."""
+    share, total = estimates["hyperparameters_share"].value, estimates["total"]
+    if np.isnan(share):
+        return
+    lower, upper = least(share)
+    for name, low, high in (("hyperparameters", lower, upper), ("seeds", 1 - upper, 1 - lower)):
+        _reach(estimates, f"{name}_share", low, high)
+        _reach(estimates, name, low * total.lower, high * total.upper)
+
+
+def _reach(estimates: dict[str, Estimate], name: str, lower: float, upper: float) -> None:
+    one = estimates[name]
+    ends = {"lower": float(np.fmin(one.lower, lower)), "upper": float(np.fmax(one.upper, upper))}
+    estimates[name] = dataclasses.replace(one, **ends, method=_NO_NARROWER)
 
 
 def _cut_shares(estimates: dict[str, Estimate]) -> list[str]:

@@ -131,6 +131,20 @@ def test_it_prints(page):
     assert _lightness(page.evaluate(MEASURE)["ink"]) < 0.2
 
 
+def test_on_paper_what_belongs_together_stays_together(page):
+    page.emulate_media(media="print")
+    whole = page.evaluate(
+        """[...document.querySelectorAll('.scroll')].map(
+             e => [e.querySelectorAll('tbody tr').length, getComputedStyle(e).breakInside])"""
+    )
+    assert {rows <= 12 for rows, _ in whole} == {True, False}
+    assert all((inside == "avoid") == (rows <= 12) for rows, inside in whole)
+    for what in (".pictures", "#survival tbody tr:last-child"):
+        assert page.evaluate(f"getComputedStyle(document.querySelector('{what}')).breakBefore") == "avoid"
+    for what in ("h2", "details > summary", "caption", "tbody tr:first-child", ".about"):
+        assert page.evaluate(f"getComputedStyle(document.querySelector('{what}')).breakAfter") == "avoid"
+
+
 def _lightness(colour: str) -> float:
     """rgb(254, 254, 254) → 0.996"""
     numbers = colour[colour.index("(") + 1 : -1].split(",")[:3]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from grokray.analysis.comparison import NO_RATIO, compare, compare_all, representations
@@ -51,6 +52,25 @@ def test_the_interval_of_the_difference_covers_the_truth():
         (found,) = compare_all(grid(rng, easier=0.2), replicates=200)
         covered += found.difference.lower <= 0.2 <= found.difference.upper
     assert covered >= 52
+
+
+@pytest.mark.parametrize("matched", [True, False])
+def test_p_is_below_5_percent_where_the_interval_leaves_out_none(matched):
+    rng, below = np.random.default_rng(0), []
+    for easier in np.linspace(0, 0.25, 20):
+        trials = grid(rng, configurations=20, easier=easier)
+        place = trials["weight_decay"].to_numpy()
+        if not matched:  # no two agree
+            trials = trials.set_column(
+                trials.column_names.index("weight_decay"),
+                "weight_decay",
+                pa.array(place * np.exp(0.01 * rng.random(len(place)))),
+            )
+        (found,) = compare_all(trials, replicates=20)
+        assert found.method == ("matched" if matched else "adjusted")
+        assert (found.p_value < 0.05) == (found.difference.lower > 0 or found.difference.upper < 0)
+        below.append(found.p_value < 0.05)
+    assert 3 < sum(below) < 17
 
 
 def few(rng, configurations: int, seeds: int = 5):

@@ -13,13 +13,21 @@ import pytest
 from matplotlib.figure import Figure
 
 import grokray
-from grokray.analysis.figures.forest import Row, draw_forest, height_of
-from grokray.analysis.figures.profile import draw_profile
-from grokray.analysis.figures.style import PAPER, WIDTH, nothing_to_draw, steps_between, styled
-from grokray.analysis.figures.survival import draw_survival
+from grokray.analysis.diagram import cut, diagram
+from grokray.analysis.figures.forest import MOST_ROWS, Row, draw_forest, foremost, height_of
+from grokray.analysis.figures.labels import in_lines, shortened
+from grokray.analysis.figures.phases import draw_phases, height_of_phases
+from grokray.analysis.figures.profile import draw_profile, height_beside
+from grokray.analysis.figures.style import PAPER, WIDTH, log_steps, nothing_to_draw, steps_between, styled
+from grokray.analysis.figures.survival import draw_survival, height_above, look_of
 from grokray.analysis.survival import kaplan_meier, share_by
 from grokray.analysis.times import Times
+from tests.analysis.tables import grokking, trials_of
 
+OPERATIONS = [
+    *("x+y_mod", "x-y_mod", "x*y_mod", "x/y_mod", "x^2+y^2_mod", "x^2+xy+y^2+x_mod", "x^3+xy_mod", "x^3+xy+y^2+x_mod"),
+    *("x/y_if_y_odd_else_x-y_mod", "xy_abs_diff", "s5_conjugate", "expr:(x**2 + 3*x*y) % p"),
+]
 NAN, INF = float("nan"), float("inf")
 
 
@@ -38,6 +46,24 @@ def ax_in_page():
     """As the report draws two rows."""
     with styled():
         yield Figure(figsize=(WIDTH, height_of(2)), layout="constrained").subplots()
+
+
+def drawn(draw, height: float):
+    """Axes as the report draws them, laid out."""
+    with styled():
+        ax = Figure(figsize=(WIDTH, height), layout="constrained").subplots()
+        draw(ax)
+    ax.figure.draw_without_rendering()
+    return ax
+
+
+def assert_labels_are_read(ax, axis) -> None:
+    """No two of them lie on each other, and all are within the figure."""
+    boxes = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()]
+    assert len(boxes) > 1
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    page = ax.figure.bbox
+    assert all(page.x0 <= box.x0 and box.x1 <= page.x1 + 1 and page.y0 <= box.y0 for box in boxes)
 
 
 def texts(ax) -> list[str]:
@@ -96,6 +122,15 @@ def test_a_logarithmic_axis_has_labels_at_its_ends(first, last, places):
     assert steps_between(first, last) == pytest.approx(places)
 
 
+STEPS = [10, 50, 300, 1_000, 10_000, 100_000]
+ENDS = [150_000, 200_000, 300_000, 1_000_000, 3_000_000, 10_000_000]
+
+
+@pytest.mark.parametrize(("first", "last"), [(first, last) for first in STEPS for last in ENDS if 2 * first <= last])
+def test_labels_of_steps_do_not_lie_on_each_other(first, last):
+    assert_labels_are_read(ax := drawn(lambda ax: log_steps(ax, 0.9 * first, last), 2.7), ax.xaxis)
+
+
 def test_survival_by_a_column_names_its_groups(analysis, ax):
     analysis.plot_survival(by="base", ax=ax)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["2", "64", "no base"]
@@ -116,6 +151,22 @@ def test_the_legend_covers_no_curve(ax_in_page, step, is_above):
     assert not any(box.contains(*point) for points in drawn for point in points)
 
 
+@pytest.mark.parametrize("groups", [8, 11, 20])
+def test_curves_of_many_groups_are_told_apart_and_none_is_behind_their_names(groups):
+    rng = np.random.default_rng(0)
+    names = [f"{name}{number // 12 or ''}" for number, name in enumerate(OPERATIONS * 2)][:groups]
+    curves = {
+        name: kaplan_meier(Times.right_censored(rng.integers(100, 5_000, 30), rng.random(30) < 0.7)) for name in names
+    }
+    ax = drawn(lambda ax: draw_survival(ax, curves, 5_000, "operation"), 2.7 + height_above(names))
+    assert ax.get_legend().get_window_extent().y0 >= ax.bbox.y1
+    assert ax.get_legend().get_window_extent().x1 <= ax.figure.bbox.x1
+    looks = [(line.get_color(), str(line._dash_pattern), line.get_marker()) for line in ax.lines]
+    assert len(set(looks)) == groups
+    assert ax.bbox.height / ax.figure.dpi > 1.5
+    assert len({str(look_of(number)) for number in range(24)}) == 24
+
+
 def test_a_phase_diagram_says_phase_and_share_in_words(analysis, ax):
     analysis.plot_phases("weight_decay", "dropout", ax=ax)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("weight_decay", "dropout")
@@ -124,6 +175,62 @@ def test_a_phase_diagram_says_phase_and_share_in_words(analysis, ax):
     assert {text[:2] for text in cells} <= {"cf", "me", "co", "gr", "di"}
     hatches = {patch.get_hatch() for patch in ax.patches}
     assert len(hatches) == len({patch.get_facecolor() for patch in ax.patches})
+
+
+@pytest.mark.parametrize("number", [8, 12, 24])
+def test_names_of_choices_can_be_read(number):
+    names = (OPERATIONS + [f"{name}_again" for name in OPERATIONS])[:number]
+    table = pd.DataFrame({"value": names, "share": 0.5, "share_lower": 0.2, "share_upper": 0.8})
+    ax = drawn(lambda ax: draw_profile(ax, table, "operation"), 2.3 + height_beside(table))
+    assert_labels_are_read(ax, ax.xaxis)
+    assert [label.get_text().replace("\n", "") for label in ax.get_xticklabels()] == names
+    assert 1.2 < ax.bbox.height / ax.figure.dpi < 2.3
+
+
+def test_of_many_numbers_some_are_named():
+    bases = [str(base) for base in range(2, 65, 2)]
+    table = pd.DataFrame({"value": bases, "share": 0.5, "share_lower": 0.2, "share_upper": 0.8})
+    ax = drawn(lambda ax: draw_profile(ax, table, "base"), 2.3)
+    assert height_beside(table) == 0
+    assert_labels_are_read(ax, ax.xaxis)
+    assert 10 < sum(bool(label.get_text()) for label in ax.get_xticklabels()) < 32
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [("operation", "weight_decay"), ("weight_decay", "operation"), ("beta2", "operation")]
+)
+def test_a_phase_diagram_over_names_can_be_read(x, y):
+    rng, length = np.random.default_rng(0), 360
+    trials = trials_of(
+        length,
+        operation=np.tile(OPERATIONS, length // 12).tolist(),
+        weight_decay=rng.random(length),
+        beta2=rng.uniform(0.999, 0.9999, length),
+        grok_step=grokking(rng.random(length) < 0.5),
+        phase=rng.choice(["confusion", "memorization", "comprehension", "grokking", "diverged"], length).tolist(),
+    )
+    found = diagram(trials, *(name if name == "operation" else cut(trials, name, 5) for name in (x, y)))
+    ax = drawn(lambda ax: draw_phases(ax, found), height_of_phases(found, 3.9))
+    assert_labels_are_read(ax, ax.xaxis)
+    assert_labels_are_read(ax, ax.yaxis)
+    legend = ax.get_legend().get_window_extent()
+    assert legend.x1 <= ax.figure.bbox.x1
+    assert len(ax.get_legend().get_texts()) == 5
+
+
+def test_a_long_name_keeps_its_ends_and_is_broken_after_a_sign():
+    assert in_lines("x/y_if_y_odd_else_x-y_mod", 16) == "x/y_if_y_odd_\nelse_x-y_mod"
+    assert in_lines("x+y_mod", 16) == "x+y_mod"
+    assert shortened("a" * 30 + "b" * 30) == "a" * 19 + "…" + "b" * 19
+
+
+def test_of_many_rows_those_with_a_number_are_drawn():
+    few = [Row(label="none", value=NAN, lower=NAN, upper=NAN, why="nobody grokked")] * 4
+    one = Row(label="one", value=0.5, lower=0.4, upper=0.6)
+    assert foremost([*few, one]) == [*few, one]
+    assert foremost([*few * 11, one]) == [one]
+    assert len(foremost([one] * 100)) == MOST_ROWS
+    assert 0 < len(foremost(few * 11)) <= MOST_ROWS
 
 
 def test_effects_and_other_forests_name_each_row(analysis):

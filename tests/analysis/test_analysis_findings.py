@@ -10,12 +10,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from scipy.stats import norm
 from synthetic import make_sweep
 
 import grokray
 from grokray.analysis.analysis import FINDINGS
+from grokray.analysis.comparison import Comparison
 from grokray.analysis.critical import Critical
 from grokray.analysis.effects import effect_of
+from grokray.analysis.findings.comparison import _summary as comparison_summary
 from grokray.analysis.findings.comparison import comparison, delay
 from grokray.analysis.findings.critical import _summary as critical_summary
 from grokray.analysis.findings.critical import critical_fraction
@@ -32,10 +35,12 @@ from grokray.analysis.findings.robustness import _in_order as in_order
 from grokray.analysis.findings.survival import survival
 from grokray.analysis.findings.typical import typical_trials
 from grokray.analysis.findings.words import number, shown
+from grokray.analysis.logrank import holm
 from grokray.analysis.phases import events_of_curves
 from grokray.analysis.plots import critical_rows
 from grokray.analysis.report.page import render
 from grokray.analysis.robustness import robustness
+from grokray.analysis.shares import Estimate
 from grokray.analysis.space import Axis, Space
 from grokray.analysis.wording import value_text
 from grokray.cli.analyze import FURTHER
@@ -186,6 +191,18 @@ def test_a_parameter_of_too_many_texts_makes_no_groups_and_stops_nothing():
     assert "no groups by operation: it has 21 different texts, but at most 20 are groups" in found.notes
     with pytest.raises(ConfigError, match="by is operation, which has 21 different texts"):
         survival(trials, by="operation")
+
+
+def test_each_group_has_a_curve_of_its_own_however_near_their_values_are():
+    rng = np.random.default_rng(0)
+    trials = trials_of(80, beta2=rng.uniform(0.999, 0.9999, 80), grok_step=grokking(rng.random(80) < 0.6))
+    found = survival(trials, "beta2")
+    labels = found.tables["groups"]["value"].tolist()
+    assert len(set(labels)) == len(labels) == 4
+    assert list(found.estimates.groups["beta2"]) == labels
+    assert float(labels[-1].split(" to ")[1]) <= 0.9999
+    near = trials_of(40, beta2=np.tile([0.12345671, 0.12345672], 20), grok_step=grokking(rng.random(40) < 0.6))
+    assert len(survival(near, "beta2").estimates.groups["beta2"]) == 2
 
 
 def test_phases_can_be_read_off_the_curves_anew(analysis):
@@ -419,6 +436,34 @@ def test_the_surest_effect_of_many_must_be_surer_than_one_alone():
     assert effects_summary([*idle, lucky], 0.95) == "No effect can be told from none."
     assert effects_summary([lucky], 0.95).startswith("The surest effect: lucky lengthens the time to grok to 1.65")
     assert effects_summary([*idle, lucky, sure], 0.95).startswith("The surest effect: sure")
+
+
+def compared(b: str, value: float, p: float) -> Comparison:
+    half = abs(value) * 1.96 / norm.isf(p / 2)
+    difference = Estimate(value=value, lower=value - half, upper=value + half, method="")
+    return Comparison(a="base 2", b=b, method="matched", difference=difference, p_value=p, notes=())
+
+
+def test_the_largest_difference_of_many_must_be_surer_than_one_alone():
+    idle = [compared(f"base {base}", 0.01, 0.8) for base in (5, 10, 20, 40)]
+    lucky, sure = compared("base 64", 0.2, 0.03), compared("base 50", -0.1, 0.004)
+
+    def said(*found: Comparison) -> str:
+        return comparison_summary([*found], holm(np.array([one.p_value for one in found])), 0.95)
+
+    assert said(*idle, lucky) == "No difference in the share grokked can be told from none."
+    assert said(lucky).startswith("base 64 groks more often than base 2, by 20.0 points")
+    assert said(*idle, lucky, sure).startswith("base 50 groks less often than base 2, by 10.0 points")
+
+
+def test_a_comparison_of_bases_shows_p_corrected_for_their_number():
+    rng = np.random.default_rng(1)
+    columns = dict(task_type="sequence", dropout=np.tile(np.arange(20) / 100, 3))
+    table = comparison(
+        trials_of(60, base=np.repeat([2, 10, 64], 20), grok_step=grokking(rng.random(60) < 0.5), **columns)
+    ).table
+    assert table["adjusted_p"].tolist() == holm(table["p_value"].to_numpy()).tolist()
+    assert (table["adjusted_p"] >= table["p_value"]).all()
 
 
 def test_a_mean_without_ends_says_why():

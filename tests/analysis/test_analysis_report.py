@@ -6,13 +6,14 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import pyarrow as pa
 import pytest
 from synthetic import make_sweep
 
 import grokray
 from grokray.analysis.figures.style import PALETTE
 from grokray.analysis.report.page import render, write_report
-from grokray.analysis.report.pictured import counted_of, effects, survival
+from grokray.analysis.report.pictured import counted_of, critical, effects, survival
 from grokray.analysis.report.svg import embedded
 from grokray.errors import FolderError
 
@@ -122,6 +123,21 @@ def test_no_figure_of_effects_of_which_none_is_known(sweep_path, monkeypatch):
     section = effects(a)
     assert [picture.caption[:24] for picture in section.pictures] == ["Factors on the hazard of"]
     assert [table.caption for table in section.tables] == ["Time ratios"]
+
+
+def test_of_many_critical_fractions_that_are_not_known_the_caption_tells(tmp_path):
+    make_sweep(tmp_path / "s", 240, curves=False, scheduler="fifo")
+    analysis = grokray.load(tmp_path / "s")
+    names = [f"expr:({number}*x + y) % p" for number in range(20)]
+    trials = analysis.sweeps.trials
+    operation = pa.array([names[max(number - 150, 0) // 3 % 20] for number in range(trials.num_rows)])
+    trials = trials.set_column(trials.column_names.index("operation"), "operation", operation)
+    analysis.sweeps = replace(analysis.sweeps, trials=trials)
+    finding = analysis.critical_fraction()
+    known = int(finding.table["fraction"].notna().sum())
+    assert 0 < known < len(finding.table) > 12
+    (picture,) = critical(analysis).pictures
+    assert picture.caption.endswith(f"{known} of {len(finding.table)} groups are drawn; the table tells of all.")
 
 
 def test_where_all_trials_count_their_number_is_enough():

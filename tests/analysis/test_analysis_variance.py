@@ -131,6 +131,34 @@ def test_grokking_over_three_seeds_covers_the_truth():
     assert covered >= 52  # 57 expected, standard deviation 1.7
 
 
+@pytest.mark.parametrize(
+    ("configurations", "seeds", "shape"),
+    [(40, 3, (0.1, 1.9)), (120, 3, (0.1, 1.9)), (60, 2, (0.2, 1.8)), (20, 5, (0.3, 2.7))],
+)
+def test_where_few_trials_grok_the_interval_holds_the_truth(configurations, seeds, shape):
+    rng, covered, known = np.random.default_rng(0), 0, 0
+    truth = 1 / (1 + sum(shape))
+    for _ in range(60):
+        happened = rng.random((configurations, seeds)) < rng.beta(*shape, configurations)[:, None]
+        found = variance_of_grokking(table(configurations, seeds, grok_step=grokking(happened.ravel())))
+        if isinstance(found, Split):
+            known += 1
+            covered += found.hyperparameters_share.lower <= truth <= found.hyperparameters_share.upper
+            assert found.seeds_share.lower == pytest.approx(1 - found.hyperparameters_share.upper)
+            assert found.hyperparameters.lower <= found.hyperparameters.value <= found.hyperparameters.upper
+    assert known > 50
+    assert covered >= 0.88 * known  # the bootstrap alone: 0.7 to 0.87
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_one_trial_that_groks_tells_little_of_what_decides(turned):
+    happened = (np.arange(120) == 7) != turned
+    found = variance_of_grokking(table(40, 3, grok_step=grokking(happened)))
+    assert isinstance(found, Split)
+    assert found.hyperparameters_share.value == 0
+    assert found.hyperparameters_share.upper > 0.7
+
+
 def test_audits_mend_the_split():
     rng, configurations = np.random.default_rng(0), 6000
     chance = rng.beta(0.5, 0.5, configurations)

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grokray.analysis.figures.style import LINES, MUTED, PAPER, as_written, percent_axis
+from grokray.analysis.figures.labels import as_written
+from grokray.analysis.figures.style import LINES, MUTED, PAPER, percent_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKS = "oDs^v"
 WHY_LETTERS = 84  # on a line
+MOST_WITH_REASONS, MOST_ROWS = 12, 30
 _ROOM = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none"}  # lines end before a label
 
 
@@ -29,6 +31,14 @@ class Row:
     lower: float
     upper: float
     why: str = ""
+
+
+def foremost(rows: Sequence[Row]) -> list[Row]:
+    """All of them where they are few; of many those with a number, so that a figure stays one that is looked at."""
+    if len(rows) <= MOST_WITH_REASONS:
+        return [*rows]
+    known = [row for row in rows if not np.isnan(row.value)]
+    return known[:MOST_ROWS] or [*rows[:MOST_WITH_REASONS]]
 
 
 def height_of(rows: int) -> float:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from grokray.analysis.figures.labels import AXIS, GAP, as_written, room_of, width_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,7 +101,7 @@ def log_steps(axes: Axes, first: float, last: float, name: str = "training steps
     to `last`, and has labels at both ends."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    places = steps_between(first, last)
+    places = steps_between(first, last, room_of(axes) - AXIS)
     axes.set_xscale("log")
     axes.set_xlim(places[0], places[-1])
     axes.xaxis.set_major_locator(FixedLocator(places))
@@ -107,28 +110,31 @@ def log_steps(axes: Axes, first: float, last: float, name: str = "training steps
     axes.set_xlabel(name)
 
 
-def steps_between(first: float, last: float) -> list[float]:
-    """130, 4000 → 100, 200, 500, 1000, 2000, 4000: both ends, and between them what leaves the labels room."""
+def steps_between(first: float, last: float, width: float = WIDTH - AXIS) -> list[float]:
+    """130, 4000 → 100, 200, 500, 1000, 2000, 4000: both ends, and between them what leaves the labels room on an axis
+    of `width` inches."""
     last = max(last, 1.2)
     first = min(max(first, 1.0), last / 1.2)  # the end is a step of the data, and is never moved
     steps = [factor * 10.0**power for power in range(math.ceil(math.log10(last)) + 1) for factor in (1, 2, 5)]
     start = max(step for step in steps if step <= first)
-    inner = [step for step in steps if start < step < last]
-    if math.log10(last / start) >= 2.5:
-        inner = [step for step in inner if math.log10(step).is_integer()]
-    room = (last / start) ** 0.1
-    return [start, *(step for step in inner if start * room <= step <= last / room), last]
+    decades, inner = math.log10(last / start), [step for step in steps if start < step < last]
+
+    def fits(step: float, other: float) -> bool:
+        needed = GAP + (width_of(f"{step:,.0f}") + width_of(f"{other:,.0f}")) / 2
+        return math.log10(other / step) / decades * width >= needed
+
+    powers = [step for step in inner if math.log10(step).is_integer()]
+    for tried in ([inner] if decades < 2.5 else []) + [powers, powers[::2], powers[::3]]:
+        inner = [step for step in tried if fits(start, step) and fits(step, last)]
+        if all(fits(*both) for both in pairwise(inner)):
+            break
+    return [start, *inner, last]
 
 
 def percent_axis(axis: Any, symbol: str = " %") -> None:
     from matplotlib.ticker import PercentFormatter
 
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=symbol))
-
-
-def as_written(text: str) -> str:
-    """For a text of the user's, such as a folder's name: what stands between two `$` would be read as mathematics."""
-    return text.replace("$", r"\$")
 
 
 def nothing_to_draw(axes: Axes, reason: str) -> Axes:

@@ -13,6 +13,7 @@ from grokray.analysis.comparison import Comparison, compare_all, representations
 from grokray.analysis.delay import Delays, Ungrokking, delays, ungrokking
 from grokray.analysis.findings.finding import Finding, interval, missing, nothing_in, unique, without_silence
 from grokray.analysis.findings.words import stated
+from grokray.analysis.logrank import holm
 from grokray.analysis.shares import Estimate
 from grokray.events import UNGROK_ACCURACY
 from grokray.wording import count
@@ -26,10 +27,13 @@ def comparison(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
     if len(set(representations(trials).tolist())) < 2:
         return missing(NAME, TITLE, "all trials write their task in the same way")
     found = compare_all(trials, confidence=level, seed=seed)
+    adjusted = holm(np.array([one.p_value for one in found]))
     rows = [
         {
             "comparison": f"{one.b} against {one.a}",
             **interval("difference", one.difference),
+            "p_value": one.p_value,
+            "adjusted_p": p,
             **interval("median_ratio", one.median_ratio),
             **interval("ratio", one.ratio),
             **interval("earlier", one.earlier),
@@ -38,7 +42,7 @@ def comparison(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
             "configurations": one.configurations,
             "reason": one.reason or "",
         }
-        for one in found
+        for one, p in zip(found, adjusted, strict=True)
     ]
     table = pd.DataFrame(rows)
     if nothing_in(table, "difference", "ratio"):
@@ -47,7 +51,7 @@ def comparison(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
         name=NAME,
         title=TITLE,
         tables={"comparison": without_silence(_without_empty(table), "reason")},
-        summary=_summary(found),
+        summary=_summary(found, adjusted, level),
         notes=_notes(found),
         level=level,
         estimates=found,
@@ -103,8 +107,10 @@ def _within_the_budget(estimate: Estimate) -> Estimate:
 
 def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
     empty = [name for name in ("median_ratio", "ratio", "earlier") if nothing_in(table, name)]
-    unmatched = [] if any(table["configurations"].tolist()) else ["configurations"]
-    return table.drop(columns=unmatched + [name + end for name in empty for end in ("", "_lower", "_upper")])
+    gone = [name + end for name in empty for end in ("", "_lower", "_upper")]
+    gone += ["p_value", "adjusted_p"] if nothing_in(table, "p_value") else []
+    gone += [] if any(table["configurations"].tolist()) else ["configurations"]
+    return table.drop(columns=gone)
 
 
 def _notes(found: list[Comparison]) -> tuple[str, ...]:
@@ -115,11 +121,12 @@ def _reasons(found: list[Comparison]) -> tuple[str, ...]:
     return unique([f"{one.b} against {one.a}: {one.reason}" if one.reason else None for one in found])
 
 
-def _summary(found: list[Comparison]) -> str:
-    """The largest difference that can be told from none; that there is none is no news of what is not known."""
+def _summary(found: list[Comparison], adjusted: np.ndarray, level: float) -> str:
+    """The largest difference that can be told from none among so many, by Holm's correction as in `effects.py`; that
+    there is none is no news of what is not known."""
     if all(one.difference is None or math.isnan(one.difference.value) for one in found):
         return "No difference in the share grokked is known."
-    certain = [one for one in found if one.difference and (one.difference.lower > 0 or one.difference.upper < 0)]
+    certain = [one for one, p in zip(found, adjusted, strict=True) if one.difference and p < 1 - level]
     if not certain:
         unknown = sum(one.difference is None or math.isnan(one.difference.lower) for one in found)
         rest = f"; {unknown} of {len(found)} {'is' if unknown == 1 else 'are'} not known, or without an interval"

@@ -10,7 +10,7 @@ import pandas as pd
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.outcomes import column, varying
 from grokray.analysis.sweeps import Sweeps
-from grokray.analysis.wording import readable, value_text
+from grokray.analysis.wording import ranges, readable, value_text
 from grokray.events import OUTCOMES
 from grokray.records.folder import SweepFolder
 
@@ -81,7 +81,7 @@ def _seen(values: Any) -> str:
         {value for value in values.unique().to_pylist() if value is not None and not isinstance(value, list)}
     )
     if len(known) > MOST_VALUES and not isinstance(known[0], str):
-        return f"{readable(known[0])} to {readable(known[-1])}"
+        return ranges([known[0], known[-1]])[0]
     shown = [value_text(value) for value in known[:MOST_VALUES]]
     return ", ".join(shown) + (f" and {len(known) - MOST_VALUES:,} more" if len(known) > MOST_VALUES else "")
 

@@ -19,7 +19,7 @@ from grokray.analysis.survival import SurvivalCurve, kaplan_meier, median_time, 
 from grokray.analysis.times import Times, times_of
 from grokray.analysis.turnbull import turnbull
 from grokray.analysis.weights import scheduler_audit
-from grokray.analysis.wording import counted
+from grokray.analysis.wording import counted, names_apart
 from grokray.wording import percent
 
 NAME, TITLE = "survival", "Time to grok"
@@ -85,7 +85,7 @@ def horizon_of(trials: pa.Table, times: Times) -> float:
 
 
 def _members(groups: Groups) -> list[tuple[str, np.ndarray]]:
-    members = [(label, groups.group == number) for number, label in enumerate(groups.labels)]
+    members = [(label, groups.group == number) for number, label in enumerate(names_apart(groups.labels))]
     return [(label, mask) for label, mask in members if mask.any()]
 
 
@@ -140,11 +140,11 @@ def _tests(times: Times, chosen: list[Groups], found: Outcomes) -> pd.DataFrame:
 
 def _pairs(times: Times, groups: Groups, found: Outcomes) -> pd.DataFrame:
     known = [n for n in range(len(groups.labels)) if not found.unrepresented(groups.group == n)]
-    mask = np.isin(groups.group, known)
+    mask, labels = np.isin(groups.group, known), names_apart(groups.labels)
     return pd.DataFrame(
         {
-            "first": groups.labels[pair.first],  # pyright: ignore[reportArgumentType, reportCallIssue]
-            "second": groups.labels[pair.second],  # pyright: ignore[reportArgumentType, reportCallIssue]
+            "first": labels[pair.first],  # pyright: ignore[reportArgumentType, reportCallIssue]
+            "second": labels[pair.second],  # pyright: ignore[reportArgumentType, reportCallIssue]
             "statistic": pair.test.statistic,
             "p_value": pair.test.p_value,
             "adjusted_p": pair.adjusted,

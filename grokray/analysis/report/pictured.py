@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from grokray.analysis import plots
 from grokray.analysis.analysis import Analysis
 from grokray.analysis.critical import NO_LEVEL, SEPARATED, Critical
 from grokray.analysis.figures.curves import draw_curve
-from grokray.analysis.figures.forest import height_of
+from grokray.analysis.figures.forest import foremost, height_of
 from grokray.analysis.figures.importance import height_of_importance
-from grokray.analysis.figures.survival import MOST_BANDS
+from grokray.analysis.figures.phases import draw_phases, height_of_phases
+from grokray.analysis.figures.profile import height_beside
+from grokray.analysis.figures.survival import MOST_BANDS, height_above
 from grokray.analysis.findings.finding import Finding, nothing_in
 from grokray.analysis.findings.groups import main_parameters
 from grokray.analysis.findings.typical import Typical, typical_trials
@@ -21,15 +25,17 @@ from grokray.events import PHASE_ACCURACY, PHASE_GAP_STEPS
 from grokray.wording import count
 
 MOST_PROFILES, MOST_GROUPED, MOST_DIAGRAMS = 8, 5, 3
+PROFILE_HEIGHT = 2.3  # inches
 
 
 def robustness(a: Analysis) -> Section:
     finding, pictures = a.robustness(), Pictures("robustness")
     if finding.missing is None:
-        names = finding.tables["profiles"]["parameter"].unique().tolist() if "profiles" in finding.tables else []
-        for name in names[:MOST_PROFILES]:
+        profiles = finding.tables.get("profiles", pd.DataFrame(columns=["parameter"]))
+        for name, part in [*profiles.groupby("parameter", sort=False)][:MOST_PROFILES]:
             caption = f"Share grokked along {name}, all else averaged over: {_n(a)}, {_level(a)} intervals."
-            pictures.add(lambda axes, n=name: plots.profile(a, n, axes), caption, 2.3)
+            height = PROFILE_HEIGHT + height_beside(part)
+            pictures.add(lambda axes, n=str(name): plots.profile(a, n, axes), caption, height)
     about = (
         "The share of the search space, in its own measure, in which a trial groks within its budget. Each "
         "configuration counts once; intervals are by configuration."
@@ -56,7 +62,9 @@ def phases(a: Analysis) -> Section:
                 f"number is the share grokked, for which a trial's own threshold counts; a dot is a cell without "
                 f"trials{unknown}. {counted}."
             )
-            pictures.add(lambda axes, x=x, y=y: plots.phases(a, x, y, axes), caption, plots.PHASES_HEIGHT)
+            diagram = plots.phases_over(a, x, y)
+            height = height_of_phases(diagram, plots.PHASES_HEIGHT)
+            pictures.add(lambda axes, d=diagram: draw_phases(axes, d), caption, height)
     about = (
         "Confusion: training pairs never learned. Memorization: training pairs only. Comprehension: held-out pairs "
         f"less than {PHASE_GAP_STEPS:,} steps after them. Grokking: {PHASE_GAP_STEPS:,} or more after them (Liu et al. "
@@ -73,7 +81,8 @@ def survival(a: Analysis) -> Section:
         for name, curves in list(finding.estimates.groups.items())[:MOST_GROUPED]:
             bands = f", {_level(a)} bands" if len(curves) <= MOST_BANDS else ""
             caption = f"Share of trials that have grokked by a step, by {name}: {_n_watched(a)}{bands}."
-            pictures.add(lambda axes, n=name: plots.survival(a, n, axes), caption, plots.HEIGHT)
+            height = plots.HEIGHT + height_above([*curves])
+            pictures.add(lambda axes, n=name: plots.survival(a, n, axes), caption, height)
     about = (
         "Trials that had not grokked when they ended are censored there, those that diverged at the end of their "
         "budget; pruned ones are stood for by audited ones, weighted by the inverse of their chance. Steps are those "
@@ -107,8 +116,10 @@ def effects(a: Analysis) -> Section:
 def critical(a: Analysis) -> Section:
     finding, pictures = a.critical_fraction(), Pictures("critical")
     if finding.missing is None:
+        drawn = len(foremost(plots.critical_rows(finding)))
         caption = f"Training fraction at which half of the trials grok: {_n(a)}{_ends(a, finding.estimates)}."
-        pictures.add(lambda axes: plots.critical(a, None, axes), caption, height_of(len(finding.table)))
+        caption += _not_drawn(drawn, len(finding.table), "groups")
+        pictures.add(lambda axes: plots.critical(a, None, axes), caption, height_of(drawn))
     about = "Where a logistic curve of grokked within the budget over the training fraction crosses one half."
     return section_of(finding, about, pictures, {"critical_fraction": "Critical training fraction"})
 
@@ -142,11 +153,13 @@ def comparison(a: Analysis) -> Section:
         caption = (
             f"Difference in the share grokked: {_n(a)}, {_level(a)} intervals. Right of 0, the first groks more often."
         )
-        pictures.add(lambda axes: plots.comparison(a, axes), caption, height_of(len(finding.table)))
+        drawn = len(foremost(plots.rows_of(finding.table, "comparison", "difference", "reason")))
+        caption += _not_drawn(drawn, len(finding.table), "comparisons")
+        pictures.add(lambda axes: plots.comparison(a, axes), caption, height_of(drawn))
     about = (
         "Trials that agree in all other parameters and in their seeds, so train on the same pairs, are compared pair "
-        "by pair; where there are too few of these, by regression on all other parameters. A median ratio of 0.5 means "
-        "in half as many steps."
+        "by pair; where there are too few of these, by regression on all other parameters. An interval is of one "
+        "comparison by itself, p (Holm) is corrected for all. A median ratio of 0.5 means in half as many steps."
     )
     return section_of(finding, about, pictures, {"comparison": "Each against the first"})
 
@@ -161,6 +174,10 @@ def gallery(a: Analysis) -> Section:
     )
     why = None if found else "no trial was measured yet"
     return section_of(Finding(name="gallery", title="A typical trial of each phase", missing=why), about, pictures)
+
+
+def _not_drawn(drawn: int, rows: int, what: str) -> str:
+    return f" {drawn} of {rows} {what} are drawn; the table tells of all." if drawn < rows else ""
 
 
 def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
