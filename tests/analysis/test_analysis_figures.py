@@ -134,6 +134,7 @@ def test_labels_of_steps_do_not_lie_on_each_other(first, last):
 def test_survival_by_a_column_names_its_groups(analysis, ax):
     analysis.plot_survival(by="base", ax=ax)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["2", "64", "no base"]
+    assert ax.get_legend().get_title().get_text() == "base"
     assert np.isnan(analysis.survival("base").tables["groups"].set_index("value").loc["10", "share"])
     dashes = {(line.get_color(), str(line.get_linestyle()), line.get_path().vertices.shape) for line in ax.lines}
     assert len(dashes) == 3

@@ -41,8 +41,8 @@ def draw_survival(axes: Axes, curves: Mapping[str, SurvivalCurve], horizon: floa
         nobody = 1.0 if inside.any() else curve.lower_before
         before = ((curve.survival, 1.0), (curve.lower, nobody), (curve.upper, 1.0))
         grokked, upper, lower = (_held(values[inside], at_first) for values, at_first in before)
-        name = as_written(shortened(label))
-        axes.step(time, grokked, where="post", linewidth=1.6, label=name, zorder=3, **look)
+        look |= {"label": as_written(shortened(label)), "linewidth": 1.6}
+        axes.step(time, grokked, where="post", zorder=3, **look)
         if len(curves) <= MOST_BANDS:
             axes.fill_between(time, lower, upper, step="post", color=look["color"], alpha=0.16, linewidth=0, zorder=2)
     axes.set_ylim(0, 1.02)
