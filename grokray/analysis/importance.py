@@ -190,6 +190,7 @@ def _of_rows(
     space: Space, columns: dict[str, np.ndarray], value: np.ndarray, rows: np.ndarray, side: _Side, seed: int
 ) -> dict[str, float]:
     """Each parameter's share, of a study of these rows (k,) of `columns` and `value` (configurations,)."""
+    _load_optuna()
     told = {axis.name: _told(axis, columns[axis.name][rows], value[rows], side) for axis in space.axes}
     return _of_study(_study(told, value[rows]), side, seed)
 
@@ -217,12 +218,8 @@ def _places(labels: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 
 def _study(told: dict[str, tuple[BaseDistribution, np.ndarray]], value: np.ndarray) -> Study:
-    with warnings.catch_warnings():
-        # Of its progress bars, in a notebook without widgets; none is shown here.
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        import optuna
+    import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {name: distribution for name, (distribution, _) in told.items()}
     study = optuna.create_study(direction="minimize")
     study.add_trials(
@@ -234,6 +231,16 @@ def _study(told: dict[str, tuple[BaseDistribution, np.ndarray]], value: np.ndarr
         for row, one in enumerate(value)
     )
     return study
+
+
+def _load_optuna() -> None:
+    """Before anything of it is imported: the first import may warn."""
+    with warnings.catch_warnings():
+        # Of its progress bars, in a notebook without widgets; none is shown here.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def _of_study(study: Study, side: _Side, seed: int) -> dict[str, float]:
