@@ -145,7 +145,7 @@ def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
         raise ConfigError([Problem(message=f"{twice[0]} is named twice")])
     for folder in folders:
         bring_up_to_date(folder)
-    damage = tuple(_damage(folder) for folder in folders if read_manifest(folder)["damaged_lines"])
+    damage = tuple(said for folder in folders if (said := _damage(folder)) is not None)
     tables = [_whole(read_trials(folder)) for folder in folders]
     if not sum(table.num_rows for table in tables):
         raise ConfigError([Problem(message=f"{', '.join(shown)}: no trial yet, so there is nothing to analyse")])
@@ -163,8 +163,11 @@ def _given(paths: Any) -> list[str]:
     return [a_path(path) for path in paths]
 
 
-def _damage(folder: SweepFolder) -> str:
-    lines = counted(read_manifest(folder)["damaged_lines"], "line", "was", "were")
+def _damage(folder: SweepFolder) -> str | None:
+    damaged = read_manifest(folder)["damaged_lines"]
+    if not damaged:
+        return None
+    lines = counted(damaged, "line", "was", "were")
     return f"{lines} damaged in the journal of {folder.store}: what they told is missing here"
 
 

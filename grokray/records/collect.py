@@ -112,8 +112,9 @@ def require_all(folder: SweepFolder, state: SweepState, damaged_lines: int = 0) 
     Lines that cannot be read are counted and said, so that a few of them stop nothing. Where most of the tables would
     be gone with them they are kept all the same.
     """
-    gone = lost(folder, state)
-    if gone <= damaged_lines and 2 * gone <= sum(_rows_written(folder)):
+    written = _rows_written(folder)
+    gone = _lacking(written, state)
+    if gone <= damaged_lines and 2 * gone <= sum(written):
         return
     missing = gone if gone <= damaged_lines else gone - damaged_lines
     if not folder.begun():
@@ -128,7 +129,11 @@ def require_all(folder: SweepFolder, state: SweepState, damaged_lines: int = 0) 
 
 def lost(folder: SweepFolder, state: SweepState) -> int:
     """How many rows of the tables the journal does not tell of, at least. A trial that repeated steps hides some."""
-    trials, curves = _rows_written(folder)
+    return _lacking(_rows_written(folder), state)
+
+
+def _lacking(written: tuple[int, int], state: SweepState) -> int:
+    trials, curves = written
     measured = sum(trial.measurements for trial in state.trials.values())
     return max(trials - len(state.trials), 0) + max(curves - measured, 0)
 

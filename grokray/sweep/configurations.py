@@ -113,20 +113,18 @@ class Configurations:
     def replay(self, known: Configuration, trials: Mapping[str, TrialState]) -> Proposal:
         """Take a proposal of an earlier session once more, with what the journal has of its trials."""
         self.proposed = known.index + self.config.stride
-        parameters = known.parameters
+        parameters: Mapping[str, Any] | None = known.parameters
         if known.suggested is None:  # its line was damaged
-            found = self.proposer.propose_again(known.index)
-            if found is None:
-                return self._unexplained(known, trials)
-            parameters = found
+            parameters = self.proposer.propose_again(known.index)
         else:
-            self.proposer.replay(known.index, parameters)
-        if known.value_of is None:
-            proposal = self._numbered(self._proposal(known.index, parameters), trials)
+            self.proposer.replay(known.index, known.parameters)
+        if parameters is None:
+            proposal = self._unexplained(known, trials)
+        elif known.value_of is None:
+            proposal = self._proposal(known.index, parameters)
         else:
-            proposal = Proposal(
-                index=known.index, parameters=parameters, first=self.next_trial, twin=known.value_of, trials={}
-            )
+            proposal = Proposal(index=known.index, parameters=parameters, first=self.next_trial, twin=known.value_of)
+        proposal = self._numbered(proposal, trials)
         self.take(proposal)
         return proposal
 
@@ -135,10 +133,7 @@ class Configurations:
         made: dict[int, TrialConfig] = {}
         for place, trial in enumerate(trials[trial_id] for trial_id in known.trial_ids):
             made[place if trial.seed is None else trial.seed] = TrialConfig.model_validate(dict(trial.config))
-        proposal = Proposal(index=known.index, parameters={}, first=self.next_trial, trials=made)
-        proposal = self._numbered(proposal, trials)
-        self.take(proposal)
-        return proposal
+        return Proposal(index=known.index, parameters={}, first=self.next_trial, trials=made)
 
     def _numbered(self, proposal: Proposal, trials: Mapping[str, TrialState]) -> Proposal:
         """With the numbers that its trials have in the journal."""
