@@ -142,6 +142,8 @@ class TrialConfig(BaseModel):
     beta2: float = Field(default=0.98, ge=0, lt=1, description="And of its second.")
     epsilon: float = Field(default=1e-8, ge=1e-30, le=1, description="Added to the second moment's root.")
     warmup_steps: int = Field(default=9, ge=0, le=LARGEST_COUNT)
+    learning_rate_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    learning_rate_end: float = Field(default=0.0, ge=0, le=1, description="Share of the learning rate at num_steps.")
     accumulation_steps: int = Field(default=1, ge=1, le=65_536, description="Batches of one optimiser step.")
     optimizer: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
     loss: Literal["cross_entropy", "stablemax", "mse"] = "cross_entropy"

@@ -1,12 +1,14 @@
 """AdamW with decoupled weight decay (Loshchilov & Hutter 2019), Adam with coupled decay, and gradient descent with
 momentum, everything per slot.
 
-The learning rate warms up linearly from 0.1 to 1 over `warmup_steps` steps. Formulas as in torch.optim.AdamW,
-torch.optim.Adam, torch.optim.SGD and torch.optim.lr_scheduler.LinearLR. Muon has a file of its own.
+The learning rate warms up linearly from 0.1 to 1 over `warmup_steps` steps, and may fall after them. Formulas as in
+torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD and torch.optim.lr_scheduler.LinearLR and CosineAnnealingLR. Muon
+has a file of its own.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -17,7 +19,10 @@ WARMUP_START = 0.1
 # Of parameters, gradients, moment1, moment2 (slots, row_size) and coefficients; changes the first and the moments.
 Update = Callable[..., None]
 # What `coefficients` makes them of, by the slots' names, in its order.
-RATES = ("step", "active", "learning_rate", "weight_decay", "beta1", "beta2", "epsilon", "warmup_steps")
+RATES = (
+    *("step", "active", "learning_rate", "weight_decay", "beta1", "beta2", "epsilon"),
+    *("warmup_steps", "num_steps", "learning_rate_fall", "cosine"),
+)
 COEFFICIENTS = ("mix1", "mix2", "keep", "size", "correction", "rate", "weight_decay", "epsilon", "active")
 
 
@@ -31,6 +36,9 @@ def coefficients(
     beta2: Tensor,
     epsilon: Tensor,
     warmup_steps: Tensor,
+    num_steps: Tensor,
+    learning_rate_fall: Tensor,
+    cosine: Tensor,
     dtype: torch.dtype,
 ) -> Tensor:
     """COEFFICIENTS of each slot's update (slots, 9), computed in float64 and rounded to `dtype`.
@@ -39,7 +47,8 @@ def coefficients(
     such ones that it is left exactly as it is.
     """
     t = step.to(torch.float64)
-    rate = learning_rate * warmed_up(step, warmup_steps) * active
+    left = 1 - learning_rate_fall * fallen(step, warmup_steps, num_steps, cosine)
+    rate = learning_rate * warmed_up(step, warmup_steps) * left * active
     size = rate / (1 - beta1 ** (t + 1))
     correction = (1 - beta2 ** (t + 1)).sqrt()
     columns = ((1 - beta1) * active, (1 - beta2) * active, 1 - rate * weight_decay, size, correction, rate)
@@ -89,3 +98,10 @@ def warmed_up(step: Tensor, warmup_steps: Tensor) -> Tensor:
     """The share (slots,) float64 of the learning rate that holds after so many steps; all of it without warm-up."""
     warm = WARMUP_START + (1 - WARMUP_START) * (step.to(torch.float64) / warmup_steps.clamp(min=1)).clamp(max=1)
     return torch.where(warmup_steps > 0, warm, 1.0)
+
+
+def fallen(step: Tensor, warmup_steps: Tensor, num_steps: Tensor, cosine: Tensor) -> Tensor:
+    """The share (slots,) float64 of the learning rate's fall that lies behind: 0 until the end of the warm-up, 1 at
+    `num_steps`, in between along a straight line, or half a cosine where that is 1."""
+    share = ((step.to(torch.float64) - warmup_steps) / (num_steps - warmup_steps).clamp(min=1)).clamp(0, 1)
+    return torch.where(cosine > 0, (1 - torch.cos(math.pi * share)) / 2, share)

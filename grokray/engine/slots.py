@@ -12,19 +12,32 @@ from torch import Tensor
 from grokray.engine.checkpoint import KINDS
 from grokray.engine.measures import OF_THE_STEP
 from grokray.engine.shape import ShapeKey
+from grokray.trial import TrialConfig
 
 # Numbers of a TrialConfig that each slot has for itself.
 SETTINGS = (
-    *("learning_rate", "weight_decay", "beta1", "beta2", "epsilon", "warmup_steps"),
+    *("learning_rate", "weight_decay", "beta1", "beta2", "epsilon", "warmup_steps", "num_steps"),
     *("dropout", "weight_noise", "input_noise", "gradient_noise", "grokfast_alpha", "grokfast_lambda"),
 )
+# And those that stand for its learning_rate_schedule: the share of the rate that is lost in the end, and 0 or 1.
+SCHEDULE = ("learning_rate_fall", "cosine")
+
+
+def settings_of(config: TrialConfig) -> dict[str, float]:
+    """The values of SETTINGS and SCHEDULE."""
+    schedule = config.learning_rate_schedule
+    fall = 0.0 if schedule == "constant" else 1 - config.learning_rate_end
+    return {
+        **{name: getattr(config, name) for name in SETTINGS},
+        **dict(zip(SCHEDULE, (fall, float(schedule == "cosine")), strict=True)),
+    }
 
 
 class Slots:
     """Room for `capacity` trials; `reserve` doubles it. Shapes:
 
     parameters, moment1, moment2 (capacity, row_size) of the shape's dtype, and average, the gradients' moving average,
-    where the shape filters them · SETTINGS, active, OF_THE_STEP (capacity,) float64 · step, rows,
+    where the shape filters them · SETTINGS, SCHEDULE, active, OF_THE_STEP (capacity,) float64 · step, rows,
     first_bad (capacity,) int32: updates done, training rows, the first update whose loss was not finite (−1: none) ·
     key (capacity, 2) int32: of dropout and noise · order (capacity, max_rows) int32: this epoch's training rows in
     their order · prefixes (capacity, batch_sharing.prefixes) int32: rows that begin with each prefix, where batches
@@ -37,7 +50,7 @@ class Slots:
         self.states = KINDS if shape.averages_gradients else tuple(kind for kind in KINDS if kind != "average")
         kinds = {
             **dict.fromkeys(self.states, (row, dtype)),
-            **dict.fromkeys((*SETTINGS, "active", *OF_THE_STEP), ((), torch.float64)),
+            **dict.fromkeys((*SETTINGS, *SCHEDULE, "active", *OF_THE_STEP), ((), torch.float64)),
             "step": ((), torch.int32),
             "rows": ((), torch.int32),
             "first_bad": ((), torch.int32),

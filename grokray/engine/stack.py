@@ -23,7 +23,7 @@ from grokray.engine.recorder import Work, recorder_for
 from grokray.engine.recordings import Recordings
 from grokray.engine.seat import Seat
 from grokray.engine.shape import ShapeKey
-from grokray.engine.slots import SETTINGS, Slots
+from grokray.engine.slots import Slots, settings_of
 from grokray.engine.step import parts_of
 from grokray.engine.tables import Tables
 from grokray.tasks.dataset import Dataset
@@ -62,7 +62,7 @@ class Stack:
         row = self.shape.layout.rows({n: p[None] for n, p in initial.items()})
         self.slots.parameters[slot] = row[0].to(self.device)
         scalars = {
-            **{name: getattr(config, name) for name in SETTINGS},
+            **settings_of(config),
             "active": 1.0,
             "step": seat.step,
             "rows": len(seat.dataset.split.train),

@@ -171,6 +171,8 @@ DESCRIPTIONS: dict[str, str] = {
     "beta2": "Memory of the optimizer's mean squared gradient.",
     "epsilon": "Added to the root of that.",
     "warmup_steps": "Steps in which the learning rate rises from a tenth to its full height.",
+    "learning_rate_schedule": "How the learning rate falls from the end of warm-up to num_steps.",
+    "learning_rate_end": "Share of the learning rate that a linear or cosine schedule ends at.",
     "accumulation_steps": "Batches whose mean gradient makes one training step.",
     "optimizer": "adamw (decoupled decay), adam (decay in the gradient), sgd, or muon for the hidden matrices.",
     "loss": "What is trained on: softmax's cross-entropy, stablemax's, or the logits' mean squared error.",

@@ -27,6 +27,7 @@ MAX_TASKS = 32
 USED_BY = {
     ("gradient_filter", ("grokfast_ema",)): ("grokfast_alpha", "grokfast_lambda"),
     ("optimizer", ("adamw", "adam", "muon")): ("beta2", "epsilon"),
+    ("learning_rate_schedule", ("linear", "cosine")): ("learning_rate_end",),
 }
 OF_RESIDUES, OF_PROBABILITIES = "fourier_gini", "softmax_collapse"
 # What the original's names stand for in a trial's config.

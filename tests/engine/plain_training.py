@@ -139,7 +139,7 @@ class PlainTraining:
             for name, value in self.layout.views(noise[None]).items():
                 self.parameters[name].data += sign * ours(name, value[0])
 
-    def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LinearLR]:
+    def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         config = self.config
         rule = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
         if config.optimizer == "sgd":
@@ -149,9 +149,20 @@ class PlainTraining:
             kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
             rule |= {"betas": (config.beta1, config.beta2), "eps": config.epsilon}
             optimizer = kind(self.model.parameters(), **rule)
-        warm = config.warmup_steps
-        start = 0.1 if warm else 1.0
-        return optimizer, torch.optim.lr_scheduler.LinearLR(optimizer, start, total_iters=max(warm, 1))
+        return optimizer, plain_schedule(config, optimizer)
+
+
+def plain_schedule(config: TrialConfig, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    warm, end = config.warmup_steps, config.learning_rate_end
+    falling = config.num_steps - warm
+    rising = torch.optim.lr_scheduler.LinearLR(optimizer, 0.1 if warm else 1.0, total_iters=max(warm, 1))
+    if config.learning_rate_schedule == "linear":
+        then = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, end, total_iters=falling)
+    elif config.learning_rate_schedule == "cosine":
+        then = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, falling, eta_min=end * config.learning_rate)
+    else:
+        return rising
+    return torch.optim.lr_scheduler.SequentialLR(optimizer, [rising, then], [warm]) if warm else then
 
 
 def plain_loss(kind: str, logits: Tensor, targets: Tensor) -> Tensor:

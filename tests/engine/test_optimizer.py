@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, SequentialLR
 
-from grokray.engine.optimizer import adam, adamw, coefficients, sgd, warmed_up
+from grokray.engine.optimizer import adam, adamw, coefficients, column, sgd, warmed_up
 
 
 def rates_of(**numbers: list[float]) -> dict[str, torch.Tensor]:
@@ -11,6 +12,7 @@ def rates_of(**numbers: list[float]) -> dict[str, torch.Tensor]:
     slots = len(next(iter(numbers.values())))
     defaults = {"active": 1.0, "learning_rate": 1e-2, "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.98}
     defaults |= {"epsilon": 1e-8, "warmup_steps": 0.0}
+    defaults |= {"num_steps": 40.0, "learning_rate_fall": 0.0, "cosine": 0.0}
     values = {name: [default] * slots for name, default in defaults.items()} | numbers
     out = {name: torch.tensor(of_slots, dtype=torch.float64) for name, of_slots in values.items()}
     return {"step": torch.zeros(slots, dtype=torch.int32), **out}
@@ -54,6 +56,35 @@ def test_equals_torchs_optimizer_with_linear_warmup(warmup, update, theirs):
             optimizer.step()
             schedule.step()
         torch.testing.assert_close(rows[k], p.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_each_slot_has_a_schedule_of_its_own_as_torchs():
+    """40 steps, the first 8 of two slots of warm-up."""
+    state = rates_of(
+        learning_rate=[1e-2] * 4,
+        warmup_steps=[0.0, 0.0, 8.0, 8.0],
+        learning_rate_fall=[0.0, 1.0, 1.0, 0.75],
+        cosine=[0.0, 0.0, 1.0, 0.0],
+    )
+    linear, cosine, start = LinearLR, CosineAnnealingLR, {"start_factor": 0.1, "total_iters": 8}
+    found, wanted = [], []
+    optimizers = [torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1e-2) for _ in range(4)]
+    schedules = [
+        ConstantLR(optimizers[0], 1.0),
+        linear(optimizers[1], 1.0, 0.0, total_iters=40),
+        SequentialLR(optimizers[2], [linear(optimizers[2], **start), cosine(optimizers[2], 32)], [8]),
+        SequentialLR(
+            optimizers[3], [linear(optimizers[3], **start), linear(optimizers[3], 1.0, 0.25, total_iters=32)], [8]
+        ),
+    ]
+    for _ in range(40):
+        found.append(column(coefficients(**state, dtype=torch.float64), "rate")[:, 0])
+        wanted.append(torch.tensor([s.get_last_lr()[0] for s in schedules], dtype=torch.float64))
+        state["step"] += 1
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+    torch.testing.assert_close(torch.stack(found), torch.stack(wanted), rtol=1e-12, atol=1e-15)
 
 
 def test_sgds_decay_is_apart_from_its_momentum():

@@ -14,13 +14,15 @@ from tests.engine.reference import ours
 
 SEQUENCE = {"operation": "x+y", "modulus": None, "operand_limit": 10, "task_type": "sequence", "base": 3}
 NEIGHBOURS = [
-    {"seed": 3, "weight_decay": 0.3, "learning_rate": 1e-3, "warmup_steps": 0},
+    {"seed": 3, "weight_decay": 0.3, "learning_rate": 1e-3, "warmup_steps": 0, "learning_rate_schedule": "cosine"},
     {"seed": 4, "weight_noise": 0.1, "input_noise": 0.2, "gradient_noise": 0.1, "dropout": 0.3},
 ]
 OPTIONS = {
     "plain": {},
     "sequence, warm-up": {"warmup_steps": 20, **SEQUENCE},
     "no warm-up": {"warmup_steps": 0},
+    "linear": {"learning_rate_schedule": "linear", "warmup_steps": 4, "learning_rate_end": 0.1},
+    "cosine": {"learning_rate_schedule": "cosine", "warmup_steps": 0},
     "large batches": {"batch_size": 64},  # the first layer is computed by token
     "one layer": {"batch_size": 64, "num_layers": 1},  # and it alone, of which queries are at the answers
     "shared prefixes": {"batch_size": 160, "dim_model": 48, "modulus": 23},  # and computed once for a batch
@@ -83,7 +85,7 @@ def beside(engine: Engine, options: dict[str, object], **changes: object) -> Non
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
 def test_equals_a_plain_loop(options):
     steps = 12
-    changes = {"dtype": "float64", "eval_interval": steps, "num_steps": 1000}
+    changes = {"dtype": "float64", "eval_interval": steps, "num_steps": 2 * steps}
     config = small(**{**options, **changes}, measure="gradient_norm,update_norm")
     engine = Engine()
     engine.join("watched", config)

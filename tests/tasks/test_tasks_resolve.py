@@ -251,6 +251,8 @@ def test_the_parameters_given_are_left_as_they_are() -> None:
         ({"grokfast_alpha": 0.9, "gradient_filter": "grokfast_ema"}, ""),
         ({"optimizer": "sgd", "beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3}, "beta2 epsilon"),
         ({"optimizer": "muon", "beta1": 0.5, "beta2": 0.9, "epsilon": 1e-3}, ""),
+        ({"learning_rate_end": 0.1}, "learning_rate_end"),
+        ({"learning_rate_end": 0.1, "learning_rate_schedule": "linear"}, ""),
         ({"measure": ["weight_norm"], "base": None, "learning_rate": np.float64(1e-2)}, ""),
         ({"measure": []}, ""),
         ({"measure": "weight_norm,fourier_gini"}, ""),
