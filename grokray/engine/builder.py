@@ -17,12 +17,19 @@ from typing import Any
 from grokray.engine.shape import ShapeKey
 from grokray.engine.sharing import Sharing
 
+# Runs a module with the import path of the process that began it. By `-m` the working directory would come first, and
+# with it another version of grokray, or a user's `random.py`.
+RUN = """
+import json, runpy, sys
+sys.path[:] = json.loads(sys.argv.pop(1))
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
 PATIENCE_S = 900.0  # many times what the largest step takes to compile on a loaded machine
 
 
 class Builder:
-    """Runs `python -m module SPEC ...` with what is to be compiled as JSON; what it prints is in `log`. It does not
-    outlive the process that began it. It has `threads` to compute with."""
+    """Runs a module as `python -m module SPEC ...` would, with what is to be compiled as JSON; what it prints is in
+    `log`. It does not outlive the process that began it. It has `threads` to compute with."""
 
     def __init__(
         self, module: str, spec: Mapping[str, Any], *arguments: str | Path, log: Path, threads: int = 1
@@ -31,7 +38,10 @@ class Builder:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "w") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", module, json.dumps(spec), *map(str, arguments)],
+                [
+                    *(sys.executable, "-P", "-W", "ignore", "-c", RUN, json.dumps(sys.path), module),
+                    *(json.dumps(spec), *map(str, arguments)),
+                ],
                 stdin=subprocess.PIPE,  # the builder ends when this end of the pipe is closed, however that happens
                 stdout=file,
                 stderr=file,
