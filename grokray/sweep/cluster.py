@@ -104,12 +104,26 @@ def _token_of_this_session() -> Iterator[None]:
         read_again()
 
 
+def reach(address: str, *, insecure: bool = False) -> str:
+    """`host:port` of the cluster at an address, without joining it. ExecutionError if none answers there; ClusterError
+    as `ray_cluster`."""
+    os.environ.update(QUIET)
+    from grokray.errors import ExecutionError
+    from grokray.sweep.guard import find, refuse_unguarded
+
+    try:
+        found = find(address)
+        refuse_unguarded(found, insecure=insecure)
+    except (OSError, UnicodeError) as error:  # the latter of a name that is too long for a host
+        raise ExecutionError(f"no Ray cluster answers at {address}: {first_line(error)}") from error
+    return found
+
+
 def _init(address: str | None, num_cpus: int | None, *, insecure: bool) -> None:
     import ray
     from ray.exceptions import RayError
 
     from grokray.errors import ExecutionError
-    from grokray.sweep.guard import find, refuse_unguarded
     from grokray.sweep.quiet import quiet_stderr
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -119,9 +133,7 @@ def _init(address: str | None, num_cpus: int | None, *, insecure: bool) -> None:
                 with _only_what_is_needed():
                     ray.init(address="local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **quiet)
             else:
-                found = find(address)
-                refuse_unguarded(found, insecure=insecure)
-                ray.init(address=found, **quiet)
+                ray.init(address=reach(address, insecure=insecure), **quiet)
     except (OSError, RuntimeError, ValueError, RayError) as error:
         where = "an embedded Ray could not be started" if address is None else f"no Ray cluster answers at {address}"
         raise ExecutionError(f"{where}: {first_line(error)}") from error

@@ -6,6 +6,7 @@ A door is opened anew whenever the connection was lost.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
+from urllib.parse import urlsplit
 
 from grokray.errors import ConfigError, ExecutionError, Problem
 from grokray.records.uri import hide_secrets
@@ -129,15 +131,24 @@ def _free_port() -> int:
 
 
 def _url(address: str) -> str:
-    scheme, separator, rest = address.partition("://")
-    url = address if separator else f"http://{address}"
-    scheme, rest = (scheme, rest) if separator else ("http", address)
-    if scheme not in ("http", "https") or not rest.strip("/") or "@" in rest:
+    url = address if "://" in address else f"http://{address}"
+    if not _is_web(url):
+        shown = hide_secrets(address) or "empty"
         raise _refused(
-            f"--address is {hide_secrets(address)}, but must be that of a Jobs API, such as http://127.0.0.1:8265",
+            f"--address is {shown}, but must be that of a Jobs API, such as http://127.0.0.1:8265",
             "grokray sweep --address takes a host:port of Ray itself.",
         )
     return url.rstrip("/")
+
+
+def _is_web(url: str) -> bool:
+    """Whether it names a host, and nobody's credentials."""
+    try:
+        parts = urlsplit(url)
+        named = parts.hostname and (parts.port is None or parts.port > 0)  # ValueError where that is no port
+    except ValueError:
+        return False
+    return bool(named) and parts.scheme in ("http", "https") and "@" not in url and not re.search(r"\s", url)
 
 
 def _refused(message: str, hint: str) -> ConfigError:

@@ -23,6 +23,7 @@ from grokray.wording import first_line
 Answer = Literal["open", "guarded", "silent"]
 KNOCK_S = 10.0
 ASK_S = 3.0
+LAST_PORT = 65_535
 HOW_TO_GUARD = "Start it with RAY_AUTH_MODE=token in the environment of every node; --insecure uses it as it is."
 HOW_TO_ENTER = "Copy the head's ~/.ray/auth_token to this machine, with mode 0600."
 
@@ -35,17 +36,22 @@ def find(address: str) -> str:
     from ray._private.services import canonicalize_bootstrap_address_or_die
 
     if "://" in address:
-        rule = "must be auto or host:port of a cluster's head"
         hint = "grokray submit runs a sweep on a cluster from another machine."
-        raise ConfigError([Problem(message=f"--address is {address}, but {rule}")], hint=hint)
+        raise _no_address(address, "must be auto or host:port of a cluster's head", hint)
     try:
         with quiet_stderr():
             found = canonicalize_bootstrap_address_or_die(address)
     except ValueError as error:
-        raise ConfigError([Problem(message=f"--address is {address}, but must be auto or host:port")]) from error
+        raise _no_address(address, "must be auto or host:port") from error
     host, _, port = found.rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) <= LAST_PORT):
+        raise _no_address(address, f"must be auto or host:port, with a port of 1 to {LAST_PORT:,}")
     socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
     return found
+
+
+def _no_address(address: str, rule: str, hint: str | None = None) -> ConfigError:
+    return ConfigError([Problem(message=f"--address is {address or 'empty'}, but {rule}")], hint=hint)
 
 
 def refuse_unguarded(address: str, *, insecure: bool = False) -> None:

@@ -21,7 +21,7 @@ from grokray.records.state import SweepState
 from grokray.records.uri import hide_secrets
 from grokray.sweep.ahead import import_ahead
 from grokray.sweep.assignment import COMPILING
-from grokray.sweep.cluster import ENVIRONMENT, Machine, ray_cluster
+from grokray.sweep.cluster import ENVIRONMENT, Machine, ray_cluster, reach
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.interruption import interruptible
 from grokray.sweep.messages import WorkerOptions
@@ -74,6 +74,8 @@ def run_sweep(
     """
     observer = observer or Observer()
     check_tracking(config.tracking, observer.message)
+    if address is not None and SweepFolder.find(out, config.fingerprint()) is None:
+        reach(address, insecure=insecure)  # a folder is not to be taken for a sweep that cannot begin
     meta = {"versions": versions(), "command": shlex.join(hide_secrets(word) for word in sys.argv)}
     folder = SweepFolder.create_or_open(out, config.to_yaml(), config.fingerprint(), meta)
     with folder.lock() as lock:

@@ -33,6 +33,9 @@ URL = "http://127.0.0.1:8265"
         ),
         (["SPACE", "--out", "s3://b/x", "--address", "ray://head:10001"], "--address is ray://head:10001, but must be"),
         (["SPACE", "--out", "s3://b/x", "--address", "http://"], "--address is http://, but must be"),
+        (["SPACE", "--out", "s3://b/x", "--address", "http://head:x"], "--address is http://head:x, but must be"),
+        (["SPACE", "--out", "s3://b/x", "--address", "http://a b"], "--address is http://a b, but must be"),
+        (["SPACE", "--out", "s3://b/x", "--address", ""], "--address is empty, but must be"),
     ],
 )
 def test_wrong_input_is_refused_before_anything_is_opened(words, message, space, tmp_path, monkeypatch, capsys):

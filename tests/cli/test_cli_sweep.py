@@ -138,6 +138,13 @@ def test_an_error_of_the_runner_is_a_message(ran, space, capsys):
     assert capsys.readouterr().err == "error: no Ray cluster answers at here\nhint: start one\n"
 
 
+@pytest.mark.parametrize(("address", "code"), [("nonsense", 2), ("127.0.0.1:1", 1)])
+def test_an_address_without_a_cluster_leaves_no_folder(address, code, space, tmp_path, capsys):
+    assert main(["sweep", str(space), "--out", str(tmp_path / "out"), "--address", address]) == code
+    assert address in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80])
 def test_the_end_of_a_sweep_fits_the_terminal(columns, ran, space, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -129,7 +129,9 @@ def test_a_dashboard_that_cannot_be_reached_from_here_is_not_asked(control, know
     assert guard.dashboard_of(control) == dashboard
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "ray://head:10001", "nonsense"])
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:8265", "ray://head:10001", "nonsense", "head:", "head:x", "head:-5", "head:99999"]
+)
 def test_an_address_of_another_kind_is_refused(address):
     with pytest.raises(ConfigError, match=f"--address is {address}, but must be auto or host:port"):
         find(address)
