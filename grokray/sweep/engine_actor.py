@@ -12,10 +12,11 @@ import sys
 import time
 import traceback
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 from grokray.sweep.assignment import Report
-from grokray.sweep.messages import WorkerOptions, as_result, assignment_of, failed_result
+from grokray.sweep.messages import Cleared, WorkerOptions, as_result, assignment_of, failed_result
 from grokray.wording import in_a_line
 
 LAST_WORDS_S = 1.0  # for the driver to hear why the engine dies
@@ -87,6 +88,8 @@ class EngineActor:
         """Let the trial train on, and wait for what it next reports."""
         if tenant.given_up:
             return failed_result(tenant.trial_id)
+        if tenant.cleared:
+            await self._let_go(tenant)
         if tenant.waits:
             tenant.waits = False
             await asyncio.wrap_future(self._loop.submit(lambda line: line.proceed(tenant.trial_id)))
@@ -94,7 +97,15 @@ class EngineActor:
         if isinstance(report, Exception):
             raise report
         tenant.waits = report.rung is not None
+        tenant.cleared = tenant.alone and report.outcome is None and report.step >= tenant.alone_until
+        if tenant.cleared and report.rung == tenant.alone_until and not tenant.asks_there:
+            await self._let_go(tenant)
         return as_result(report)
+
+    async def _let_go(self, tenant: _Tenant) -> None:
+        """It may have company again: raises `Cleared`, upon which the driver starts it elsewhere."""
+        await asyncio.wrap_future(self._loop.submit(lambda line: line.stop(tenant.trial_id, save=True)))
+        raise Cleared(f"trained alone to step {tenant.alone_until}")
 
     async def _stop(self, seat: int, save: bool) -> bool:
         tenant = self._forget(seat)
@@ -126,9 +137,17 @@ class EngineActor:
 
 
 class _Tenant:
+    """One that is alone waits at step `alone_until`, as at a rung, and `asks_there` if that is a rung of its own."""
+
     def __init__(self, config: dict[str, Any]) -> None:
-        self.assignment = assignment_of(config)
-        self.trial_id = self.assignment.trial_id
+        assignment = assignment_of(config)
+        self.trial_id = assignment.trial_id
         self.given_up, self.alone = "given_up" in config, "alone" in config
+        self.alone_until = int(config.get("alone", 0))
+        self.asks_there = self.alone_until in assignment.rungs
+        if self.alone:
+            assignment = replace(assignment, rungs=(*assignment.rungs, self.alone_until))
+        self.assignment = assignment
         self.waits = False  # at a rung
+        self.cleared = False  # may have company again
         self.reports: asyncio.Queue[Report | Exception] = asyncio.Queue()

@@ -3,7 +3,9 @@
 A trial's own error counts against it. The death of a node counts against nobody, since spot instances are taken away;
 nor does a folder that cannot be written, which ends the sweep (`searcher.py`). The death of an engine hits all its
 tenants, of whom at most one is to blame: whoever was there at two deaths in a row, without progress in between, is
-retried alone, on an engine of its own, and only deaths there count against it.
+retried alone, on an engine of its own, and only deaths there count against it. Others wait for that engine, so who has
+trained there well past where it was when the engines died is let back into company; a trial computes the same there.
+Where it was the company that killed them, they die again: each time it has to come twice as far.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ class _Record:
     alone: int = 0
     in_company: int = 0
     progress: int = 0
+    cleared: int = 0
     error: str = ""
 
 
@@ -56,3 +59,16 @@ class Failures:
         """Whether the trial shall be retried alone."""
         record = self._records.get(trial_id)
         return record is not None and record.in_company >= SUSPECT_AFTER
+
+    def alone_until(self, trial_id: str, margin: int) -> int | None:
+        """The step at which a suspect has shown that it is not to blame: `margin` steps past its last measurement
+        before an engine died, of which a killed engine may have lost some. None for who is not suspect."""
+        if not self.suspect(trial_id):
+            return None
+        record = self._records[trial_id]
+        return record.progress + margin * 2**record.cleared
+
+    def clear(self, trial_id: str) -> None:
+        """A suspect has come so far alone: it is one no more."""
+        record = self._records[trial_id]
+        record.in_company, record.cleared = 0, record.cleared + 1

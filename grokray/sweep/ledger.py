@@ -146,6 +146,11 @@ class Ledger:
             progress=known.last_step,
         )
 
+    def clear(self, trial_id: str) -> None:
+        """A trial that was suspected of killing engines leaves the one where it was alone, and goes on elsewhere."""
+        self.failures.clear(trial_id)
+        self._attempts[trial_id] = self._attempts.get(trial_id, 0) + 1
+
     def tidy(self) -> None:
         """Once nothing trains any more: settle the checkpoints of what has ended, a crash having kept that from it."""
         for trial_id in trials_with_checkpoints(self.folder.store) & self.ended.keys():

@@ -41,13 +41,20 @@ class WorkerOptions:
         )
 
 
-def tune_config(assignment: Assignment, *, given_up: str | None = None, alone: bool = False) -> dict[str, str]:
+class Cleared(Exception):
+    """No fault: a suspect has trained alone for so long that it may have company again. It is checkpointed."""
+
+
+def tune_config(
+    assignment: Assignment, *, given_up: str | None = None, alone_until: int | None = None
+) -> dict[str, str]:
     """A trial's Tune config: texts, so that Tune neither flattens nor searches them.
 
-    `given_up` is why the trial shall end as failed at once; `alone` asks for an engine without neighbours.
+    `given_up` is why the trial shall end as failed at once; up to step `alone_until` it shall have no neighbours.
     """
     config = {"grokray_trial": assignment.trial_id, "assignment": json.dumps(asdict(assignment))}
-    return config | ({"given_up": given_up} if given_up else {}) | ({"alone": "yes"} if alone else {})
+    alone = {} if alone_until is None else {"alone": str(alone_until)}
+    return config | ({"given_up": given_up} if given_up else {}) | alone
 
 
 def assignment_of(config: dict[str, Any]) -> Assignment:

@@ -19,7 +19,7 @@ from ray.tune.stopper import Stopper
 
 from grokray.errors import FolderError
 from grokray.sweep.ledger import Ledger
-from grokray.sweep.messages import WorkerOptions, report_of, tune_config
+from grokray.sweep.messages import Cleared, WorkerOptions, report_of, tune_config
 from grokray.sweep.unsaved import Unsaved
 from grokray.wording import first_line
 
@@ -111,19 +111,27 @@ class LedgerCallback(Unsaved, Callback):
         self._ledger.end(trial_id, outcome, report)
 
     def _recover(self, trial: Trial) -> None:
-        trial_id = trial.config["grokray_trial"]
-        fault, error = _fault(trial)
-        self._ledger.fail(trial_id, error, fault=fault, alone="alone" in trial.config)
-        if fault == "folder":
-            self.count_folder_fault(error, time.monotonic())
+        trial_id, was_alone = trial.config["grokray_trial"], trial.config.pop("alone", None) is not None
+        if isinstance(getattr(_last_error(trial), "cause", None), Cleared):
+            self._ledger.clear(trial_id)
+        else:
+            self._count_failure(trial, alone=was_alone)
         if trial_id in self._ledger.ended:
             trial.config[GIVEN_UP] = "it had finished"  # so Tune is done with it, and the books do not change
             return
-        failures = self._ledger.failures
+        ledger = self._ledger
         again = tune_config(
-            self._ledger.assignment(trial_id), given_up=failures.given_up(trial_id), alone=failures.suspect(trial_id)
+            ledger.assignment(trial_id),
+            given_up=ledger.failures.given_up(trial_id),
+            alone_until=ledger.failures.alone_until(trial_id, ledger.config.trial.checkpoint_interval),
         )
         trial.config.update(again)
+
+    def _count_failure(self, trial: Trial, *, alone: bool) -> None:
+        fault, error = _fault(trial)
+        self._ledger.fail(trial.config["grokray_trial"], error, fault=fault, alone=alone)
+        if fault == "folder":
+            self.count_folder_fault(error, time.monotonic())
 
     def count_folder_fault(self, error: str, now: float) -> None:
         """All trials of an engine meet it at once: that is one occasion."""

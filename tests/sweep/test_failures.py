@@ -46,6 +46,21 @@ def test_progress_clears_a_trial_of_suspicion():
     assert failures.suspect("a")
 
 
+def test_a_suspect_must_come_twice_as_far_alone_each_time():
+    failures = Failures(retries=0)
+    die(failures, "a", progress=500)
+    assert failures.alone_until("a", 100) is None
+    die(failures, "a", progress=500)
+    assert failures.alone_until("a", 100) == 600
+    failures.clear("a")
+    assert not failures.suspect("a")
+    die(failures, "a", progress=700)
+    assert not failures.suspect("a")
+    die(failures, "a", progress=700)
+    assert failures.alone_until("a", 100) == 900
+    assert failures.given_up("a") is None
+
+
 def test_who_still_waited_for_its_seat_is_not_to_blame():
     failures = Failures(retries=0)
     die(failures, "a", times=9, started=False, alone=True)

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from ray import cloudpickle
+from ray.exceptions import RayTaskError
 
 from grokray.errors import ConfigError, ExecutionError, Problem
 from grokray.records.folder import SweepFolder
@@ -11,6 +15,8 @@ from grokray.sweep.config import SweepConfig
 from grokray.sweep.configurations import FRUITLESS_GUESSES
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.load import load_sweep
+from grokray.sweep.messages import Cleared, assignment_of, tune_config
+from grokray.sweep.searcher import LedgerCallback
 from grokray.sweep.space import MAX_FRUITLESS
 from tests.sweep.sweeps import write
 
@@ -231,6 +237,24 @@ def test_only_who_was_seated_is_blamed_for_a_dead_engine(tmp_path, seated, suspe
             ledger.journal.write("start", trial_id=a.trial_id, attempt=attempt, step=0)
         ledger.fail(a.trial_id, "engine died", fault="engine", alone=False)
     assert ledger.failures.suspect(a.trial_id) == suspect
+
+
+def test_who_came_far_alone_has_company_again_and_no_failure_is_counted(tmp_path):
+    ledger = open_ledger(tmp_path)
+    a = ledger.next_assignment()
+    for attempt in range(2):
+        ledger.journal.write("start", trial_id=a.trial_id, attempt=attempt, step=0)
+        ledger.fail(a.trial_id, "engine died", fault="engine", alone=False)
+    books = LedgerCallback(ledger, lambda: None)
+    error = RayTaskError("call", "", Cleared("trained alone to step 60"))
+    (tmp_path / "error").write_bytes(cloudpickle.dumps(error))
+    config = tune_config(ledger.assignment(a.trial_id), alone_until=60)
+    trial: Any = SimpleNamespace(config=config, pickled_error_file=str(tmp_path / "error"), error_file=None)
+    books.on_trial_recover(0, [], trial)
+    assert books.error is None
+    assert "alone" not in trial.config
+    assert assignment_of(trial.config).attempt == 3
+    assert sum(ledger.poll().trials[a.trial_id].failures.values()) == 2
 
 
 def test_an_impossible_combination_is_passed_over(tmp_path, monkeypatch):

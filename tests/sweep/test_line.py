@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from grokray.records.folder import SweepFolder
 from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.engine_actor import EngineActor
 from grokray.sweep.line import Line
-from grokray.sweep.messages import tune_config
+from grokray.sweep.messages import Cleared, tune_config
 from grokray.sweep.trainer import Trainer
 from tests.engine.conftest import small
 from tests.sweep.sweeps import GRID
@@ -44,7 +45,7 @@ class FakeTrainer:
 
     def stop(self, trial_id: str, *, save: bool) -> None:
         if trial_id in self.seated:
-            self.log.append(("stop", trial_id))
+            self.log.append(("saved" if save else "stop", trial_id))
             self.seated.remove(trial_id)
             self.parked.discard(trial_id)
 
@@ -212,5 +213,44 @@ def test_an_error_of_seating_reaches_the_call_that_waits_for_the_trial(actor):
         assert not actor._tenants
         with pytest.raises(AttributeError, match="a seat has no save"):
             await actor.call(1, "save")
+
+    asyncio.run(calls())
+
+
+@pytest.mark.parametrize(
+    ("rungs", "reported", "asked_first"),
+    [((), 300, False), ((200, 500), 300, False), ((300,), 300, True), ((200,), 200, True)],
+)
+def test_a_suspect_that_came_far_alone_leaves_with_a_checkpoint_after_the_decision_that_is_due(
+    rungs, reported, asked_first, actor, trainer
+):
+    """Measured every 150 steps: a rung at 200 is reached at 300 too."""
+    suspect = tune_config(Assignment(trial_id="a", config={}, rungs=rungs), alone_until=300)
+
+    async def calls() -> None:
+        await actor.create(0, suspect)
+        assert {*actor._tenants[0].assignment.rungs} == {*rungs, 300}
+        waiting = asyncio.ensure_future(actor.call(0, "train"))
+        await asyncio.sleep(0)
+        actor._deliver_to("a", replace(report("a", rung=reported), step=300))
+        trainer.parked.add("a")
+        if asked_first:
+            assert (await waiting)["rung"] == reported
+            waiting = actor.call(0, "train")
+        with pytest.raises(Cleared):
+            await waiting
+        assert trainer.log[-1] == ("saved", "a")
+        await actor.call(0, "stop")
+        assert not actor._turnstile.locked()
+
+    asyncio.run(calls())
+
+
+def test_a_suspect_that_ends_has_ended(actor):
+    async def calls() -> None:
+        await actor.create(0, tune_config(Assignment(trial_id="a", config={}), alone_until=300))
+        actor._deliver_to("a", replace(report("a"), step=900))
+        await asyncio.sleep(0)
+        assert (await actor.call(0, "train"))["done"]
 
     asyncio.run(calls())
