@@ -224,11 +224,8 @@ class _PartialLikelihood:
 
         return jackknife(self._scores(risk, denominator, means), information, total, codes[self.order])
 
-    def scores(self, place: np.ndarray) -> np.ndarray:
-        """(rows, p), in order of time: each one's part in the gradient, were its weight changed, times its weight."""
-        return self._scores(*self._at(place))
-
     def _scores(self, risk: np.ndarray, denominator: np.ndarray, means: np.ndarray) -> np.ndarray:
+        """(rows, p), in order of time: each one's part in the gradient, were its weight changed, times its weight."""
         rate = (self.mean_weight / denominator)[:, None]
         exposure = self._exposure(np.column_stack([rate, rate * means]))
         scores = risk[:, None] * (exposure[:, 1:] - self.x * exposure[:, :1])

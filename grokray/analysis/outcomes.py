@@ -5,8 +5,8 @@ Three kinds of trials say nothing by themselves, and leaving them out in silence
 - *pruned* ones were to be stopped because they were behind, also where they came to their end before the stop reached
   them. The trials that the scheduler wanted to stop but that were audited, each with a known probability, stand for
   them: an audited trial counts 1 / its probability, a pruned one not at all (see `weights`).
-- *undecided* ones (failed, stopped by hand, unfinished, or ended by grokking at a step that a damaged line held) are
-  left out, and counted. While a sweep runs, shares are too high: trials that grok end first.
+- *undecided* ones (failed, stopped by hand, unfinished, or ended by grokking at a step that is lost: see `lost_steps`)
+  are left out, and counted. While a sweep runs, shares are too high: trials that grok end first.
 - *diverged* ones never grok within the budget, so they count as not grokked.
 """
 

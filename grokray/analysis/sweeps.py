@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from grokray.analysis.lost_steps import with_lost_steps
 from grokray.analysis.outcomes import DECIDED, NO_PARAMETERS
 from grokray.analysis.space import Space, space_of_sweep, space_of_trials
 from grokray.analysis.trial_curve import bring_up_to_date
@@ -147,11 +148,12 @@ def load_sweeps(paths: str | Path | Sequence[str | Path]) -> Sweeps:
         bring_up_to_date(folder)
     damage = tuple(said for folder in folders if (said := _damage(folder)) is not None)
     tables = [_whole(read_trials(folder)) for folder in folders]
+    tables, told = zip(*map(with_lost_steps, tables), strict=True)
     if not sum(table.num_rows for table in tables):
         raise ConfigError([Problem(message=f"{', '.join(shown)}: no trial yet, so there is nothing to analyse")])
     names, lots = _names(shown), [str(folder.fingerprint.get("seed")) for folder in folders]
     trials, notes = (_named(tables[0], names[0]), ()) if len(folders) == 1 else _together(tables, names, lots)
-    notes = (*lacking, *damage, *notes, *_watched_differently(trials))
+    notes = (*lacking, *damage, *_told_again(sum(told)), *notes, *_watched_differently(trials))
     return Sweeps(folders=tuple(folders), names=names, trials=trials, notes=notes)
 
 
@@ -169,6 +171,12 @@ def _damage(folder: SweepFolder) -> str | None:
         return None
     lines = counted(damaged, "line", "was", "were")
     return f"{lines} damaged in the journal of {folder.store}: what they told is missing here"
+
+
+def _told_again(trials: int) -> Iterator[str]:
+    if trials:
+        lost = counted(trials, "grok step", "was", "were")
+        yield f"{lost} lost with damaged lines, and told by where the trial ended"
 
 
 def _place(store: Store) -> str:

@@ -79,7 +79,8 @@ def scheduler_audit(trials: pa.Table | pd.DataFrame, level: float = 0.95) -> Sch
     table = table_of(trials)
     unwanted, audited, probability = _audit(table)
     outcome, grokked = texts(table, "outcome"), ~np.isnan(numbers(table, "grok_step"))
-    finished = audited & (grokked | np.isin(outcome, ("grokked", "budget", "diverged")))
+    # Not one that ended by grokking at a step that is lost: as one that did not grok it would be counted wrong.
+    finished = audited & (grokked | np.isin(outcome, ("budget", "diverged")))
     later, cluster = grokked[finished], numbers(table, "configuration")[finished]
     stands_for = 1.0 / probability[finished]  # itself, and the others of its like: those that were pruned
     rate = wilson_share(later, stands_for, cluster, level) if finished.any() else Estimate.none(NO_AUDITED)

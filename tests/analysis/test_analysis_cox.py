@@ -53,7 +53,7 @@ def test_weighted_the_same_as_another_implementation():
         (np.arange(60), 60, [0.2405221864658899, 0.3082427350103708]),
         (times.cluster, 20, [0.2163370709688255, 0.266075021933259]),
     ):
-        sums = cluster_sums(likelihood.scores(place), cluster_codes(cluster[likelihood.order]))
+        sums = cluster_sums(likelihood._scores(*likelihood._at(place)), cluster_codes(cluster[likelihood.order]))
         assert len(sums) == clusters
         found = np.sqrt(np.diag(inverse @ sums.T @ sums @ inverse)) / likelihood.by
         assert found == pytest.approx(errors, rel=1e-5)
@@ -138,7 +138,7 @@ def test_derivatives_where_weights_change(ties):
     (up, up_gradient, _), (down, down_gradient, _) = likelihood(place + step), likelihood(place - step)
     assert gradient == pytest.approx((up - down) / 2e-5, rel=1e-5)
     assert hessian[0] == pytest.approx((up_gradient - down_gradient) / 2e-5, rel=1e-5)
-    assert likelihood.scores(place).sum(axis=0) == pytest.approx(gradient)
+    assert likelihood._scores(*likelihood._at(place)).sum(axis=0) == pytest.approx(gradient)
 
 
 def test_what_is_seen_before_the_stop_counts():
@@ -169,7 +169,7 @@ def test_parts_of_trials_are_those_of_their_weights(ties):
     generator = np.random.default_rng(4)
     times, matrix = random_trials(generator), generator.normal(size=(40, 2))
     likelihood, place, size = _PartialLikelihood(times, matrix, ties), np.array([0.4, -0.3]), 1e-5
-    scores = likelihood.scores(place)
+    scores = likelihood._scores(*likelihood._at(place))
     for at in range(0, 40, 7):
         gradients = []
         for sign in (1, -1):
@@ -208,7 +208,7 @@ def test_derivatives_are_those_of_the_value(ties):
         (up, up_gradient, _), (down, down_gradient, _) = likelihood(place + step), likelihood(place - step)
         assert gradient[at] == pytest.approx((up - down) / (2 * size), rel=1e-5, abs=1e-6)
         assert hessian[at] == pytest.approx((up_gradient - down_gradient) / (2 * size), rel=1e-5, abs=1e-6)
-    assert likelihood.scores(place).sum(axis=0) == pytest.approx(gradient)
+    assert likelihood._scores(*likelihood._at(place)).sum(axis=0) == pytest.approx(gradient)
 
 
 def test_a_level_without_events_is_said():

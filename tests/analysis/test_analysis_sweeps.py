@@ -14,11 +14,13 @@ import pytest
 from synthetic import make_sweep
 
 import grokray
+from grokray.analysis.lost_steps import with_lost_steps
 from grokray.analysis.sweeps import load_sweeps
 from grokray.errors import ConfigError, FolderError
 from grokray.records.collect import write_tables
-from grokray.records.schema import CURVES_SCHEMA
+from grokray.records.schema import CURVES_SCHEMA, TRIALS_SCHEMA
 from grokray.records.tables import read_curves, read_trials
+from tests.analysis.tables import trials_of
 
 
 def test_one_folder_is_what_its_tables_say(sweep_path):
@@ -261,3 +263,39 @@ def test_damage_of_the_journal_is_said_with_the_numbers(tmp_path):
     folder.store.write_atomic("manifest.json", json.dumps(manifest | {"damaged_lines": 2}).encode())
     said = f"2 lines were damaged in the journal of {folder.store}: what they told is missing here"
     assert load_sweeps(tmp_path / "a").notes == (said,)
+
+
+def test_a_grok_step_that_damage_took_is_told_by_where_the_trial_ended(tmp_path):
+    """As long as the line of its end is left: all numbers are those of the whole journal."""
+    folder = make_sweep(tmp_path / "a", 60, seed=1, curves=False)
+    whole = load_sweeps(tmp_path / "a").trials
+    lost = np.flatnonzero(whole["grok_step"].is_valid().to_numpy())[::2]
+    columns = whole.drop_columns(["sweep"]).to_pandas()
+    columns.loc[lost, ["grok_step", "grok_step_lower", "grok_delay"]] = np.nan
+    columns.loc[lost, "event_observed"] = False
+    columns.loc[lost, "censor_reason"] = "stopped"
+    columns.loc[lost, "duration_steps"] = (
+        columns.loc[lost, "steps_trained"] - 100
+    )  # the line before the one that is lost
+    write_tables(
+        folder, pa.Table.from_pandas(columns, TRIALS_SCHEMA, preserve_index=False), [CURVES_SCHEMA.empty_table()]
+    )
+    found = load_sweeps(tmp_path / "a")
+    assert found.notes == (f"{len(lost)} grok steps were lost with damaged lines, and told by where the trial ended",)
+    assert found.trials.equals(whole)
+
+
+def test_no_grok_step_is_told_that_may_be_another():
+    trials = trials_of(
+        4,
+        outcome="grokked",
+        grok_step=[None] * 4,
+        duration_steps=[900, 1_000, 900, 900],
+        steps_trained=[1_000, 1_000, 1_000, 1_050],
+        num_steps=1_050,
+        continue_training=[False, False, True, False],
+    )
+    found, told = with_lost_steps(trials)
+    # The second lacks the line of its end, too; the last ended at its budget, half an interval after a measurement.
+    assert (told, found["grok_step"].to_pylist()) == (2, [800, None, None, 900])
+    assert found["grok_step_lower"].to_pylist() == [700, None, None, 800]

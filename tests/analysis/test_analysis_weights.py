@@ -10,6 +10,7 @@ from grokray.analysis.intervals import wilson
 from grokray.analysis.times import times_of
 from grokray.analysis.weights import inverse_probability_weights, scheduler_audit, stop_steps
 from grokray.errors import ConfigError
+from tests.analysis.tables import trials_of
 
 
 def table(rows: list[tuple], **columns: list) -> pa.Table:
@@ -169,3 +170,16 @@ def test_the_records_own_empty_table():
     times = times_of(TRIALS_SCHEMA.empty_table())
     assert len(times) == 0
     assert scheduler_audit(TRIALS_SCHEMA.empty_table()).trials == 0
+
+
+def test_an_audited_trial_that_grokked_at_a_lost_step_is_none_that_did_not_grok():
+    trials = trials_of(
+        3,
+        grok_step=[500, None, None],
+        outcome=["grokked", "grokked", "budget"],
+        stop_step=100,
+        audited=True,
+        audit_probability=0.5,
+    )
+    found = scheduler_audit(trials)
+    assert (found.audited, found.finished, found.grokked_later) == (3, 2, 1)
