@@ -15,7 +15,8 @@ which two copies of one configuration count as one.
 Of whether a trial groks the share of hyper-parameters is, but for a scale, the chance that a trial groks if another one
 of its configuration does. Where few grok, resamples miss most of what may be: where a tenth of 40 or 120 configurations
 of three seeds held any that did, 95 % intervals held the truth in 71 to 87 % of simulated sweeps. So they are no
-narrower than Wilson's of that chance, of as many pairs as count in effect: 96 to 100 %.
+narrower than Wilson's of that chance, of as many pairs as count in effect: 96 to 100 %. The total variance is
+p (1 − p) of the share p that groks, and its interval no narrower than Wilson's of p says.
 """
 
 from __future__ import annotations
@@ -73,7 +74,13 @@ def variance_of_grokking(
     untold = f"{FEW_PAIRS}: {count:.0f} in effect, and {MIN_PAIRED} are needed" if count < MIN_PAIRED else ""
     values, weight = found.grokked * 1.0, found.once_each()
     least = partial(_by_pairs, values, weight, found.configuration, level)
-    return _split("grokked", trials, found, values, weight, (), level, replicates, seed, untold=untold, least=least)
+    total = _total_by_share(found, weight, level)
+    return _split(
+        *("grokked", trials, found, values, weight, (), level, replicates, seed),
+        untold=untold,
+        least=least,
+        total=total,
+    )
 
 
 def variance_of_step(
@@ -109,6 +116,15 @@ def _by_pairs(
     ends = wilson(min(max(p + share * (1 - p), 0.0), 1.0), float(found.effective[0]), level)
     lower, upper = (min(max((end - p) / (1 - p), 0.0), 1.0) for end in ends)
     return lower, upper
+
+
+def _total_by_share(found: Outcomes, weight: np.ndarray, level: float) -> tuple[float, float]:
+    """The total variance of grokked as 1 and 0 is p (1 − p), so what Wilson's interval of p leaves is an interval of
+    it: by configuration, of trials that count `weight` (n,)."""
+    one = shares(found.grokked, weight, found.cluster, np.zeros(len(weight), int), 1, level, audited=found.is_audited)
+    ends = np.array([one.lower[0], one.upper[0]])
+    at_ends = ends * (1 - ends)
+    return float(at_ends.min()), 0.25 if ends[0] <= 0.5 <= ends[1] else float(at_ends.max())
 
 
 def expected_pairs(found: Outcomes) -> float:
@@ -149,10 +165,11 @@ def _split(
     *,
     untold: str = "",
     least: Callable[[float], tuple[float, float]] | None = None,
+    total: tuple[float, float] | None = None,
 ) -> Split | str:
     """`weight` (n,): 0 of trials that have no value; of one configuration they sum to about 1, or to the share of its
     trials that have a value. `untold`: why no interval can be told, where that is so. `least`: about what share of
-    hyper-parameters there is, the interval that its own holds in any case."""
+    hyper-parameters there is, the interval that its own holds in any case; `total`: likewise of the total."""
     keep = weight > 0
     seeds, remarks = _seeds(trials.filter(pa.array(keep)))
     design = PairMoments({CONFIGURATION: found.configuration[keep], **seeds}, values[keep], weight[keep])
@@ -174,6 +191,8 @@ def _split(
         estimates[name] = Estimate(value=value, lower=ends[0], upper=ends[1], method=_METHOD)
     if least and not untold:
         _widen(estimates, least)
+    if total and not untold:
+        _reach(estimates, "total", *total, method=f"{_METHOD}, or Wilson by configuration")
     cuts = _cut_shares(estimates)
     by_seed = {name: estimates.pop(f"seed {name}") for name in seeds if f"seed {name}" in estimates}
     return Split(
@@ -241,10 +260,10 @@ def _widen(estimates: dict[str, Estimate], least: Callable[[float], tuple[float,
         _reach(estimates, name, low * total.lower, high * total.upper)
 
 
-def _reach(estimates: dict[str, Estimate], name: str, lower: float, upper: float) -> None:
+def _reach(estimates: dict[str, Estimate], name: str, lower: float, upper: float, method: str = _NO_NARROWER) -> None:
     one = estimates[name]
     ends = {"lower": float(np.fmin(one.lower, lower)), "upper": float(np.fmax(one.upper, upper))}
-    estimates[name] = dataclasses.replace(one, **ends, method=_NO_NARROWER)
+    estimates[name] = dataclasses.replace(one, **ends, method=method)
 
 
 def _cut_shares(estimates: dict[str, Estimate]) -> list[str]:

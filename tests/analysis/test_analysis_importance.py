@@ -255,3 +255,19 @@ def test_where_no_trial_grokked_nothing_is_important_for_its_step():
     trials = trials_of(40, weight_decay=loss, dropout=loss[::-1] / 10, final_heldout_loss=loss)
     found = importance(trials)
     assert (found.fanova, found.notes[0]) == ({}, "no trial grokked")
+
+
+def test_a_choice_counts_by_how_likely_its_values_are():
+    """A step of 1 that one trial in ten has, beside a range that does as much: 0.09 against 1 / 12 of the variance."""
+    rng, size = np.random.default_rng(1), 300
+    dropout, other = rng.uniform(0, 0.4, size), rng.random(size) < 0.1
+    trials = trials_of(
+        size,
+        operation=np.where(other, "x-y_mod", "x+y_mod").tolist(),
+        dropout=dropout,
+        grok_step=np.exp(7 + other + dropout / 0.4).astype(int).tolist(),
+    )
+    choice = Axis(name="operation", values=("x+y_mod", "x-y_mod"), probabilities=(0.9, 0.1))
+    space = Space(axes=(choice, Axis(name="dropout", low=0, high=0.4)), method="random")
+    found = importance(trials, space, replicates=1).fanova["operation"].value
+    assert found == pytest.approx(0.09 / (0.09 + 1 / 12), abs=0.05)  # 0.75 where both are taken as equally likely

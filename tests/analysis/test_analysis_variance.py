@@ -8,6 +8,7 @@ import pytest
 from grokray.analysis.findings.variance import variance
 from grokray.analysis.outcomes import outcomes
 from grokray.analysis.pair_moments import PairMoments
+from grokray.analysis.shares import shares
 from grokray.analysis.variance import Split, expected_pairs, variance_of_grokking, variance_of_step
 from tests.analysis.tables import grokking, trials_of
 
@@ -312,3 +313,19 @@ def test_what_cannot_be_split_has_its_reason(trials, reason):
     found = variance_of_step(trials)
     assert isinstance(found, str)
     assert reason in found
+
+
+def test_the_total_variance_of_grokking_is_no_surer_than_the_share_that_groks():
+    """1 of 24 trials: resamples of 8 configurations end far below what a share may be of which this was seen."""
+    grokked = np.zeros(24, bool)
+    grokked[0] = True
+    seeds = np.tile([0, 1, 2], 8).tolist()
+    split = variance_of_grokking(
+        trials_of(
+            24, configuration=np.repeat(np.arange(8), 3), grok_step=grokking(grokked), seed=seeds, init_seed=seeds
+        )
+    )
+    assert isinstance(split, Split)
+    share = shares(grokked, np.ones(24), np.repeat(np.arange(8), 3), np.zeros(24, int), 1)
+    assert split.total.lower <= share.lower[0] * (1 - share.lower[0])
+    assert split.total.upper >= share.upper[0] * (1 - share.upper[0])
