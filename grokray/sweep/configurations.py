@@ -64,6 +64,9 @@ class Configurations:
         self.of_trial: dict[str, int] = {}
         self.proposed = config.first_index  # up to here, not included; those of other parts are passed over
         self.next_trial = 0  # the number of the next new trial
+        self._newest = (
+            config.first_index - config.stride
+        )  # of the members; to look for it would take the longer the more
         self._lost: deque[int] = deque()  # proposals that the journal has lost, to be made once more
         self._exhausted = False
 
@@ -105,6 +108,7 @@ class Configurations:
             self.worth.refuse(proposal.index)
         else:
             self.members[proposal.index] = [config.id for config in proposal.trials.values()]
+            self._newest = max(self._newest, proposal.index)
             self.of_trial |= dict.fromkeys(self.members[proposal.index], proposal.index)
             self.next_trial = max(self.next_trial, proposal.first + len(proposal.trials))
         # A grid says itself when it ends; repeats may stand in a row there, and what follows them is new.
@@ -166,6 +170,4 @@ class Configurations:
         return {seed: trial for seed, trial in trials.items() if first_of_id[trial.id] == seed}
 
     def _fruitless_in_a_row(self) -> int:
-        stride = self.config.stride
-        newest = max(self.members, default=self.config.first_index - stride)
-        return (self.proposed - newest) // stride - 1
+        return (self.proposed - self._newest) // self.config.stride - 1

@@ -11,13 +11,16 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import FixedTrial
 
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.space import Choice
+
+if TYPE_CHECKING:
+    from scipy.stats.qmc import Sobol
 
 Parameters = Mapping[str, Any]
 Value = float | Sequence[float]  # one for each metric of the sweep
@@ -76,18 +79,28 @@ class SobolProposer(Proposer):
     trials in flight that is most of them.
     """
 
-    def propose(self, index: int, *, at_random: bool = False) -> dict[str, Any] | None:
-        from scipy.stats.qmc import Sobol  # half a second
+    def __init__(self, config: SweepConfig) -> None:
+        super().__init__(config)
+        self._dimensions = config.dimensions()
+        self._sequence: Sobol | None = None  # to scramble one anew takes longer than all else of a proposal
+        self._next = 0
 
-        dimensions = self.config.dimensions()
-        if dimensions == 0:
+    def propose(self, index: int, *, at_random: bool = False) -> dict[str, Any] | None:
+        if self._dimensions == 0:
             return self.config.from_units([]) if index == 0 else None
-        sequence = Sobol(dimensions, scramble=True, rng=self.config.seed)
-        if index:
-            sequence.fast_forward(index)
+        if self._sequence is None or index < self._next:
+            self._sequence, self._next = self._begun(), 0
+        if index > self._next:
+            self._sequence.fast_forward(index - self._next)
+        self._next = index + 1
         with warnings.catch_warnings():  # balance needs a power of two in one draw; the sequence is one whole
             warnings.simplefilter("ignore", UserWarning)
-            return self.config.from_units(sequence.random(1)[0].tolist())
+            return self.config.from_units(self._sequence.random(1)[0].tolist())
+
+    def _begun(self) -> Sobol:
+        from scipy.stats.qmc import Sobol  # half a second
+
+        return Sobol(self._dimensions, scramble=True, rng=self.config.seed)
 
 
 class OptunaProposer(Proposer):

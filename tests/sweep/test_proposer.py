@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from grokray.sweep.configurations import Configurations
 from grokray.sweep.load import load_sweep
-from grokray.sweep.proposer import make_proposer
+from grokray.sweep.proposer import SobolProposer, make_proposer
 
 SPACE = """
 name: s
@@ -114,3 +115,38 @@ def test_sobol_spreads_evenly(tmp_path):
     proposer = make_proposer(config(tmp_path, "sobol"))
     dropouts = sorted(proposer.propose(i)["dropout"] for i in range(16))
     assert all(i * 0.4 / 16 <= d < (i + 1) * 0.4 / 16 for i, d in enumerate(dropouts))
+
+
+def test_sobol_proposes_the_same_in_whatever_order_it_is_asked(tmp_path):
+    """A part of a sweep leaves some out, a resumed one begins later, and what the journal lost is proposed again."""
+    in_order, jumping = (make_proposer(config(tmp_path, "sobol")) for _ in range(2))
+    expected = [in_order.propose(i) for i in range(12)]
+    for i in (3, 4, 7, 10, 0, 11, 11, 2):
+        assert jumping.propose(i) == expected[i], i
+
+
+def test_sobol_scrambles_its_sequence_once(tmp_path, monkeypatch):
+    proposer = SobolProposer(config(tmp_path, "sobol"))
+    begun = []
+    monkeypatch.setattr(
+        SobolProposer, "_begun", lambda self, begin=SobolProposer._begun: begun.append(1) or begin(self)
+    )
+    for i in range(20):
+        proposer.propose(2 * i)
+    assert len(begun) == 1
+
+
+class Unsearched(dict):
+    def __iter__(self):
+        raise AssertionError("all earlier configurations are looked at")
+
+
+def test_a_proposal_looks_at_no_earlier_ones(tmp_path):
+    """Else a sweep of 100,000 spends minutes on it, and as long again whenever it goes on."""
+    found = Configurations(config(tmp_path, "random"))
+    found.members = Unsearched()
+    for index in range(5):
+        proposal = found.propose()
+        assert proposal is not None
+        assert proposal.index == index
+        found.take(proposal)
