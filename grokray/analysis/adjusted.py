@@ -9,7 +9,7 @@ intervals held the truth in 83 to 88 % of simulated sweeps, these in 94 to 99 %.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,8 @@ from grokray.analysis.regression import Fit, expit, linear, logistic
 from grokray.analysis.shares import Estimate
 from grokray.analysis.space import space_of_trials
 
+# The interval at any level, of one fit: a p-value asks for many.
+AtLevel = Callable[[float], Estimate | None]
 _CERTAIN = 1e-6  # of the variance of success
 _FREE = 3  # configurations beyond what a curve fits in any case: with fewer its residuals tell no error
 
@@ -42,40 +44,50 @@ def _follows(design: np.ndarray) -> bool:
     return bool(np.linalg.matrix_rank(np.delete(design, 1, axis=1)) == np.linalg.matrix_rank(design))
 
 
-def adjusted_difference(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], level: float) -> Estimate | None:
+def adjusted_difference(trials: pa.Table, is_b: np.ndarray, others: Sequence[str]) -> AtLevel:
     """Of the shares grokked; `is_b` (n,) bool: True for the trials whose share comes first. None where one has none, or
     the fit has no end (perfect separation) or leaves nothing to chance, so that its covariance says nothing."""
     found = outcomes(trials)
     use = found.used
     if not _both(is_b[use]):
-        return None
+        return _unknown
     weight = found.once_each()[use]
     weight = weight / weight.mean()
     design = _design(trials, others, is_b)[use]
-    return standardised_difference(design, found.grokked[use], weight, found.configuration[use], level)
+    return standardised_difference(design, found.grokked[use], weight, found.configuration[use])
 
 
 def standardised_difference(
-    design: np.ndarray, success: np.ndarray, weight: np.ndarray, cluster: np.ndarray, level: float
-) -> Estimate | None:
+    design: np.ndarray, success: np.ndarray, weight: np.ndarray, cluster: np.ndarray
+) -> AtLevel:
     """Arrays as of `regression.logistic`; the second column of `design` is 1 for trials of b, 0 for those of a. None
     under perfect separation, or where all else makes certain who succeeds: the difference has no error then, and is of
     chances that no trial has tried."""
     fit = logistic(design, success, weight, cluster, leave_out=True)
     if not fit.converged or _all_but_certain(fit, design, cluster):
-        return None
+        return _unknown
     with_b, with_a = design.copy(), design.copy()
     with_b[:, 1], with_a[:, 1] = 1, 0
     chance_b, chance_a = expit(with_b @ fit.coefficients), expit(with_a @ fit.coefficients)
     value = np.average(chance_b - chance_a, weights=weight)
     slopes = with_b * (chance_b * (1 - chance_b))[:, None] - with_a * (chance_a * (1 - chance_a))[:, None]
     gradient = np.average(slopes, axis=0, weights=weight)
-    half = _quantile(design, weight, cluster, level) * np.sqrt(max(gradient @ fit.covariance @ gradient, 0.0))
-    less_b, more_b = _unseen(design[:, 1] == 1, success, weight, cluster, level)
-    less_a, more_a = _unseen(design[:, 1] == 0, success, weight, cluster, level)
-    lower, upper = value - np.hypot(half, less_b + more_a), value + np.hypot(half, more_b + less_a)
-    bounds = {"lower": float(max(lower, -1)), "upper": float(min(upper, 1))}
-    return Estimate(value=float(value), **bounds, method="adjusted by logistic regression")
+    error = np.sqrt(max(gradient @ fit.covariance @ gradient, 0.0))
+    freedom = _freedom(design, weight, cluster)
+
+    def at_level(level: float) -> Estimate:
+        half = student_quantile(freedom, level) * error
+        less_b, more_b = _unseen(design[:, 1] == 1, success, weight, cluster, level)
+        less_a, more_a = _unseen(design[:, 1] == 0, success, weight, cluster, level)
+        lower, upper = value - np.hypot(half, less_b + more_a), value + np.hypot(half, more_b + less_a)
+        bounds = {"lower": float(max(lower, -1)), "upper": float(min(upper, 1))}
+        return Estimate(value=float(value), **bounds, method="adjusted by logistic regression")
+
+    return at_level
+
+
+def _unknown(level: float) -> None:
+    """At any level."""
 
 
 def _unseen(
@@ -115,7 +127,8 @@ def adjusted_ratio(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], le
         return None
     fit = linear(design, step, weight, cluster, leave_out=True)
     variance = fit.covariance[1, 1]
-    half = _quantile(design, weight, cluster, level) * np.sqrt(variance) if variance > NEGLIGIBLE else np.nan
+    quantile = student_quantile(_freedom(design, weight, cluster), level)
+    half = quantile * np.sqrt(variance) if variance > NEGLIGIBLE else np.nan
     ends = fit.coefficients[1] + np.array([0.0, -half, half])
     with np.errstate(over="ignore"):  # an end that is not bounded is infinite
         value, lower, upper = np.exp(ends).tolist()
@@ -146,6 +159,6 @@ def _both(is_b: np.ndarray) -> bool:
     return bool(is_b.any() and not is_b.all())
 
 
-def _quantile(design: np.ndarray, weight: np.ndarray, cluster: np.ndarray, level: float) -> float:
+def _freedom(design: np.ndarray, weight: np.ndarray, cluster: np.ndarray) -> float:
     """Student's; columns of `design` (n, p) that follow from others take no degree of freedom."""
-    return student_quantile(effective_size(weight, cluster) - np.linalg.matrix_rank(design), level)
+    return effective_size(weight, cluster) - np.linalg.matrix_rank(design)

@@ -162,7 +162,8 @@ def _adjusted(
     """By regression on the other parameters, where too few `pairs` agree in them."""
     agree = counted(pairs, "pair", "agrees", "agree")
     few = f"{agree} in everything else, but {MIN_PAIRS} are needed: adjusted by regression"
-    difference, ratio = (of(trials, is_b, others, confidence) for of in (adjusted_difference, adjusted_ratio))
+    at_level = adjusted_difference(trials, is_b, others)
+    difference, ratio = at_level(confidence), adjusted_ratio(trials, is_b, others, confidence)
     notes = [few, OF_GROKKED if ratio else f"{b} against {a}: {NO_RATIO}", *found.notes]
     if ratio and np.isnan(ratio.lower):
         notes.append(NO_RESIDUE)
@@ -171,7 +172,7 @@ def _adjusted(
         b=b,
         method="adjusted",
         difference=difference,
-        p_value=p_of_none(lambda at: adjusted_difference(trials, is_b, others, at)),
+        p_value=p_of_none(at_level),
         ratio=ratio,
         pairs=pairs,
         notes=tuple(notes),

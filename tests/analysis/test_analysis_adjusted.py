@@ -4,8 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from grokray.analysis import adjusted
 from grokray.analysis.adjusted import adjusted_ratio, standardised_difference
 from grokray.analysis.comparison import NO_RESIDUE, compare
+from grokray.analysis.inverted import p_of_none
 from grokray.analysis.regression import expit, linear, logistic
 from tests.analysis.tables import trials_of
 
@@ -38,11 +40,11 @@ def test_a_level_of_which_none_grokked_is_as_sure_as_its_trials_are_many(number,
     is_b = np.arange(39 + number) >= 39
     grokked = np.arange(39 + number) < 35
     design = np.stack([np.ones(len(is_b)), is_b], axis=1)
-    found = standardised_difference(design, grokked, np.ones(len(is_b)), np.arange(len(is_b)), 0.95)
+    found = standardised_difference(design, grokked, np.ones(len(is_b)), np.arange(len(is_b)))(0.95)
     assert found
     assert found.value == pytest.approx(-35 / 39, abs=1e-6)
     assert found.upper == pytest.approx(upper, abs=0.01)
-    turned = standardised_difference(design, ~grokked, np.ones(len(is_b)), np.arange(len(is_b)), 0.95)
+    turned = standardised_difference(design, ~grokked, np.ones(len(is_b)), np.arange(len(is_b)))(0.95)
     assert turned
     assert (turned.value, turned.lower) == pytest.approx((-found.value, -found.upper))
 
@@ -51,7 +53,7 @@ def test_a_level_of_which_none_grokked_is_as_sure_as_its_trials_are_many(number,
 def test_intervals_hold_the_truth_where_few_grok(seeds):
     rng, held = np.random.default_rng(seeds), []
     for _ in range(200):
-        found = standardised_difference(*few_events(rng, seeds=seeds), level=0.95)
+        found = standardised_difference(*few_events(rng, seeds=seeds))(0.95)
         if found:
             assert -1 <= found.lower <= found.value <= found.upper <= 1
             held.append(found.lower <= B - A <= found.upper)
@@ -88,7 +90,7 @@ def test_a_column_that_follows_from_others_changes_nothing():
 def test_where_all_or_none_grok_there_is_no_difference_to_adjust(success):
     rng = np.random.default_rng(0)
     design = np.stack([np.ones(60), np.arange(60) % 2, rng.random(60)], axis=1)
-    found = standardised_difference(design, np.full(60, success), np.ones(60), np.arange(60), 0.95)
+    found = standardised_difference(design, np.full(60, success), np.ones(60), np.arange(60))(0.95)
     assert found is None
 
 
@@ -100,7 +102,7 @@ def test_what_parts_grokkers_from_others_without_overlap_leaves_no_difference():
     success = fraction > 0.5
     success[20:22] = True, False  # at 0.5
     design = np.stack([np.ones(42), level, fraction], axis=1)
-    assert standardised_difference(design, success, np.ones(42), np.arange(42), 0.95) is None
+    assert standardised_difference(design, success, np.ones(42), np.arange(42))(0.95) is None
 
 
 def test_where_one_parameter_decides_nearly_everything_intervals_have_a_width():
@@ -114,7 +116,7 @@ def test_where_one_parameter_decides_nearly_everything_intervals_have_a_width():
         success = (rng.random((40, 2)) < chance[:, None]).ravel()
         columns = [np.ones(40), level, *(power for one in (fraction, *others) for power in (one, one**2))]
         design, cluster = np.repeat(np.stack(columns, axis=1), 2, axis=0), np.repeat(np.arange(40), 2)
-        estimate = standardised_difference(design, success, np.ones(80), cluster, 0.95)
+        estimate = standardised_difference(design, success, np.ones(80), cluster)(0.95)
         if estimate is not None:
             found += 1
             assert estimate.upper - estimate.lower > 0.05
@@ -186,3 +188,15 @@ def test_an_end_beyond_all_numbers_is_infinite_and_warns_of_nothing(recwarn):
     assert found
     assert found.upper == np.inf
     assert not recwarn.list
+
+
+def test_one_fit_is_asked_at_every_level(monkeypatch):
+    """A p-value asks for some eight levels, and the fit is nearly all of the work."""
+    design, happened, weight, configuration = few_events(np.random.default_rng(1), seeds=2)
+    fits = []
+    monkeypatch.setattr(adjusted, "logistic", lambda *a, **more: fits.append(1) or logistic(*a, **more))
+    at_level = adjusted.standardised_difference(design, happened, weight, configuration)
+    assert 0 < p_of_none(at_level) < 1
+    narrow, wide = at_level(0.5), at_level(0.99)
+    assert wide.lower < narrow.lower < narrow.value == wide.value < narrow.upper < wide.upper
+    assert len(fits) == 1
