@@ -1,4 +1,5 @@
-"""Arguments of Python's functions, looked at where they come in: a ConfigError names argument, value and rule."""
+"""Arguments of Python's functions and variables of the environment, looked at where they come in: a ConfigError names
+argument, value and rule."""
 
 from __future__ import annotations
 
@@ -8,6 +9,10 @@ from typing import Any
 
 from grokray.errors import ConfigError, Problem
 from grokray.wording import show
+
+# Variables of the environment that are 0 or 1: how kernels multiply, and whether they are compiled ahead.
+ONEDNN, COMPILE_AHEAD = "GROKRAY_ONEDNN", "GROKRAY_COMPILE_AHEAD"
+SWITCHES = (ONEDNN, COMPILE_AHEAD)
 
 
 def refused(name: str, value: Any, rule: str) -> ConfigError:
@@ -38,3 +43,17 @@ def texts(value: Any, name: str) -> list[str]:
     if not all(isinstance(text, str) for text in found):
         raise refused(name, value, "must be a text, or a list of them")
     return found
+
+
+def switch(variable: str) -> bool | None:
+    """Of the environment: whether it is 1 or 0; None where it is not set, or to nothing."""
+    text = os.environ.get(variable, "").strip()
+    if text not in ("", "0", "1"):
+        raise refused(variable, text, "must be 0 or 1")
+    return text == "1" if text else None
+
+
+def check_switches() -> None:
+    """All of them, before anything starts."""
+    for variable in SWITCHES:
+        switch(variable)

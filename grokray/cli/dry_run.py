@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from grokray.arguments import check_switches
 from grokray.cli.display import show_notes
 from grokray.cli.preview import Preview, ShapePreview, preview
 from grokray.cli.tables import Column, fitted
@@ -50,6 +51,7 @@ def show_dry_run(console: Console, config: SweepConfig, out: str) -> None:
     FolderError where it cannot be run.
     """
     remarks: list[str] = []
+    check_switches()
     check_tracking(config.tracking, remarks.append)
     found, folder = preview(config), SweepFolder.find(out, config.fingerprint())
     per_seed = f"{count(found.configurations, 'configuration')} × {count(len(config.seeds), 'seed')}"

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from grokray.arguments import check_switches
 from grokray.cli.train_folder import folder_of_train
 from grokray.engine.engine import Measurement
 from grokray.records.collect import collect, require_all
@@ -61,6 +62,7 @@ def train_in(run: Run, watcher: Watcher) -> TrialState:
     """
     import torch
 
+    check_switches()
     check_tracking(run.tracking, _say)
     torch.set_num_threads(run.threads)
     sweep = as_sweep(run.config, run.tracking, {name: getattr(run, name) for name in KEPT})

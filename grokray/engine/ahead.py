@@ -21,6 +21,7 @@ from typing import Protocol
 
 import torch
 
+from grokray.arguments import COMPILE_AHEAD, switch
 from grokray.engine.builder import Builder, to_spec
 from grokray.engine.graphs import cache_folder, sources
 from grokray.engine.shape import ShapeKey
@@ -28,7 +29,6 @@ from grokray.engine.tiles import Tiles, buckets
 
 MOST_TILES = 4  # in place of one, while that is being compiled: each is recorded, and pays its own overhead
 EMPTYING = 0.75  # a bucket no fuller than this: half of it may do soon, as more trials end
-VARIABLE = "GROKRAY_COMPILE_AHEAD"
 
 
 class Compiling(Protocol):
@@ -132,7 +132,7 @@ def ahead_of(shape: ShapeKey, device: torch.device) -> Ahead:
         threads = torch.get_num_threads()
         return Builder("grokray.engine.build_step", spec, str(device), place, log=log, threads=threads)
 
-    wanted = os.environ.get(VARIABLE, "").strip() != "0"
+    wanted = switch(COMPILE_AHEAD) is not False
     return Ahead(begin, lambda kind: not wanted or mark(kind).exists())
 
 

@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 import torch
 
+from grokray.arguments import check_switches
 from grokray.engine.allocator import keep_freed_memory
 from grokray.engine.checkpoint import Checkpoint
 from grokray.engine.evaluation import Evaluation
@@ -74,6 +75,7 @@ class Engine:
         capacity: int | None = None,
         before_leaving: Callable[[str], None] = lambda trial: None,
     ) -> None:
+        check_switches()
         keep_freed_memory()
         self.device, self.compile, self.capacity = torch.device(device), compile, capacity
         self._before_leaving = before_leaving

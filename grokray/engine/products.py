@@ -11,7 +11,6 @@ Which of them it is, is a function of processor, dtype and shape alone: a trial 
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 from functools import cache
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-VARIABLE = "GROKRAY_ONEDNN"
+from grokray.arguments import ONEDNN, switch
 
 
 class Share(NamedTuple):
@@ -42,9 +41,9 @@ def onednns() -> Share | None:
     elsewhere, and with 0."""
     if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return None
-    wanted = os.environ.get(VARIABLE, "").strip()
-    if wanted in ("0", "1"):
-        return ZEN_5 if wanted == "1" else None
+    wanted = switch(ONEDNN)
+    if wanted is not None:
+        return ZEN_5 if wanted else None
     processor = _processor()
     if torch.backends.cpu.get_cpu_capability() != "AVX512" or "AuthenticAMD" not in processor:
         return None

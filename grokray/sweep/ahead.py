@@ -12,10 +12,12 @@ MODULES = ("pandas", "pyarrow.dataset", "pyarrow.parquet", "pyarrow.compute", "o
 
 def import_ahead() -> None:
     """Start a thread that imports them. What cannot be imported is an error where it is needed, not here."""
-    threading.Thread(target=_import, name="imports", daemon=True).start()
+    # Ray comes before the thread: what it imports silences warnings, which imports beside it may put back.
+    _import("ray")
+    threading.Thread(target=_import, args=MODULES, name="imports", daemon=True).start()
 
 
-def _import() -> None:
-    for module in MODULES:
+def _import(*modules: str) -> None:
+    for module in modules:
         with suppress(Exception):
             import_module(module)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grokray.arguments import check_switches
 from grokray.errors import ExecutionError
 from grokray.records.collect import Collected, collect, require_all
 from grokray.records.folder import SweepFolder
@@ -69,10 +70,11 @@ def run_sweep(
     """Run the sweep in its folder `out`, or go on with it there; with `retry_failed` also with trials that failed.
 
     Raises FolderError if the folder belongs to another search space, FolderBusy if another process runs it,
-    ExecutionError if trials cannot be run at all, ConfigError if a tracker that is asked for cannot work, ClusterError
-    if the cluster at `address` lets in anybody, unless `insecure`.
+    ExecutionError if trials cannot be run at all, ConfigError if a tracker that is asked for cannot work or a variable
+    of the environment cannot be used, ClusterError if the cluster at `address` lets in anybody, unless `insecure`.
     """
     observer = observer or Observer()
+    check_switches()
     check_tracking(config.tracking, observer.message)
     if address is not None and SweepFolder.find(out, config.fingerprint()) is None:
         reach(address, insecure=insecure)  # a folder is not to be taken for a sweep that cannot begin

@@ -474,3 +474,11 @@ def test_dry_run_shows_no_column_for_what_all_shapes_share(tmp_path, monkeypatch
     out = capsys.readouterr().out
     assert "optimizer  " not in out
     assert "filter" not in out
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_a_switch_of_the_environment_that_is_neither_0_nor_1(tmp_path, space, capsys, monkeypatch, more):
+    monkeypatch.setenv("GROKRAY_COMPILE_AHEAD", "no")
+    assert main(["sweep", str(space), "--out", str(tmp_path / "out"), *more]) == 2
+    assert capsys.readouterr().err == "error: GROKRAY_COMPILE_AHEAD is 'no', but must be 0 or 1\n"
+    assert not (tmp_path / "out").exists()

@@ -255,3 +255,11 @@ def test_default_options_are_the_default_trial(tmp_path):
 def test_losses_of_all_sizes_leave_a_space_between_the_columns(loss, shown):
     assert _loss(loss) == shown
     assert len(shown) <= 7
+
+
+@pytest.mark.parametrize("variable", ["GROKRAY_ONEDNN", "GROKRAY_COMPILE_AHEAD"])
+def test_a_switch_of_the_environment_that_is_neither_0_nor_1(tmp_path, capsys, monkeypatch, variable):
+    monkeypatch.setenv(variable, "yes")
+    assert main(["train", *TINY, "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"error: {variable} is 'yes', but must be 0 or 1\n"
+    assert not (tmp_path / "out").exists()

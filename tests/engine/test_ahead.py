@@ -249,7 +249,7 @@ def test_as_many_graphs_are_compiled_as_there_are_widths_and_functions(monkeypat
 
 def test_who_does_not_want_it_gets_no_process(monkeypatch, tmp_path):
     monkeypatch.setenv("GROKRAY_CACHE", str(tmp_path))
-    monkeypatch.setenv(of_ahead.VARIABLE, "0")
+    monkeypatch.setenv(of_ahead.COMPILE_AHEAD, "0")
     ahead_of.cache_clear()
     ahead = ahead_of(shape_of(build_dataset(small())), torch.device("cpu"))
     assert ahead.tiles(20, WIDTHS, NONE) == [(0, 32)]

@@ -10,8 +10,9 @@ import sys
 import pytest
 import torch
 
+from grokray.arguments import COMPILE_AHEAD
 from grokray.engine import stack as of_stack
-from grokray.engine.ahead import VARIABLE, ahead_of
+from grokray.engine.ahead import ahead_of
 from grokray.engine.engine import Engine, Measurement
 from grokray.engine.recorder import CudaRecorder, NoRecorder
 from grokray.trial import MEASURES
@@ -31,7 +32,7 @@ LEARNING = {"learning_rate": 1e-3, "dropout": 0.1, "measure": "gradient_norm,upd
 @pytest.fixture(autouse=True)
 def _compiled_when_needed(monkeypatch):
     """Beside each test another process would compile what the test is about to compile itself."""
-    monkeypatch.setenv(VARIABLE, "0")
+    monkeypatch.setenv(COMPILE_AHEAD, "0")
     ahead_of.cache_clear()
     yield
     ahead_of.cache_clear()
@@ -220,7 +221,7 @@ def test_what_is_compiled_anew_computes_the_same_curve(tmp_path):
 
 def test_a_bucket_is_compiled_by_another_process_while_the_trials_go_on(monkeypatch, tmp_path, capfd):
     monkeypatch.setenv("GROKRAY_CACHE", str(tmp_path))
-    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setenv(COMPILE_AHEAD, "1")
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     check_that_trials_go_on_while_a_bucket_is_compiled("cuda")
     assert "could not be compiled" not in capfd.readouterr().err

@@ -9,6 +9,7 @@ from grokray.engine.build_graphs import compile_library
 from grokray.engine.engine import Engine
 from grokray.engine.graphs import _Library
 from grokray.engine.lowering import teach_products
+from grokray.errors import ConfigError
 from grokray.tasks.resolve import resolve
 from tests.engine.conftest import alone, curve, run
 
@@ -176,7 +177,7 @@ WINDOWS = "AMD64 Family 25 Model 97 Stepping 2, AuthenticAMD"
     ],
 )
 def test_the_processor_decides(monkeypatch, variable, instructions, processor, expected):
-    monkeypatch.setenv(products.VARIABLE, variable)
+    monkeypatch.setenv(products.ONEDNN, variable)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
     monkeypatch.setattr(products, "_processor", lambda: processor)
     products.onednns.cache_clear()
@@ -184,3 +185,11 @@ def test_the_processor_decides(monkeypatch, variable, instructions, processor, e
         assert products.onednns() == expected
     finally:
         products.onednns.cache_clear()
+
+
+def test_a_variable_that_is_neither_0_nor_1_is_refused(monkeypatch):
+    monkeypatch.setenv(products.ONEDNN, "yes")
+    products.onednns.cache_clear()
+    with pytest.raises(ConfigError, match=r"^GROKRAY_ONEDNN is 'yes', but must be 0 or 1$"):
+        products.onednns()
+    products.onednns.cache_clear()
