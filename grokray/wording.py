@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 NOTHING = "–"
 _CHARACTERS = 60  # of a value
+# As repr writes a byte that is no text in the locale's encoding. What is a backslash of the text itself, it doubles.
+_BYTE = re.compile(r"(?<!\\)((?:\\\\)*)\\u(dc[89a-f][0-9a-f])")
 
 
 def show(value: Any) -> str:
@@ -59,8 +62,8 @@ def in_a_line(error: BaseException) -> str:
 
 
 def _as_yaml(value: Any) -> str:
-    if isinstance(value, str):
-        return repr(value)
+    if isinstance(value, str):  # bytes that are no text go out as they came in
+        return _BYTE.sub(lambda found: found[1] + chr(int(found[2], 16)), repr(value))
     if isinstance(value, float):  # JSON has other names for nan and inf
         return str(value)
     try:

@@ -18,6 +18,9 @@ from grokray.wording import count, first_line, in_a_line, listed, nearest, perce
         (float("nan"), "nan"),
         ([1, True, "é"], '[1, true, "é"]'),
         ({"min": None}, '{"min": null}'),
+        ("a\udcc3\udcb6'", '"a\udcc3\udcb6\'"'),  # bytes as they came, from the command line in a C locale
+        (r"\udcc3", r"'\\udcc3'"),
+        ("\\\udcc3", "'\\\\\udcc3'"),
         ({1, 2}, "{1, 2}"),  # JSON knows no sets
     ],
 )

@@ -84,7 +84,7 @@ def parse_yaml(text: str, source: str, under: Keys = ()) -> Document:
         raise ConfigError([_syntax_problem(error, source)]) from None
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        message = f"this is not YAML: the character U+{int(error.character):04X} is not allowed"
+        message = f"this is not YAML: {_not_allowed(int(error.character))}"
         raise ConfigError([Problem(message=message, place=f"{source}:{line}:1")]) from None
     except (YAMLError, ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError):
         # The parser stumbles in many ways over malformed text, such as an impossible escape.
@@ -94,6 +94,12 @@ def parse_yaml(text: str, source: str, under: Keys = ()) -> Document:
     builder.places.setdefault((), f"{source}:1:1")
     problems, broken = tuple(builder.problems), tuple(builder.broken)
     return Document(source=source, data=data, places=builder.places, problems=problems, broken=broken)
+
+
+def _not_allowed(character: int) -> str:
+    if 0xDC80 <= character <= 0xDCFF:  # as Python takes it from the command line
+        return f"the byte {character - 0xDC00:#04x} is no text in this terminal's encoding"
+    return f"the character U+{character:04X} is not allowed"
 
 
 def _refused(path: Path, reason: str) -> ConfigError:

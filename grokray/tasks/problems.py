@@ -48,6 +48,7 @@ _RULES = {
     "finite_number": "must be finite",
     "bool_type": "must be true or false",
     "string_type": "must be a text",
+    "string_unicode": "must be a text in this terminal's encoding",
     "string_too_short": "must not be empty",
     "string_pattern_mismatch": "must be 16 hexadecimal digits, in lower case",  # only arc_data_hash has a pattern
 }

@@ -482,3 +482,10 @@ def test_a_switch_of_the_environment_that_is_neither_0_nor_1(tmp_path, space, ca
     assert main(["sweep", str(space), "--out", str(tmp_path / "out"), *more]) == 2
     assert capsys.readouterr().err == "error: GROKRAY_COMPILE_AHEAD is 'no', but must be 0 or 1\n"
     assert not (tmp_path / "out").exists()
+
+
+def test_bytes_that_are_no_text_are_named(space, capsys):
+    # As Python takes them from a command line.
+    assert main(["sweep", str(space), "--set", "name=\udcffb", "--dry-run"]) == 2
+    said = capsys.readouterr().err.splitlines()[0]
+    assert said.endswith("this is not YAML: the byte 0xff is no text in this terminal's encoding")

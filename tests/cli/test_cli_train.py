@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -263,3 +264,12 @@ def test_a_switch_of_the_environment_that_is_neither_0_nor_1(tmp_path, capsys, m
     assert main(["train", *TINY, "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == f"error: {variable} is 'yes', but must be 0 or 1\n"
     assert not (tmp_path / "out").exists()
+
+
+def test_bytes_that_are_no_text_are_shown_as_they_came(tmp_path):
+    # Through a process: the error's bytes are the question.
+    words = [b"train", b"--operation", b"gr\xc3\xb6k", b"--data_dir", b"\xff", b"--out", bytes(tmp_path / "out")]
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-m", "grokray", *words], capture_output=True, env=environment)
+    assert done.returncode == 2
+    assert b"--operation is 'gr\xc3\xb6k', but there is no such operation" in done.stderr
