@@ -80,7 +80,18 @@ def make_command(words: list[str]) -> tuple[Any, list[str]]:
     app.command()(collect.collect)
     app.command()(doctor.doctor)
     app.command()(schema.schema)
-    return typer.main.get_command(app), words or ["--help"]
+    command = typer.main.get_command(app)
+    _show_no_type_of_flags(command)
+    return command, words or ["--help"]
+
+
+def _show_no_type_of_flags(group: Any) -> None:
+    """Some versions of typer write `--best <bool>`, as if a value were to follow."""
+    names: Any = {"help_option_names": CONTEXT["help_option_names"]}  # the option of help is made once
+    for command in (group, *group.commands.values()):
+        for parameter in command.get_params(typer.Context(command, **names)):
+            if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+                parameter.metavar = ""
 
 
 def _show_version(wanted: bool) -> None:

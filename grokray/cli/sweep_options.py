@@ -17,7 +17,9 @@ NumTrials = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the file, such as trial.eval_interval=50."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Set a key of the file, such as trial.eval_interval=50. May be repeated."
+    ),
 ]
 Part = Annotated[
     str | None,

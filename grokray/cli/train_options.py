@@ -97,7 +97,7 @@ def _help(name: str) -> str:
     field, kind = TrialConfig.model_fields.get(name), _kind(name)
     parts = [_DESCRIPTIONS.get(name) or DESCRIPTIONS[name].replace("; usually under trial", "")]
     if get_origin(kind) is Literal:
-        parts.append(f"{', '.join(map(str, get_args(kind)))}.")
+        parts.append(f"One of {', '.join(map(str, get_args(kind)))}.")
     if field is not None and field.default not in (None, "") and "Default" not in parts[0]:
         parts.append(f"Default: {str(field.default).lower() if kind is bool else field.default}.")
     return " ".join(parts)

@@ -272,3 +272,10 @@ def test_help_cuts_no_option(command, columns, monkeypatch, capsys):
     names = {name for option in made.commands[command].params for name in option.opts if name.startswith("--")}
     assert names
     assert [name for name in names if not re.search(rf"{name}\b", shown)] == []
+
+
+def test_help_shows_no_type_of_a_flag(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["plot", "--help"]) == 0
+    assert "--best" in (said := capsys.readouterr().out)
+    assert "bool" not in said
