@@ -12,12 +12,14 @@ import typer
 from grokray.cli.outputs import output_place, remove, require_place, writing
 from grokray.cli.usage import number
 from grokray.errors import FolderError
+from grokray.wording import NOTHING, listed
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
     from grokray.analysis.findings.finding import Finding
+    from grokray.cli.tables import Column
 
 # Tables that a finding may have beside its main one.
 FURTHER = {
@@ -28,6 +30,8 @@ FURTHER = {
     "delay": ("ungrokking",),
     "audit": ("counts",),
 }
+REMARKS = ("reason", "note")  # columns that say why there is no number, or what to mind
+MOST_ROWS = 6  # named before a remark
 DIGITS = 15  # of numbers in JSON: all that a float is sure of
 
 
@@ -101,7 +105,7 @@ def show(console: Console, finding: Finding) -> None:
     from rich.text import Text
 
     from grokray.analysis.findings.words import shown
-    from grokray.cli.tables import Column, fitted
+    from grokray.cli.tables import Column, fits_whole, fitted
 
     console.print(Text(finding.title, style="bold"))
     for text in filter(None, (finding.missing, finding.summary)):
@@ -118,10 +122,27 @@ def show(console: Console, finding: Finding) -> None:
             )
             for at, n in enumerate(texts.headings)
         ]
+        remarks: list[str] = []
+        if not fits_whole(columns, console.width):  # a number is not shown without what must be known of it
+            columns, remarks = _remarks_apart(columns)
         console.print(fitted(columns, console.width))
+        for remark in remarks:
+            console.print(Text(f"- {remark}"), soft_wrap=not console.is_terminal)
     for note in finding.notes:
         console.print(Text(f"note: {note}", style="dim"), soft_wrap=not console.is_terminal)
     console.print()
+
+
+def _remarks_apart(columns: list[Column]) -> tuple[list[Column], list[str]]:
+    """The columns without those of remarks, and `base 4, base 10: the share grokked does not rise`."""
+    labels = [column.cells for column in columns if not (column.number or column.optional)]
+    rows_of: dict[str, list[str]] = {}
+    for column in columns:
+        for row, remark in enumerate(column.cells if column.name in REMARKS else ()):
+            if remark.strip() and remark != NOTHING:
+                rows_of.setdefault(remark, []).append(", ".join(cells[row] for cells in labels))
+    remarks = [": ".join(filter(None, (listed(rows, MOST_ROWS), remark))) for remark, rows in rows_of.items()]
+    return [column for column in columns if column.name not in REMARKS], remarks
 
 
 def as_plain(finding: Finding) -> dict[str, Any]:

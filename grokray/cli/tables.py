@@ -51,6 +51,11 @@ def fitted(columns: Sequence[Column], width: int) -> RenderableType:
         left_out.insert(0, optional[-1].name)
 
 
+def fits_whole(columns: Sequence[Column], width: int) -> bool:
+    """Whether `fitted` would leave nothing out, and make no list."""
+    return any(_fits(_table(columns, broken), width) for broken in (False, True))
+
+
 def _fits(table: Table, width: int) -> bool:
     return Console(width=10_000, height=1).measure(table).maximum <= width  # both, or TERM=dumb means 80
 

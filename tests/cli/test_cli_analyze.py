@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
-from grokray.cli.analyze import _records
+from grokray.analysis.findings.finding import Finding
+from grokray.cli.analyze import _records, show
 from grokray.cli.main import main
 from grokray.cli.outputs import remove
 from grokray.records.store import Store
@@ -213,3 +216,23 @@ print(sorted({{"torch", "ray", "matplotlib.pyplot"}} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_narrow_terminal_hides_no_remark_on_a_number(width):
+    rows = {"task": ["a", "b", "c"], "fraction": [0.99, 0.5, 0.6], "trials": [12, 12, 12]}
+    table = pd.DataFrame(
+        rows | {"note": ["extrapolated: fractions go from 0.37 to 0.77", "may be chance", "may be chance"]}
+    )
+    finding = Finding(name="critical", title="Critical", tables={"critical": table})
+    console = Console(width=width, file=io.StringIO())
+    show(console, finding)
+    lines = console.file.getvalue().splitlines()
+    if width == 80:
+        assert "extrapolated: fractions go from 0.37 to 0.77" in lines[3]
+    else:
+        assert [line for line in lines if line.startswith("- ")] == [
+            "- a: extrapolated: fractions go from 0.37 to 0.77",
+            "- b, c: may be chance",
+        ]
+    assert not any("not shown" in line for line in lines)
