@@ -96,7 +96,7 @@ class Design:
             for _ in range(2):  # once more, for what rounding left
                 rest = rest - basis @ (basis.T @ rest)
             if np.linalg.norm(rest) <= _SAME * np.linalg.norm(centred):
-                left_out[name] = f"it follows from {', '.join(self._behind(centred, kept))}"
+                left_out[name] = f"it says no more than {', '.join(self._behind(centred, kept))}"
                 continue
             basis = np.column_stack([basis, rest / np.linalg.norm(rest)])
             kept.append(number)

@@ -70,7 +70,7 @@ def test_trials_without_a_base():
     design = design_of(pa.table({"base": bases, "task_type": kinds}))
     assert column(design, "base").tolist() == [3, 3, 1, 3, 5]
     assert column(design, "task_type = classification").tolist() == [1, 1, 0, 0, 0]
-    assert design.left_out == {"no base": "it follows from task_type = classification"}
+    assert design.left_out == {"no base": "it says no more than task_type = classification"}
 
 
 def test_seeds_and_budgets_are_no_causes():
@@ -94,7 +94,7 @@ def test_what_follows_from_others_is_left_out():
     x, y = np.array([1.0, 2, 3, 5]), np.array([0.0, 1, 0, 1])
     design = Design.of(x=x, one=np.ones(4), sum=2 * x - y + 7, y=y).independent()
     assert design.names == ("x", "sum")
-    assert design.left_out == {"one": "it does not vary", "y": "it follows from x, sum"}
+    assert design.left_out == {"one": "it does not vary", "y": "it says no more than x, sum"}
 
 
 @pytest.mark.parametrize("kind", ["arrow", "pandas"])
