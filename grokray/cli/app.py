@@ -36,7 +36,7 @@ COMMANDS = (
 # Columns: in narrower ones the tables of --help cut the names of options, and words.
 LEAST_FOR_OPTIONS, LEAST_FOR_COMMANDS = 80, 60
 TRAIN_HELP = "Train one trial, without Ray. Options are named as in the original."
-DATA_HELP = "Write a task's rows as Parquet and JSON files. Options are those of train."
+DATA_HELP = "Write a task's rows as Parquet and JSON files. A trial's parameters are those of train."
 
 
 def make_command(words: list[str]) -> tuple[Any, list[str]]:

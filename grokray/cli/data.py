@@ -37,7 +37,7 @@ def _data(
         str, typer.Option(metavar="INT", rich_help_panel=EXPORT, help="Rows of each part to print.")
     ] = "3",
 ) -> int:
-    """Write a task's rows as Parquet and JSON. Options are those of train; what is no matter of data is ignored."""
+    """Write a task's rows as Parquet and JSON. Parameters are those of train; what is no matter of data is ignored."""
     config, shown = trial_from(parameters, "data"), whole_number("--examples", examples, at_least=0)
     from grokray.records.store import Store
     from grokray.tasks.dataset import build_dataset

@@ -190,8 +190,9 @@ ALIASES: dict[str, Alias] = {
     "x+y_binary_flipped": _binary("x+y", "least_first"),
     "s5conj": Alias(operation="s5_conjugate"),
     "s5aba": Alias(operation="s5_aba"),
-    "x,y_max": Alias(operation="xy_abs_max"),
-    "x,y_min": Alias(operation="xy_abs_min"),
+    # Not xy_abs_max and xy_abs_min, which came in their place: those take one away.
+    "x,y_max": Alias(operation="expr:max(x, y)"),
+    "x,y_min": Alias(operation="expr:min(x, y)"),
     "x,y_avg": Alias(operation="xy_avg"),
     "x,y_sqrt": Alias(operation="xy_sqrt"),
     "x,y_abs_diff": Alias(operation="xy_abs_diff"),

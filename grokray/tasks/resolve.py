@@ -110,9 +110,9 @@ def _take_name(draft: Draft, name: str) -> str | None:
         elif draft.values.get(field, value) != value:
             draft.add("operation", f"operation {name} means {field} {value}, but another means {draft.values[field]}")
     draft.values = {**alias.suggested, **draft.values, **alias.implied}
-    if name.startswith(EXPRESSION):
+    if alias.operation.startswith(EXPRESSION):
         try:
-            return expressed(name).name
+            return expressed(alias.operation).name
         except ExpressionError as error:
             draft.add("operation", f"operation is {show(name)}, {error}")
             return None

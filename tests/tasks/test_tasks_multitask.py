@@ -137,7 +137,7 @@ def test_an_ordered_curriculum_goes_from_small_pairs_to_large_ones_across_tasks(
         ("x/y, x+y_mod", "x/y_mod,x+y_mod"),
         (["x/y", "x+y_mod"], "x/y_mod,x+y_mod"),
         (("x+y_mod", "x/y"), "x+y_mod,x/y_mod"),
-        ("x,y_max,x,y_min", "xy_abs_max,xy_abs_min"),
+        ("x,y_max,x,y_min", "expr:max(x, y),expr:min(x, y)"),
         ("expr:max( x,y ),x+y", "expr:max(x, y),x+y"),
         (["x-y"], "x-y"),
     ],

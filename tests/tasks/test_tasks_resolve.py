@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from grokray.errors import ConfigError
-from grokray.tasks import ALIASES, OPERATIONS
+from grokray.tasks import ALIASES, OPERATIONS, operations_of
 from grokray.tasks.draft import PARAMETERS
 from grokray.tasks.resolve import left_out, resolve
 from grokray.trial import TrialConfig
@@ -54,6 +54,8 @@ def test_a_resolved_trial_resolves_to_itself(operation: str, task_type: str) -> 
         ({"batch_size": np.int64(64), "weight_decay": np.float32(0.5)}, {"batch_size": 64, "weight_decay": 0.5}),
         ({"weight_decay": -0.0}, {"weight_decay": 0}),
         ({"operation": "x,y_abs_diff"}, {"operation": "xy_abs_diff"}),
+        ({"operation": "x,y_max"}, {"operation": "expr:max(x, y)"}),
+        ({"operation": "x,y_min"}, {"operation": "expr:min(x, y)"}),
         (
             {"operation": "x+y_binary_flipped"},
             {"operation": "x+y", "task_type": "sequence", "base": 2, "digit_order": "least_first"},
@@ -227,7 +229,14 @@ def test_parameters_are_the_clear_names_and_the_original_s() -> None:
 
 @pytest.mark.parametrize("name", ALIASES)
 def test_every_alias_resolves(name: str) -> None:
-    assert resolve({"operation": name}).operation in OPERATIONS
+    operation = resolve({"operation": name}).operation
+    assert operation in OPERATIONS or operation.startswith("expr:")
+
+
+@pytest.mark.parametrize(("name", "answer"), [("x,y_max", 9), ("x,y_min", 4)])
+def test_the_original_s_maximum_and_minimum_take_nothing_away(name: str, answer: int) -> None:
+    (operation,) = operations_of(resolve({"operation": name}).operation)
+    assert operation.answer(4, 9, None) == operation.answer(9, 4, None) == answer
 
 
 def test_the_parameters_given_are_left_as_they_are() -> None:
