@@ -18,6 +18,9 @@ from grokray.engine.stack import Stack
 from grokray.errors import CheckpointError
 from grokray.events import EventTracker
 from grokray.tasks.dataset import Dataset, build_dataset
+from grokray.tasks.expressions import ExpressionError
+from grokray.tasks.families import FAMILIES
+from grokray.tasks.operations import operations_of
 from grokray.trial import TrialConfig
 
 
@@ -63,12 +66,18 @@ def restored(checkpoint: Checkpoint, device: str = "cpu") -> Restored:
 
 
 def config_of(checkpoint: Checkpoint) -> TrialConfig:
+    text = f"the checkpoint of trial {checkpoint.trial_id} cannot be read by this version"
     try:
-        return TrialConfig.model_validate(checkpoint.config)
+        config = TrialConfig.model_validate(checkpoint.config)
     except ValidationError as error:
         names = ", ".join(str(fault["loc"][0]) for fault in error.errors() if fault["loc"]) or "its config"
-        text = f"the checkpoint of trial {checkpoint.trial_id} cannot be read by this version: {names}"
-        raise CheckpointError(text) from error
+        raise CheckpointError(f"{text}: {names}") from error
+    if config.operation not in FAMILIES:
+        try:
+            operations_of(config.operation)
+        except ExpressionError as error:  # whatever is no known name is taken for an expression
+            raise CheckpointError(f"{text}: operation {config.operation}") from error
+    return config
 
 
 def measure(trial: Restored) -> Evaluation:

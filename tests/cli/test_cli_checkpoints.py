@@ -508,6 +508,7 @@ def test_parameters_of_another_model_are_refused(sums, tmp_path, capsys):
     for changes, message in (
         ({"dim_model": 32}, "holds parameters of another model"),
         ({"colour": "blue"}, "cannot be read by this version: colour"),
+        ({"operation": "x@y_mod"}, "cannot be read by this version: operation x@y_mod"),
     ):
         other = replace(checkpoint, config={**checkpoint.config, **changes})
         (tmp_path / "other.pt").write_bytes(to_bytes(other)[0])
