@@ -79,7 +79,7 @@ FromTrial = Annotated[
     ),
 ]
 WandbTracking = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--wandb_tracking", metavar="TEXT", rich_help_panel=RUN, help="What W&B gets: disabled, minimal, maximal."
     ),
@@ -100,7 +100,7 @@ def run_of(
     checkpoint_interval: str | None,
     keep_checkpoints: str | None,
     examples: str | None,
-    wandb_tracking: str,
+    wandb_tracking: str | None,
     tensorboard: bool,
 ) -> Run:
     """What the options leave open is as `source` has it. ConfigError for the first that cannot be."""
@@ -131,9 +131,16 @@ def run_of(
             lambda text: whole_number("--examples", text, at_least=0, at_most=MAX_EXAMPLES),
         ),
         command=command,
-        tracking=Tracking(
-            wandb=one_of("--wandb_tracking", wandb_tracking, ("disabled", "minimal", "maximal", "min", "max")),
-            tensorboard=tensorboard,
+        tracking=Tracking.model_validate(
+            {
+                **source.tracking.model_dump(),
+                "wandb": _read(
+                    wandb_tracking,
+                    source.tracking.wandb,
+                    lambda text: one_of("--wandb_tracking", text, ("disabled", "minimal", "maximal", "min", "max")),
+                ),
+                "tensorboard": tensorboard or source.tracking.tensorboard,
+            }
         ),
     )
 

@@ -42,7 +42,7 @@ def _train(
     examples: Examples = None,
     resume: Resume = None,
     from_trial: FromTrial = None,
-    wandb_tracking: WandbTracking = "disabled",
+    wandb_tracking: WandbTracking = None,
     tensorboard: Tensorboard = False,
     quiet: Quiet = False,
 ) -> int:

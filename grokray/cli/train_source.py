@@ -9,6 +9,7 @@ from typing import Any, Literal
 from grokray.cli.train_folder import space_of, trial_of_train
 from grokray.cli.train_options import trial_from
 from grokray.errors import ConfigError, FolderError, Problem
+from grokray.sweep.sections import Tracking
 from grokray.trial import TrialConfig
 
 
@@ -32,6 +33,7 @@ class Source:
     checkpoint_interval: int = 1000
     keep_checkpoints: str = "last+best"
     examples: int = 0
+    tracking: Tracking = Tracking()
     repeated: Repeated | None = None
 
 
@@ -76,6 +78,7 @@ def _resumed(uri: str) -> Source:
         checkpoint_interval=trial.checkpoint_interval,
         keep_checkpoints=trial.keep_checkpoints,
         examples=trial.examples,
+        tracking=space.tracking,
     )
 
 

@@ -15,6 +15,10 @@ import pytest
 import grokray.engine.stack as of_stack
 from grokray.cli.curves import curve_of, parting
 from grokray.cli.main import main
+from grokray.cli.run_options import run_of
+from grokray.cli.train_folder import folder_of_train
+from grokray.cli.train_run import as_sweep
+from grokray.cli.train_source import source_of
 from grokray.engine.backends import backend_for
 from grokray.errors import ConfigError
 from grokray.records.folder import SweepFolder
@@ -22,6 +26,8 @@ from grokray.records.tables import read_trials
 from grokray.sweep.kept import full_id
 from grokray.sweep.load import load_sweep
 from grokray.sweep.runner import run_sweep
+from grokray.sweep.sections import Tracking
+from grokray.tasks.resolve import resolve
 from tests.sweep.sweeps import HEAD
 
 TINY = [
@@ -103,6 +109,21 @@ def test_an_interrupted_trial_goes_on_as_the_same_command_would(tmp_path, capsys
     assert {int(name[:10]) for name in names[1]} <= {int(name[:10]) for name in names[0]}
 
     assert error(capsys, "--resume", str(out)) == [f"error: the trial in {out} has ended: budget, at step 800"]
+
+
+@pytest.mark.parametrize(("option", "wanted"), [(None, "minimal"), ("disabled", "disabled"), ("max", "maximal")])
+def test_it_is_tracked_on_as_its_folder_says_unless_an_option_does(option, wanted, tmp_path):
+    told = Tracking(wandb="minimal", mode="offline", project="mine", tensorboard=True)
+    config = resolve({"operation": "x+y_mod", "modulus": 7})
+    folder_of_train(str(tmp_path), as_sweep(config, told), config, {})
+    of_command = dict.fromkeys(("checkpoint_interval", "keep_checkpoints", "examples"))
+    source = source_of({}, resume=str(tmp_path), from_trial=None, out=None)
+    run = run_of(
+        *(source, "train"),
+        **{"device": "cpu", "compile": "auto", "threads": "1", "tensorboard": False, "wandb_tracking": option},
+        **of_command,
+    )
+    assert run.tracking == told.model_copy(update={"wandb": wanted})
 
 
 def test_a_folder_of_a_version_that_knew_fewer_parameters(tmp_path, tiny, capsys):
