@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from grokray.tasks.tables import Table
 
 _PAIR = re.compile(r"\s*(-?\d{1,999})(\s*[^\d\s].*?\s*|\s+)(-?\d{1,999})\s*=?\s*\??\s*", re.DOTALL)
+_AS_TYPED = str.maketrans("\u2212\u00d7\u00f7", "-*/")  # as print has them: minus, times, divided by
 _PART_OF_A_NUMBER = re.compile(r"^\w|\d|\w$")  # as `x3` is of 0x3, and `_0` of 1_0
 _NUMBER = re.compile(r"(?<![\w^])\d+(?![\w^])")
 
 
 def pair_of(text: str, operators: Collection[str]) -> tuple[int, str, int]:
     """`12 + 7` → 12, "+", 7. Whatever stands between the numbers is the operator; one of those may hold numbers."""
-    found = _PAIR.fullmatch(text)
-    words = "" if found is None else found[2].strip()
+    found = _PAIR.fullmatch(text.translate(_AS_TYPED))
+    words = "" if found is None else _spelled(found[2].strip())
     if found is not None and (words in operators or _named(words)):
         return int(found[1]), words, int(found[3])
     if more := _NUMBER.findall(words):
@@ -28,6 +29,19 @@ def pair_of(text: str, operators: Collection[str]) -> tuple[int, str, int]:
     if found is None or _PART_OF_A_NUMBER.search(found[2]):
         raise refused(f"the question is {text!r}, but must be two whole numbers with an operator, such as '12 + 7'")
     return int(found[1]), words, int(found[3])
+
+
+def _spelled(words: str) -> str:
+    """An expression as the tables write it: `expr:x*y+1` → `expr:x*y + 1`."""
+    from grokray.tasks.expressions import ExpressionError
+    from grokray.tasks.operations import EXPRESSION, expressed
+
+    if not words.startswith(EXPRESSION):
+        return words
+    try:
+        return expressed(words).name
+    except ExpressionError:
+        return words
 
 
 def operators_of(table: Table) -> dict[str, int]:

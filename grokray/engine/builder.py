@@ -39,7 +39,7 @@ class Builder:
         with open(log, "w") as file:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-P", "-W", "ignore", "-c", RUN, json.dumps(sys.path), module),
+                    *(sys.executable, "-P", "-W", "ignore", "-c", RUN, json.dumps([*map(str, sys.path)]), module),
                     *(json.dumps(spec), *map(str, arguments)),
                 ],
                 stdin=subprocess.PIPE,  # the builder ends when this end of the pipe is closed, however that happens

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -67,7 +68,11 @@ class Direct:
         yield self.url
 
     def stop_command(self, job_id: str) -> str:
-        return f"RAY_AUTH_MODE=token ray job stop {job_id} --address {self.url}"
+        return _stop(job_id, self.url)
+
+
+def _stop(job_id: str, url: str) -> str:
+    return f"RAY_AUTH_MODE=token {shlex.join(['ray', 'job', 'stop', job_id, '--address', url])}"
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class Tunnel:
                 _end(process)
 
     def stop_command(self, job_id: str) -> str:
-        return f"ray exec {self.cluster} 'RAY_AUTH_MODE=token ray job stop {job_id} --address http://127.0.0.1:8265'"
+        return shlex.join(["ray", "exec", self.cluster, _stop(job_id, "http://127.0.0.1:8265")])
 
     def _await(self, process: subprocess.Popen[bytes], url: str, said: IO[bytes]) -> str:
         deadline = time.monotonic() + TUNNEL_S

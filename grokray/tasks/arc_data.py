@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from grokray.tasks.arc_files import ArcTask, Malformed, read_tasks, task_of
-from grokray.wording import nearest
+from grokray.wording import count, nearest
 
 SUBSETS = ("training", "evaluation")
 DEFAULT_SUBSET = "training"
@@ -57,7 +57,7 @@ def chosen(tasks: Sequence[ArcTask], names: str | None, max_cells: int, min_pair
     if number is not None or names is None:
         if len(fit) < (number or 1):
             rule = f"fit arc_max_cells {max_cells} and have {min_pairs} train pairs or more"
-            raise Malformed([f"of the {len(tasks)} tasks there only {len(fit)} {rule}"])
+            raise Malformed([f"of {count(len(tasks), 'task')} there {len(fit)} {rule}"])
         return tuple(fit[:number])
     known = {task.name: task for task in tasks}
     faults = [_misfit(name, known, max_cells, min_pairs) for name in names.split(",")]

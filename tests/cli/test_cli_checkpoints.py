@@ -242,12 +242,13 @@ def test_grids_of_several_tasks_need_the_task(tmp_path, capsys):
     [
         (
             ["--operation", "expr:(x*y + 2) % p", "--modulus", "7"],
-            *("3 expr:(x*y + 2) % p 4", "0", "3 · 7", "but must be below the modulus, which is 7"),
+            *("3 expr:(x*y+2)%p 4", "0", "3 · 7", "but must be below the modulus, which is 7"),
         ),
         (
             ["--operation", "expr:(x*y + 2) % p,x+y_mod", "--modulus", "7"],
-            *("3 expr:(x*y + 2) % p 4", "0", "3 + 1 + 4", "holds 3 numbers, but must hold two"),
+            *("3 expr:(x*y+2) %p 4", "0", "3 + 1 + 4", "holds 3 numbers, but must hold two"),
         ),
+        (["--operation", "x-y_mod", "--modulus", "7"], "3 \u2212 4", "6", "3 \u00d7 4", "was trained on x-y_mod"),
         (["--operation", "s5"], "1 · 2", "3", "1 · 120", "but s5 has the elements 0 to 119"),
         (["--operation", "s5"], "1 s5 2", "3", "1 d7 2", "but this model was trained on s5"),
         (["--operation", "d7"], "1 · 7", "8", "3 s5 5", "but this model was trained on d7"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import time
 
@@ -85,6 +86,18 @@ def test_addresses_that_are_none(address):
     with pytest.raises(ConfigError, match="must be that of a Jobs API") as caught:
         door(cluster=None, address=address)
     assert "secret" not in str(caught.value)
+
+
+def test_a_shell_takes_the_commands_that_stop_a_job_as_they_are_meant(tmp_path):
+    (tmp_path / "my clusters").mkdir()
+    file = tmp_path / "my clusters" / "cluster.yaml"
+    file.write_text("cluster_name: x\nprovider: {type: aws}\n")
+    stop = ["RAY_AUTH_MODE=token", *(["ray", "job", "stop"]), "my sweep-1", "--address"]
+    *words, _ = shlex.split(door(cluster=None, address="h:1").stop_command("my sweep-1"))
+    assert words == stop
+    *through, on_the_head = shlex.split(door(cluster=str(file), address=None).stop_command("my sweep-1"))
+    assert through == ["ray", "exec", str(file)]
+    assert shlex.split(on_the_head) == [*stop, "http://127.0.0.1:8265"]
 
 
 def test_the_commands_that_stop_a_job_hold_no_token(tmp_path):

@@ -193,7 +193,7 @@ def test_tasks_of_folders_by_number_by_name_and_by_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"arc_tasks": 3}, "arc_tasks is 3, but of the 2 tasks there only 2 fit arc_max_cells 100 and"),
+        ({"arc_tasks": 3}, "arc_tasks is 3, but of 2 tasks there 2 fit arc_max_cells 100 and"),
         ({"arc_tasks": 0}, "arc_tasks is 0, but must be at least 1"),
         ({"arc_tasks": ""}, "arc_tasks is '', but must not be empty"),
         ({"data_dir": ""}, "data_dir is '', but must not be empty"),
