@@ -64,9 +64,7 @@ class Configurations:
         self.of_trial: dict[str, int] = {}
         self.proposed = config.first_index  # up to here, not included; those of other parts are passed over
         self.next_trial = 0  # the number of the next new trial
-        self._newest = (
-            config.first_index - config.stride
-        )  # of the members; to look for it would take the longer the more
+        self._newest = config.first_index - config.stride  # of the members: looked for it would take longer each time
         self._lost: deque[int] = deque()  # proposals that the journal has lost, to be made once more
         self._exhausted = False
 
