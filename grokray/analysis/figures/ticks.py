@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
+_SMALL = 0.9e-3  # as a thousandth may have been rounded down
+
 
 def plain_ticks(axis: Axis, limits: tuple[float, float]) -> None:
     """1, 2, 5, 10, 20, …, or powers of ten alone if these are many; equal steps where fewer than two of them are within
-    the limits. Written out: 2,000 and 0.01."""
+    the limits. Written out: 2,000 and 0.01; below a thousandth 1e-4 and 1e-5."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     decades = math.log10(limits[1] / limits[0])
@@ -26,4 +28,7 @@ def plain_ticks(axis: Axis, limits: tuple[float, float]) -> None:
 
 
 def _written_out(value: float) -> str:
+    if 0 < value < _SMALL:
+        digits, power = f"{value:.3e}".split("e")
+        return f"{float(digits):g}e{int(power)}"
     return f"{value:,.0f}" if value >= 1_000 or value == round(value) else f"{value:.4g}"
