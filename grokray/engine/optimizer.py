@@ -47,8 +47,8 @@ def coefficients(
     such ones that it is left exactly as it is.
     """
     t = step.to(torch.float64)
-    left = 1 - learning_rate_fall * fallen(step, warmup_steps, num_steps, cosine)
-    rate = learning_rate * warmed_up(step, warmup_steps) * left * active
+    left = 1 - learning_rate_fall * fallen(t, warmup_steps, num_steps, cosine)
+    rate = learning_rate * warmed_up(t, warmup_steps) * left * active
     size = rate / (1 - beta1 ** (t + 1))
     correction = (1 - beta2 ** (t + 1)).sqrt()
     columns = ((1 - beta1) * active, (1 - beta2) * active, 1 - rate * weight_decay, size, correction, rate)
@@ -96,12 +96,12 @@ def _adam(
 
 def warmed_up(step: Tensor, warmup_steps: Tensor) -> Tensor:
     """The share (slots,) float64 of the learning rate that holds after so many steps; all of it without warm-up."""
-    warm = WARMUP_START + (1 - WARMUP_START) * (step.to(torch.float64) / warmup_steps.clamp(min=1)).clamp(max=1)
+    warm = WARMUP_START + (1 - WARMUP_START) * (step / warmup_steps.clamp(min=1)).clamp(max=1)
     return torch.where(warmup_steps > 0, warm, 1.0)
 
 
 def fallen(step: Tensor, warmup_steps: Tensor, num_steps: Tensor, cosine: Tensor) -> Tensor:
     """The share (slots,) float64 of the learning rate's fall that lies behind: 0 until the end of the warm-up, 1 at
     `num_steps`, in between along a straight line, or half a cosine where that is 1."""
-    share = ((step.to(torch.float64) - warmup_steps) / (num_steps - warmup_steps).clamp(min=1)).clamp(0, 1)
+    share = ((step - warmup_steps) / (num_steps - warmup_steps).clamp(min=1)).clamp(0, 1)
     return torch.where(cosine > 0, (1 - torch.cos(math.pi * share)) / 2, share)
