@@ -30,7 +30,7 @@ from card.device import card_name, description, is_gpu
 from card.parts import PARTS, order
 from card.plan import full_plan, quick_plan
 from card.report import report
-from card.run import Run
+from card.run import Run, running_s
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     name = f"gpu-{card_name(plan.device)}" + ("-quick" if options.quick else "")
     results = _kept(options.out / f"{name}.json", todo) if options.keep else {}
     results |= {"card": description(plan.device), "plan": plan.as_json(), "budget_s": options.budget}
-    run = Run(plan, budget_s=options.budget, name=name, folder=options.out, results=results)
+    run = Run(plan, budget_s=options.budget - running_s(), name=name, folder=options.out, results=results)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         # Empty, so that the first part shows what compiling takes, and shared by all parts.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", cache)

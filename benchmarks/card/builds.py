@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any
+from typing import Any, NamedTuple
 
 from workers import Worker
 
@@ -18,7 +18,15 @@ from card.notes import Notes
 
 MOST_AT_ONCE = 8  # each holds a step's memory
 PEER = "grokray_compiled"
-Build = tuple[str, dict[str, Any], int]  # name, parameters, trials
+
+
+class Build(NamedTuple):
+    """`evaluated`: what evaluates such trials is compiled too."""
+
+    name: str
+    parameters: dict[str, Any]
+    trials: int
+    evaluated: bool
 
 
 def measure(notes: Notes) -> None:
@@ -31,7 +39,7 @@ def build(notes: Notes, peer: str) -> None:
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "4")  # of each: their number is that of all cores
     at_once = max(1, min(MOST_AT_ONCE, (os.cpu_count() or 1) // 2))
     with ThreadPoolExecutor(at_once) as pool:
-        waiting = {pool.submit(_warm_up_s, notes, peer, made): made[0] for made in _builds(notes)}
+        waiting = {pool.submit(_warm_up_s, notes, peer, made): made.name for made in _builds(notes)}
         for done in as_completed(waiting):
             name = waiting[done]
             seconds = notes.attempt(f"building {name}", done.result)
@@ -41,8 +49,7 @@ def build(notes: Notes, peer: str) -> None:
 
 
 def _warm_up_s(notes: Notes, peer: str, build: Build) -> float:
-    _, parameters, trials = build
-    worker = Worker(peer, parameters, trials, device=notes.plan.device)
+    worker = Worker(peer, build.parameters, build.trials, device=notes.plan.device, evaluated=build.evaluated)
     try:
         return worker.answer()["warm_up_s"]
     finally:
@@ -50,15 +57,20 @@ def _warm_up_s(notes: Notes, peer: str, build: Build) -> float:
 
 
 def _builds(notes: Notes) -> Iterator[Build]:
-    """What the case needs for its targets; and the first one, of which there are more parts, for the others."""
+    """What the case needs for its targets; and the first one, of which there are more parts, for the others. Few
+    trials are evaluated later, the fewest and the most of them by kernels of their own."""
     plan, main = notes.plan, notes.case.main
-    yield from (_of(notes, precision, main) for precision in precisions(notes))
-    if notes.case_name == next(iter(plan.cases)):
-        lone = {*plan.probe_buckets, plan.collapse_trials} - {main}
-        yield from (_of(notes, "float32", trials) for trials in sorted(lone, reverse=True))
-        if plan.collapse_trials != main:
-            yield from (_of(notes, precision, plan.collapse_trials) for precision in precisions(notes)[1:])
+    first = notes.case_name == next(iter(plan.cases))
+    few = sorted({*plan.probe_buckets, plan.collapse_trials}) if first else []
+    evaluated = {*few[:1], *few[-1:]}
+    yield from (_of(notes, precision, main, main in evaluated) for precision in precisions(notes))
+    for trials in reversed(few):
+        if trials != main:
+            yield _of(notes, "float32", trials, trials in evaluated)
+    if first and plan.collapse_trials != main:
+        yield from (_of(notes, precision, plan.collapse_trials, True) for precision in precisions(notes)[1:])
 
 
-def _of(notes: Notes, precision: str, trials: int) -> Build:
-    return f"{precision} {trials}", with_precision(notes.case.parameters, precision), trials
+def _of(notes: Notes, precision: str, trials: int, evaluated: bool) -> Build:
+    parameters = with_precision(notes.case.parameters, precision)
+    return Build(f"{precision} {trials}", parameters, trials, evaluated)

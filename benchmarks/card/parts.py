@@ -19,11 +19,11 @@ class PartOf:
 
 
 PARTS = {
-    "builds": PartOf(function="card.builds:measure", needs_s=40, at_most_s=120),
+    "builds": PartOf(function="card.builds:measure", needs_s=40, at_most_s=150),
     "products": PartOf(function="card.products:measure", needs_s=5, at_most_s=45),
     "engines": PartOf(function="card.engines:measure", needs_s=15, at_most_s=180),
     "processes": PartOf(function="card.processes:measure", needs_s=20, at_most_s=75),
-    "upkeep": PartOf(function="card.upkeep:measure", needs_s=15, at_most_s=110),
+    "upkeep": PartOf(function="card.upkeep:measure", needs_s=15, at_most_s=130),
     "rivals": PartOf(function="card.rivals:measure", needs_s=15, at_most_s=240),
     "exactness": PartOf(function="card.exactness:measure", needs_s=10, at_most_s=120),
     "stability": PartOf(function="card.stability:measure", needs_s=10, at_most_s=130),

@@ -122,7 +122,7 @@ class Found:
         best, processes = self.engine("float32"), self._best_of_processes()
         ratio = best / processes if best and processes else None
         yield Target(name="× best of a process a trial", value=ratio, rule=">=", bound=20)
-        for peer, bound in (("hfta", 2.0), ("vmap", 2.0), ("jax", 1.0)):
+        for peer, bound in (("hfta", 2.0), ("vmap", 2.0), ("vmap compiled", 2.0), ("jax", 1.0)):
             for precision in PRECISIONS[:2]:
                 heat = f"{peer}, {precision}"
                 if precision == PRECISIONS[0] or heat in self.results.get("rivals", {}):

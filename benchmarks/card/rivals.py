@@ -14,11 +14,12 @@ from card.engines import best_engine, precisions
 from card.heats import Entrant, heat
 from card.notes import Notes
 
-# One heat each, what has a target first.
+# One heat each, what has a target first, and of these what is soon ready.
 FLOAT32 = {
     "hfta": ("hfta_pruned", "hfta"),
+    "vmap": ("vmap_pruned", "vmap"),
     "jax": ("jax_pruned",),
-    "vmap": ("vmap_pruned", "vmap", "vmap_compiled_pruned"),
+    "vmap compiled": ("vmap_compiled_pruned",),
 }
 TF32 = {"hfta": ("hfta_pruned",), "jax": ("jax_pruned",), "vmap": ("vmap_pruned", "vmap_compiled_pruned")}
 

@@ -22,7 +22,8 @@ class WorkerError(RuntimeError):
 
 class Worker:
     """A peer of `peers`, or an engine of `engine.GROKRAY`, with so many trials of the given parameters; started, but
-    not waited for. See `workers.child` for what it can be told. `cores` are those that it may run on; none: all."""
+    not waited for. See `workers.child` for what it can be told. `cores` are those that it may run on; none: all. An
+    engine's trials may be `evaluated` once before it is ready."""
 
     def __init__(
         self,
@@ -34,9 +35,10 @@ class Worker:
         precision: str = "float32",
         threads: int = 1,
         cores: Sequence[int] = (),
+        evaluated: bool = False,
     ) -> None:
         spec = {"peer": peer, "parameters": parameters, "trials": trials, "device": device, "precision": precision}
-        spec |= {"threads": threads, "cores": list(cores)}
+        spec |= {"threads": threads, "cores": list(cores), "evaluated": evaluated}
         environment = {**OF_JAX, "OMP_NUM_THREADS": str(threads), **(OF_A_CPU if device == "cpu" else {})}
         self.name = f"{peer} {trials}"
         self._process = start("workers.child", json.dumps(spec), environment=environment)

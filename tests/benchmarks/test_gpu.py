@@ -8,6 +8,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ from peers.case import Case
 from workers import Worker, WorkerError, remote
 from workers.pipes import Remarks, one_line
 
+from grokray.engine import tiles
 from grokray.engine.stack import Stack
 
 BENCHMARKS = Path(harness.__file__).parent
@@ -105,6 +107,12 @@ def test_operations_of_the_products_are_counted(notes):
     assert products.square(notes, 64, "bf16").call() == 2 * 64**3
 
 
+def test_evaluations_of_what_few_trials_are_later_measured_with_are_built_too(notes):
+    made = {build.name: build.evaluated for build in builds._builds(notes)}
+    main = {"float32 4": True, "tf32 4": True, "bf16 4": True}
+    assert made == {**main, "float32 2": False, "float32 1": True}
+
+
 def test_the_engines_rates_are_of_all_trials(notes, said):
     engines.measure(notes)
     found = puts(said)
@@ -128,7 +136,7 @@ def test_what_the_engine_will_need_is_built_beforehand(notes, said):
 
 
 def test_what_cannot_be_built_is_left_out(monkeypatch, notes, said):
-    monkeypatch.setattr(builds, "_builds", lambda notes: [("float32 4", TINY, 4)])
+    monkeypatch.setattr(builds, "_builds", lambda notes: [builds.Build("float32 4", TINY, 4, False)])
     builds.build(notes, "nobody")
     (why,) = left_out(said).values()
     assert why.partition(":")[0] == "WorkerError"
@@ -141,10 +149,12 @@ def test_upkeep_is_measured_beside_the_same_without_it(monkeypatch, notes, said)
     assert evaluated == {4}  # all at once
     found = puts(said)
     assert not left_out(said)
-    evaluation = found["upkeep/evaluation"]
-    assert evaluation["trials"] == 4
-    assert evaluation["share"] < 1
-    assert math.isfinite(evaluation["ms"])  # with so tiny models it may be noise
+    for name in ("upkeep/evaluation", "upkeep/evaluation, 4 × as many"):
+        evaluation = found[name]
+        assert evaluation["trials"] == 4
+        assert evaluation["share"] < 1
+        assert math.isfinite(evaluation["ms"])  # with so tiny models it may be noise
+    assert tiles.EVALUATED_ELEMENTS == 1 << 22  # as it was
     assert found["upkeep/churn"]["ratio"] > 0
     parameters = 16 * (13 + 4) + 12 * 16**2 + 13 * 16 + 2 * 16 * 4  # about, of a tiny trial
     assert found["upkeep/checkpoints"]["size_mib"] * 2**20 > 3 * 4 * parameters  # with two moments
@@ -242,8 +252,16 @@ def test_results_are_written_whenever_something_is_found(tmp_path, capfd):
 
 
 def test_a_part_that_hangs_at_the_end_is_ended_within_the_budget():
-    importing_and_reporting_s = 4.0
-    assert process.GRACE_S + importing_and_reporting_s <= run.RESERVE_S
+    reporting_s = 4.0
+    assert process.GRACE_S + reporting_s <= run.RESERVE_S
+
+
+def test_the_budget_begins_with_the_process():
+    code = "import time; from card.run import running_s; time.sleep(0.3); print(running_s())"
+    command = [sys.executable, "-c", code]
+    start = time.monotonic()
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=True)
+    assert 0.3 <= float(done.stdout) <= time.monotonic() - start + 0.1
 
 
 def test_parts_for_which_no_time_is_left_are_said_to_be_left_out(tmp_path):
