@@ -28,6 +28,7 @@ from grokray.wording import count
 @dataclass(frozen=True, kw_only=True)
 class Overview:
     """`last_activity` is in unix seconds, None where nothing happened yet; `holder` is who works there now.
+    `silent_engines` do not answer, known since (unix seconds).
     `lost_rows` of the tables are not in the journal any more, and of `cut_short` trials it lacks the last measurements.
     """
 
@@ -39,6 +40,7 @@ class Overview:
     interrupted: bool
     holder: Holder | None
     last_activity: float | None
+    silent_engines: dict[str, float]
     damaged_lines: int
     lost_rows: int
     cut_short: int
@@ -53,7 +55,7 @@ def overview(uri: str) -> Overview:
     for chunk in reader.chunks():
         state.apply_all(chunk)
         last = max([event["t"] for event in chunk] + ([] if last is None else [last]), default=None)
-    sessions = state.sessions
+    sessions, holder = state.sessions, holder_of(folder)
     return Overview(
         folder=str(folder.store),
         config=config,
@@ -61,8 +63,9 @@ def overview(uri: str) -> Overview:
         phases=dict(Counter(t.phase for t in state.trials.values() if t.phase)),
         sessions=sessions,
         interrupted=bool(sessions) and sessions[-1].session in state.interrupted,
-        holder=holder_of(folder),
+        holder=holder,
         last_activity=last,
+        silent_engines=state.silent_engines if holder else {},
         damaged_lines=reader.damaged,
         lost_rows=max(lost(folder, state) - reader.damaged, 0),
         cut_short=sum(trial.cut_short for trial in state.trials.values()),
@@ -86,6 +89,8 @@ def show(console: Console, found: Overview) -> None:
     console.print(Text(f"{_state(found)}, {_last(found)}"), soft_wrap=True)
     counts = {"ended": p.ended, started: p.running, "waiting": p.waiting}
     console.print(Text(f"{count(p.total, 'trial')}: {tally(counts, counts)}" if p.total else "no trials"))
+    for name, since in found.silent_engines.items():
+        console.print(Text(f"{name} does not answer since {_clock(since)}: its trials wait"))
     if p.outcomes:
         console.print(Text(f"outcomes: {tally(p.outcomes, OUTCOMES)}"))
     for line in (*repeats(p), *failures(p), *audit(p)):
@@ -127,6 +132,7 @@ def as_plain(found: Overview) -> dict[str, Any]:
         "holder": str(found.holder) if found.holder else None,
         "sessions": [{"started": _iso(s.started), "command": s.command} for s in found.sessions],
         "last_activity": None if found.last_activity is None else _iso(found.last_activity),
+        "silent_engines": {name: _iso(since) for name, since in found.silent_engines.items()},
         "damaged_lines": found.damaged_lines,
         "lost_rows": found.lost_rows,
         "cut_short": found.cut_short,
@@ -152,7 +158,11 @@ def _state(found: Overview) -> str:
 def _last(found: Overview) -> str:
     if found.last_activity is None:
         return "nothing has happened yet"
-    return f"last activity {datetime.fromtimestamp(found.last_activity, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"last activity {_clock(found.last_activity)}"
+
+
+def _clock(t: float) -> str:
+    return f"{datetime.fromtimestamp(t, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _plain_trial(trial: TrialState) -> dict[str, Any]:

@@ -19,6 +19,7 @@ tasks? {task: metrics}, task_events? {task: events} |
 metric?, value?, cutoff?, reason?, audit_probability?, raw?, fitted_step? {see trial_state.Decision} |
 | `end` | driver | trial_id, outcome: grokked, budget, diverged, pruned, failed, stopped; step?, error? |
 | `again` | driver | trial_id: it had ended as failed, and is tried again |
+| `engine` | driver | engine, state: silent (it does not answer), answers (again), ended (it was given up) |
 | `interrupt` | driver | session |
 
 `wall_time_s` is the training time spent in this trial so far. After `end` a trial does not run again but for `again`.
@@ -56,6 +57,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "decision": ("trial_id", "step", "action"),
     "end": ("trial_id", "outcome"),
     "again": ("trial_id",),
+    "engine": ("engine", "state"),
     "interrupt": ("session",),
 }
 EVENT_FIELDS = (

@@ -37,6 +37,7 @@ class SweepState:
         self._decisions: list[Decision] = []
         self._sessions: dict[str, Session] = {}
         self._interrupted: set[str] = set()
+        self._engines: dict[str, tuple[float, str]] = {}  # when something was last said of it, and what
         self._highest_index, self._highest_configuration = -1, -1
         self._trials_sorted = self._configurations_sorted = self._decisions_sorted = True
         self._handlers: dict[str, Callable[[Event], None]] = {
@@ -52,6 +53,7 @@ class SweepState:
             "decision": self._on_decision,
             "end": self._on_end,
             "again": self._on_again,
+            "engine": self._on_engine,
             "interrupt": self._on_interrupt,
         }
 
@@ -98,6 +100,12 @@ class SweepState:
         """The sessions that a user interrupted."""
         return frozenset(self._interrupted)
 
+    @property
+    def silent_engines(self) -> dict[str, float]:
+        """Those of the last session that do not answer, and since when that is known."""
+        began = max((session.started for session in self._sessions.values()), default=0.0)
+        return {name: t for name, (t, said) in sorted(self._engines.items()) if said == "silent" and t >= began}
+
     def session_of(self, trial: TrialState, sessions: list[Session] | None = None) -> Session | None:
         """The session that ran a trial last; None if it never started. Pass `sessions` when asking for many."""
         sessions = self.sessions if sessions is None else sessions
@@ -115,6 +123,10 @@ class SweepState:
 
     def _on_interrupt(self, event: Event) -> None:
         self._interrupted.add(str(event["session"]))
+
+    def _on_engine(self, event: Event) -> None:
+        name, said = str(event["engine"]), (event["t"], str(event["state"]))
+        self._engines[name] = max(self._engines.get(name, said), said)
 
     def _on_suggest(self, event: Event) -> None:
         configuration = self._configuration(event["configuration"])

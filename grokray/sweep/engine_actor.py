@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 import time
 import traceback
@@ -16,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from grokray.sweep.assignment import Report
-from grokray.sweep.messages import Cleared, WorkerOptions, as_result, assignment_of, failed_result
+from grokray.sweep.messages import Cleared, Whereabouts, WorkerOptions, as_result, assignment_of, failed_result
 from grokray.wording import in_a_line
 
 LAST_WORDS_S = 1.0  # for the driver to hear why the engine dies
@@ -54,6 +55,12 @@ class EngineActor:
         """How many trials may train here at a time; answers once the engine is up."""
         await asyncio.wrap_future(self._loop.submit(lambda line: None))
         return self._seats
+
+    async def alive(self) -> Whereabouts:
+        """Answers whatever the engine does; nothing is heard where its process was stopped, or hangs."""
+        import ray
+
+        return Whereabouts(node=ray.get_runtime_context().get_node_id(), host=socket.gethostname(), pid=os.getpid())
 
     async def until_death(self) -> str:
         """Answers when the engine is about to die, and says why. Where it cannot, the call fails when the process

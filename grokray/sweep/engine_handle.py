@@ -9,6 +9,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from grokray.sweep.pulse import Pulse
+
 
 class EngineHandle:
     """`slots` are what it was asked to hold, and when it is `up` what it says that it can; `used` are taken, those in
@@ -21,7 +23,12 @@ class EngineHandle:
         self.last_words: str | None = None
         self.ready = actor.seats.remote()
         self.death = actor.until_death.remote()
+        self.pulse = Pulse(actor)
         self._since = time.monotonic()
+
+    @property
+    def name(self) -> str:
+        return f"engine-{self.number}"
 
     @property
     def age(self) -> float:
@@ -31,6 +38,11 @@ class EngineHandle:
     def close(self) -> None:
         """End its process, or withdraw the request for it."""
         ray.kill(self.actor)
+
+    def give_up(self, words: str) -> None:
+        """It hangs: end it. `words` are said in its place."""
+        self.dead, self.last_words = True, words
+        self.close()
 
     def heard(self, answer: Any) -> None:
         """One of its two calls has come back: that it is up, or that it is gone."""

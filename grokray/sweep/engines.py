@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import ray
 
@@ -22,13 +22,18 @@ from grokray.sweep.engine_actor import EngineActor
 from grokray.sweep.engine_handle import EngineHandle, look_at
 from grokray.sweep.messages import WorkerOptions
 from grokray.sweep.placement import EngineSpec
+from grokray.sweep.pulse import ASK_EACH_S, ASK_S, GIVEN_UP_S
 
+EngineState = Literal["silent", "answers", "ended"]
 MAX_CALLS = 20_000  # calls that wait at the same time in one engine: two per slot, so never the limit
 MAX_DEAD_STARTS = 5
 # Of a GPU, and on a cluster of a core, what the engine takes where trials are alone; the others leave it, or it would
 # wait for ever.
 ALONE = 0.01
 BOOT_S = 300.0  # so long a node may take to come: who would stand in line waits for its seats instead
+WHAT_THEN = (
+    f"its trials wait. If it is silent for {GIVEN_UP_S / 60:.0f} min and computes nothing, it is ended, and they go on"
+)
 LOOK_S, LOOK_EACH_S = 0.1, 0.001  # between two looks at the engines, and more for each of them
 
 
@@ -36,7 +41,7 @@ class EnginePool:
     """`saving` says that whoever is stopped now must be checkpointed: the sweep is being interrupted. `to_run()` counts
     the trials that have not ended: towards the end nobody stands in line where another engine may have seats.
     `environment` is what Ray's processes do not have yet. By the trials' configs in `sample` an engine of a cluster
-    finds out how many fit in its memory."""
+    finds out how many fit in its memory. `say(engine, state, text)` tells of engines that do not answer."""
 
     def __init__(
         self,
@@ -46,13 +51,14 @@ class EnginePool:
         environment: Mapping[str, str] = ENVIRONMENT,
         to_run: Callable[[], float] = lambda: math.inf,
         sample: tuple[dict[str, Any], ...] = (),
+        say: Callable[[str, EngineState, str], None] = lambda name, state, text: None,
     ) -> None:
         self.spec, self.saving, self._to_run = spec, False, to_run
-        self._environment, self._sample = dict(environment), sample
+        self._environment, self._sample, self._say = dict(environment), sample, say
         self._options = asdict(options)
         self._started = 0
         self._dead_starts = 0
-        self._looked = -math.inf
+        self._looked, self._asked = -math.inf, time.monotonic()
         self._engines: list[EngineHandle] = []
         self._free: list[EngineHandle] | None = None  # those with a place, until something changes
         self._alone: EngineHandle | None = None
@@ -75,6 +81,7 @@ class EnginePool:
         """Look who has come up and who has died, replace those, and close what is not needed; cheap if often called."""
         now = time.monotonic()
         if now - self._looked >= LOOK_S + LOOK_EACH_S * len(self._engines) or not self._engines:
+            self._ask(now)
             self.look()
             self._looked = time.monotonic()
 
@@ -143,7 +150,11 @@ class EnginePool:
         """Checkpoint every trial on every engine that answers."""
         engines = [*self._engines, *([self._alone] if self._alone is not None else [])]
         look_at(engines)
-        calls = [engine.actor.save_all.remote() for engine in engines if engine.up and not engine.dead]
+        calls = [
+            engine.actor.save_all.remote()
+            for engine in engines
+            if engine.up and not (engine.dead or engine.pulse.missed)
+        ]
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
 
@@ -151,6 +162,30 @@ class EnginePool:
         for engine in (*self._engines, self._alone):
             if engine is not None:
                 engine.close()
+
+    def _ask(self, now: float) -> None:
+        """See that engines answer, and end those that hang."""
+        engines = [*self._engines, *([self._alone] if self._alone is not None else [])]
+        patience, elapsed = ASK_S + ASK_EACH_S * len(engines), now - self._asked
+        if elapsed < patience:
+            return
+        self._asked = now
+        for engine in engines:
+            if not engine.dead and (engine.up or not self.spec.elastic):  # one of a cluster may wait for a node
+                self._ask_one(engine, min(elapsed, 2 * patience))
+
+    def _ask_one(self, engine: EngineHandle, elapsed: float) -> None:
+        pulse = engine.pulse
+        was_missed = pulse.missed
+        pulse.feel(elapsed)
+        if pulse.hangs:
+            text = f"{engine.name} did not answer for {round(pulse.silent_s / 60)} min"
+            engine.give_up(f"{text}, and was ended")
+            self._say(engine.name, "ended", f"{text}, and is ended: its trials go on from their last checkpoints")
+        elif pulse.missed and not was_missed:
+            self._say(engine.name, "silent", f"{engine.name} ({pulse.process}) does not answer: {WHAT_THEN}")
+        elif was_missed and not pulse.missed:
+            self._say(engine.name, "answers", f"{engine.name} answers again")
 
     @property
     def _with_places(self) -> list[EngineHandle]:
@@ -168,8 +203,9 @@ class EnginePool:
         return [engine for engine in self._engines if self._counts(engine) and engine.used < engine.slots + line]
 
     def _counts(self, engine: EngineHandle) -> bool:
-        """Whether trials are sent to it. On a cluster one without a node might keep them for ever."""
-        return engine.up or not self.spec.elastic
+        """Whether trials are sent to it. On a cluster one without a node might keep them for ever, as might one that
+        hangs."""
+        return (engine.up or not self.spec.elastic) and not engine.pulse.missed
 
     def _close_idle(self) -> None:
         """Close engines without trials, those that have not come up first, as long as the others have enough seats."""

@@ -41,6 +41,18 @@ class WorkerOptions:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Whereabouts:
+    """Of an engine's process: the node's id in Ray, and its name."""
+
+    node: str
+    host: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
 class Cleared(Exception):
     """No fault: a suspect has trained alone for so long that it may have company again. It is checkpointed."""
 

@@ -205,7 +205,14 @@ class _Session:
         )
         environment = {} if machine.prepared else ENVIRONMENT
         sample = sample_of_trials(self.config) if machine.elastic else ()
-        pool = EnginePool(spec, options, environment=environment, to_run=lambda: self.ledger.to_run, sample=sample)
+        pool = EnginePool(
+            spec,
+            options,
+            environment=environment,
+            to_run=lambda: self.ledger.to_run,
+            sample=sample,
+            say=self._say_of_engine,
+        )
         with ExitStack() as stack:
             stack.callback(pool.close)
             stack.callback(lambda: pool.save_all() if self.stopping.is_set() else None)
@@ -247,6 +254,10 @@ class _Session:
             self._tell(WAITING_FOR_NODES)
         elif not state.metric_names and any(trial.compiled for trial in state.trials.values()):
             self._tell(COMPILING)
+
+    def _say_of_engine(self, engine: str, state: str, text: str) -> None:
+        self.observer.message(text)
+        self.ledger.write("engine", engine=engine, state=state)
 
     def _tell(self, text: str) -> None:
         if text not in self._told:

@@ -101,6 +101,21 @@ def test_status_tells_who_works_there_and_gets_in_nobody_s_way(begun, capsys):
     assert "nobody works on it, " in capsys.readouterr().out
 
 
+def test_status_tells_of_engines_that_do_not_answer_while_somebody_works_there(begun, capsys):
+    folder = begun()
+    with folder.writer("driver") as journal:
+        for engine, state in [("engine-0", "silent"), ("engine-1", "silent"), ("engine-1", "answers")]:
+            journal.write("engine", engine=engine, state=state)
+    with folder.lock("grokray sweep small.yaml"):
+        assert main(["status", str(folder.store)]) == 0
+        said = [line for line in capsys.readouterr().out.splitlines() if "engine-" in line]
+        assert re.fullmatch(r"engine-0 does not answer since 20\d\d-.* UTC: its trials wait", "".join(said))
+        assert main(["status", str(folder.store), "--json"]) == 0
+        assert [*json.loads(capsys.readouterr().out)["silent_engines"]] == ["engine-0"]
+    assert main(["status", str(folder.store), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["silent_engines"] == {}
+
+
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])
 def test_status_fits_the_terminal(columns, begun, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -25,6 +25,7 @@ def everything(state: SweepState) -> dict[str, Any]:
         "sessions": state.sessions,
         "interrupted": state.interrupted,
         "metric_names": state.metric_names,
+        "silent_engines": state.silent_engines,
     }
 
 
@@ -43,6 +44,15 @@ ID = trial_event(0)["trial_id"]
 def test_a_trial_is_a_compiled_one_once_compiled_kernels_have_trained_it(said, compiled):
     trial = one_trial(*(event("kernels", trial_id=ID, compiled=value) for value in said))
     assert trial.compiled is compiled
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_engines_are_silent_until_something_else_is_said_of_them_or_another_session_begins(order):
+    said = [("engine-0", "silent", 5.0), ("engine-0", "answers", 6.0), ("engine-1", "silent", 7.0)]
+    events = [event("engine", engine=engine, state=state, t=t) for engine, state, t in said]
+    began = event("sweep", session="a", versions=VERSIONS, command="", fingerprint={}, t=4.0)
+    assert fold([[*events, began][i] for i in order]).silent_engines == {"engine-1": 7.0}
+    assert fold([*events, began | {"session": "b", "t": 8.0}]).silent_engines == {}
 
 
 def test_a_trial_from_proposal_to_end():
