@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,8 @@ from grokray.records.holder import Holder
 from grokray.records.lease import Lease, busy, leased
 from grokray.records.store import Store, as_folder_error
 
+# Who only looks whether anybody holds it, as `grokray status` does, shares it for a moment.
+_TRIES, _PAUSE_S = 100, 0.02
 # What a mounted filesystem answers that cannot lock.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
@@ -77,12 +80,24 @@ def _flocked(store: Store, name: str, holder: Holder, subject: str) -> Iterator[
 
 def _lock(descriptor: int, store: Store, name: str, subject: str) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        current = store.read_bytes(name) if store.exists(name) else b""
-        raise FolderBusy(busy(subject, Holder.decode(current))) from None
+        for _ in range(_TRIES):
+            if _try(descriptor, fcntl.LOCK_EX):
+                return True
+            if not _try(descriptor, fcntl.LOCK_SH):
+                break
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            time.sleep(_PAUSE_S)
     except OSError as error:
         if error.errno in _NO_LOCKS:
             return False
         raise FolderError(f"cannot lock {store.shown(name)}: {error.strerror}") from error
+    current = store.read_bytes(name) if store.exists(name) else b""
+    raise FolderBusy(busy(subject, Holder.decode(current)))
+
+
+def _try(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     return True

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import pickle
 import signal
@@ -159,6 +160,17 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path):
     with folder.lock("next") as held:
         assert json.loads((tmp_path / "lock").read_text())["pid"] == held.holder.pid
     assert folder.meta["commands"][-1]["command"] == "grokray run space.yaml"
+
+
+def test_who_only_looks_whether_the_folder_is_in_use_keeps_nobody_out(tmp_path, monkeypatch):
+    folder = make_folder(tmp_path)
+    with folder.lock():  # so that there is a file, with the name of one that has gone
+        pass
+    with open(tmp_path / "lock") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        monkeypatch.setattr(lock.time, "sleep", lambda seconds: fcntl.flock(looking, fcntl.LOCK_UN))
+        with folder.lock("next") as held:
+            assert held.holder.command == "next"
 
 
 def test_a_refused_process_leaves_no_trace(tmp_path):
