@@ -121,9 +121,8 @@ def reach(address: str, *, insecure: bool = False) -> str:
 
 def _init(address: str | None, num_cpus: int | None, *, insecure: bool) -> None:
     import ray
-    from ray.exceptions import RayError
 
-    from grokray.errors import ExecutionError
+    from grokray.errors import ExecutionError, GrokrayError
     from grokray.sweep.quiet import quiet_stderr
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -134,7 +133,9 @@ def _init(address: str | None, num_cpus: int | None, *, insecure: bool) -> None:
                     ray.init(address="local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **quiet)
             else:
                 ray.init(address=reach(address, insecure=insecure), **quiet)
-    except (OSError, RuntimeError, ValueError, RayError) as error:
+    except GrokrayError:
+        raise
+    except Exception as error:  # of a node that does not get up Ray says so by no other class
         where = "an embedded Ray could not be started" if address is None else f"no Ray cluster answers at {address}"
         raise ExecutionError(f"{where}: {first_line(error)}") from error
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):

@@ -45,7 +45,7 @@ def interruptible(stop: Callable[[], None]) -> Iterator[None]:
             return
         received += 1
         if received > 1:
-            end_at_once(INTERRUPTED)
+            end_at_once(INTERRUPTED, "interrupted")
         stop()
 
     with ExitStack() as stack:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import ray
 
-from grokray.sweep.cluster import ENVIRONMENT
+from grokray.errors import ExecutionError
+from grokray.sweep.cluster import ENVIRONMENT, ray_cluster
 
 pytestmark = pytest.mark.ray
 
@@ -37,6 +38,17 @@ def test_an_embedded_ray_starts_no_dashboard_and_its_workers_have_the_engines_en
     assert not any(name in command for name in ("dashboard.py", "monitor.py") for command in ours)
     seen = ray.get(ray.remote(lambda: dict(os.environ)).options(num_cpus=0).remote())
     assert seen | ENVIRONMENT == seen
+
+
+def test_a_machine_too_busy_or_too_small_for_ray_is_one_clear_error(monkeypatch):
+    def init(**options):
+        raise Exception("The current node timed out during startup. This could happen because of many things.")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    why = "an embedded Ray could not be started: The current node timed out"
+    with pytest.raises(ExecutionError, match=why), ray_cluster():
+        pytest.fail("there is none")
 
 
 def test_an_address_where_nothing_answers_is_one_clear_error():

@@ -60,7 +60,8 @@ def test_the_second_signal_ends_the_process_at_once_unless_it_is_a_hangup(first,
         f"    os.kill(os.getpid(), {first:d}); os.kill(os.getpid(), {second:d})\n"
         "    for _ in range(1000): pass\n"
     )
-    assert subprocess.run([sys.executable, "-c", script]).returncode == code
+    process = subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    assert (process.returncode, process.stderr) == (code, "interrupted\n" if code else "")
 
 
 def test_the_second_signal_gives_a_terminal_its_cursor_back():
