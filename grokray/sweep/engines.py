@@ -34,6 +34,7 @@ BOOT_S = 300.0  # so long a node may take to come: who would stand in line waits
 WHAT_THEN = (
     f"its trials wait. If it is silent for {GIVEN_UP_S / 60:.0f} min and computes nothing, it is ended, and they go on"
 )
+KEPT_S = 60.0  # so long the engine for trials alone is kept for the next of them
 LOOK_S, LOOK_EACH_S = 0.1, 0.001  # between two looks at the engines, and more for each of them
 
 
@@ -62,6 +63,8 @@ class EnginePool:
         self._engines: list[EngineHandle] = []
         self._free: list[EngineHandle] | None = None  # those with a place, until something changes
         self._alone: EngineHandle | None = None
+        self._suspects: set[EngineSlot] = set()  # of those that are there now
+        self._suspected = -math.inf  # when the last one left
 
     def has_free_slot(self) -> bool:
         self.tend()
@@ -94,6 +97,7 @@ class EnginePool:
             self._count_death(engine)
             engine.close()  # where only the contact was lost, it must not go on beside the one that replaces it
         self._close_idle()
+        self._close_alone()
         self.start()
 
     def lose(self, engine: EngineHandle) -> None:
@@ -111,13 +115,17 @@ class EnginePool:
     def give_back(self, slot: EngineSlot) -> None:
         slot.engine.used -= 1
         self._free = None
+        if slot in self._suspects:
+            self._suspects.remove(slot)
+            self._suspected = time.monotonic()
 
     def save_from_now_on(self) -> None:
         """Whoever is stopped from now on is interrupted, and not at its end."""
         self.saving = True
 
-    def alone(self) -> EngineHandle:
+    def alone(self, slot: EngineSlot) -> EngineHandle:
         """The engine for trials that may have killed others: they are retried alone."""
+        self._suspects.add(slot)
         if self._alone is not None:
             look_at([self._alone])
         if self._alone is not None and self._alone.dead:
@@ -218,6 +226,13 @@ class EnginePool:
                 self._engines.remove(engine)
                 engine.close()
 
+    def _close_alone(self) -> None:
+        """No suspect is left: its memory, and on a cluster its node, are of use to others."""
+        unused_s = time.monotonic() - self._suspected
+        if self._alone is not None and not self._suspects and unused_s > KEPT_S:
+            self._alone.close()
+            self._alone = None
+
     def _count_death(self, engine: EngineHandle) -> None:
         self._dead_starts = 0 if engine.up else self._dead_starts + 1
         if self._dead_starts >= MAX_DEAD_STARTS:
@@ -243,7 +258,7 @@ class EnginePool:
         return EngineHandle(actor, number=number, slots=self.spec.slots)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EngineSlot:
     """One trial's place in an engine of the pool."""
 
@@ -252,4 +267,4 @@ class EngineSlot:
 
     def engine_for(self, config: dict[str, Any]) -> EngineHandle:
         """The engine that shall train the trial."""
-        return self.pool.alone() if "alone" in config else self.engine
+        return self.pool.alone(self) if "alone" in config else self.engine

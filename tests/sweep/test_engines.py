@@ -9,7 +9,7 @@ from ray.exceptions import ActorDiedError
 
 from grokray.errors import ExecutionError
 from grokray.sweep import engine_handle, engines
-from grokray.sweep.engines import MAX_DEAD_STARTS, EnginePool
+from grokray.sweep.engines import MAX_DEAD_STARTS, EnginePool, EngineSlot
 from grokray.sweep.messages import WorkerOptions
 from grokray.sweep.placement import EngineSpec
 
@@ -221,3 +221,22 @@ def test_the_last_words_of_an_engine_are_heard_when_a_call_on_it_fails(fake_ray,
     assert (engine.dead, engine.last_words) == (True, words)
     assert take_all(pool) == [5]
     assert [engine.number for engine in pool._engines] == [1]
+
+
+def test_the_engine_of_suspects_is_closed_when_none_has_come_for_a_while(fake_ray, monkeypatch):
+    monkeypatch.setattr(engines, "KEPT_S", -1.0)
+    pool = pool_of([20])
+    take_all(pool)
+    slots = [EngineSlot(pool, pool._engines[0]) for _ in range(2)]
+    alone = {slot.engine_for({"alone": "100"}).number for slot in slots}
+    pool.give_back(slots[0])
+    pool.look()
+    assert (alone, fake_ray.killed) == ({2}, [])
+    pool.give_back(slots[1])
+    monkeypatch.setattr(engines, "KEPT_S", 1e6)
+    pool.look()
+    assert not fake_ray.killed
+    monkeypatch.setattr(engines, "KEPT_S", -1.0)
+    pool.look()
+    assert fake_ray.killed == ["e2"]
+    assert slots[0].engine_for({"alone": "100"}).number == 3
