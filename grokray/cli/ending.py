@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from grokray.sweep.interruption import forget, remember_and_raise
+from grokray.tracking import THREAD
 
 
 @contextmanager
@@ -29,3 +32,14 @@ def ending_as_by_ctrl_c() -> Iterator[None]:
     finally:
         for number in mine:
             signal.signal(number, was[number])
+
+
+def leave_in_spite_of_trackers(code: int) -> None:
+    """Call it last. As the interpreter ends W&B's client waits for a process of its own, for ever if that one hangs: if
+    a tracker was given up, this process ends at once."""
+    waits = any(thread.name == THREAD for thread in threading.enumerate())
+    if waits or ("wandb" in sys.modules and "WANDB_SERVICE" in os.environ):  # which a client unsets that is done
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)

@@ -46,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = INTERRUPTED
     if code == INTERRUPTED:
         _say(*(farewell or ["interrupted", *([f"go on with: {again}"] if again else [])]))
+    if argv is None and "grokray.tracking.feeder" in sys.modules:
+        from grokray.cli.ending import leave_in_spite_of_trackers
+
+        leave_in_spite_of_trackers(code)
     return code
 
 

@@ -144,6 +144,11 @@ class EnginePool:
         """Of all engines, those that are asked for included."""
         return sum(engine.slots for engine in self._engines)
 
+    def processes_here(self) -> list[int]:
+        """Of engines, by their ids. On a cluster they are elsewhere."""
+        engines = [] if self.spec.elastic else [*self._engines, *([self._alone] if self._alone is not None else [])]
+        return [engine.pulse.where.pid for engine in engines if engine.pulse.where is not None and not engine.dead]
+
     @property
     def waits_for_nodes(self) -> bool:
         """Whether no engine has come up yet, on a cluster."""
@@ -191,7 +196,9 @@ class EnginePool:
             engine.give_up(f"{text}, and was ended")
             self._say(engine.name, "ended", f"{text}, and is ended: its trials go on from their last checkpoints")
         elif pulse.missed and not was_missed:
-            self._say(engine.name, "silent", f"{engine.name} ({pulse.process}) does not answer: {WHAT_THEN}")
+            self._say(
+                engine.name, "silent", f"{engine.name} ({pulse.where or 'still starting'}) does not answer: {WHAT_THEN}"
+            )
         elif was_missed and not pulse.missed:
             self._say(engine.name, "answers", f"{engine.name} answers again")
 

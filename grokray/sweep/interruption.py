@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NoReturn
 
@@ -57,10 +57,44 @@ def interruptible(stop: Callable[[], None]) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def stopping_together(processes: Callable[[], Iterable[int]]) -> Iterator[None]:
+    """While this holds, a Ctrl-Z that stops this process stops those as well, until it goes on: Ray has put them out of
+    the terminal's reach. Without effect outside of the main thread, or where the signal means something else."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTSTP) != signal.SIG_DFL:
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        stopped = list(processes())
+        _send(signal.SIGSTOP, stopped)
+        _show_cursor()
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)  # until somebody sends SIGCONT
+        signal.signal(signal.SIGTSTP, handle)
+        _send(signal.SIGCONT, stopped)
+
+    signal.signal(signal.SIGTSTP, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+
+
+def _send(number: int, processes: Iterable[int]) -> None:
+    for process in processes:
+        with suppress(OSError):  # it may have ended
+            os.kill(process, number)
+
+
+def _show_cursor() -> None:
+    if os.isatty(1):
+        os.write(1, _SHOW_CURSOR)
+
+
 def end_at_once(code: int, *last_words: str) -> NoReturn:
     """End the process wherever it is. Who draws a picture in a terminal, without a cursor, does not get to its end."""
     with suppress(OSError):  # nobody may be there any more
-        if os.isatty(1):
-            os.write(1, _SHOW_CURSOR)
+        _show_cursor()
         os.write(2, "".join(f"{line}\n" for line in last_words).encode())
     os._exit(code)

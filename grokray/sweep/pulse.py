@@ -26,12 +26,13 @@ COMPUTES = 0.03  # of a core; an engine without work takes 0.008
 
 
 class Pulse:
-    """One engine's. `silent_s` has it not answered; it `hangs` once nothing more is to be expected."""
+    """One engine's, whose process is `where` as soon as it has told. `silent_s` has it not answered; it `hangs` once
+    nothing more is to be expected."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
         self._question = actor.alive.remote()  # answered before it trains anything
-        self._where: Whereabouts | None = None
+        self.where: Whereabouts | None = None
         self._look: Any = None  # at its process
         self._first_look: tuple[float, float] | None = None  # silent_s then, and the process' CPU-seconds
         self.silent_s = 0.0
@@ -41,11 +42,6 @@ class Pulse:
     def missed(self) -> bool:
         """Whether it has not answered for so long that it should be said."""
         return self.silent_s >= MISSED_S
-
-    @property
-    def process(self) -> str:
-        """`process 4711 on node7`."""
-        return str(self._where or "still starting")
 
     def feel(self, elapsed_s: float) -> None:
         """Call it from time to time, with the seconds that have passed since."""
@@ -61,18 +57,18 @@ class Pulse:
             answer: Any = ray.get(self._question)
         except RayError:
             return  # it is dead, which is noticed elsewhere
-        self._where = answer
+        self.where = answer
         self.silent_s, self._look, self._first_look = 0.0, None, None
         self._question = self._actor.alive.remote()
 
     def _look_at_process(self) -> None:
         """Once when it is missed, and once when it is to be given up: has it computed in between?"""
-        if self._where is None:  # it does not get up: nothing that takes so long is done before
+        if self.where is None:  # it does not get up: nothing that takes so long is done before
             self.hangs = self.silent_s >= GIVEN_UP_S
             return
         if self._look is None:
             if self._first_look is None or self.silent_s >= GIVEN_UP_S:
-                self._look = _look_at(self._where)
+                self._look = _look_at(self.where)
             return
         if not _has_come(self._look):
             return

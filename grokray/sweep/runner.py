@@ -24,7 +24,7 @@ from grokray.sweep.ahead import import_ahead
 from grokray.sweep.assignment import COMPILING
 from grokray.sweep.cluster import ENVIRONMENT, Machine, ray_cluster, reach
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.interruption import interruptible
+from grokray.sweep.interruption import interruptible, stopping_together
 from grokray.sweep.messages import WorkerOptions
 from grokray.sweep.placement import engine_spec, idle_gpus, missing_gpus, worker_options
 from grokray.sweep.progress import Progress, progress_of
@@ -216,6 +216,7 @@ class _Session:
         with ExitStack() as stack:
             stack.callback(pool.close)
             stack.callback(lambda: pool.save_all() if self.stopping.is_set() else None)
+            stack.enter_context(stopping_together(pool.processes_here))
             pool.start()
             yield pool
 

@@ -1,0 +1,1 @@
+THREAD = "grokray-tracking"  # that shows the journal to the trackers

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from grokray.tracking import THREAD
 from grokray.tracking.base import Event, Tracker
 from grokray.wording import in_a_line
 
@@ -37,7 +38,7 @@ class Feeder:
         self.poll, self.say, self.interval_s, self.due = poll, say, interval_s, due
         self.trackers = list(trackers)
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="grokray-tracking", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -244,6 +244,22 @@ def test_other_requests_to_end_are_answered_as_ctrl_c_is(name):
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+@pytest.mark.parametrize("hangs", ["its thread", "its client"])
+def test_a_tracker_that_hangs_keeps_no_process_from_its_end(hangs):
+    code = (
+        "import atexit, os, sys, threading, time\n"
+        "from grokray.tracking.feeder import Feeder\n"
+        "atexit.register(time.sleep, 100)\n"
+        "if sys.argv.pop() == 'its thread': Feeder(lambda: time.sleep(100), [None], print).start()\n"
+        "else: sys.modules['wandb'] = os; os.environ['WANDB_SERVICE'] = 'x'\n"
+        "from grokray.cli.main import main\n"
+        "sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "schem", hangs], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 2
+    assert "nearest is schema" in done.stderr
+
+
 def test_what_ray_makes_of_sigterm_is_an_interruption_too(failing):
     failing(SystemExit(15))
     assert main(["schema"]) == 130

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +103,37 @@ def test_other_threads_leave_signals_alone():
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_a_stopped_process_stops_others_with_it_until_it_goes_on():
+    script = (
+        "import os, subprocess, sys; from grokray.sweep.interruption import stopping_together\n"
+        "other = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        "with stopping_together(lambda: [other.pid, 2**22 + 1]):\n"
+        "    print(other.pid, flush=True); sys.stdin.readline()\n"
+        "other.kill()\n"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        assert process.stdout is not None
+        both = (process.pid, int(process.stdout.readline()))
+        for _ in range(2):
+            process.send_signal(signal.SIGTSTP)
+            wait_for(lambda: [state_of(pid) for pid in both] == ["T", "T"])
+            process.send_signal(signal.SIGCONT)
+            wait_for(lambda: "T" not in [state_of(pid) for pid in both])
+        process.communicate("\n", timeout=20)
+    assert process.returncode == 0
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
