@@ -20,7 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from grokray.sweep.messages import Whereabouts
 
 ASK_S, ASK_EACH_S = 10.0, 0.02  # between two questions, and more for each engine: an answer takes 0.3 ms of the driver
-MISSED_S = 60.0
+MISSED_S, MISSED_AT_START_S = 60.0, 180.0  # to import PyTorch from a cold or a distant disk takes a minute
 GIVEN_UP_S = 600.0
 COMPUTES = 0.03  # of a core; an engine without work takes 0.008
 
@@ -41,7 +41,7 @@ class Pulse:
     @property
     def missed(self) -> bool:
         """Whether it has not answered for so long that it should be said."""
-        return self.silent_s >= MISSED_S
+        return self.silent_s >= (MISSED_AT_START_S if self.where is None else MISSED_S)
 
     def feel(self, elapsed_s: float) -> None:
         """Call it from time to time, with the seconds that have passed since."""

@@ -12,7 +12,7 @@ from grokray.sweep import engine_handle, engines, pulse
 from grokray.sweep.engines import EnginePool
 from grokray.sweep.messages import Whereabouts, WorkerOptions
 from grokray.sweep.placement import EngineSpec
-from grokray.sweep.pulse import GIVEN_UP_S, MISSED_S, cpu_seconds
+from grokray.sweep.pulse import GIVEN_UP_S, MISSED_AT_START_S, MISSED_S, cpu_seconds
 
 HERE = Whereabouts(node="n", host="vm", pid=7)
 
@@ -179,7 +179,9 @@ def test_an_engine_that_does_not_get_up_is_ended_but_not_one_that_waits_for_a_no
     for elastic, ended in ((False, True), (True, False)):
         driver = make_driver(monkeypatch, elastic=elastic)
         driver.ray.made[0].killed = True  # the one that takes its place never gets up
-        driver.tick(GIVEN_UP_S + 60)
+        driver.tick(MISSED_AT_START_S - 10)
+        assert driver.said == []
+        driver.tick(GIVEN_UP_S - MISSED_AT_START_S + 70)
         assert driver.ray.made[2].killed == ended
 
 
