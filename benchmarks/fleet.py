@@ -7,6 +7,7 @@ training, whose place a wait of random length takes, and the metrics, which are 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from grokray.records.store import Store
 from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.engine_handle import EngineHandle
 from grokray.sweep.engines import EnginePool
-from grokray.sweep.messages import as_result, assignment_of
+from grokray.sweep.messages import Whereabouts, as_result, assignment_of
 
 CALLS = 400_000  # that wait in the fleet at the same time: two a seat, one an engine
 PARTS = 64  # of the journal; each engine writes to one of them
@@ -43,6 +44,9 @@ class Fleet:
 
     async def seats(self, engine: int, slots: int) -> int:
         return slots
+
+    async def alive(self, engine: int) -> Whereabouts:
+        return Whereabouts(node=ray.get_runtime_context().get_node_id(), host="fleet", pid=os.getpid())
 
     async def until_death(self, engine: int) -> None:
         await asyncio.Event().wait()
