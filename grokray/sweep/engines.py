@@ -192,7 +192,7 @@ class EnginePool:
         was_missed = pulse.missed
         pulse.feel(elapsed)
         if pulse.hangs:
-            text = f"{engine.name} did not answer for {round(pulse.silent_s / 60)} min"
+            text = f"{engine.name} did not answer for {int(pulse.silent_s / 60)} min"
             engine.give_up(f"{text}, and was ended")
             self._say(engine.name, "ended", f"{text}, and is ended: its trials go on from their last checkpoints")
         elif pulse.missed and not was_missed:

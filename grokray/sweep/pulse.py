@@ -67,7 +67,7 @@ class Pulse:
             self.hangs = self.silent_s >= GIVEN_UP_S
             return
         if self._look is None:
-            if self._first_look is None or self.silent_s >= GIVEN_UP_S:
+            if self._first_look is None or self.silent_s - self._first_look[0] >= GIVEN_UP_S - MISSED_S:
                 self._look = _look_at(self.where)
             return
         if not _has_come(self._look):

@@ -7,14 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grokray.arguments import check_switches
-from grokray.errors import ExecutionError
+from grokray.errors import ExecutionError, FolderError
 from grokray.records.collect import Collected, collect, require_all
 from grokray.records.folder import SweepFolder
 from grokray.records.lock import Lock
@@ -258,7 +258,8 @@ class _Session:
 
     def _say_of_engine(self, engine: str, state: str, text: str) -> None:
         self.observer.message(text)
-        self.ledger.write("engine", engine=engine, state=state)
+        with suppress(FolderError):  # who needs the folder will tell
+            self.ledger.write("engine", engine=engine, state=state)
 
     def _tell(self, text: str) -> None:
         if text not in self._told:

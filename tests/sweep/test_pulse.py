@@ -125,7 +125,7 @@ def test_an_engine_whose_process_was_stopped_is_said_gets_nobody_and_is_ended_at
     assert {engine.number for engine in driver.pool._with_places} == {1}
     driver.tick(GIVEN_UP_S - MISSED_S - 40)
     assert not driver.ray.made[0].killed
-    driver.tick(60)
+    driver.tick(90)
     assert driver.ray.made[0].killed
     assert driver.said == [("engine-0", "silent"), ("engine-0", "ended")]
     assert [engine.number for engine in driver.pool._engines] == [1, 2]
@@ -156,6 +156,16 @@ def test_a_step_that_takes_hours_without_letting_an_answer_through_is_no_hang(dr
     driver.ray.made[0].computes = 0.0  # should it hang after all, the time before does not count
     driver.tick(GIVEN_UP_S / 4)
     assert not driver.ray.made[0].killed
+
+
+def test_it_is_watched_long_enough_also_where_its_node_tells_late(driver):
+    driver.ray.made[0].answers, driver.ray.made[0].node_answers = False, False
+    driver.tick(GIVEN_UP_S)
+    driver.ray.made[0].node_answers = True
+    driver.tick(GIVEN_UP_S - MISSED_S - 20)
+    assert not driver.ray.made[0].killed
+    driver.tick(60)
+    assert driver.ray.made[0].killed
 
 
 def test_an_engine_of_a_node_that_does_not_tell_is_not_ended(driver):
