@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from dataclasses import dataclass, field
 
 import pytest
+import ray
 from ray.exceptions import ActorDiedError
 
 from grokray.sweep import engine_handle, engines, pulse
+from grokray.sweep.engine_actor import EngineActor
 from grokray.sweep.engines import EnginePool
 from grokray.sweep.messages import Whereabouts, WorkerOptions
 from grokray.sweep.placement import EngineSpec
@@ -208,3 +212,24 @@ def test_what_a_process_has_computed():
     before = cpu_seconds(os.getpid())
     while cpu_seconds(os.getpid()) - before < 0.02:
         pass
+
+
+class Stub:
+    """Of an engine nothing but its answer."""
+
+    alive = EngineActor.alive
+
+
+@pytest.mark.ray
+def test_a_process_that_was_stopped_hangs_by_what_its_node_tells(ray_up):
+    actor = ray.remote(Stub).options(num_cpus=0).remote()
+    beat, deadline = pulse.Pulse(actor), time.monotonic() + 60
+    while beat.where is None:
+        assert time.monotonic() < deadline
+        beat.feel(1.0)
+    os.kill(beat.where.pid, signal.SIGSTOP)
+    while not beat.hangs:
+        assert time.monotonic() < deadline
+        beat.feel(30.0)
+        time.sleep(0.02)
+    ray.kill(actor)
