@@ -101,8 +101,9 @@ class Analysis:
         """The share grokked by a step (Kaplan-Meier), its median and restricted mean, overall and by a column; by
         each parameter that varies if none is named. Groups are compared by log-rank tests."""
         if by is not None:
-            return survival(self.sweeps.trials, by, self.level)
-        return self._keep("survival", lambda: survival(self.sweeps.trials, level=self.level))
+            return survival(self.sweeps.trials, by, self.level, learned=self.sweeps.learned)
+        learned = self.sweeps.learned
+        return self._keep("survival", lambda: survival(self.sweeps.trials, level=self.level, learned=learned))
 
     def effects(self) -> Finding:
         """What each parameter does to the time to grok: time ratios, and hazard ratios as a second view."""
@@ -132,7 +133,7 @@ class Analysis:
 
     def variance(self) -> Finding:
         """How much of the spread comes from hyper-parameters, and how much from seeds."""
-        return self._keep("variance", lambda: variance(self.sweeps.trials, self.level, seed=self.seed))
+        return self._keep("variance", lambda: variance(self.sweeps.trials, self.level))
 
     def audit(self) -> Finding:
         """How often the scheduler stopped a trial that would have grokked."""
@@ -140,7 +141,7 @@ class Analysis:
 
     def quality(self) -> Finding:
         """What speaks against trusting the numbers."""
-        return self._keep("quality", lambda: quality(self.sweeps.trials))
+        return self._keep("quality", lambda: quality(self.sweeps.trials, self.sweeps.uneven))
 
     def plot_survival(self, by: str | None = None, ax: Axes | None = None) -> Axes:
         """The share grokked by a step; one line for each group of a column."""

@@ -71,12 +71,15 @@ def fit_cox(times: Times, design: Design, ties: Ties = "efron", level: float = 0
     if not converged or curvature[0] <= max(_FLAT * curvature[-1], _LEVELLED * before[0]):
         return _failed(part, counted, NO_MAXIMUM)
     covariance, alone = np.linalg.inv(-hessian), np.zeros(columns, bool)
+    apart, lone = likelihood.jackknife(found, -hessian, part.times.codes)
     if not part.times.is_plain:
-        covariance, alone = likelihood.jackknife(found, -hessian, part.times.codes)
-    place, covariance = found / likelihood.by, covariance / np.outer(likelihood.by, likelihood.by)
+        covariance, alone = apart, lone
+    by = np.outer(likelihood.by, likelihood.by)
+    place, covariance, apart = found / likelihood.by, covariance / by, apart / by
     # Pruned trials count as much as audited ones let them: not at all.
     size = min(effective_size(times.weight[part.rows], part.times.codes), likelihood.size)
-    effects = _effects(part, _corrected(part, place, covariance, ties, size), alone, level)
+    errors = np.maximum(standard_errors(covariance), standard_errors(apart))
+    effects = _effects(part, _corrected(part, place, errors, ties, size), alone, level)
     return CoxFit(
         effects=part.effects(effects, LONE),
         names=part.design.names,
@@ -112,11 +115,11 @@ def _failed(part: Estimable, counted: int, why: str) -> CoxFit:
 Corrected = tuple[np.ndarray, np.ndarray, float]
 
 
-def _corrected(part: Estimable, place: np.ndarray, covariance: np.ndarray, ties: Ties, size: float) -> Corrected:
+def _corrected(part: Estimable, place: np.ndarray, errors: np.ndarray, ties: Ties, size: float) -> Corrected:
     """Coefficients (p,), their errors (p,) and degrees of freedom. Where a few audited trials stand for many these draw
     effects out and make them look sure: with weights that differ each block of configurations is left out. `size` is
     that of an even sample that tells as much."""
-    times, matrix, errors = part.times, part.design.matrix, standard_errors(covariance)
+    times, matrix = part.times, part.design.matrix
     if times.is_plain:
         return place, errors, np.inf
     blocks = None

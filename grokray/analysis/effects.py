@@ -10,6 +10,9 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
+_MOST = float(np.log(1e6))  # half of an interval: with more there is no number worth printing
+BOUNDLESS = "too few trials tell it: its interval goes over more than twelve powers of ten"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
@@ -39,9 +42,12 @@ def standard_errors(covariance: np.ndarray) -> np.ndarray:
 def effect_of(
     name: str, label: str, log_ratio: float, standard_error: float, *, level: float, degrees: float = np.inf
 ) -> Effect:
-    """`degrees` of freedom of the standard error: infinite for one that the model gives, else Student's."""
+    """`degrees` of freedom of the standard error: infinite for one that the model gives, else Student's. Not estimable
+    where the likelihood is so flat that it hardly has a maximum, as where it all but separates those that grok."""
     scale: Any = norm if np.isinf(degrees) else student(degrees)
     half = float(scale.isf((1 - level) / 2)) * standard_error
+    if half > _MOST:
+        return not_estimable(name, label, BOUNDLESS)
     with np.errstate(over="ignore"):
         ratio, lower, upper = (float(np.exp(log_ratio + change)) for change in (0.0, -half, half))
     return Effect(

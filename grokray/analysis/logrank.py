@@ -4,6 +4,11 @@ Mantel, N. (1966). Cancer Chemotherapy Reports 50, 163-170; Peto, R., and Peto, 
 weights or clusters by permutation of what each configuration adds to observed less expected, its martingale residuals:
 a robust variance (Lin and Wei 1989) rejects far too often where a few audited trials stand for many. Pairs: Holm, S.
 (1979). Scandinavian Journal of Statistics 6, 65-70. Times are the upper ends of intervals.
+
+A search that learns tries better values of one parameter as it goes on, and by chance other values of an idle one:
+these look alike. Of two idle parameters in 200 searches by TPE the test of all trials rejected 14 % at 5 %.
+Configurations that were proposed one after the other were drawn alike, so these are permuted among each other: 2 to
+5 %.
 """
 
 from __future__ import annotations
@@ -21,14 +26,15 @@ from grokray.analysis.times import Times
 from grokray.analysis.wording import counted
 
 _LEAST_P = 0.05  # that a test must be able to reach
+_ALIKE = 10  # configurations in a row that a search drew from about the same
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogRank:
     """`observed` and `expected` are sums of weights of events, in the order of `groups`; (k,) each.
 
-    `robust` says whether p was found by permutation, as weights or clusters demand. Where nothing can be compared the
-    statistic and the p-value are NaN, and `note` says why.
+    `robust` says whether p was found by permutation, as weights, clusters or a search that learns demand. Where nothing
+    can be compared the statistic and the p-value are NaN, and `note` says why.
     """
 
     groups: tuple[Hashable, ...]
@@ -51,18 +57,20 @@ class Pair:
     adjusted: float
 
 
-def log_rank(times: Times, group: np.ndarray) -> LogRank:
-    """`group` (n,) is any label of each trial. Trials without a weight, and groups of these alone, are left out."""
+def log_rank(times: Times, group: np.ndarray, *, learned: bool = False) -> LogRank:
+    """`group` (n,) is any label of each trial. Trials without a weight, and groups of these alone, are left out.
+    `learned`: configurations, in the order of `times.cluster`, were chosen by what came of those before."""
     kept = times.weight > 0
     times = times.select(kept)
     names, codes = np.unique(np.asarray(group)[kept], return_inverse=True)
     parts = _Parts(times, codes, len(names))
-    test = parts.by_chi_squared() if times.is_plain else _permuted(parts.residuals(), times, codes)
+    plain = times.is_plain and not learned
+    test = parts.by_chi_squared() if plain else _permuted(parts.residuals(), times, codes, learned)
     return LogRank(
         groups=tuple(names.tolist()),
         observed=parts.observed,
         expected=parts.expected,
-        robust=not times.is_plain,
+        robust=not plain,
         **_told(test, len(names), len(np.unique(times.codes))),
     )
 
@@ -85,7 +93,7 @@ def _told(test: Compared, groups: int, clusters: int) -> dict[str, Any]:
     }
 
 
-def _permuted(residuals: np.ndarray, times: Times, codes: np.ndarray) -> Compared:
+def _permuted(residuals: np.ndarray, times: Times, codes: np.ndarray, learned: bool) -> Compared:
     """Configurations keep their trials together, as seeds may be alike. Where groups differ within a configuration its
     trials change places."""
     if not len(codes):
@@ -95,15 +103,19 @@ def _permuted(residuals: np.ndarray, times: Times, codes: np.ndarray) -> Compare
     of_cluster[clusters] = codes
     if np.array_equal(of_cluster[clusters], codes):
         sums = np.bincount(clusters, weights=residuals)
-        return permutation_test(sums, of_cluster, np.zeros_like(of_cluster))
+        return permutation_test(
+            sums, of_cluster, np.arange(len(of_cluster)) // (_ALIKE if learned else len(of_cluster))
+        )
     return permutation_test(residuals, codes, clusters)
 
 
-def pairwise(times: Times, group: np.ndarray) -> list[Pair]:
+def pairwise(times: Times, group: np.ndarray, *, learned: bool = False) -> list[Pair]:
     """Each pair of groups on its own, in order of the groups."""
     group = np.asarray(group)
     pairs = list(combinations(np.unique(group[times.weight > 0]).tolist(), 2))
-    tests = [log_rank(times.select(mask), group[mask]) for pair in pairs for mask in [np.isin(group, pair)]]
+    tests = [
+        log_rank(times.select(mask), group[mask], learned=learned) for pair in pairs for mask in [np.isin(group, pair)]
+    ]
     adjusted = holm(np.array([test.p_value for test in tests]))
     return [
         Pair(first=pair[0], second=pair[1], test=test, adjusted=float(p))

@@ -53,6 +53,11 @@ class PairMoments:
                 found[part] = float(max(squares, 0.0) / pairs)
         return found
 
+    def paired(self, part: Factors) -> float:
+        """How many configurations count in effect (Kish 1965) where pairs of one configuration tell of `part`."""
+        pairs = self.inside[part][0]
+        return float(pairs.sum() ** 2 / (pairs**2).sum()) if pairs.any() else 0.0
+
     def _inside(self, part: Factors) -> tuple[np.ndarray, np.ndarray]:
         """(configurations,) each: sums over pairs of one configuration of weights, and of half squared differences."""
         group = self.group[part]

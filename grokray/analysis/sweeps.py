@@ -66,6 +66,18 @@ class Sweeps:
         first, *others = map(_space_lines, self.folders)
         return all(lines == first for lines in others)
 
+    @property
+    def learned(self) -> bool:
+        """Whether a search that learns chose configurations: then what goes with a parameter may be another's doing."""
+        return any(folder.fingerprint.get("method") == '"tpe"' for folder in self.folders)
+
+    @property
+    def uneven(self) -> str | None:
+        """Why the trials are no even sample of any space; None where they may be one."""
+        if self.learned:
+            return "tpe chose configurations by what came of others"
+        return None if self.one_space else "the sweeps have different search spaces"
+
     def space(self) -> Space:
         """The space that the trials were drawn from; of sweeps that differ in it what all of them span, adaptively."""
         if self.one_space:

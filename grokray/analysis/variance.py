@@ -9,20 +9,20 @@ analysis of variance). With C the configuration and S all seeds:
     total − only C: seeds, the same for every configuration (an easy split) · what is left: their interaction
 
 What can be told apart is what the sweep varied apart. `seeds: [0, 1, 2]` sets all three seeds at once, so the sum of
-what they do is known, and no part of it. Nothing is assumed to be normal; intervals are bootstraps by configuration, in
-which two copies of one configuration count as one.
+what they do is known, and no part of it. Nothing is assumed to be normal; intervals leave out configurations in turn,
+see `jackknifed`, with as many degrees of freedom as configurations tell what seeds change, in effect.
 
 Of whether a trial groks the share of hyper-parameters is, but for a scale, the chance that a trial groks if another one
-of its configuration does. Where few grok, resamples miss most of what may be: where a tenth of 40 or 120 configurations
-of three seeds held any that did, 95 % intervals held the truth in 71 to 87 % of simulated sweeps. So they are no
-narrower than Wilson's of that chance, of as many pairs as count in effect: 96 to 100 %. The total variance is
-p (1 − p) of the share p that groks, and its interval no narrower than Wilson's of p says.
+of its configuration does. Where few grok, intervals are no narrower than Wilson's of that chance, of as many pairs as
+count in effect. The total variance is p (1 − p) of the share p that groks, and its interval no narrower than Wilson's
+of p says. Of when they grok intervals are so, too, where most trials grokked at one measurement: it is whether another
+one came first that varies then.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -30,15 +30,16 @@ from typing import TypeVar
 import numpy as np
 import pyarrow as pa
 
-from grokray.analysis.intervals import wilson
+from grokray.analysis import jackknifed
+from grokray.analysis.intervals import student_quantile, wilson
 from grokray.analysis.outcomes import Outcomes, column, grouped, outcomes
 from grokray.analysis.pair_moments import CONFIGURATION, Factors, PairMoments
-from grokray.analysis.shares import LEVEL, Estimate, resampled, shares, spread
+from grokray.analysis.shares import LEVEL, Estimate, shares
 from grokray.trial import SEEDS
 from grokray.wording import count
 
-REPLICATES = 200
-MIN_CONFIGURATIONS = 5  # for an interval: of 3 or 4, resamples are too few to tell how far chance goes
+MIN_CONFIGURATIONS = 5  # for an interval: of 3 or 4, nothing tells how far chance goes
+MOSTLY = 0.7  # of the trials with a value: if so many have the same one, it is as good as yes or no
 MIN_PAIRED = 20  # configurations with pairs, in effect, for an interval of a sweep with audits
 FEW_PAIRS = "no interval is known of whether a trial groks, as few pairs of audited trials stand for all pruned ones"
 Key = TypeVar("Key")
@@ -65,9 +66,7 @@ class Split:
     notes: tuple[str, ...]
 
 
-def variance_of_grokking(
-    trials: pa.Table, *, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0
-) -> Split | str:
+def variance_of_grokking(trials: pa.Table, *, level: float = LEVEL) -> Split | str:
     """The split of grokked within the budget, as 1 and 0. A Split, or a text that says why there is none."""
     found = outcomes(trials)
     count = expected_pairs(found)
@@ -76,16 +75,14 @@ def variance_of_grokking(
     least = partial(_by_pairs, values, weight, found.configuration, level)
     total = _total_by_share(found, weight, level)
     return _split(
-        *("grokked", trials, found, values, weight, (), level, replicates, seed),
+        *("grokked", trials, found, values, weight, (), level),
         untold=untold,
         least=least,
         total=total,
     )
 
 
-def variance_of_step(
-    trials: pa.Table, *, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0
-) -> Split | str:
+def variance_of_step(trials: pa.Table, *, level: float = LEVEL) -> Split | str:
     """The split of the logarithm (base e) of grok_step, among trials that grokked. A Split, or a text as above.
 
     A configuration counts by the share of its trials that grokked: to divide by how many did would cancel the weights
@@ -96,7 +93,11 @@ def variance_of_step(
     step = np.log(np.maximum(np.where(keep, column(trials, "grok_step"), 1.0), 1.0))
     left = int((found.used & ~found.grokked).sum())
     notes = (f"of trials that grokked; {left} that did not are left out, and they are the slowest",) if left else ()
-    return _split("log grok_step", trials, found, step, found.once_each() * keep, notes, level, replicates, seed)
+    weight = found.once_each() * keep
+    return _split(
+        *("log grok_step", trials, found, step, weight, notes, level),
+        least=_by_commonest(step, weight, found.configuration, level),
+    )
 
 
 def _by_pairs(
@@ -116,6 +117,17 @@ def _by_pairs(
     ends = wilson(min(max(p + share * (1 - p), 0.0), 1.0), float(found.effective[0]), level)
     lower, upper = (min(max((end - p) / (1 - p), 0.0), 1.0) for end in ends)
     return lower, upper
+
+
+def _by_commonest(
+    values: np.ndarray, weight: np.ndarray, configuration: np.ndarray, level: float
+) -> Callable[[float], tuple[float, float]] | None:
+    """As `_by_pairs`, of having another value than the commonest, where nearly all trials have that one."""
+    each, place = np.unique(values[weight > 0], return_inverse=True)
+    counts = np.bincount(place, weights=weight[weight > 0])
+    if len(each) < 2 or counts.max() < MOSTLY * counts.sum():
+        return None
+    return partial(_by_pairs, (values != each[counts.argmax()]) * 1.0, weight, configuration, level)
 
 
 def _total_by_share(found: Outcomes, weight: np.ndarray, level: float) -> tuple[float, float]:
@@ -160,8 +172,6 @@ def _split(
     weight: np.ndarray,
     notes: tuple[str, ...],
     level: float,
-    replicates: int,
-    seed: int,
     *,
     untold: str = "",
     least: Callable[[float], tuple[float, float]] | None = None,
@@ -180,15 +190,16 @@ def _split(
     point = _components(whole, seeds, nothing)
     if point is None:
         return f"{of}: no configuration has two trials with a value, so chance cannot be told from hyper-parameters"
-    if design.configurations < MIN_CONFIGURATIONS:
-        fewer = f"fewer than {MIN_CONFIGURATIONS} configurations; here are {design.configurations}"
-        untold = f"no interval is known of {fewer}"
-    draws = () if untold else resampled(design.configurations, replicates, np.random.default_rng(seed))
-    drawn = [_components(design.by_factors(draw), seeds, nothing) or {} for draw in draws]
-    estimates = {}
-    for name, value in point.items():
-        ends = spread(np.array([one.get(name, np.nan) for one in drawn]), design.configurations, level)
-        estimates[name] = Estimate(value=value, lower=ends[0], upper=ends[1], method=_METHOD)
+    paired = design.paired(frozenset(seeds))
+    untold = untold or _too_few(design.configurations, paired)
+    kept = () if untold else jackknifed.left_out(design.configurations)
+    moved = [_components(design.by_factors(one * 1.0), seeds, nothing) or {} for one in kept]
+    critical = student_quantile(min(paired, len(moved)) - 1, level)
+    ends = _ends(point, moved, critical, int(keep.sum()) / design.configurations)
+    estimates = {
+        name: Estimate(value=value, lower=ends[name][0], upper=ends[name][1], method=_METHOD)
+        for name, value in point.items()
+    }
     if least and not untold:
         _widen(estimates, least)
     if total and not untold:
@@ -216,7 +227,7 @@ def _nothing_to_split(design: PairMoments, values: np.ndarray, seeds: dict[str, 
 
 
 _ROUNDING = 1e-12
-_METHOD = "moments, bootstrap by configuration"
+_METHOD = "moments, jackknife by configuration"
 _NO_NARROWER = f"{_METHOD}, or Wilson by pairs"
 _NAMES = (
     *("total", "hyperparameters", "seeds", "hyperparameters_share", "seeds_share"),
@@ -242,6 +253,39 @@ def _components(moments: dict[Factors, float], seeds: dict[str, np.ndarray], not
     total = found["total"]
     found |= {f"{name}_share": found[name] / total if total > 0 else np.nan for name in ("hyperparameters", "seeds")}
     return found | {f"seed {name}": moments[one] for name, one in zip(seeds, alone, strict=True) if one in moments}
+
+
+def _too_few(configurations: int, paired: float) -> str:
+    """Why no interval is known of so many configurations, `paired` of which tell in effect what seeds change; empty
+    where one is."""
+    few = f"no interval is known of fewer than {MIN_CONFIGURATIONS} configurations"
+    if configurations < MIN_CONFIGURATIONS:
+        return f"{few}; here are {configurations}"
+    if paired < MIN_CONFIGURATIONS * (1 - _ROUNDING):
+        return f"{few} with two values or more; here are {paired:.1f} in effect"
+    return ""
+
+
+def _ends(
+    point: Mapping[str, float], moved: Sequence[Mapping[str, float]], critical: float, trials: float
+) -> dict[str, jackknifed.Ends]:
+    """Of each of `point`; `moved` are the components without each block, `trials` how many a configuration has."""
+    without = {name: np.array([one.get(name, np.nan) for one in moved]) for name in point}
+    if not moved:
+        return dict.fromkeys(point, (float("nan"), float("nan")))
+    ends = {
+        name: jackknifed.of_variance(point[name], without[name], critical)
+        for name in point
+        if name in ("total", "seeds") or name.startswith("seed ")
+    }
+    parts = {name: (point[name], ends[name], without[name]) for name in ("total", "seeds")}
+    ends["hyperparameters"] = jackknifed.of_difference(parts["total"], parts["seeds"])
+    if (common := "common_to_configurations") in point:
+        half = critical * jackknifed.error(without[common])
+        ends[common] = (point[common] - half, point[common] + half) if half > 0 else (np.nan, np.nan)
+        ends["interaction"] = jackknifed.of_difference(parts["seeds"], (point[common], ends[common], without[common]))
+    share = jackknifed.of_share(point["hyperparameters_share"], without["hyperparameters_share"], critical, trials)
+    return ends | {"hyperparameters_share": share, "seeds_share": (1 - share[1], 1 - share[0])}
 
 
 def _rounded(values: Mapping[Key, float], nothing: float) -> dict[Key, float]:
@@ -321,7 +365,7 @@ def _missing(
 ) -> list[str]:
     notes = []
     if any(np.isnan(one.lower) and not np.isnan(one.value) for one in (*estimates.values(), *by_seed.values())):
-        agree = "where the ends of an interval are ?, resampled configurations agree, which tells of no spread"
+        agree = "where the ends of an interval are ?, configurations agree, or one alone tells it: no spread is known"
         notes.append(untold or agree)
     if len(seeds) > 1 and "interaction" not in estimates and by_seed.keys() == seeds.keys():
         notes.append("where no two trials differ in all seeds, seeds are taken not to interact with each other")

@@ -269,3 +269,19 @@ def test_a_strong_effect_is_no_fault():
     fit = fit_cox(Times.of(time - 1, time), Design.of(early=early))
     assert not fit.failure
     assert find(fit.effects, "early").ratio > 10
+
+
+def test_where_groups_differ_in_spread_the_error_is_that_of_leaving_each_out():
+    """The model's own is too small then: of 80 trials its 95 % intervals held the truth in 90 to 92 % of sweeps."""
+    rng = np.random.default_rng(1)
+    x, wide = rng.normal(size=80), rng.random(80) < 0.5
+    time = np.exp(0.5 * x + np.where(wide, 1.5, 0.3) * rng.normal(size=80))
+    times, design = Times.right_censored(time, np.ones(80, bool)), Design.of(x=x, wide=wide)
+    fit, every = fit_cox(times, design), np.arange(80)
+    without = [
+        fit_cox(times.select(every != one), Design.of(x=x[every != one], wide=wide[every != one])).parameters[0]
+        for one in every
+    ]
+    jackknife = np.sqrt(79 / 80 * np.sum((np.array(without) - np.mean(without)) ** 2))
+    assert find(fit.effects, "x").standard_error == pytest.approx(jackknife, rel=0.1)
+    assert find(fit.effects, "x").standard_error > 1.1 * np.sqrt(fit.covariance[0, 0])

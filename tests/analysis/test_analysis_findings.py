@@ -17,7 +17,7 @@ import grokray
 from grokray.analysis.analysis import FINDINGS
 from grokray.analysis.comparison import Comparison
 from grokray.analysis.critical import Critical
-from grokray.analysis.effects import effect_of
+from grokray.analysis.effects import BOUNDLESS, effect_of
 from grokray.analysis.findings.comparison import _summary as comparison_summary
 from grokray.analysis.findings.comparison import comparison, delay
 from grokray.analysis.findings.critical import _summary as critical_summary
@@ -32,7 +32,7 @@ from grokray.analysis.findings.phases import diagram_of, events_again
 from grokray.analysis.findings.quality import quality
 from grokray.analysis.findings.robustness import UNKNOWN_SEEDS
 from grokray.analysis.findings.robustness import _in_order as in_order
-from grokray.analysis.findings.survival import survival
+from grokray.analysis.findings.survival import LEARNED, survival
 from grokray.analysis.findings.typical import typical_trials
 from grokray.analysis.findings.words import number, shown
 from grokray.analysis.logrank import holm
@@ -107,6 +107,7 @@ def test_a_note_on_one_trial_speaks_of_one():
     assert survival(trials).notes == (
         "1 pruned trial counts nothing: 1 audited one stands for it",
         "1 diverged: it counts as not grokked to the end of its budget, not to where it diverged",
+        "where the ends of a mean are ?, one configuration or none grokked by the horizon, or all at one step",
     )
     warnings = " ".join(quality(trials).table["warning"])
     assert "only 1 audited trial came to its end, and it stands for 1 pruned trial: intervals" in warnings
@@ -470,7 +471,10 @@ def test_a_mean_without_ends_says_why():
     never = survival(trials_of(12, duration_steps=5_000, num_steps=5_000))
     row = never.table.iloc[0]
     assert (row["mean_steps"], np.isnan(row["mean_steps_lower"])) == (5_000, True)
-    assert "where the ends of a mean are ?, no trial grokked by the horizon, or all at one step" in never.notes
+    assert (
+        "where the ends of a mean are ?, one configuration or none grokked by the horizon, or all at one step"
+        in never.notes
+    )
 
 
 def test_how_seeds_agree_is_not_known_where_seeds_were_pruned(analysis, tmp_path):
@@ -774,3 +778,26 @@ def test_of_three_values_or_few_events_no_bend_is_told():
     three = effects(of_steps(8 + 0.3 * doublings**2 + rng.normal(0, 0.3, 120), 2.0**doublings))
     few = np.linspace(-3, 3, 15)
     assert not any("parabola" in n for n in (*three.notes, *effects(of_steps(8 + few**2, 2.0**few)).notes))
+
+
+def test_what_a_search_that_learns_tried_is_said_to_be_no_even_sample(tmp_path):
+    for method in ("random", "tpe"):
+        make_sweep(tmp_path / method, 120, method=method, scheduler="fifo", curves=False)
+    even, learned = (grokray.load(tmp_path / method) for method in ("random", "tpe"))
+    assert (even.sweeps.uneven, even.sweeps.learned) == (None, False)
+    warning = "tpe chose configurations by what came of others: shares of trials, times and variances are of"
+    assert any(text.startswith(warning) for text in learned.quality().table["warning"])
+    assert LEARNED in learned.survival().notes
+    assert LEARNED in learned.survival(by="task_type").notes
+    assert LEARNED not in even.survival().notes
+    assert not any("tpe" in str(text) for text in even.quality().tables.get("warnings", {}).get("warning", ()))
+    tests = [one.survival().tables["tests"]["p_value"].tolist() for one in (even, learned)]
+    assert tests[0] != tests[1]  # of the same trials
+
+
+def test_an_effect_whose_interval_has_hardly_an_end_is_not_told():
+    """As where the likelihood rises for nearly ever: the hazard ratio would be of 10 digits, and so its ends."""
+    wide, told = (effect_of("x", "x + 1", 23.0, error, level=0.95) for error in (7.2, 6.9))
+    assert wide.reason == BOUNDLESS
+    assert np.isnan([wide.ratio, wide.lower, wide.p_value]).all()
+    assert told.reason is None

@@ -149,3 +149,26 @@ def test_groups_of_one_configuration_each_cannot_be_compared(groups):
     # Of as many configurations as it takes, the test sees what there is to see.
     halves = np.arange(groups * 10) // 2
     assert log_rank(Times.of(time - 1, time, cluster=halves), group).p_value < 0.05
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_what_a_search_learned_of_one_parameter_is_not_said_of_an_idle_one(seeds):
+    """Late configurations grok earlier, and more of them have the idle value that the search came to like."""
+    rng, found = np.random.default_rng(0), {False: [], True: []}
+    configuration = np.repeat(np.arange(120), seeds)
+    for _ in range(8):
+        idle = (rng.random(120) < np.linspace(0.1, 0.9, 120))[configuration]
+        time = np.exp(rng.normal(size=len(idle)) - 3 * configuration / 120)
+        times = Times.right_censored(time, np.ones(len(idle), bool), cluster=configuration)
+        for learned, p_values in found.items():
+            p_values.append(log_rank(times, idle, learned=learned).p_value)
+    assert np.mean(np.array(found[False]) < 0.05) > 0.5
+    assert np.mean(np.array(found[True]) < 0.05) < 0.3
+    # What makes a difference among neighbours is seen all the same.
+    told = log_rank(
+        Times.right_censored(np.where(idle, 1.0, 2.0) + 0.01 * time, time > 0, cluster=configuration),
+        idle,
+        learned=True,
+    )
+    assert told.robust
+    assert told.p_value < 0.01

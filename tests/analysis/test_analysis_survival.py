@@ -215,3 +215,33 @@ def test_pruned_trials_do_not_count():
     times = Times.right_censored([5, 10, 3], [True, False, False], weight=[1, 1, 0])
     assert share_by(times, 10).value == 0.5
     assert kaplan_meier(times).at_risk.tolist() == [2]
+
+
+def test_a_mean_of_which_one_alone_grokked_has_no_ends():
+    """Of 60 trials its 95 % interval held the truth in 67 % of simulated sweeps."""
+    time, grokked = np.full(60, 10.0), np.zeros(60, bool)
+    time[:2], grokked[0] = (4, 7), True
+    alone = restricted_mean(Times.right_censored(time, grokked), 10)
+    assert np.isnan([alone.lower, alone.upper]).all()
+    assert alone.standard_error > 0
+    grokked[1] = True
+    two, seeds = (
+        restricted_mean(Times.right_censored(time, grokked, cluster=np.arange(60) // size), 10) for size in (1, 2)
+    )
+    assert two.lower < two.value < two.upper
+    assert np.isnan(seeds.lower)  # two seeds of one configuration
+    assert restricted_mean(Times.right_censored(time, grokked, cluster=np.zeros(60)), 10).lower < two.value
+
+
+def test_means_that_a_few_audited_trials_draw_out_have_intervals_that_hold_them():
+    """By the log odds alone 85 % of 300 hold it, and nearly all others lie below it."""
+    rng, held = np.random.default_rng(0), 0
+    truth = np.exp(0.9**2 / 2)
+    for _ in range(300):
+        time = np.exp(rng.normal(0, 0.9, 120))
+        late = time > 1
+        audited = late & (rng.random(120) < 0.15)
+        weight = np.where(late, np.where(audited, 1 / 0.15, 0.0), 1.0)
+        mean = restricted_mean(Times.right_censored(time, np.ones(120, bool), weight), 100)
+        held += mean.lower <= truth <= mean.upper
+    assert held >= 0.9 * 300

@@ -20,11 +20,16 @@ NAME, TITLE = "quality", "Quality of the data"
 FEW_TRIALS, FEW_SEEDS, FEW_GROKKED, FEW_AUDITS = 50, 3, 10, 20
 COARSE = 0.2  # of the step of an event, that it is known to
 MANY_LOST = 0.1
+UNEVEN = (
+    "shares of trials, times and variances are of what was tried, not of a search space, and along one parameter the "
+    "others change, too. Robustness estimates the space by a model, and effects hold the other parameters fixed"
+)
 
 
-def quality(trials: pa.Table) -> Finding:
-    """`missing` where nothing is wrong."""
-    warnings = unique([*_pruning(trials), *_sizes(trials), *_alike(trials), *_grid(trials), *_lost(trials)])
+def quality(trials: pa.Table, uneven: str | None = None) -> Finding:
+    """`missing` where nothing is wrong. `uneven`: see `Sweeps.uneven`."""
+    apart = f"{uneven}: {UNEVEN}" if uneven else None
+    warnings = unique([apart, *_pruning(trials), *_sizes(trials), *_alike(trials), *_grid(trials), *_lost(trials)])
     if not warnings:
         return missing(NAME, TITLE, "nothing speaks against the numbers above")
     return Finding(name=NAME, title=TITLE, tables={"warnings": pd.DataFrame({"warning": warnings})})

@@ -24,6 +24,11 @@ from grokray.wording import percent
 
 NAME, TITLE = "survival", "Time to grok"
 MOST_PAIRS = 8  # groups that are compared pair by pair
+LEARNED = (
+    "tpe chose configurations by what came of others: groups differ in more than their parameter, and their shares and "
+    "times may be another's doing; p is of configurations that were proposed one after the other, and effects hold the "
+    "other parameters fixed"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +40,8 @@ class Survival:
     groups: dict[str, dict[str, SurvivalCurve]]
 
 
-def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Finding:
-    """Overall and by one column, or by each parameter that varies."""
+def survival(trials: pa.Table, by: str | None = None, level: float = 0.95, *, learned: bool = False) -> Finding:
+    """Overall and by one column, or by each parameter that varies. `learned`: see `Sweeps.learned`."""
     chosen, left_out = groups_of_parameters(trials) if by is None else ([groups_by(trials, by)], [])
     times = times_of(trials)
     counted = times.counted()
@@ -52,9 +57,9 @@ def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Fi
     ]
     if rows:
         tables["groups"] = pd.DataFrame(rows)
-        tables["tests"] = _tests(times, chosen, found)
+        tables["tests"] = _tests(times, chosen, found, learned)
     if by and 2 < len(chosen[0].labels) <= MOST_PAIRS:
-        tables["pairs"] = _pairs(times, chosen[0], found)
+        tables["pairs"] = _pairs(times, chosen[0], found, learned)
     curves = {
         g.name: {
             label: kaplan_meier(times.select(mask), level, horizon)
@@ -71,6 +76,7 @@ def survival(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Fi
         notes=unique(
             [
                 *(scheduler_audit(trials).warning, _pruned(found, tables), _diverged(trials), _without_ends(tables)),
+                LEARNED if learned and rows else None,
                 *left_out,
             ]
         ),
@@ -117,11 +123,11 @@ def _median_within(times: Times) -> str:
     return "" if np.isinf(right) else f"({left:,.0f}, {right:,.0f}]"
 
 
-def _tests(times: Times, chosen: list[Groups], found: Outcomes) -> pd.DataFrame:
+def _tests(times: Times, chosen: list[Groups], found: Outcomes, learned: bool) -> pd.DataFrame:
     rows = []
     for groups in chosen:
         mask = groups.group >= 0
-        test = log_rank(times.select(mask), groups.group[mask])
+        test = log_rank(times.select(mask), groups.group[mask], learned=learned)
         if any(found.unrepresented(members) for _, members in _members(groups)):
             test = replace(test, statistic=np.nan, p_value=np.nan, note=NOBODY)
         rows.append(
@@ -138,7 +144,7 @@ def _tests(times: Times, chosen: list[Groups], found: Outcomes) -> pd.DataFrame:
     return without_silence(table, "note")
 
 
-def _pairs(times: Times, groups: Groups, found: Outcomes) -> pd.DataFrame:
+def _pairs(times: Times, groups: Groups, found: Outcomes, learned: bool) -> pd.DataFrame:
     known = [n for n in range(len(groups.labels)) if not found.unrepresented(groups.group == n)]
     mask, labels = np.isin(groups.group, known), names_apart(groups.labels)
     return pd.DataFrame(
@@ -149,7 +155,7 @@ def _pairs(times: Times, groups: Groups, found: Outcomes) -> pd.DataFrame:
             "p_value": pair.test.p_value,
             "adjusted_p": pair.adjusted,
         }
-        for pair in pairwise(times.select(mask), groups.group[mask])
+        for pair in pairwise(times.select(mask), groups.group[mask], learned=learned)
     )
 
 
@@ -178,7 +184,7 @@ def _without_ends(tables: Mapping[str, pd.DataFrame]) -> str | None:
     parts = [tables[name] for name in ("overall", "groups") if name in tables]
     if not any((part["mean_steps"].notna() & part["mean_steps_lower"].isna()).any() for part in parts):
         return None
-    return "where the ends of a mean are ?, no trial grokked by the horizon, or all at one step"
+    return "where the ends of a mean are ?, one configuration or none grokked by the horizon, or all at one step"
 
 
 def _diverged(trials: pa.Table) -> str | None:

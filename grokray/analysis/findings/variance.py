@@ -18,10 +18,8 @@ NAME, TITLE = "variance", "Hyper-parameters or chance"
 SPLIT = {"grokked": "whether a trial groks", "log grok_step": "when"}
 
 
-def variance(trials: pa.Table, level: float = 0.95, replicates: int = 200, seed: int = 0) -> Finding:
-    splits = [
-        one(trials, level=level, replicates=replicates, seed=seed) for one in (variance_of_grokking, variance_of_step)
-    ]
+def variance(trials: pa.Table, level: float = 0.95) -> Finding:
+    splits = [one(trials, level=level) for one in (variance_of_grokking, variance_of_step)]
     found = [split for split in splits if isinstance(split, Split)]
     reasons = [split for split in splits if isinstance(split, str)]
     if not found:
