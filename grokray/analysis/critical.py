@@ -8,7 +8,7 @@ the curve hardly rises as boundless, as the data have it. The covariance is a sa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,11 +18,13 @@ from scipy import stats
 from grokray.analysis.outcomes import codes, column, grouped, outcomes, varying
 from grokray.analysis.regression import Fit, logistic
 from grokray.analysis.shares import LEVEL
+from grokray.analysis.wording import counted
 from grokray.wording import count
 
 GROUPS = ("operation", "task_type", "base")
 MIN_TRIALS, MIN_CONFIGURATIONS = 10, 5
 UNAUDITED = "trials of it were pruned, and none was audited"
+MIN_AUDITED = 10  # with fewer for all that were pruned 95 % intervals held the truth in 75 to 86 % of simulated sweeps
 
 EXTRAPOLATED, SEPARATED = "extrapolated", "separated"
 NO_LEVEL = "without a level of confidence"
@@ -71,11 +73,14 @@ def critical_fractions(
     results = []
     for rows in _rows_of(group):
         named = {name: meant[int(coded[rows[0]])] for name, (coded, meant) in by.items()}
-        is_known = not found.unrepresented(group == group[rows[0]])
+        here = group == group[rows[0]]
+        is_known, pruned = not found.unrepresented(here), found.unrepresented(here, MIN_AUDITED)
         rows = rows[found.used[rows]]
         clusters = found.configuration[rows]
         if is_known:
             one = critical_fraction(fraction[rows], found.grokked[rows], found.weight[rows], clusters, level, named)
+            audited = int((here & found.is_audited).sum())
+            one = _unsure(one, audited, pruned) if pruned > audited else one
         else:
             known = {"group": named, "trials": len(rows), "configurations": len(np.unique(clusters))}
             one = _unknown(UNAUDITED, known)
@@ -150,6 +155,15 @@ def _of_gap(middle: float, lower: float, upper: float, known: dict[str, Any]) ->
 
 def _unknown(reason: str, known: dict[str, Any]) -> Critical:
     return Critical(fraction=np.nan, lower=np.nan, upper=np.nan, method="none", reason=reason, **known)
+
+
+def _unsure(one: Critical, audited: int, pruned: int) -> Critical:
+    """Without bounds, as so few audited trials stand for all that were pruned."""
+    if one.method != "fieller":
+        return one
+    stand = counted(audited, "audited trial", "stands", "stand")
+    few = f"no interval is known: {stand} for {pruned:,} pruned, and {MIN_AUDITED} are needed"
+    return replace(one, lower=0.0, upper=1.0, reason="; ".join(filter(None, [few, one.reason])))
 
 
 def _midpoint(

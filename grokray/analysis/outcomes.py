@@ -107,12 +107,12 @@ class Outcomes:
         """(n,) int64: see `drawn_by_chance`."""
         return drawn_by_chance(self.configuration)
 
-    def unrepresented(self, mask: np.ndarray) -> int:
-        """How many of these trials (n,) bool were pruned, where audits are to stand for such, but none of these trials
-        was audited; 0 where they are few. Weights mend shares of all trials, and of parts on average only: where chance
-        audited none, a part's share is that of trials that did well early."""
+    def unrepresented(self, mask: np.ndarray, least: int = 1) -> int:
+        """How many of these trials (n,) bool were pruned, where audits are to stand for such, but fewer than `least` of
+        these trials were audited; 0 where they are few. Weights mend shares of all trials, and of parts on average
+        only: where chance audited none, a part's share is that of trials that did well early."""
         pruned = int((mask & self.is_pruned).sum())
-        if not self.audited or (mask & self.is_audited).any() or pruned <= FEW_PRUNED * mask.sum():
+        if not self.audited or (mask & self.is_audited).sum() >= least or pruned <= FEW_PRUNED * mask.sum():
             return 0
         return pruned
 

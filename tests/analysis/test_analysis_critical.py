@@ -147,6 +147,25 @@ def test_nothing_is_known_of_a_group_that_was_pruned_and_not_audited():
     assert ten.trials == (outcome[200:] != "pruned").sum()
 
 
+def test_few_audited_trials_for_many_that_were_pruned_leave_no_interval():
+    rng = np.random.default_rng(3)
+    fraction = rng.uniform(0.2, 0.8, 200)
+    grokked = rng.random(200) < expit(15 * (fraction - 0.5))
+    wanted = ~grokked & (rng.random(200) < 0.6)
+    for number, known in ((9, False), (10, True)):
+        audited = np.zeros(200, bool)
+        audited[np.flatnonzero(wanted)[:number]] = True
+        gone = wanted & ~audited
+        outcome = np.where(gone, "pruned", np.where(grokked, "grokked", "budget")).tolist()
+        chance = np.where(wanted, number / wanted.sum(), np.nan)
+        columns = {"training_fraction": fraction, "outcome": outcome, "grok_step": grokking(grokked)}
+        (one,) = critical_fractions(trials_of(200, **columns, audited=audited, audit_probability=chance))
+        assert 0.4 < one.fraction < 0.6
+        assert (0 < one.lower < one.fraction < one.upper < 1) == known
+        said = f"no interval is known: 9 audited trials stand for {gone.sum()} pruned, and 10 are needed"
+        assert one.reason.startswith(said) == (not known)
+
+
 def test_separation_gives_the_gap_and_says_so():
     fraction = np.linspace(0.1, 0.9, 17)
     found = critical_fraction(fraction, fraction > 0.42, ones(fraction), np.arange(17))
