@@ -74,7 +74,9 @@ def _dealer(group: np.ndarray, block: np.ndarray, rng: np.random.Generator):
 
     def deal() -> np.ndarray:
         dealt = np.empty_like(group)
-        dealt[place] = group[np.lexsort((rng.random(len(group)), block))]
+        dealt[place] = group[
+            np.argsort(block + rng.random(len(group)))
+        ]  # blocks stay in order, as numbers below 1 are added
         return dealt
 
     return deal
