@@ -86,9 +86,26 @@ class Sweeps:
             except (KeyError, ValueError):  # a folder of a version that wrote other lines
                 return space_of_trials(self.trials)
         # No even sample of anything: "tpe" has the share estimated by a model.
-        guessed = space_of_trials(self.trials)
+        guessed, kinds = space_of_trials(self.trials), self._kinds()
+        axes = tuple(
+            dataclasses.replace(axis, kind=kinds[axis.name]) if axis.name in kinds and axis.low > 0 else axis
+            for axis in guessed.axes
+        )
         note = "the sweeps have different search spaces; what their trials span together is taken as the space"
-        return dataclasses.replace(guessed, method="tpe", notes=(note,))
+        return dataclasses.replace(guessed, axes=axes, method="tpe", notes=(note,))
+
+    def _kinds(self) -> dict[str, str]:
+        """Whether ranges are even in the value or in its logarithm, where all sweeps say the same: values that a search
+        came to like do not look logarithmic, wherever they were drawn from."""
+        said: dict[str, set[str]] = {}
+        for folder in self.folders:
+            try:
+                axes = space_of_sweep(folder.fingerprint, self.trials).axes
+            except (KeyError, ValueError):  # of a version that wrote other lines
+                return {}
+            for axis in axes:
+                said.setdefault(axis.name, set()).add("" if axis.values else axis.kind)
+        return {name: kind for name, kinds in said.items() for kind in kinds if kinds in ({"log"}, {"uniform"})}
 
     def curves(self, trial_ids: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """Measurements of all trials or some, by trial_index and step. ConfigError for a column that none has, and for

@@ -299,3 +299,17 @@ def test_no_grok_step_is_told_that_may_be_another():
     # The second lacks the line of its end, too; the last ended at its budget, half an interval after a measurement.
     assert (told, found["grok_step"].to_pylist()) == (2, [800, None, None, 900])
     assert found["grok_step_lower"].to_pylist() == [700, None, None, 800]
+
+
+def test_ranges_of_different_spaces_are_as_even_as_all_of_them_say(tmp_path):
+    """A search that came to like large values leaves trials that look even in the value itself."""
+    for number, steps in enumerate((10_000, 20_000)):
+        folder = make_sweep(tmp_path / str(number), 300, seed=number, steps=steps, curves=False)
+        trials = read_trials(folder)
+        decay = trials["weight_decay"].to_numpy()
+        liked = (decay > 0.6) | (decay < np.sort(np.unique(decay))[2])
+        write_tables(folder, trials.filter(pa.array(liked)), [CURVES_SCHEMA.empty_table()])
+    found = load_sweeps([tmp_path / "0", tmp_path / "1"])
+    assert not found.one_space
+    kinds = {axis.name: axis.kind for axis in found.space().axes if not axis.values}
+    assert kinds == {"weight_decay": "log", "dropout": "uniform", "training_fraction": "uniform"}
