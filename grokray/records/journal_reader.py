@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
 from typing import Any, TypeVar
 
 from grokray.errors import FolderError
@@ -63,21 +64,23 @@ class JournalReader:
                 yield from self._read_part(name, sizes[name])
             yield from self._read_blocks({name: sizes[name] for name, batch in batches.items() if not batch.number})
             self._gone = False
-            loose = {name: batch for name, batch in batches.items() if batch.number and batch.block not in sizes}
+            loose = {name: batch for name, batch in batches.items() if batch.block not in sizes}
             yield from self._read_batches(loose, skip=attempt == _LISTINGS - 1)
             if not self._gone:
                 return
 
     def _read_blocks(self, sizes: dict[str, int]) -> Iterator[list[Event]]:
-        """Blocks of batches, each from where the batches end that were read before."""
+        """Blocks of batches in their order, each from where the batches end that were read before."""
         news = {name: size - self._offsets.get(name, 0) for name, size in sizes.items()}
-        for name, size in news.items():
-            if size > _CHUNK_BYTES:
-                yield from self._read_part(name, sizes[name])
-        small = [name for name, size in news.items() if 0 < size <= _CHUNK_BYTES]
-        for name, data in _ahead(small, lambda n: self._store.read_range(n, self._offsets.get(n, 0), news[n])):
-            self._offsets[name] = self._offsets.get(name, 0) + len(data)
-            yield self._decode(data)
+        for large, names in groupby(news, lambda name: news[name] > _CHUNK_BYTES):
+            if large:
+                for name in names:
+                    yield from self._read_part(name, sizes[name])
+                continue
+            small = [name for name in names if news[name] > 0]
+            for name, data in _ahead(small, lambda n: self._store.read_range(n, self._offsets.get(n, 0), news[n])):
+                self._offsets[name] = self._offsets.get(name, 0) + len(data)
+                yield self._decode(data)
 
     def _read_batches(self, batches: dict[str, Batch], *, skip: bool) -> Iterator[list[Event]]:
         """Whole batches in their order. `_gone` is set if one is missing: its block has become one object since the

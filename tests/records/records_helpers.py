@@ -42,6 +42,7 @@ class Flaky(FSSpecHandler):
 
 def memory_store(uri: str = "s3://bucket/sweep", handler: FSSpecHandler | None = None) -> RemoteStore:
     """A RemoteStore whose objects live in this process, shared by all stores of one URI."""
+    assert "[" not in uri, "fsspec would take it for a pattern, and delete nothing"
     store = RemoteStore(uri)
     filesystem = PyFileSystem(handler or FSSpecHandler(fsspec.filesystem("memory")))
     connection = Connection(filesystem=filesystem, small=filesystem, path=uri.split("://")[1].partition("?")[0])

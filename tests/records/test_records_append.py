@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -17,7 +18,7 @@ from grokray.records.remote_append import batch_of
 
 @pytest.fixture
 def store(request):
-    return memory_store(f"s3://bucket/{request.node.name}")
+    return memory_store(f"s3://bucket/{re.sub('[^a-z0-9]+', '-', request.node.name)}")
 
 
 @pytest.fixture
@@ -77,6 +78,33 @@ def test_who_has_read_some_batches_goes_on_in_their_block(store, by_hand, monkey
     assert sessions(reader.poll()) == [2]
     assert reader.poll() == []
     assert reads == [("journal/p.000001.jsonl", len(line(0) + line(1)), len(line(2)))]
+
+
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_block_whose_batches_are_still_there_is_read_once(store, by_hand, before):
+    """Who made it was killed before it had deleted them."""
+    stream, reader = append(store, before), JournalReader(store)
+    reader.poll()
+    for n in range(before, 3):
+        stream.write(line(n))
+        stream.flush()
+    store.write_atomic("journal/p.000001.jsonl", b"".join(map(line, range(3))))
+    assert sessions(reader.poll()) == list(range(before, 3))
+    assert reader.poll() == []
+
+
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_block_larger_than_a_read_is_read_in_pieces(store, by_hand, monkeypatch, before):
+    monkeypatch.setattr("grokray.records.journal_reader._CHUNK_BYTES", len(line(0)) + 1)
+    stream, reader = append(store, before), JournalReader(store)
+    reader.poll()
+    for n in range(before, 6):
+        stream.write(line(n))
+        stream.flush()
+    stream._merge()
+    pieces = [sessions(piece) for piece in reader.chunks()]
+    assert pieces == [[n] for n in range(before, 6)]
+    assert reader.poll() == []
 
 
 def test_nothing_is_read_twice(store, by_hand, monkeypatch):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from grokray.records.store import Store, Tagged
 @pytest.fixture
 def store(request, monkeypatch):
     monkeypatch.setattr("grokray.records.store.SETTLE_S", 0)
-    return memory_store(f"s3://bucket/{request.node.name}")
+    return memory_store(f"s3://bucket/{re.sub('[^a-z0-9]+', '-', request.node.name)}")
 
 
 def holder_in(store):

@@ -45,6 +45,16 @@ def test_the_worse_half_is_stopped_and_every_decision_is_recorded():
     }
 
 
+def test_trials_are_compared_at_each_rung_below_the_budget():
+    """Tune's brackets reckon their rungs by logarithms of the budget, the section its own by products."""
+    section = Section(type="asha", grace_period=1000, reduction_factor=10, audit_fraction=0)
+    scheduler = Asha(section, max_steps=1_000_001, record=lambda **fields: None)
+    for rung in section.rungs(1_000_001):
+        assert decide(scheduler, "a", rung, heldout_exact_match=0.9) == TrialScheduler.CONTINUE
+        assert decide(scheduler, f"worse {rung}", rung, heldout_exact_match=0.1) == TrialScheduler.STOP
+    assert rung == 1_000_000
+
+
 def test_a_loss_is_minimized():
     scheduler = make(metric="heldout_loss")
     assert decide(scheduler, "a", 100, heldout_loss=1.0) == TrialScheduler.CONTINUE
@@ -76,11 +86,13 @@ def test_a_trial_that_comes_back_to_a_rung_is_not_judged_again():
 
 
 def test_between_rungs_and_without_a_number_a_trial_goes_on():
-    scheduler = make()
+    written = []
+    scheduler = make(lambda **fields: written.append(fields))
     decide(scheduler, "a", 100, heldout_exact_match=0.9)
     assert decide(scheduler, "b", None, heldout_exact_match=0.0) == TrialScheduler.CONTINUE
     assert decide(scheduler, "c", 100, heldout_exact_match=float("nan")) == TrialScheduler.CONTINUE
     assert decide(scheduler, "d", 100) == TrialScheduler.CONTINUE
+    assert [w["trial_id"] for w in written] == ["a"]
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -78,12 +78,49 @@ def test_past_its_patience_the_slower_half_is_stopped():
     assert [w["cutoff"] for w in compared] == [None, None, pytest.approx(1.5), pytest.approx(1)]
     assert actions == [CONTINUE, CONTINUE, STOP, STOP]  # of the first two nobody knew better
     assert {w["metric"] for w in compared} == {"heldout_loss_slope"}
+    assert compared[-1]["reason"] == "among the least progress of its rung"
+
+
+def test_who_is_not_below_the_cutoff_goes_on():
+    """Gini coefficients at one rung: the cutoff of 0.25 and 0.75 is 0.5, and of all three again."""
+    written = []
+    scheduler = make(written, signal="fourier_gini", patience=1)
+    for trial, gini in {"a": 0.25, "b": 0.75, "equal": 0.5, "above": 0.6}.items():
+        assert ask(scheduler, trial, 100, fourier_gini=gini) == CONTINUE
+    assert [w["cutoff"] for w in written] == [None, None, 0.5, 0.5]
+    assert {w["reason"] for w in written[2:]} == {"progress enough for its rung"}
+
+
+def test_a_slope_is_of_logarithms_whatever_it_begins_at():
+    written = []
+    scheduler = make(written)
+    ask(scheduler, "a", 100, loss=8.0)
+    ask(scheduler, "a", 400, loss=0.5)
+    assert written[-1]["value"] == pytest.approx(math.log(16) / math.log(4))
+
+
+@pytest.mark.parametrize("losses", [(1.0, 0.0), (0.0, 1.0)])
+def test_a_loss_of_zero_has_no_slope(losses):
+    written = []
+    scheduler = make(written)
+    assert [ask(scheduler, "a", rung, loss=loss) for rung, loss in zip((100, 200), losses, strict=True)] == [CONTINUE] * 2
+    assert written[-1]["value"] is None
+
+
+def test_accuracies_of_those_that_have_not_fitted_are_no_signals():
+    written = []
+    scheduler = make(written, fit_by=400)
+    for trial in "abcd":
+        ask(scheduler, trial, 100)
+        assert ask(scheduler, f"slow {trial}", 200, fit=0.5, memorized=None) == CONTINUE
+    assert ask(scheduler, "a", 200, loss=2.0) == CONTINUE
+    assert written[-1]["reason"] == "too few were compared at its rung"
 
 
 def test_memorization_that_was_not_seen_counts_from_the_first_rung_with_enough_accuracy():
     written = []
     scheduler = make(written, patience=300)
-    for rung, fit in ((100, 0.95), (200, 0.95), (400, 0.97)):
+    for rung, fit in ((100, 0.9), (200, 0.95), (400, 0.97)):  # fit_threshold is 0.9
         assert ask(scheduler, "a", rung, fit=fit, memorized=None) == CONTINUE
     assert [w["fitted_step"] for w in written] == [100, 100, 100]
     assert [w["reason"].split(",")[0] for w in written] == ["waits for grokking"] * 2 + [
