@@ -105,7 +105,7 @@ class Design:
     def _behind(self, centred: np.ndarray, kept: Sequence[int]) -> list[str]:
         """Which of the columns `kept` this one, less its mean, is made of."""
         others = self.matrix[:, kept] - self.matrix[:, kept].mean(axis=0)
-        parts = np.linalg.lstsq(others, centred)[0] * np.linalg.norm(others, axis=0)
+        parts = np.linalg.lstsq(others, centred, rcond=None)[0] * np.linalg.norm(others, axis=0)
         needed = np.abs(parts) > _SAME * np.linalg.norm(centred)
         return [self.names[column] for column, is_needed in zip(kept, needed, strict=True) if is_needed]
 

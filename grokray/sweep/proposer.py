@@ -7,7 +7,6 @@ So a sweep that is resumed goes on proposing where it stopped, once `replay` has
 from __future__ import annotations
 
 import hashlib
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -93,9 +92,7 @@ class SobolProposer(Proposer):
         if index > self._next:
             self._sequence.fast_forward(index - self._next)
         self._next = index + 1
-        with warnings.catch_warnings():  # balance needs a power of two in one draw; the sequence is one whole
-            warnings.simplefilter("ignore", UserWarning)
-            return self.config.from_units(self._sequence.random(1)[0].tolist())
+        return self.config.from_units(self._sequence.random(1)[0].tolist())
 
     def _begun(self) -> Sobol:
         from scipy.stats.qmc import Sobol  # half a second

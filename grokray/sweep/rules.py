@@ -72,7 +72,7 @@ def _conditions(config: SweepConfig, omitted: frozenset[str]) -> Iterator[Fault]
         yield ("parameters", ring[0], "when"), f"conditions go in a circle: {' → '.join(ring)}"
     parents = {parent for p in parameters.values() for parent in p.when if parent in parameters}
     if prod(len(parameters[parent].values) or 1 for parent in parents) > MAX_CONDITIONS:
-        yield ("parameters",), f"conditions must hang on at most {MAX_CONDITIONS} combinations of values"
+        yield ("parameters",), f"conditions must hang on at most {MAX_CONDITIONS:,} combinations of values"
 
 
 def _wanted(name: str, parent: str, wanted: tuple, values: tuple, where: tuple) -> Iterator[Fault]:

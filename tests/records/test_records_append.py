@@ -172,11 +172,16 @@ def test_measurements_wait_and_the_rest_is_put_soon(store, monkeypatch):
     writer.write("measurement", trial_id="a", attempt=1, step=1, metrics={})
     time.sleep(0.2)
     assert store.list("journal") == []
-    writer.write("interrupt", session="a")
+    writer.write_many(
+        [
+            {"event": "measurement", "trial_id": "a", "attempt": 1, "step": 2, "metrics": {}},
+            {"event": "interrupt", "session": "a"},
+        ]
+    )
     deadline = time.monotonic() + 20
     while not any(store.sizes("journal").values()) and time.monotonic() < deadline:  # in memory, empty ones are listed
         time.sleep(0.01)
-    assert [event["event"] for event in JournalReader(store).poll()] == ["measurement", "interrupt"]
+    assert [event["event"] for event in JournalReader(store).poll()] == ["measurement"] * 2 + ["interrupt"]
     writer.close()
 
 

@@ -116,6 +116,7 @@ def test_numbers_that_are_not_finite_become_null(store):
     with JournalWriter(store, "engine") as writer:
         writer.write_many([measurement("ab", 1, metrics=metrics, wall_time_s=float("-inf"))])
         writer.write("interrupt", session=["ü\n", 1.5, (float("nan"),)])
+        writer.write("interrupt", session=[np.float32(0.5), np.int64(7)])
     text = store.read_bytes(writer.name).decode()
     lines = [json.loads(line, parse_constant=lambda name: pytest.fail(name)) for line in text.splitlines()]
     assert lines[0]["metrics"] | {"heldout_exact_match": 0} == {
@@ -127,6 +128,7 @@ def test_numbers_that_are_not_finite_become_null(store):
     }
     assert lines[0]["wall_time_s"] is None
     assert lines[1]["session"] == ["ü\n", 1.5, [None]]
+    assert lines[2]["session"] == [0.5, 7]
 
 
 def test_the_vocabulary_is_kept(store):

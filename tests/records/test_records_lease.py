@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from records_helpers import memory_store
 
-from grokray.errors import ExecutionError, FolderBusy
+from grokray.errors import ExecutionError, FolderBusy, FolderError
 from grokray.records import lease
 from grokray.records.holder import Holder
 from grokray.records.lease import expired
@@ -47,6 +47,29 @@ def test_a_lease_is_respected_refreshed_and_released(store, monkeypatch):
         assert "try again in 120 s" in caught.value.hint
         wait_until(lambda: holder_in(store).refreshed > lock.holder.refreshed)
         lock.require()
+    time.sleep(0.1)  # time for some more
+    assert not store.exists("lock"), "who has released it does not refresh it"
+
+
+def test_a_refresh_that_fails_is_tried_again(store, monkeypatch, caplog):
+    monkeypatch.setattr(lease, "REFRESH_S", 0.02)
+    read, errors = store.read_tagged, [FolderError("the store is away")] * 2
+
+    def read_tagged(name):
+        if errors:
+            raise errors.pop()
+        return read(name)
+
+    with hold(store, "lock") as lock:
+        monkeypatch.setattr(store, "read_tagged", read_tagged)
+        wait_until(lambda: not errors and holder_in(store).refreshed > lock.holder.refreshed)
+        assert not lock.lost.is_set()
+    assert caplog.messages == ["the store is away; trying again in 0.02 s"] * 2
+
+
+def test_one_that_somebody_removed_need_not_be_released(store):
+    with hold(store, "lock"):
+        store.delete("lock")
     assert not store.exists("lock")
 
 

@@ -103,7 +103,9 @@ def test_a_slope_is_of_logarithms_whatever_it_begins_at():
 def test_a_loss_of_zero_has_no_slope(losses):
     written = []
     scheduler = make(written)
-    assert [ask(scheduler, "a", rung, loss=loss) for rung, loss in zip((100, 200), losses, strict=True)] == [CONTINUE] * 2
+    assert [ask(scheduler, "a", rung, loss=loss) for rung, loss in zip((100, 200), losses, strict=True)] == [
+        CONTINUE
+    ] * 2
     assert written[-1]["value"] is None
 
 

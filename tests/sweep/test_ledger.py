@@ -52,6 +52,15 @@ def test_every_configuration_runs_once_for_each_seed(tmp_path):
     assert ledger.to_run == 0
 
 
+def test_a_sweep_is_not_finished_while_there_is_something_to_propose(tmp_path):
+    ledger = open_ledger(tmp_path)
+    for _ in range(2):  # a whole configuration
+        trial_id = ledger.next_assignment().trial_id
+        ledger.end(trial_id, "budget", report(trial_id))
+    assert not ledger.finished
+    assert (ledger.to_run, ledger.total) == (30, 32)
+
+
 def test_books_opened_again_know_what_ended_and_what_is_left(tmp_path):
     ledger = open_ledger(tmp_path)
     some = [ledger.next_assignment() for _ in range(5)]

@@ -22,7 +22,11 @@ parameters:
 
 def config(tmp_path, method, more=""):
     path = tmp_path / "s.yaml"
-    path.write_text(SPACE.format(method=method) + more)
+    text = SPACE.format(method=method) + more
+    if method == "grid":
+        text = text.replace("distribution: log_uniform_values, min: 0.01, max: 3", "values: [0.01, 0.1, 1]")
+        text = text.replace("distribution: uniform, min: 0, max: 0.4", "values: [0, 0.2]")
+    path.write_text(text)
     return load_sweep(path)
 
 
@@ -32,6 +36,7 @@ def test_proposals_are_a_function_of_seed_and_index(tmp_path, method):
     a = [first.propose(i) for i in range(12)]
     assert a == [second.propose(i) for i in range(12)]
     assert len({str(p) for p in a}) == 12
+    assert first.propose(12, at_random=True) == second.propose(12, at_random=True)
 
 
 @pytest.mark.parametrize("method", ["random", "sobol", "tpe"])
@@ -117,12 +122,27 @@ def test_sobol_spreads_evenly(tmp_path):
     assert all(i * 0.4 / 16 <= d < (i + 1) * 0.4 / 16 for i, d in enumerate(dropouts))
 
 
-def test_sobol_proposes_the_same_in_whatever_order_it_is_asked(tmp_path):
+@pytest.mark.parametrize("method", ["grid", "random", "sobol"])
+def test_the_same_is_proposed_in_whatever_order_it_is_asked_for(tmp_path, method):
     """A part of a sweep leaves some out, a resumed one begins later, and what the journal lost is proposed again."""
-    in_order, jumping = (make_proposer(config(tmp_path, "sobol")) for _ in range(2))
+    in_order, jumping = (make_proposer(config(tmp_path, method)) for _ in range(2))
     expected = [in_order.propose(i) for i in range(12)]
+    assert None not in expected
     for i in (3, 4, 7, 10, 0, 11, 11, 2):
         assert jumping.propose(i) == expected[i], i
+        assert jumping.propose_again(i) == expected[i], i
+
+
+def test_a_search_that_learns_does_not_guess_what_it_proposed_before(tmp_path):
+    assert make_proposer(config(tmp_path, "tpe")).propose_again(0) is None
+
+
+def test_sobol_in_a_space_of_one_point_proposes_it_once(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text("name: s\nmethod: sobol\nnum_trials: 1\nparameters:\n  operation: {value: x+y_mod}\n")
+    proposer = make_proposer(load_sweep(path))
+    assert proposer.propose(0) == {"operation": "x+y_mod"}
+    assert proposer.propose(1) is None
 
 
 def test_sobol_scrambles_its_sequence_once(tmp_path, monkeypatch):

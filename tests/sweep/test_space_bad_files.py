@@ -351,7 +351,7 @@ def test_conditions_on_too_many_combinations() -> None:
     values = str(list(range(1, 400)))
     parents = f"  num_steps: {{values: {values}}}\n  batch_size: {{values: {values}}}\n"
     found = problems(HEAD + parents + "  dropout: {value: 0, when: {num_steps: 1, batch_size: 1}}")
-    assert found == ["f.yaml:3:1: conditions must hang on at most 100000 combinations of values"]
+    assert found == ["f.yaml:3:1: conditions must hang on at most 100,000 combinations of values"]
 
 
 @pytest.mark.parametrize(

@@ -162,13 +162,14 @@ def test_the_rows_of_a_group_stay_on_one_side(seed: int) -> None:
     assert split.twin_share is None
 
 
-def test_another_seed_takes_other_groups() -> None:
+def test_another_seed_takes_other_groups_and_the_same_seed_the_same() -> None:
     groups = [0, 1, 2, 3, 4, 5]
-    taken = {
-        tuple(split_rows(grouped(groups), TrialConfig(split_seed=seed)).train.tolist())  # half of them
-        for seed in range(20)
-    }
-    assert len(taken) > 10
+
+    def taken() -> list[tuple[int, ...]]:  # half of them
+        return [tuple(split_rows(grouped(groups), TrialConfig(split_seed=seed)).train.tolist()) for seed in range(20)]
+
+    assert len(set(taken())) > 10
+    assert taken() == taken(), "by the seed alone"
 
 
 def test_a_side_without_a_group_is_refused() -> None:
