@@ -61,6 +61,29 @@ def test_a_sweep_is_not_finished_while_there_is_something_to_propose(tmp_path):
     assert (ledger.to_run, ledger.total) == (30, 32)
 
 
+def test_nothing_is_proposed_before_it_is_to_start(tmp_path):
+    """A search that learns would not know what there is to learn."""
+    ledger = open_ledger(tmp_path)
+    ledger.next_assignment()
+    assert ledger.configurations.proposed == 1
+
+
+def test_an_assignment_says_how_to_train(tmp_path):
+    written = "trial: {eval_interval: 20, checkpoint_interval: 60,"
+    ledger = open_ledger(tmp_path, **{written: f"{written} keep_checkpoints: best, examples: 7,"})
+    ledger.rungs = (100, 200)
+    first = ledger.next_assignment()
+    ledger.write("start", trial_id=first.trial_id, attempt=0, step=0)
+    ledger.write("kernels", trial_id=first.trial_id, compiled=True)
+    ledger.poll()
+    again = ledger.assignment(first.trial_id)
+    assert (first.fresh, first.compiled) == (True, None)
+    assert (again.fresh, again.compiled) == (False, True)
+    assert (again.rungs, again.checkpoint_interval) == ((100, 200), 60)
+    assert (again.keep_checkpoints, again.examples) == ("best", 7)
+    assert again.planned_steps == ledger.config.planned_steps(300) > 0
+
+
 def test_books_opened_again_know_what_ended_and_what_is_left(tmp_path):
     ledger = open_ledger(tmp_path)
     some = [ledger.next_assignment() for _ in range(5)]

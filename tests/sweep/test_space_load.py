@@ -190,6 +190,17 @@ def test_a_parameter_that_no_trial_has_a_use_for_is_remarked() -> None:
     assert load_text(config.to_yaml(), "again.yaml", "again").notes == config.notes
 
 
+def test_a_signal_may_be_measured_by_what_is_searched() -> None:
+    config = load_text(
+        "name: s\nmethod: grid\nparameters:\n  operation: {value: x+y_mod}\n"
+        "  measure: {values: [weight_norm, 'weight_norm,logit_scale']}\n"
+        "scheduler: {type: grok_asha, grace_period: 3, signal: weight_norm_contraction}\n",
+        "s.yaml",
+        "s",
+    )
+    assert config.grid_size() == 2
+
+
 def test_a_measure_that_no_trial_has_a_use_for_is_remarked() -> None:
     config = load_text(
         VAIN, "vain.yaml", "vain", overrides=["trial.measure=[fourier_gini]", "parameters.task_type=sequence"]
