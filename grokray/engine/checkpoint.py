@@ -12,13 +12,17 @@ import io
 import json
 import pickle
 import zipfile
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, get_type_hints
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch import Tensor
 
 from grokray.errors import CheckpointError
+from grokray.events import EventTracker
+from grokray.tasks.problems import rule_of
+from grokray.wording import show
 
 FORMAT = 1
 KINDS = ("parameters", "moment1", "moment2", "average")
@@ -27,6 +31,26 @@ _UNREADABLE = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, EOFError),
     *(RuntimeError, LookupError, TypeError, ValueError, AttributeError),
 )
+
+
+_STRICT = ConfigDict(strict=True, extra="forbid")
+_HINTS = get_type_hints(EventTracker)
+_EVENTS: dict[str, Any] = {f.name: (_HINTS[f.name], f.default) for f in fields(EventTracker)}
+_Events: Any = create_model("_Events", __config__=_STRICT, **_EVENTS)
+
+
+class _Head(BaseModel):
+    """The types that a file's head must have: nobody who uses a checkpoint asks again."""
+
+    model_config = ConfigDict(strict=True)
+
+    config: dict[str, Any]
+    trial_id: str
+    step: int = Field(ge=0, le=10**18)
+    wall_time_s: float
+    events: _Events  # pyright: ignore[reportInvalidTypeForm]
+    metrics: dict[str, float | None] = {}
+    task_events: dict[str, _Events] = {}  # pyright: ignore[reportInvalidTypeForm]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,15 +104,36 @@ def from_bytes(data: bytes, sha256: str | None = None, *, name: str = "checkpoin
         head = json.loads(content["head"])
         if head["format"] != FORMAT:
             raise CheckpointError(f"{name} has format {head['format']}, but this version reads format {FORMAT}")
-        return Checkpoint(
-            config=head["config"],
-            trial_id=head["trial_id"],
-            step=head["step"],
-            wall_time_s=head["wall_time_s"],
-            events=head["events"],
-            tensors={kind: content[kind] for kind in KINDS if kind in content or kind != "average"},
-            metrics=head.get("metrics", {}),
-            task_events=head.get("task_events", {}),
-        )
+        _Head.model_validate(head)
+        tensors = {kind: content[kind] for kind in KINDS if kind in content or kind != "average"}
+        _check_tensors(tensors)
+    except ValidationError as e:
+        raise CheckpointError(f"{name} is not a checkpoint of grokray: {_first_fault(e)}") from e
     except _UNREADABLE as e:
         raise CheckpointError(f"{name} is not a checkpoint of grokray") from e
+    known = {field.name for field in fields(Checkpoint)} - {"tensors"}
+    return Checkpoint(tensors=tensors, **{key: value for key, value in head.items() if key in known})
+
+
+def _check_tensors(tensors: dict[str, Any]) -> None:
+    """TypeError unless all kinds hold numbers for the same parameters."""
+    for kind, by_name in tensors.items():
+        if not all(_is_plain(tensor) for tensor in by_name.values()):
+            raise TypeError(f"{kind} holds what is no tensor of numbers")
+        if {n: t.shape for n, t in by_name.items()} != {n: t.shape for n, t in tensors["parameters"].items()}:
+            raise TypeError(f"{kind} has others than the parameters")
+
+
+def _is_plain(tensor: Any) -> bool:
+    return isinstance(tensor, Tensor) and tensor.layout == torch.strided and tensor.is_floating_point()
+
+
+def _first_fault(error: ValidationError) -> str:
+    """`step is '12', but must be a whole number`."""
+    fault = error.errors(include_url=False)[0]
+    where = ".".join(str(word) for word in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"it knows no {where}"
+    if fault["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where or 'its head'} is {show(fault['input'])}, but {rule_of(fault)}"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from grokray.errors import ConfigError, Problem
-from grokray.records.trouble import in_plain_words, is_passing
+from grokray.records.trouble import in_plain_words, is_outdated, is_passing
 
 PATIENCE_S = 300.0
 # While a folder is opened: whoever mistyped an address should not have to wait for minutes.
@@ -60,7 +60,9 @@ class Patience:
             try:
                 result = call()
             except Exception as error:
-                if not is_passing(error) or time.monotonic() + delay > deadline:
+                # Where a folder is opened, credentials that are no good are said at once.
+                passing = is_passing(error) or (is_outdated(error) and not self.impatient)
+                if not passing or time.monotonic() + delay > deadline:
                     raise
                 self._say(shown, error, limit)
             else:

@@ -6,9 +6,11 @@ store refuses is an error at once, in plain words.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -19,11 +21,13 @@ from grokray.records.patience import Patience
 from grokray.records.remote_append import RemoteAppend
 from grokray.records.s3 import ConditionalPuts, Place
 from grokray.records.store import AppendStream, Store, Tagged, checked_name
-from grokray.records.trouble import refusal
+from grokray.records.trouble import is_outdated, refusal
 from grokray.records.uri import hide_secrets
 
 SINGLE_PUT_BYTES = 4 << 20
 GOOGLE_RETRY_S = 10
+# An answer without a body, and so without a reason.
+_UNSAID = re.compile(r"(?:ACCESS_DENIED|HTTP status 4\d\d\)) during HeadObject")
 
 Result = TypeVar("Result")
 
@@ -78,7 +82,7 @@ class RemoteStore(Store):
         return self._patience.short()
 
     def patiently(self, call: Callable[[], Result]) -> Result:
-        return self._patience.keep_trying(call, str(self))
+        return self._patience.keep_trying(partial(self._attempt, call), str(self))
 
     def read_bytes(self, name: str) -> bytes:
         def read() -> bytes:
@@ -176,29 +180,46 @@ class RemoteStore(Store):
 
     def _connect(self) -> Connection:
         impatient = self._patience.impatient
-        if impatient not in self._connections:
-            opened = self._try("open", "", lambda: Connection.open(self.uri, impatient=impatient))
-            self._connections[impatient] = opened
-        return self._connections[impatient]
+        connection = self._connections.get(impatient)
+        if connection is None:
+            connection = self._try("open", "", lambda: Connection.open(self.uri, impatient=impatient))
+            self._connections[impatient] = connection
+        return connection
 
     def _try(self, action: str, name: str, call: Callable[[], Result]) -> Result:
         """Do it, again and again where it fails in passing. FolderError says what the store refuses."""
         shown = self.shown(name) if name else str(self)
         try:
-            return self._patience.keep_trying(call, str(self))
+            return self.patiently(call)
         except FileNotFoundError as error:
             raise FileMissing(f"cannot {action} {shown}: it is missing") from error
         except (OSError, pa.ArrowException) as error:
-            raise refusal(action, shown, hide_secrets(self._reason(error))) from error
+            raise refusal(action, shown, hide_secrets(str(error))) from error
 
-    def _reason(self, error: Exception) -> str:
-        text = str(error)
-        if "ACCESS_DENIED during HeadObject" in text:  # an answer without a body, and so without a reason: ask for one
+    def _attempt(self, call: Callable[[], Result]) -> Result:
+        """Its error says why, and the next attempt looks for credentials anew where these are outdated."""
+        try:
+            return call()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            told = self._with_reason(error)
+            if is_outdated(told):
+                self._connect_anew()
+            raise told from error
+
+    def _connect_anew(self) -> None:
+        impatient = self._patience.impatient
+        with suppress(OSError, pa.ArrowException):
+            self._connections = {impatient: Connection.open(self.uri, impatient=impatient)}
+
+    def _with_reason(self, error: OSError) -> OSError:
+        if _UNSAID.search(str(error)):  # a listing's answer has a body
             try:
                 self.filesystem.get_file_info(FileSelector(self.path(), allow_not_found=True))
             except OSError as closer:
-                return str(closer)
-        return text
+                return closer
+        return error
 
 
 def _below(base: str, info: FileInfo) -> str:

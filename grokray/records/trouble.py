@@ -20,6 +20,10 @@ _PASSING = re.compile(
     r"|Status\((?:UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|INTERNAL)\b"
     r"|[Tt]imed out|[Tt]imeout|Connection (?:was closed|reset|refused|aborted)|Could not connect|Failed to connect"
 )
+# Of credentials that may have been replaced since they were read.
+_OUTDATED = re.compile(
+    r"EXPIRED_TOKEN|ExpiredToken|TokenRefreshRequired|INVALID_ACCESS_KEY_ID|InvalidAccessKeyId|InvalidToken"
+)
 
 _KEYS = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile in ~/.aws"
 _ADDRESS = "check the network, and the address in AWS_ENDPOINT_URL or in the URI's endpoint_override"
@@ -29,7 +33,12 @@ _MEANINGS = tuple(
     for pattern, reason, hint in (
         (r"SIGNATURE_DOES_NOT_MATCH|SignatureDoesNotMatch", "the secret key is wrong", _KEYS),
         (r"INVALID_ACCESS_KEY_ID|InvalidAccessKeyId", "the store does not know the access key", _KEYS),
-        (r"EXPIRED_TOKEN|ExpiredToken|TokenRefreshRequired", "the credentials have expired", _KEYS),
+        (
+            r"EXPIRED_TOKEN|ExpiredToken|TokenRefreshRequired",
+            "the credentials have expired",
+            "renew them: ~/.aws is read again, the environment of a program that runs is not",
+        ),
+        (r"InvalidToken", "the session token is wrong", _KEYS),
         (r"NoCredentials|Unable to locate credentials", "no credentials were found", _KEYS),
         (r"TOO_SKEWED|RequestTimeTooSkewed", "the clock of this machine is wrong", "set it"),
         (_FULL, "it is full", "free some space there, or have the quota raised"),
@@ -55,6 +64,11 @@ _MEANINGS = tuple(
         (r"curlCode: 28\b|[Tt]imed out|[Tt]imeout", "it does not answer", _ADDRESS),
         (r"SLOW_DOWN|SlowDown|THROTTL|Throttl|TooMany|HTTP status 429", "it asks for fewer requests", None),
         (r"NETWORK_CONNECTION|curlCode: \d+|Connection (?:reset|was closed|aborted)", "the connection broke", _ADDRESS),
+        (
+            r"INTERNAL_FAILURE|InternalError|SERVICE_UNAVAILABLE|ServiceUnavailable|HTTP status 5\d\d",
+            "the store itself fails",
+            None,
+        ),
     )
 )
 
@@ -71,6 +85,11 @@ def is_passing(error: BaseException) -> bool:
         return True
     text = str(error)
     return bool(_PASSING.search(text)) and not _LASTING.search(text)
+
+
+def is_outdated(error: BaseException) -> bool:
+    """Whether the store refuses credentials that whoever looks for them anew may find replaced."""
+    return bool(_OUTDATED.search(str(error)))
 
 
 def in_plain_words(text: str) -> tuple[str, str | None]:

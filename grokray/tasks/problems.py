@@ -14,14 +14,15 @@ def problem_of(error: Mapping[str, Any], parameters: Collection[str]) -> Problem
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         return unknown_parameter(name, parameters)
-    return Problem(field=name, message=f"{name} is {show(error['input'])}, but {_rule(error)}")
+    return Problem(field=name, message=f"{name} is {show(error['input'])}, but {rule_of(error)}")
 
 
 def unknown_parameter(name: str, parameters: Collection[str]) -> Problem:
     return Problem(field=name, message=f"{name} is not a parameter{nearest(name, parameters)}")
 
 
-def _rule(error: Mapping[str, Any]) -> str:
+def rule_of(error: Mapping[str, Any]) -> str:
+    """What such an error asks for: "must be a whole number"."""
     kind, context = error["type"], error.get("ctx", {})
     if kind in _COMPARISONS:
         comparison, key = _COMPARISONS[kind]
@@ -48,6 +49,8 @@ _RULES = {
     "finite_number": "must be finite",
     "bool_type": "must be true or false",
     "string_type": "must be a text",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
     "string_unicode": "must be a text in this terminal's encoding",
     "string_too_short": "must not be empty",
     "string_pattern_mismatch": "must be 16 hexadecimal digits, in lower case",  # only arc_data_hash has a pattern

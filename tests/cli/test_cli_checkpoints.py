@@ -17,6 +17,7 @@ from grokray.cli.question import ask
 from grokray.errors import ConfigError
 from grokray.records.folder import SweepFolder
 from grokray.records.tables import read_curves
+from grokray.trial import TrialConfig
 
 SMALL = [
     *("--num_layers", "1", "--dim_model", "16", "--num_heads", "2", "--batch_size", "64", "--learning_rate", "1e-2"),
@@ -506,14 +507,36 @@ def test_parameters_of_another_model_are_refused(sums, tmp_path, capsys):
     from grokray.engine.checkpoint import from_bytes, to_bytes
 
     checkpoint = from_bytes(files(sums)["last"].read_bytes())
+    wide = {**checkpoint.config, "dim_model": 32}
     for changes, message in (
-        ({"dim_model": 32}, "holds parameters of another model"),
-        ({"colour": "blue"}, "cannot be read by this version: colour"),
-        ({"operation": "x@y_mod"}, "cannot be read by this version: operation x@y_mod"),
+        ({"config": wide, "trial_id": TrialConfig(**wide).id}, "holds parameters of another model"),
+        ({"config": wide}, f"holds the config of another, {TrialConfig(**wide).id}"),
+        ({"config": {**wide, "colour": "blue"}}, "cannot be read by this version: colour"),
+        ({"config": {**wide, "operation": "x@y_mod"}}, "cannot be read by this version: operation x@y_mod"),
     ):
-        other = replace(checkpoint, config={**checkpoint.config, **changes})
+        other = replace(checkpoint, **changes)
         (tmp_path / "other.pt").write_bytes(to_bytes(other)[0])
         assert message in error(capsys, "eval", str(tmp_path / "other.pt"))[0]
+
+
+def test_a_head_that_was_edited_to_other_types_is_one_error(sums, tmp_path, capsys):
+    content = torch.load(files(sums)["last"], weights_only=True)
+    head = json.loads(content["head"])
+    moments = content["moment1"]
+    for changes, message in (
+        ({"step": "12"}, ": step is '12', but must be a whole number"),
+        ({"step": -1}, ": step is -1, but must be at least 0"),
+        ({"metrics": [1]}, ": metrics is [1], but must be a mapping"),
+        ({"events": {"streak": "x"}}, ": events.streak is 'x', but must be a whole number"),
+        ({"task_events": {"x+y": {"colour": 1}}}, ": it knows no task_events.x+y.colour"),
+        ({}, ""),
+    ):
+        bad = {**content, "head": json.dumps({**head, **changes})}
+        if not changes:
+            bad["moment1"] = {**moments, next(iter(moments)): torch.zeros(3)}
+        torch.save(bad, tmp_path / "bad.pt")
+        (line,) = error(capsys, "eval", str(tmp_path / "bad.pt"))
+        assert line == f"error: {tmp_path / 'bad.pt'} is not a checkpoint of grokray{message}"
 
 
 def test_a_folder_that_kept_nothing(tmp_path, capsys):

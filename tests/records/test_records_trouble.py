@@ -9,6 +9,7 @@ from grokray.errors import ConfigError, FolderError
 from grokray.records import patience
 from grokray.records.s3 import Place
 from grokray.records.store import Store
+from grokray.records.store_remote import Connection
 from grokray.records.trouble import in_plain_words, is_passing
 
 PUT = "When uploading object with key 'd/x' in bucket 'sweeps': AWS Error"
@@ -18,8 +19,8 @@ PASSING = {
     f"{PUT} NETWORK_CONNECTION during PutObject operation: curlCode: 6, Could not resolve": "its host is unknown",
     f"{PUT} NETWORK_CONNECTION during PutObject operation: curlCode: 56, Failure": "the connection broke",
     f"{PUT} SLOW_DOWN during PutObject operation: Please reduce your request rate.": "it asks for fewer requests",
-    f"{PUT} UNKNOWN (HTTP status 503) during PutObject operation: No response body.": "",
-    f"{PUT} INTERNAL_FAILURE during PutObject operation: We encountered an internal error.": "",
+    f"{PUT} UNKNOWN (HTTP status 503) during PutObject operation: No response body.": "the store itself fails",
+    f"{PUT} INTERNAL_FAILURE during PutObject operation: We encountered an internal error.": "the store itself fails",
     'EndpointConnectionError: Could not connect to the endpoint URL: "http://host/"': "nothing answers at its address",
     'ReadTimeoutError: Read timeout on endpoint URL: "None"': "it does not answer",
     "ConditionalRequestConflict (HTTP status 409): a conflicting operation": "",
@@ -34,6 +35,8 @@ LASTING = {
     f"{PUT} UNKNOWN (HTTP status 507) during PutObject operation: XMinioStorageFull": "it is full",
     f"{PUT} NETWORK_CONNECTION during PutObject operation: curlCode: 60, peer certificate": "certificate",
     f"{PUT} UNKNOWN (HTTP status 301) during PutObject operation: PermanentRedirect": "in another region",
+    f"{PUT} UNKNOWN (HTTP status 400) during PutObject operation: ExceptionName: InvalidToken": "token is wrong",
+    f"{PUT} UNKNOWN (HTTP status 400) during PutObject operation: ExceptionName: ExpiredToken": "have expired",
     "NoCredentialsError: Unable to locate credentials": "no credentials were found",
     "a thing nobody has seen\nwith a second line": "a thing nobody has seen",
 }
@@ -86,6 +89,52 @@ def test_a_refusal_is_not_tried_again():
         store.check()
     assert caught.value.hint
     assert handler.requests == 1
+
+
+EXPIRED = OSError(f"{PUT} UNKNOWN (HTTP status 400) during PutObject operation: ExceptionName: ExpiredToken")
+UNSAID = OSError(f"{PUT} UNKNOWN (HTTP status 400) during HeadObject operation: No response body.")
+
+
+def renewed(monkeypatch, store) -> list[bool]:
+    """Whoever connects anew finds a store that takes its credentials; each that does is noted."""
+    sound, opened = memory_store(store.uri)._connections[False], []
+
+    def connect(uri, *, impatient):
+        opened.append(impatient)
+        return sound
+
+    monkeypatch.setattr(Connection, "open", connect)
+    return opened
+
+
+def test_credentials_that_expire_are_looked_for_anew(quick, monkeypatch, caplog):
+    handler = Flaky()
+    store = memory_store("s3://bucket/expired", handler)
+    handler.errors = [EXPIRED] * 1000
+    opened = renewed(monkeypatch, store)
+    store.write_atomic("a", b"1")
+    assert store.read_bytes("a") == b"1"
+    assert (opened, handler.requests) == ([False], 1)
+    assert caplog.messages == ["s3://bucket/expired: the credentials have expired; trying again for up to 2 s"]
+
+
+def test_credentials_that_have_expired_are_said_at_once_where_a_folder_is_opened(monkeypatch):
+    handler = Flaky()
+    store = memory_store("s3://bucket/opened", handler)
+    handler.errors = [EXPIRED] * 1000
+    renewed(monkeypatch, store)
+    with store.impatient(), pytest.raises(FolderError, match="opened/a: the credentials have expired") as caught:
+        store.write_atomic("a", b"1")
+    assert "renew them" in (caught.value.hint or "")
+    assert handler.requests == 1
+
+
+def test_what_an_answer_without_a_body_leaves_unsaid_is_asked():
+    handler = Flaky()
+    store = memory_store("s3://bucket/unsaid", handler)
+    handler.errors = [UNSAID, OSError(f"{PUT} ACCESS_DENIED during ListObjectsV2 operation")]
+    with pytest.raises(FolderError, match=r"cannot read s3://bucket/unsaid/a: access is denied$"):
+        store.exists("a")
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan"])
