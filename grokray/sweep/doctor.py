@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from grokray.sweep.facts import Facts
 from grokray.wording import count
@@ -19,6 +19,16 @@ CLOCK_WARNING_S, CLOCK_FAULT_S = 5.0, 60.0
 _MUST_BE_EQUAL = ("grokray", "ray")
 _SHOWN = ("grokray", "python", "ray", "torch")
 _SHOULD_BE_EQUAL = ("torch", "pyarrow", "optuna")
+
+
+class Software(Protocol):
+    """As of Facts: versions by package, and grokray's own source."""
+
+    @property
+    def versions(self) -> dict[str, str]: ...
+
+    @property
+    def code(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +63,7 @@ def of_token_here(f: Facts) -> Finding:
     return Finding(check="token", level="ok", text="no token, which only clusters need")
 
 
-def of_versions(f: Facts, mine: Facts | None = None, where: str = HERE) -> Iterator[Finding]:
+def of_versions(f: Software, mine: Software | None = None, where: str = HERE) -> Iterator[Finding]:
     """A node's versions against those of this machine; without `mine` just what they are."""
     shown = ", ".join(f"{name} {f.versions[name]}" for name in _SHOWN if name in f.versions)
     faults = [] if mine is None else [*_mismatches(f, mine, where)]
@@ -133,7 +143,7 @@ def _compiler(f: Facts, where: str) -> Finding:
     return Finding(check="compiler", level="warning", text=text, cure=cure, where=where)
 
 
-def _mismatches(f: Facts, mine: Facts, where: str) -> Iterator[Finding]:
+def _mismatches(f: Software, mine: Software, where: str) -> Iterator[Finding]:
     for name in _MUST_BE_EQUAL:
         if f.versions.get(name) != mine.versions.get(name):
             yield _version(name, f, mine, where, "fault")
@@ -148,7 +158,7 @@ def _mismatches(f: Facts, mine: Facts, where: str) -> Iterator[Finding]:
             yield _version(name, f, mine, where, "warning")
 
 
-def _version(name: str, f: Facts, mine: Facts, where: str, level: Level) -> Finding:
+def _version(name: str, f: Software, mine: Software, where: str, level: Level) -> Finding:
     has, here = f.versions.get(name, "missing"), mine.versions.get(name, "missing")
     cure = f"Install {name} {here} there, or {has} here."
     return Finding(check="versions", level=level, text=f"{name} is {has}, here {here}", cure=cure, where=where)

@@ -13,10 +13,12 @@ import sys
 import time
 import traceback
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
+from grokray.errors import FolderError
 from grokray.sweep.assignment import Report
+from grokray.sweep.introduction import Introduction, introduced
 from grokray.sweep.messages import Cleared, Whereabouts, WorkerOptions, as_result, assignment_of, failed_result
 from grokray.wording import in_a_line
 
@@ -25,8 +27,8 @@ WORDS = 300  # characters of it
 
 
 class EngineActor:
-    """Made a Ray actor by the pool. `seat` numbers are the executor's, unique per start of a trial. It offers as many
-    of `seats` as fit in its memory, going by the configs of `sample`."""
+    """Made a Ray actor by the pool. `seat` numbers are the executor's, unique per start of a trial. On a cluster it
+    offers as many of `seats` as fit in its memory, going by the configs of `sample`, and none without the folder."""
 
     def __init__(self, options: dict[str, Any], role: str, seats: int, sample: tuple[dict[str, Any], ...] = ()) -> None:
         # Here, and with it torch: the driver, which only names this class, does without.
@@ -35,26 +37,30 @@ class EngineActor:
 
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
         worker = WorkerOptions(**options)
+        self._said = Introduction(seats=seats)
         if sample:
             from grokray.sweep.seats import seats_that_fit
 
             seats = seats_that_fit(seats, sample, worker.device)
-        self._seats = seats
+            self._said = introduced(seats, worker.store_uri)
         self._tenants: dict[int, _Tenant] = {}
         self._by_trial: dict[str, _Tenant] = {}
         self._asyncio: asyncio.AbstractEventLoop | None = None
         self._turnstile = asyncio.Semaphore(1)  # for those that must be alone
         self._last_words: Future[str] = Future()
+        if self._said.fault:
+            return  # it keeps its place, so that no other engine starts there
         self._loop = EngineLoop(
             lambda: Line(worker.make_trainer(role, seats), seats=seats, failed=self._deliver_to),
             lambda report: self._deliver_to(report.trial_id, report),
             self._die,
         )
 
-    async def seats(self) -> int:
-        """How many trials may train here at a time; answers once the engine is up."""
-        await asyncio.wrap_future(self._loop.submit(lambda line: None))
-        return self._seats
+    async def introduce(self) -> dict[str, Any]:
+        """An Introduction's fields; answers once the engine is up."""
+        if not self._said.fault:
+            await asyncio.wrap_future(self._loop.submit(lambda line: None))
+        return asdict(self._said)
 
     async def alive(self) -> Whereabouts:
         """Answers whatever the engine does; nothing is heard where its process was stopped, or hangs."""
@@ -69,6 +75,8 @@ class EngineActor:
 
     async def create(self, seat: int, config: dict[str, Any]) -> bool:
         """Take a trial in; one that must be alone waits until nobody else of its kind is here."""
+        if self._said.fault:
+            raise FolderError(self._said.fault)
         self._asyncio = asyncio.get_running_loop()
         tenant = _Tenant(config)
         if tenant.alone:

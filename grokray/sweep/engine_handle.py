@@ -9,19 +9,21 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from grokray.sweep.introduction import Introduction
 from grokray.sweep.pulse import Pulse
 
 
 class EngineHandle:
     """`slots` are what it was asked to hold, and when it is `up` what it says that it can; `used` are taken, those in
-    line before it included. `up` once it ever answered; `dead` for good, and why if it could say so in its
-    `last_words`."""
+    line before it included. `up` once it ever answered, with what it `said` then; `dead` for good, and why if it could
+    say so in its `last_words`."""
 
     def __init__(self, actor: Any, *, number: int, slots: int) -> None:
         self.actor, self.number, self.slots, self.used = actor, number, slots, 0
         self.up = self.dead = False
+        self.said: Introduction | None = None
         self.last_words: str | None = None
-        self.ready = actor.seats.remote()
+        self.ready = actor.introduce.remote()
         self.death = actor.until_death.remote()
         self.pulse = Pulse(actor)
         self._since = time.monotonic()
@@ -32,8 +34,13 @@ class EngineHandle:
 
     @property
     def age(self) -> float:
-        """Seconds since it was asked for."""
+        """Seconds since it was asked for, or came up."""
         return time.monotonic() - self._since
+
+    @property
+    def barred(self) -> bool:
+        """Whether it is up, but its node cannot use the folder."""
+        return self.said is not None and self.said.fault is not None
 
     def close(self) -> None:
         """End its process, or withdraw the request for it."""
@@ -54,7 +61,8 @@ class EngineHandle:
         if answer == self.death:
             self.dead, self.last_words = True, said
         else:
-            self.slots, self.up = min(self.slots, int(said)), True
+            self.said = Introduction(**said)
+            self.slots, self.up, self._since = min(self.slots, self.said.seats), True, time.monotonic()
 
     def lost(self) -> None:
         """Another call on it failed: it is dead, whether Ray knows by now or not."""

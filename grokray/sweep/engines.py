@@ -16,17 +16,20 @@ from typing import Any, Literal
 
 import ray
 
-from grokray.errors import ExecutionError
+from grokray.errors import ExecutionError, FolderError
 from grokray.sweep.cluster import ENVIRONMENT
 from grokray.sweep.engine_actor import EngineActor
 from grokray.sweep.engine_handle import EngineHandle, look_at
+from grokray.sweep.introduction import Introduction, remarks
 from grokray.sweep.messages import WorkerOptions
 from grokray.sweep.placement import EngineSpec
 from grokray.sweep.pulse import ASK_EACH_S, ASK_S, GIVEN_UP_S
+from grokray.sweep.versions import code, versions
 
 EngineState = Literal["silent", "answers", "ended"]
 MAX_CALLS = 20_000  # calls that wait at the same time in one engine: two per slot, so never the limit
 MAX_DEAD_STARTS = 5
+NODES_HINT = "grokray doctor --address … --out … says what each node lacks; a role, credentials, or a mounted folder"
 # Of a GPU, and on a cluster of a core, what the engine takes where trials are alone; the others leave it, or it would
 # wait for ever.
 ALONE = 0.01
@@ -35,6 +38,9 @@ WHAT_THEN = (
     f"its trials wait. If it is silent for {GIVEN_UP_S / 60:.0f} min and computes nothing, it is ended, and they go on"
 )
 KEPT_S = 60.0  # so long the engine for trials alone is kept for the next of them
+# Of a cluster: so long an engine whose node cannot use the folder keeps it to itself, until another is tried there, and
+# so long all that are up may be such.
+BARRED_S, ALL_BARRED_S = 300.0, 60.0
 LOOK_S, LOOK_EACH_S = 0.1, 0.001  # between two looks at the engines, and more for each of them
 
 
@@ -42,7 +48,8 @@ class EnginePool:
     """`saving` says that whoever is stopped now must be checkpointed: the sweep is being interrupted. `to_run()` counts
     the trials that have not ended: towards the end nobody stands in line where another engine may have seats.
     `environment` is what Ray's processes do not have yet. By the trials' configs in `sample` an engine of a cluster
-    finds out how many fit in its memory. `say(engine, state, text)` tells of engines that do not answer."""
+    finds out how many fit in its memory. `say(engine, state, text)` tells of engines that do not answer; `remarks` are
+    what a person should know of its nodes."""
 
     def __init__(
         self,
@@ -65,6 +72,8 @@ class EnginePool:
         self._alone: EngineHandle | None = None
         self._suspects: set[EngineSlot] = set()  # of those that are there now
         self._suspected = -math.inf  # when the last one left
+        self._in_use = time.monotonic()  # when some engine was last seen to be up and able to work
+        self.remarks: list[str] = []
 
     def has_free_slot(self) -> bool:
         self.tend()
@@ -90,12 +99,13 @@ class EnginePool:
 
     def look(self) -> None:
         """As `tend`, at once."""
-        look_at(self._engines)
+        self._hear_new_ones()
         self._free = None
         for engine in [engine for engine in self._engines if engine.dead]:
             self._engines.remove(engine)
             self._count_death(engine)
             engine.close()  # where only the contact was lost, it must not go on beside the one that replaces it
+        self._try_barred_again()
         self._close_idle()
         self._close_alone()
         self.start()
@@ -130,6 +140,9 @@ class EnginePool:
             look_at([self._alone])
         if self._alone is not None and self._alone.dead:
             self._count_death(self._alone)
+            self._alone = None
+        elif self._alone is not None and self._alone.barred:
+            self._alone.close()
             self._alone = None
         if self._alone is None:
             self._alone = self._start(alone=True)
@@ -166,7 +179,7 @@ class EnginePool:
         calls = [
             engine.actor.save_all.remote()
             for engine in engines
-            if engine.up and not (engine.dead or engine.pulse.missed)
+            if engine.up and not (engine.dead or engine.barred or engine.pulse.missed)
         ]
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
@@ -220,7 +233,30 @@ class EnginePool:
     def _counts(self, engine: EngineHandle) -> bool:
         """Whether trials are sent to it. On a cluster one without a node might keep them for ever, as might one that
         hangs."""
-        return (engine.up or not self.spec.elastic) and not engine.pulse.missed
+        return (engine.up or not self.spec.elastic) and not (engine.barred or engine.pulse.missed)
+
+    def _hear_new_ones(self) -> None:
+        coming = [engine for engine in self._engines if not engine.up]
+        look_at(self._engines)
+        for engine in coming:
+            if engine.said is not None:
+                self.remarks += remarks(engine.said, self._mine)
+
+    @cached_property
+    def _mine(self) -> Introduction:
+        return Introduction(seats=0, versions=versions(), code=code())
+
+    def _try_barred_again(self) -> None:
+        """FolderError where for some time none could use the folder: it is no fault of single nodes."""
+        barred = [engine for engine in self._engines if engine.barred]
+        if not barred or any(engine.up and not engine.barred for engine in self._engines):
+            self._in_use = time.monotonic()
+        elif time.monotonic() - self._in_use > ALL_BARRED_S:
+            raise FolderError(f"no node can use the folder: {barred[0].said.fault}", hint=NODES_HINT)
+        for engine in barred:
+            if engine.age > BARRED_S:
+                self._engines.remove(engine)
+                engine.close()
 
     def _close_idle(self) -> None:
         """Close engines without trials, those that have not come up first, as long as the others have enough seats."""
@@ -228,7 +264,7 @@ class EnginePool:
             return
         seats, to_run = self.seats, self._to_run()
         for engine in sorted(self._engines, key=lambda engine: (engine.up, -engine.number)):
-            if engine.used == 0 and seats - engine.slots >= to_run:
+            if engine.used == 0 and not engine.barred and seats - engine.slots >= to_run:
                 seats -= engine.slots
                 self._engines.remove(engine)
                 engine.close()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 import stat
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from grokray.sweep.versions import versions
+from grokray.sweep.versions import code, versions
 from grokray.wording import first_line
 
 # Files with secrets, and the variables that say that they lie elsewhere.
@@ -49,7 +47,7 @@ def facts() -> Facts:
     return Facts(
         host=socket.gethostname(),
         versions=versions(),
-        code=_code(),
+        code=code(),
         modes=file_modes(),
         auth_mode=os.environ.get("RAY_AUTH_MODE"),
         has_token=has_token(),
@@ -92,15 +90,6 @@ def _address(hexadecimal: str) -> str:
     raw = bytes.fromhex(hexadecimal)
     turned = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
     return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, turned)
-
-
-@cache
-def _code() -> str:
-    digest = hashlib.sha256()
-    root = Path(__file__).parents[1]
-    for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:8]
 
 
 def _show_hidden_gpus() -> None:

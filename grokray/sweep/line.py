@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from grokray.errors import FolderError
 from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.trainer import Trainer
 
@@ -22,6 +23,7 @@ class Line:
         self.trainer, self.seats, self._failed = trainer, seats, failed
         self._going_on: deque[str] = deque()
         self._coming: deque[Assignment] = deque()
+        self._broken: FolderError | None = None
 
     def start(self, assignment: Assignment) -> None:
         """Seat the trial when its turn has come."""
@@ -29,6 +31,8 @@ class Line:
         self._fill()
 
     def turn(self, should_yield: Callable[[], bool]) -> list[Report]:
+        if self._broken is not None:
+            raise self._broken
         reports = self.trainer.turn(should_yield)
         if reports:
             self._fill()
@@ -57,8 +61,8 @@ class Line:
 
     @property
     def busy(self) -> bool:
-        """Whether any trial trains."""
-        return self.trainer.busy
+        """Whether any trial trains, or a turn would say why none can."""
+        return self.trainer.busy or self._broken is not None
 
     def _fill(self) -> None:
         while self.trainer.training < self.seats and (self._going_on or self._coming):
@@ -68,5 +72,8 @@ class Line:
             assignment = self._coming.popleft()
             try:
                 self.trainer.start(assignment)
+            except FolderError as error:  # nobody can be seated, and whoever trains trains in vain
+                self._broken = error
+                return
             except Exception as error:
                 self._failed(assignment.trial_id, error)

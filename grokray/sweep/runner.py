@@ -250,7 +250,10 @@ class _Session:
             self._say_what_takes_so_long(state, pool)
 
     def _say_what_takes_so_long(self, state: SweepState, pool: EnginePool | None) -> None:
-        """Each once: when trials wait for nodes, or for the compiler and nothing was ever measured."""
+        """Each once: what is wrong with a node, when trials wait for nodes, or for the compiler and nothing was ever
+        measured."""
+        for remark in pool.remarks if pool is not None else ():
+            self._tell(remark)
         if pool is not None and pool.waits_for_nodes and time.time() - self.started > PATIENCE_S:
             self._tell(WAITING_FOR_NODES)
         elif not state.metric_names and any(trial.compiled for trial in state.trials.values()):

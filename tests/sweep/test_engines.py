@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 import pytest
 from ray.exceptions import ActorDiedError
 
-from grokray.errors import ExecutionError
+from grokray.errors import ExecutionError, FolderError
+from grokray.records.folder import SweepFolder
 from grokray.sweep import engine_handle, engines
 from grokray.sweep.engines import MAX_DEAD_STARTS, EnginePool, EngineSlot
+from grokray.sweep.introduction import introduced
 from grokray.sweep.messages import WorkerOptions
 from grokray.sweep.placement import EngineSpec
+from grokray.sweep.versions import code, versions
 
 
 @dataclass
@@ -99,7 +102,7 @@ def test_on_one_machine_trials_go_to_engines_that_are_not_up_yet_and_none_is_clo
 def test_on_a_cluster_so_many_engines_are_asked_for_as_trials_need(fake_ray):
     pool = cluster([95])
     pool.start()
-    assert pool.coming() == [f"e{i}.seats" for i in range(10)]
+    assert pool.coming() == [f"e{i}.introduce" for i in range(10)]
     pool.start()
     assert len(pool.coming()) == 10
     assert len(cluster([95], count=4)._engines) == 0
@@ -112,26 +115,26 @@ def test_on_a_cluster_only_engines_that_are_up_get_trials(fake_ray):
     pool = cluster([25])
     assert not pool.has_free_slot()
     assert pool.waits_for_nodes
-    fake_ray.answers["e1.seats"] = 10
+    fake_ray.answers["e1.introduce"] = {"seats": 10}
     assert take_all(pool) == [0, 10, 0]
     assert not pool.waits_for_nodes
-    assert pool.coming() == ["e0.seats", "e2.seats"]
+    assert pool.coming() == ["e0.introduce", "e2.introduce"]
 
 
 def test_an_engine_with_little_memory_has_fewer_seats_and_others_are_asked_for_in_their_place(fake_ray):
     pool = cluster([20])
     pool.start()
-    fake_ray.answers |= {"e0.seats": 2, "e1.seats": 10}
+    fake_ray.answers |= {"e0.introduce": {"seats": 2}, "e1.introduce": {"seats": 10}}
     assert take_all(pool) == [2, 10, 0]
-    assert pool.coming() == ["e2.seats"]
-    fake_ray.answers["e2.seats"] = 50  # no more than it was asked to hold
+    assert pool.coming() == ["e2.introduce"]
+    fake_ray.answers["e2.introduce"] = {"seats": 50}  # no more than it was asked to hold
     assert take_all(pool) == [2, 10, 10]
 
 
 def test_the_least_full_engine_gets_the_next_trial(fake_ray):
     pool = cluster([12])
     pool.start()
-    fake_ray.answers |= {"e0.seats": 2, "e1.seats": 10}
+    fake_ray.answers |= {"e0.introduce": {"seats": 2}, "e1.introduce": {"seats": 10}}
     pool.look()
     for _ in range(6):
         assert pool.has_free_slot()
@@ -143,7 +146,7 @@ def test_a_full_engine_gets_none_however_small_its_share_is(fake_ray):
     """A line of two makes a small engine fuller than a large one ever is."""
     pool = cluster([1000], slots=10, line=2, count=2)
     pool.start()
-    fake_ray.answers |= {"e0.seats": 1, "e1.seats": 10}
+    fake_ray.answers |= {"e0.introduce": {"seats": 1}, "e1.introduce": {"seats": 10}}
     assert take_all(pool) == [3, 12]
 
 
@@ -151,7 +154,7 @@ def test_engines_that_no_trial_needs_are_closed_those_without_a_node_first(fake_
     to_run = [40.0]
     pool = cluster(to_run)
     pool.start()
-    fake_ray.answers |= {"e0.seats": 10, "e1.seats": 10}
+    fake_ray.answers |= {"e0.introduce": {"seats": 10}, "e1.introduce": {"seats": 10}}
     assert take_all(pool) == [10, 10, 0, 0]
     slots = [engines.EngineSlot(pool, engine) for engine in pool._engines]
     to_run[0] = 20
@@ -172,7 +175,7 @@ def test_engines_that_no_trial_needs_are_closed_those_without_a_node_first(fake_
 def test_an_engine_that_died_is_replaced_and_its_process_ended_if_it_is_there_after_all(fake_ray, make):
     pool = make([20], count=2)
     pool.start()
-    fake_ray.answers |= {"e0.seats": 10, "e1.seats": 10}
+    fake_ray.answers |= {"e0.introduce": {"seats": 10}, "e1.introduce": {"seats": 10}}
     pool.look()
     fake_ray.answers["e0.until_death"] = None
     pool.look()
@@ -183,7 +186,7 @@ def test_an_engine_that_died_is_replaced_and_its_process_ended_if_it_is_there_af
 def test_an_engine_that_does_not_answer_gets_nobody_though_ray_does_not_know_yet_that_it_is_dead(fake_ray):
     pool = cluster([20], count=2)
     pool.start()
-    fake_ray.answers |= {"e0.seats": 10, "e1.seats": 10}
+    fake_ray.answers |= {"e0.introduce": {"seats": 10}, "e1.introduce": {"seats": 10}}
     pool.look()
     pool.lose(pool._engines[0])
     assert take_all(pool) == [10, 0]
@@ -195,9 +198,9 @@ def test_engines_that_never_come_up_but_die_end_the_sweep(fake_ray):
     pool = pool_of([20], count=1)
     pool.start()
     for number in range(MAX_DEAD_STARTS - 1):
-        fake_ray.answers[f"e{number}.seats"] = ActorDiedError()
+        fake_ray.answers[f"e{number}.introduce"] = ActorDiedError()
         pool.look()
-    fake_ray.answers[f"e{MAX_DEAD_STARTS - 1}.seats"] = ActorDiedError()
+    fake_ray.answers[f"e{MAX_DEAD_STARTS - 1}.introduce"] = ActorDiedError()
     with pytest.raises(ExecutionError, match=f"{MAX_DEAD_STARTS} engines in a row died before they were up"):
         pool.look()
 
@@ -216,7 +219,7 @@ def test_the_last_words_of_an_engine_are_heard_when_a_call_on_it_fails(fake_ray,
     pool = pool_of([20], count=1)
     pool.start()
     (engine,) = pool._engines
-    fake_ray.answers |= {"e0.seats": 3, "e0.until_death": answer}
+    fake_ray.answers |= {"e0.introduce": {"seats": 3}, "e0.until_death": answer}
     pool.lose(engine)
     assert (engine.dead, engine.last_words) == (True, words)
     assert take_all(pool) == [5]
@@ -240,3 +243,57 @@ def test_the_engine_of_suspects_is_closed_when_none_has_come_for_a_while(fake_ra
     pool.look()
     assert fake_ray.killed == ["e2"]
     assert slots[0].engine_for({"alone": "100"}).number == 3
+
+
+DENIED = {"seats": 0, "node": "ip-10-0-0-7", "fault": "cannot write s3://b/x: access is denied"}
+
+
+def test_a_node_that_cannot_use_the_folder_gets_no_trial_keeps_its_place_and_is_named(fake_ray):
+    pool = cluster([20], line=2)
+    pool.start()
+    fake_ray.answers |= {"e0.introduce": DENIED, "e1.introduce": {"seats": 10}}
+    assert take_all(pool) == [0, 10, 0]  # and another is asked for in its place
+    assert pool.remarks == ["no trial is sent to ip-10-0-0-7: cannot write s3://b/x: access is denied"]
+    assert fake_ray.killed == []
+
+
+def test_after_a_while_such_a_node_is_tried_again(fake_ray, monkeypatch):
+    pool = cluster([20])
+    pool.start()
+    fake_ray.answers |= {"e0.introduce": DENIED, "e1.introduce": {"seats": 10}}
+    monkeypatch.setattr(engines, "BARRED_S", -1.0)
+    pool.look()
+    assert fake_ray.killed == ["e0"]
+    assert [engine.number for engine in pool._engines] == [1, 2]
+
+
+def test_where_no_node_can_use_the_folder_the_sweep_ends_and_says_why(fake_ray, monkeypatch):
+    pool = cluster([20])
+    pool.start()
+    fake_ray.answers |= {"e0.introduce": DENIED, "e1.introduce": DENIED}
+    pool.look()  # others may come
+    monkeypatch.setattr(engines, "ALL_BARRED_S", -1.0)
+    with pytest.raises(FolderError, match="no node can use the folder: cannot write s3://b/x: access is denied"):
+        pool.look()
+
+
+def test_other_versions_on_a_node_are_remarked(fake_ray):
+    pool = cluster([10])
+    pool.start()
+    here = versions()
+    other = {"seats": 10, "node": "n", "versions": {**here, "torch": "1.0"}, "code": code()}
+    fake_ray.answers["e0.introduce"] = other
+    pool.look()
+    assert pool.remarks == [
+        f"on n torch is 1.0, here {here['torch']}: its curves may be others. "
+        f"Install torch {here['torch']} there, or 1.0 here."
+    ]
+
+
+def test_an_engine_looks_whether_it_can_use_the_folder(tmp_path):
+    folder = SweepFolder.create_or_open(tmp_path / "sweep", "", {}, {"versions": {}, "command": "test"})
+    said = introduced(3, folder.store.uri)
+    assert (said.seats, said.fault, said.code) == (3, None, code())
+    missing = introduced(3, str(tmp_path / "not-mounted"))
+    assert (missing.seats, (tmp_path / "not-mounted").exists()) == (0, False)
+    assert "is no sweep's folder" in (missing.fault or "")

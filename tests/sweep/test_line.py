@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from grokray.errors import FolderError
 from grokray.records.folder import SweepFolder
 from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.engine_actor import EngineActor
+from grokray.sweep.introduction import Introduction
 from grokray.sweep.line import Line
 from grokray.sweep.messages import Cleared, tune_config
 from grokray.sweep.trainer import Trainer
@@ -178,6 +180,22 @@ def test_trials_of_a_line_are_the_same_as_trials_that_all_have_seats(tmp_path):
     assert in_line == seated
 
 
+def test_a_folder_that_cannot_be_used_is_what_the_next_turn_says(trainer):
+    failed = []
+    line = make_line(trainer, failed, seats=2)
+
+    def refuse(assignment):
+        raise FolderError("cannot write x: access is denied")
+
+    trainer.start = refuse
+    line.start(Assignment(trial_id="a", config={}))
+    trainer.busy = False
+    assert line.busy
+    with pytest.raises(FolderError, match="access is denied"):
+        line.turn(lambda: False)
+    assert failed == []
+
+
 # -- the actor's calls
 
 
@@ -193,6 +211,7 @@ def actor(trainer) -> EngineActor:
         return future
 
     actor._tenants, actor._by_trial, actor._asyncio = {}, {}, None
+    actor._said = Introduction(seats=1)
     actor._turnstile, actor._loop = asyncio.Semaphore(1), SimpleNamespace(submit=submit)  # type: ignore[assignment]
     return actor
 

@@ -61,7 +61,7 @@ class FakeRay:
         engine = call.engine
         if call.method == "cpu_seconds":
             return engine.node_answers
-        return {"seats": engine.up, "until_death": engine.killed}.get(call.method, engine.answers)
+        return {"introduce": engine.up, "until_death": engine.killed}.get(call.method, engine.answers)
 
     def get(self, call: Call):
         if call.method == "until_death":
@@ -70,7 +70,7 @@ class FakeRay:
             call.engine.computed += call.engine.computes * (self.now - call.engine.looked)
             call.engine.looked = self.now
             return call.engine.computed
-        return 3 if call.method == "seats" else HERE
+        return {"seats": 3} if call.method == "introduce" else HERE
 
     def kill(self, engine: Engine) -> None:
         engine.killed = True
