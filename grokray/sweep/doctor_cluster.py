@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from grokray.sweep.guard import dashboard_of, jobs_answer
 
 NOT_SHARED = "not shared"
 ANSWER_S = 120.0  # a process has to start there, and torch to be loaded
+AT_ONCE = 64  # nodes
 
 
 class Examiner:
@@ -84,20 +86,25 @@ def of_cluster(address: str, mine: Facts, probe: Probe | None, *, guarded: bool)
     """Everything about the nodes of the cluster that Ray is connected to; the probe has been written here."""
     nodes = _nodes()
     yield Finding(check="nodes", level="ok", text=", ".join(node.name for node in nodes), where=address)
-    for node in nodes:
-        try:
-            yield from _of_node(node, mine, probe)
-            if node.is_head:
-                yield from _doors(node, address, guarded=guarded)
-        except GetTimeoutError:
-            text, cure = f"does not answer within {ANSWER_S:.0f} s", "`ray status` says what it does."
-            yield Finding(check="nodes", level="fault", text=text, cure=cure, where=node.name)
-        except RayError as error:
-            lines = [line for line in str(error).splitlines() if line.strip()]
-            text, cure = f"cannot run grokray: {lines[-1].strip()}", "Install grokray there, as its setup_commands do."
-            yield Finding(check="nodes", level="fault", text=text, cure=cure, where=node.name)
-        finally:
-            ray.kill(node.actor)
+    with ThreadPoolExecutor(min(len(nodes), AT_ONCE) or 1) as pool:
+        for findings in pool.map(lambda node: [*_asked(node, address, mine, probe, guarded=guarded)], nodes):
+            yield from findings
+
+
+def _asked(node: Node, address: str, mine: Facts, probe: Probe | None, *, guarded: bool) -> Iterator[Finding]:
+    try:
+        yield from _of_node(node, mine, probe)
+        if node.is_head:
+            yield from _doors(node, address, guarded=guarded)
+    except GetTimeoutError:
+        text, cure = f"does not answer within {ANSWER_S:.0f} s", "`ray status` says what it does."
+        yield Finding(check="nodes", level="fault", text=text, cure=cure, where=node.name)
+    except RayError as error:
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        text, cure = f"cannot run grokray: {lines[-1].strip()}", "Install grokray there, as its setup_commands do."
+        yield Finding(check="nodes", level="fault", text=text, cure=cure, where=node.name)
+    finally:
+        ray.kill(node.actor)
 
 
 def _of_node(node: Node, mine: Facts, probe: Probe | None) -> Iterator[Finding]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 from dataclasses import replace
 
 import pytest
+from ray.exceptions import GetTimeoutError
 
 from grokray.errors import FolderError
-from grokray.sweep import doctor
+from grokray.sweep import doctor, doctor_cluster
 from grokray.sweep.doctor_cluster import NOT_SHARED, Examiner
 from grokray.sweep.doctor_storage import PROBE, Probe, of_store_here
 from grokray.sweep.facts import Facts, file_modes, listens_on
@@ -202,3 +204,23 @@ def test_a_probe_is_nothing_of_a_sweep(tmp_path):
     Probe(str(tmp_path), "mark").write()
     assert (tmp_path / f"{PROBE}mark").exists()
     SweepFolder.create_or_open(tmp_path, "", {}, {})
+
+
+def test_nodes_are_asked_at_once_and_told_in_their_order(monkeypatch):
+    together, killed = threading.Barrier(3), []
+    nodes = [doctor_cluster.Node(id=n, name=n, is_head=False, gpus=0, actor=n) for n in "abc"]
+
+    def of_node(node, mine, probe):
+        together.wait(timeout=10)
+        yield doctor.of_clock(0.0, node.name)
+        if node.name == "b":
+            raise GetTimeoutError
+
+    monkeypatch.setattr(doctor_cluster, "_nodes", lambda: nodes)
+    monkeypatch.setattr(doctor_cluster, "_of_node", of_node)
+    monkeypatch.setattr(doctor_cluster.ray, "kill", killed.append)
+    _, *found = doctor_cluster.of_cluster("head:1", GOOD, None, guarded=True)
+    assert [(finding.where, finding.level) for finding in found] == [
+        *(("a", "ok"), ("b", "ok"), ("b", "fault"), ("c", "ok")),
+    ]
+    assert sorted(killed) == ["a", "b", "c"]
