@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from grokray.records.journal import JOURNAL
 from grokray.records.lock import hold
 from grokray.records.remote_append import batch_of
 from grokray.records.store import Store
+from grokray.records.store_local import LocalStore
 from grokray.records.tables import read_manifest
 
 THREADS = 8
@@ -54,7 +55,7 @@ def fetch(
     """
     there = SweepFolder.open(source)
     here = Store.from_uri(target)
-    if not here.is_local:
+    if not isinstance(here, LocalStore):
         raise FolderError(f"{here} is not on this machine, but must be a folder of it")
     if here == there.store or (there.store.is_local and Path(there.store.uri) in Path(here.uri).parents):
         within = "" if here == there.store else "in "
@@ -91,7 +92,7 @@ def _refuse_other(there: SweepFolder, here: Store) -> None:
 
 class _Copy:
     def __init__(
-        self, there: SweepFolder, here: Store, tables_only: bool, progress: Callable[[int, int], None]
+        self, there: SweepFolder, here: LocalStore, tables_only: bool, progress: Callable[[int, int], None]
     ) -> None:
         self.there, self.source, self.here = there, there.store, here
         self.tables_only, self.progress = tables_only, progress
@@ -127,7 +128,14 @@ class _Copy:
         if not self.here.exists(name) or self.here.size(name) != size:
             return False
         # The parts of the curves bear their hash in their names, other tables keep theirs when they are made anew.
-        return table is None or _is_part(name) or _sha256(self.here.read_bytes(name)) == table["sha256"]
+        return table is None or _is_part(name) or self._sha256(name) == table["sha256"]
+
+    def _sha256(self, name: str) -> str:
+        """Of the copy's file."""
+        digest = hashlib.sha256()
+        for data in self.here.pieces(name):
+            digest.update(data)
+        return digest.hexdigest()
 
     def _copy_all(self, sizes: Mapping[str, int], tables: Mapping[str, Mapping[str, Any]]) -> int:
         """Bytes copied. The first failure ends it; what is whole by then need not be copied again."""
@@ -146,7 +154,7 @@ class _Copy:
 
     def _copy(self, name: str, table: Mapping[str, Any] | None) -> int:
         try:
-            data = self.source.read_bytes(name)
+            self.here.write_pieces(name, self._pieces(name, table))
         except FileMissing:
             if self.source.exists(name):
                 raise
@@ -154,10 +162,16 @@ class _Copy:
                 raise _Changed(f"{self.source.shown(name)} is missing") from None
             self._journal_moved |= name.startswith(f"{JOURNAL}/")
             return 0  # such as a checkpoint of a trial that has ended meanwhile
-        if table is not None and _sha256(data) != table["sha256"]:
+        return self.here.size(name)
+
+    def _pieces(self, name: str, table: Mapping[str, Any] | None) -> Iterator[bytes]:
+        """Of the source's file; raises at their end if it is another than the manifest's."""
+        digest = hashlib.sha256()
+        for data in self.source.pieces(name):
+            digest.update(data)
+            yield data
+        if table is not None and digest.hexdigest() != table["sha256"]:
             raise _Changed(f"{self.source.shown(name)} is not what {MANIFEST} says of it")
-        self.here.write_atomic(name, data)
-        return len(data)
 
     def _remove_stale(self, tables: set[str]) -> None:
         """Parts of tables that were made anew."""
@@ -168,7 +182,3 @@ class _Copy:
 
 def _is_part(name: str) -> bool:
     return name.startswith((f"{CURVES}/", f"{TASK_CURVES}/")) and name.endswith(".parquet")
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

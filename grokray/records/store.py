@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Where a store knows no conditional writes: what two write at once has settled after so long.
 SETTLE_S = 1.0
+PIECE_BYTES = 8 << 20
 _ONE_SLASH = re.compile(f"({'|'.join(OBJECT_STORES)}):/?(?!/)")
 _PROBE = bytes(1 << 16)  # more than what a full disk may have left in a block
 _LOCAL_HINTS = {
@@ -127,6 +128,14 @@ class Store(ABC):
     def list(self, prefix: str = "") -> list[str]:
         """The sorted names of all files in the folder `prefix` and below. A missing folder has none."""
         return sorted(self.sizes(prefix))
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """A file of any size, a few megabytes at a time. Raises as `read_bytes` does."""
+        offset, data = 0, None
+        while data is None or len(data) == PIECE_BYTES:
+            data = self.read_range(name, offset, PIECE_BYTES)
+            offset += len(data)
+            yield data
 
     def local_path(self, name: str = "") -> Path:
         """Where a file lies on this machine; only of a local store."""

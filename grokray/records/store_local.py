@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,9 +51,13 @@ class LocalStore(Store):
             return os.pread(file.fileno(), length, offset)
 
     def write_atomic(self, name: str, data: bytes | memoryview) -> None:
+        self.write_pieces(name, [data])
+
+    def write_pieces(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
+        """As `write_atomic`; what the pieces raise leaves the file as it was."""
         path = self.local_path(name)
         with as_folder_error("write", self.shown(name)):
-            with _written_beside(path, data) as temporary:
+            with _written_beside(path, pieces) as temporary:
                 os.replace(temporary, path)
             _sync_folder(path.parent)
 
@@ -61,7 +65,7 @@ class LocalStore(Store):
         path = self.local_path(name)
         with as_folder_error("write", self.shown(name)):
             try:
-                with _written_beside(path, data) as temporary:
+                with _written_beside(path, [data]) as temporary:
                     _link(temporary, path)
             except FileExistsError:
                 return False
@@ -151,14 +155,15 @@ class LocalAppend:
 
 
 @contextmanager
-def _written_beside(path: Path, data: bytes | memoryview) -> Iterator[Path]:
+def _written_beside(path: Path, pieces: Iterable[bytes | memoryview]) -> Iterator[Path]:
     """The data in a file beside `path`, on the disk; it is gone afterwards, unless it was moved."""
     # Hidden, so that no listing takes the half-written file for a whole one.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            for data in pieces:
+                file.write(data)
             file.flush()
             os.fsync(file.fileno())
         yield temporary

@@ -11,6 +11,7 @@ from records_helpers import event, make_folder, measurement, memory_store, trial
 
 from grokray.errors import FolderBusy, FolderError
 from grokray.records import fetch as module
+from grokray.records import store as store_module
 from grokray.records.collect import collect
 from grokray.records.fetch import fetch
 from grokray.records.folder import SweepFolder
@@ -217,6 +218,19 @@ def sessions(folder):
     return [e["session"] for e in folder.reader().poll()]
 
 
+def test_a_large_file_is_copied_piece_by_piece(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "PIECE_BYTES", 4)
+    for size in (0, 3, 4, 5, 8, 9):
+        source.store.write_atomic(f"checkpoints/ab/{size}.bin", bytes(range(size)))
+    collect(source)
+    fetch(source.store.uri, tmp_path / "copy")
+    copy = SweepFolder.open(tmp_path / "copy")
+    assert [copy.store.read_bytes(f"checkpoints/ab/{size}.bin") for size in (0, 3, 4, 5, 8, 9)] == [
+        bytes(range(size)) for size in (0, 3, 4, 5, 8, 9)
+    ]
+    assert read_trials(copy).equals(read_trials(source))
+
+
 def test_batches_that_became_a_block_since_the_last_copy(batches, tmp_path):
     _, merge = batches
     fetch(SOURCE, tmp_path / "copy")
@@ -227,13 +241,13 @@ def test_batches_that_became_a_block_since_the_last_copy(batches, tmp_path):
 
 def test_batches_that_become_a_block_while_they_are_copied(batches, tmp_path, monkeypatch):
     folder, merge = batches
-    read = folder.store.read_bytes
+    read = folder.store.read_range
 
-    def merging(name):
+    def merging(*args):
         merge()
-        return read(name)
+        return read(*args)
 
-    monkeypatch.setattr(folder.store, "read_bytes", merging)
+    monkeypatch.setattr(folder.store, "read_range", merging)
     fetch(SOURCE, tmp_path / "copy")
     copy = SweepFolder.open(tmp_path / "copy")
     assert copy.store.list("journal") == ["journal/p.000001.jsonl"]
