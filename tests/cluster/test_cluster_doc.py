@@ -41,6 +41,14 @@ def test_the_head_terminates_only_instances_of_its_cluster_and_passes_only_the_w
     assert [s["Resource"] for s in passing] == [f"arn:aws:iam::ACCOUNT:role/{profile}"]
 
 
+def test_what_uploads_leave_that_were_cut_off_is_deleted():
+    found = re.search(r"cat > lifecycle.json <<'END'\n(.*?)\nEND\n", TEXT, re.DOTALL)
+    assert found
+    (rule,) = json.loads(found.group(1))["Rules"]
+    assert (rule["Status"], rule["Filter"]) == ("Enabled", {"Prefix": ""})
+    assert rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] >= 1
+
+
 def test_every_profile_of_the_cluster_file_is_made():
     made = re.search(r"for role in ([^;]+); do", TEXT)
     assert made

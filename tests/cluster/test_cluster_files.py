@@ -85,6 +85,14 @@ def test_instance_types_on_aws_exist():
         assert spec["node_config"]["InstanceType"] in shape.members["InstanceType"].enum
 
 
+def test_disks_on_google_cloud_are_of_a_type_that_their_machines_take():
+    """A disk is a pd-standard unless something else is said, and no g2 machine has those."""
+    config = content("cluster/gcp.yaml")
+    kind = f"zones/{config['provider']['availability_zone']}/diskTypes/pd-balanced"
+    for spec in config["available_node_types"].values():
+        assert [disk["initializeParams"]["diskType"] for disk in spec["node_config"]["disks"]] == [kind]
+
+
 def test_constraints_pin_all_that_is_asked_for():
     import tomllib
 
