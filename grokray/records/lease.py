@@ -2,7 +2,8 @@
 
 Others respect it until it is two minutes old, so a holder survives an outage of the store of a minute. It is taken with
 a put that fails if the object is there, and an expired one is taken over with a put that fails if it has changed: of
-two that come at once, one gets it.
+two that come at once, one gets it. By whose clock it has expired is the store's, where it tells; else it is looked at
+for a while before, as clocks of machines may be hours apart.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from grokray.records.store import Store, Tagged
 
 REFRESH_S = 20.0
 EXPIRES_S = 120.0
+# So long a lease is looked at before it is taken over where the store does not say how old it is.
+WATCH_S, LOOK_S = 1.5 * REFRESH_S, 1.0
 _ATTEMPTS = 3
 
 log = logging.getLogger(__name__)
@@ -106,9 +109,23 @@ def _take(store: Store, name: str, holder: Holder, subject: str) -> None:
         if current is not None and not expired(current, found):
             wait = max(1, round(EXPIRES_S - _age_s(current, found)))
             raise FolderBusy(busy(subject, current), hint=f"if that process is dead, try again in {wait} s")
+        if current is not None and found.age_s is None and not current.dead and _changes(store, name, found, subject):
+            continue
         if store.replace(name, holder.encode(), found.tag):
             return
     raise FolderBusy(busy(subject, current))
+
+
+def _changes(store: Store, name: str, found: Tagged, subject: str) -> bool:
+    """Whether somebody refreshes it all the same: that it has expired was told by comparing clocks of two machines."""
+    log.warning("%s seems to have been left; looking for %g s whether it is", subject, WATCH_S)
+    deadline = time.monotonic() + WATCH_S
+    while time.monotonic() < deadline:
+        time.sleep(LOOK_S)
+        current = store.read_tagged(name)
+        if current is None or current.tag != found.tag:
+            return True
+    return False
 
 
 def _age_s(holder: Holder, found: Tagged | None) -> float:

@@ -52,6 +52,11 @@ _MEANINGS = tuple(
             "the bucket is in another region",
             "add ?region=NAME to the URI, or set AWS_DEFAULT_REGION",
         ),
+        (
+            r"RESOURCE_NOT_FOUND during (?:Put|List|Create)",  # a store would name what it does not find
+            "what answers at its address is no such store",
+            _ADDRESS,
+        ),
         (r"[Rr]ead-only|METHOD_NOT_ALLOWED|MethodNotAllowed", "it is read-only", "choose another folder"),
         (
             r"ACCESS_DENIED|AccessDenied|HTTP status 403|Forbidden|PERMISSION_DENIED",

@@ -135,11 +135,13 @@ def _init(address: str | None, num_cpus: int | None, *, insecure: bool) -> None:
                 ray.init(address=reach(address, insecure=insecure), **quiet)
     except GrokrayError:
         raise
-    except Exception as error:  # of a node that does not get up Ray says so by no other class
+    except Exception as error:  # Ray raises bare ones too, such as where a machine is too busy for it to start
         where = "an embedded Ray could not be started" if address is None else f"no Ray cluster answers at {address}"
         raise ExecutionError(f"{where}: {first_line(error)}") from error
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Of a snapshot that nobody reads it says on a page that the disk was full.
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
 
 
 @contextmanager

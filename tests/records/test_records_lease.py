@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from records_helpers import memory_store
@@ -22,6 +24,8 @@ from grokray.records.store import Store, Tagged
 @pytest.fixture
 def store(request, monkeypatch):
     monkeypatch.setattr("grokray.records.store.SETTLE_S", 0)
+    monkeypatch.setattr(lease, "WATCH_S", 0.05)
+    monkeypatch.setattr(lease, "LOOK_S", 0.01)
     return memory_store(f"s3://bucket/{re.sub('[^a-z0-9]+', '-', request.node.name)}")
 
 
@@ -83,6 +87,21 @@ def test_one_that_was_not_refreshed_is_taken_over(store, old):
     else:
         with pytest.raises(FolderBusy, match="'dead'"), hold(store, "lock"):
             pytest.fail("the holder may live")
+
+
+def test_one_of_a_machine_whose_clock_is_hours_behind_is_not_taken_over(store, monkeypatch):
+    """It has expired by our clock, and is refreshed all the same."""
+    behind = replace(Holder.here("living"), refreshed=time.time() - 7200, place="elsewhere")
+    numbers = itertools.count()
+
+    def refresh(seconds):
+        store.write_atomic("lock", behind.encode(refreshed=behind.refreshed + next(numbers)))
+
+    refresh(0)
+    clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=refresh)
+    monkeypatch.setattr(lease, "time", clock)
+    with pytest.raises(FolderBusy, match="'living'"), hold(store, "lock"):
+        pytest.fail("two hold one lock")
 
 
 def test_one_whose_process_is_gone_here_is_taken_over_at_once(store):

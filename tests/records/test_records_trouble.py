@@ -37,6 +37,7 @@ LASTING = {
     f"{PUT} UNKNOWN (HTTP status 301) during PutObject operation: PermanentRedirect": "in another region",
     f"{PUT} UNKNOWN (HTTP status 400) during PutObject operation: ExceptionName: InvalidToken": "token is wrong",
     f"{PUT} UNKNOWN (HTTP status 400) during PutObject operation: ExceptionName: ExpiredToken": "have expired",
+    f"{PUT} RESOURCE_NOT_FOUND during PutObject operation: ": "what answers at its address is no such store",
     "NoCredentialsError: Unable to locate credentials": "no credentials were found",
     "a thing nobody has seen\nwith a second line": "a thing nobody has seen",
 }
