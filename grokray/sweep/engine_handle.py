@@ -38,9 +38,14 @@ class EngineHandle:
         return time.monotonic() - self._since
 
     @property
+    def fault(self) -> str | None:
+        """Why its node cannot use the folder."""
+        return None if self.said is None else self.said.fault
+
+    @property
     def barred(self) -> bool:
-        """Whether it is up, but its node cannot use the folder."""
-        return self.said is not None and self.said.fault is not None
+        """Whether it is up, but gets no trial."""
+        return self.fault is not None
 
     def close(self) -> None:
         """End its process, or withdraw the request for it."""

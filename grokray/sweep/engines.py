@@ -252,7 +252,7 @@ class EnginePool:
         if not barred or any(engine.up and not engine.barred for engine in self._engines):
             self._in_use = time.monotonic()
         elif time.monotonic() - self._in_use > ALL_BARRED_S:
-            raise FolderError(f"no node can use the folder: {barred[0].said.fault}", hint=NODES_HINT)
+            raise FolderError(f"no node can use the folder: {barred[0].fault}", hint=NODES_HINT)
         for engine in barred:
             if engine.age > BARRED_S:
                 self._engines.remove(engine)
