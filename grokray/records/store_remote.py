@@ -118,10 +118,9 @@ class RemoteStore(Store):
         return super().replace(name, data, tag) if replaced is None else replaced
 
     def read_tagged(self, name: str) -> Tagged | None:
-        puts = self._connect().puts
-        if puts is None:
+        if self._connect().puts is None:
             return super().read_tagged(name)
-        return self._try("read", name, lambda: puts.read(self._key(name)))
+        return self._try("read", name, lambda: self._puts.read(self._key(name)))
 
     def append_stream(self, name: str) -> AppendStream:
         return RemoteAppend(self, name)
@@ -172,8 +171,16 @@ class RemoteStore(Store):
 
     def _conditionally(self, name: str, put: Callable[[ConditionalPuts, str], bool | None]) -> bool | None:
         """None if this store knows no such puts."""
+        if self._connect().puts is None:
+            return None
+        return self._try("write", name, lambda: put(self._puts, self._key(name)))
+
+    @property
+    def _puts(self) -> ConditionalPuts:
+        """Those of the connection that there is now: an attempt may have made another."""
         puts = self._connect().puts
-        return None if puts is None else self._try("write", name, lambda: put(puts, self._key(name)))
+        assert puts is not None
+        return puts
 
     def _key(self, name: str) -> str:
         return self.path(name).partition("/")[2]

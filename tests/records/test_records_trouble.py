@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from records_helpers import Flaky, memory_store
 
 from grokray.errors import ConfigError, FolderError
 from grokray.records import patience
 from grokray.records.s3 import Place
-from grokray.records.store import Store
+from grokray.records.store import Store, Tagged
 from grokray.records.store_remote import Connection
 from grokray.records.trouble import in_plain_words, is_passing
 
@@ -117,6 +119,30 @@ def test_credentials_that_expire_are_looked_for_anew(quick, monkeypatch, caplog)
     assert store.read_bytes("a") == b"1"
     assert (opened, handler.requests) == ([False], 1)
     assert caplog.messages == ["s3://bucket/expired: the credentials have expired; trying again for up to 2 s"]
+
+
+class Puts:
+    """Conditional puts of somebody whose credentials are good, or have expired."""
+
+    def __init__(self, *, good: bool) -> None:
+        self.good = good
+
+    def read(self, key):
+        if not self.good:
+            raise EXPIRED
+        return Tagged(data=b"1", tag=key)
+
+    def create(self, key, data):
+        return self.read(key) is not None
+
+
+@pytest.mark.parametrize("act", [lambda store: store.read_tagged("a"), lambda store: store.create("a", b"1")])
+def test_conditional_puts_are_made_anew_too(act, quick, monkeypatch):
+    store = memory_store("s3://bucket/puts")
+    old, new = (replace(store._connections[False], puts=Puts(good=good)) for good in (False, True))
+    store._connections = {False: old}
+    monkeypatch.setattr(Connection, "open", lambda uri, *, impatient: new)
+    assert act(store)
 
 
 def test_credentials_that_have_expired_are_said_at_once_where_a_folder_is_opened(monkeypatch):
