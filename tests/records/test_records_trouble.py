@@ -75,7 +75,7 @@ def test_an_outage_is_waited_for_and_said_once(quick, caplog):
 
 
 def test_an_outage_that_lasts_is_an_error(quick, monkeypatch):
-    monkeypatch.setenv(patience.VARIABLE, "0.1")
+    monkeypatch.setenv(patience.VARIABLE, "0.3")
     handler = Flaky()
     store = memory_store("s3://bucket/gone", handler)
     handler.errors = [OSError(next(iter(PASSING)))] * 1000
