@@ -213,7 +213,9 @@ class RemoteStore(Store):
             told = self._with_reason(error)
             if is_outdated(told):
                 self._connect_anew()
-            raise told from error
+            if told is not error:
+                raise told from error
+            raise
 
     def _connect_anew(self) -> None:
         impatient = self._patience.impatient
