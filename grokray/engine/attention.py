@@ -1,4 +1,4 @@
-"""Attention among the few tokens of a row, in three forms that compute the same.
+"""Attention among the few tokens of a row, in four forms that compute the same.
 
 Tensors have rows of all slots in their first dimension, n. `seen` positions are those that a query attends to.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,22 +15,26 @@ from torch import Tensor
 from grokray.engine.precision import Precision, product, rounded
 from grokray.engine.shape import ShapeKey
 
-Form = Literal["products", "sums", "unrolled"]
+Form = Literal["products", "eager", "sums", "unrolled"]
 SMALL_LENGTH = 8  # up to here, `sums` is faster than `products` when compiled
+FEW = 16  # below, PyTorch's softmax takes several times as long: less than a vector's numbers
 UNROLLED_LENGTH = 5  # the length of "x ∘ y =", and one more: pairs of positions grow with its square
 
 
 def form_of(shape: ShapeKey, device: torch.device, *, compiled: bool) -> Form:
-    """`products` of matrices, which are tiny here; or the same as `sums` over products of elements, which a compiler
-    makes one with what comes before and after; or `unrolled`: each pair of positions by itself, so that a GPU reads
-    queries, keys and values once and writes their gradients once, in a kernel forward and one backward."""
-    if not compiled:
-        return "products"
-    if device.type != "cpu" and shape.uniform and shape.length <= UNROLLED_LENGTH:
-        return "unrolled"
+    """`products` of matrices, which are tiny here; `eager`, the same with a softmax that a CPU computes faster; `sums`
+    over products of elements, which a compiler makes one with what comes before and after; or `unrolled`: each pair of
+    positions by itself, so that a GPU reads queries, keys and values once and writes their gradients once, in a kernel
+    forward and one backward, and an uncompiled CPU has long vectors to compute with."""
+    of_cpu, few = device.type == "cpu", shape.uniform and shape.length <= UNROLLED_LENGTH
     # On a CPU nothing is gained by sums that are rounded as bf16's products are.
-    cheap = shape.precision != "bf16" or device.type != "cpu"
-    return "sums" if shape.length <= SMALL_LENGTH and cheap else "products"
+    if shape.precision == "bf16" if of_cpu else not compiled:
+        return "products"
+    if few and of_cpu != compiled:
+        return "unrolled"
+    if not compiled:
+        return "eager"
+    return "sums" if shape.length <= SMALL_LENGTH else "products"
 
 
 def attend(
@@ -43,7 +47,8 @@ def attend(
     """
     scores = [_scores(q, k, form, precision) for k, _ in seen]
     a = scores[0] if len(seen) == 1 else torch.cat(scores, -1)
-    a = (a if mask is None else a + mask).softmax(-1)
+    a = a if mask is None else a + mask
+    a = _SoftmaxOfFew.apply(a) if form == "eager" and a.shape[-1] < FEW else a.softmax(-1)
     if len(seen) == 1:
         return _mixed(a, seen[0][1], form, precision)
     parts = a.split([k.shape[2] for k, _ in seen], -1)
@@ -53,17 +58,37 @@ def attend(
 
 def _scores(q: Tensor, k: Tensor, form: Form, precision: Precision) -> Tensor:
     scale = q.shape[-1] ** -0.5
-    if form == "products":
+    if form in ("products", "eager"):
         return product(precision, torch.matmul, q * scale, k.transpose(-1, -2))
     q, k = rounded(precision, q), rounded(precision, k)
     return rounded(precision, (q.unsqueeze(-2) * k.unsqueeze(-3)).sum(-1) * scale)
 
 
 def _mixed(a: Tensor, v: Tensor, form: Form, precision: Precision) -> Tensor:
-    if form == "products":
+    if form in ("products", "eager"):
         return product(precision, torch.matmul, a, v)
     a, v = rounded(precision, a), rounded(precision, v)
     return rounded(precision, (a.unsqueeze(-1) * v.unsqueeze(-3)).sum(-2))
+
+
+class _SoftmaxOfFew(torch.autograd.Function):
+    """Over the last dimension, of vectors as long as all others: sums in one order, whatever else is computed."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        x = x.movedim(-1, 0).contiguous()
+        shares = (x - x.amax(0)).exp_()
+        return shares.div_(_sum(shares.unbind())).movedim(0, -1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        shares = ctx.saved_tensors[0].movedim(-1, 0)
+        weighed = shares * gradient.movedim(-1, 0)
+        return (weighed - shares * _sum(weighed.unbind())).movedim(0, -1)
 
 
 def attend_unrolled(

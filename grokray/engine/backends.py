@@ -17,6 +17,7 @@ from grokray.engine.memory import FreeMemory, Room, cuda_free, step_bytes
 from grokray.engine.shape import ShapeKey
 from grokray.engine.tiles import (
     EAGER_ELEMENTS,
+    EAGER_MOST,
     Tiles,
     buckets,
     cover,
@@ -93,7 +94,7 @@ class Eager(OfCpu):
 
     def __init__(self, shape: ShapeKey) -> None:
         self.shape = shape
-        self.width = tile_width(shape, EAGER_ELEMENTS)
+        self.width = tile_width(shape, EAGER_ELEMENTS, EAGER_MOST)
 
     def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
         return [(first, min(self.width, training - first)) for first in range(0, training, self.width)]

@@ -35,12 +35,13 @@ class GradientFunction(Protocol):
         ...
 
 
-def eager_gradient(shape: ShapeKey) -> GradientFunction:
-    return partial(_gradient, shape, autograd_vjp, "products")
+def eager_gradient(shape: ShapeKey, form: Form = "products") -> GradientFunction:
+    """`form` is that of attention."""
+    return partial(_gradient, shape, autograd_vjp, form)
 
 
 def functional_gradient(shape: ShapeKey, form: Form) -> GradientFunction:
-    """The same as one graph, which the compiler can take whole; `form` is that of attention."""
+    """The same as one graph, which the compiler can take whole."""
     return partial(_gradient, shape, functional_vjp, form)
 
 

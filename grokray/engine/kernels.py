@@ -51,7 +51,7 @@ class Kernels:
     ) -> None:
         self.shape, self.options = shape, frozenset(options)
         form = form_of(shape, device, compiled=functional)
-        gradient = functional_gradient(shape, form) if functional else eager_gradient(shape)
+        gradient = (functional_gradient if functional else eager_gradient)(shape, form)
         self._gradient = in_precision(
             shape.precision,
             device,

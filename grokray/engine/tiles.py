@@ -16,20 +16,21 @@ Tiles = list[tuple[int, int]]  # (first slot, width)
 ELEMENTS = 1 << 17  # of one layer's activations over a tile's slots (see docs/log.md for what was measured)
 EAGER_ELEMENTS = 1 << 19  # eager kernels have more overhead to share, and leave the cache at every operation anyway
 MOST = 16  # beyond, nothing more was gained
+EAGER_MOST = 32  # so that the 20 trials that `cpu: 0.05` puts on a core are one tile
 EVALUATED_ELEMENTS = 1 << 22  # of one layer over the slots that a GPU evaluates at once: as much as keeps it busy
 PAD = 0.6  # a tile this full is run whole, rather than slot by slot
 
 
-def tile_width(shape: ShapeKey, elements: int = ELEMENTS) -> int:
-    """Of a CPU: a power of two. `elements` may be activated in a tile.
+def tile_width(shape: ShapeKey, elements: int = ELEMENTS, most: int = MOST) -> int:
+    """Of a CPU: a power of two, `most` at most. `elements` may be activated in a tile.
 
     With batches of 64 rows of 4 tokens, width 32: 16. With batches of 512 rows of 4 tokens, width 128: 1. And 1 for
-    batches of one row, and for bfloat16: how such products are rounded depends on how many there are.
+    batches of one row, models of width 1, and bfloat16: how such products are rounded depends on how many there are.
     """
-    if shape.batch_size == 1 or shape.precision == "bf16":
+    if 1 in (shape.batch_size, shape.dim_model) or shape.precision == "bf16":
         return 1
     fit = elements // (shape.batch_size * shape.length * shape.dim_model)
-    return 1 << (max(1, min(fit, MOST)).bit_length() - 1)
+    return 1 << (max(1, min(fit, most)).bit_length() - 1)
 
 
 def evaluated_width(shape: ShapeKey, bucket: int) -> int:

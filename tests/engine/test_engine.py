@@ -312,13 +312,14 @@ def test_a_batch_larger_than_the_training_rows_is_all_of_them(accumulation_steps
 @pytest.mark.parametrize(
     "changes",
     [
-        {"modulus": 7, "dim_model": 128},
-        {"operation": "x+y", "modulus": None, "operand_limit": 6, "task_type": "sequence", "base": 2},
+        {"batch_size": 1, "modulus": 7, "dim_model": 128},
+        {"batch_size": 1, "operation": "x+y", "modulus": None, "operand_limit": 6, "task_type": "sequence", "base": 2},
+        {"dim_model": 1, "num_heads": 1, "norm": "none", "modulus": 7, "task_type": "sequence", "base": 2},
     ],
-    ids=["wide", "digits"],
+    ids=["wide", "digits", "width 1"],
 )
-def test_batches_of_one_row_are_the_same_alone_and_in_company(changes):
-    common = {**changes, "batch_size": 1, "num_steps": 4, "eval_interval": 1}
+def test_products_of_vectors_are_the_same_alone_and_in_company(changes):
+    common = {**changes, "num_steps": 4, "eval_interval": 1}
     engine = Engine(compile="off")
     for seed in range(4):
         engine.join(str(seed), small(**common, seed=seed))

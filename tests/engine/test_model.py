@@ -40,7 +40,10 @@ def reference_loss(logits: torch.Tensor, targets: torch.Tensor, weight: torch.Te
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
 @pytest.mark.parametrize(
     ("uniform", "form"),
-    [(True, "products"), (True, "sums"), (True, "unrolled"), (False, "products"), (False, "sums")],
+    [
+        *((True, form) for form in ("products", "eager", "sums", "unrolled")),
+        *((False, form) for form in ("products", "eager", "sums")),
+    ],
 )
 def test_one_slot_equals_plain_torch_modules(norm, activation, dtype, tolerance, uniform, form):
     shape = key(norm=norm, activation=activation, dtype=dtype, uniform=uniform)
@@ -61,7 +64,7 @@ def test_one_slot_equals_plain_torch_modules(norm, activation, dtype, tolerance,
     rows = shape.layout.rows({n: ours(n, p.detach())[None] for n, p in named(model).items()})
     batch = Batch(tokens[None], None if uniform else positions[None], targets[None], weight[None])
     logits = forward(shape, shape.layout.views(rows), batch.tokens, batch.positions, form=form)
-    gradient = eager_gradient(shape) if form == "products" else functional_gradient(shape, form)
+    gradient = eager_gradient(shape, form) if form in ("products", "eager") else functional_gradient(shape, form)
     gradients, losses = gradient(rows, batch, None)
 
     torch.testing.assert_close(logits[0], expected, rtol=tolerance, atol=tolerance)
@@ -77,7 +80,10 @@ def test_one_slot_equals_plain_torch_modules(norm, activation, dtype, tolerance,
         ({"length": 4, "precision": "bf16"}, "cuda", True, "unrolled"),
         ({"length": 4}, "cuda", False, "products"),
         ({"length": 4}, "cpu", True, "sums"),
-        ({"length": 4}, "cpu", False, "products"),
+        ({"length": 4}, "cpu", False, "unrolled"),
+        ({"length": 4, "uniform": False}, "cpu", False, "eager"),
+        ({"length": UNROLLED_LENGTH + 1}, "cpu", False, "eager"),
+        ({"length": 4, "precision": "bf16"}, "cpu", False, "products"),
         ({"length": 4, "precision": "bf16"}, "cpu", True, "products"),
         ({"length": 4, "uniform": False}, "cuda", True, "sums"),
         ({"length": UNROLLED_LENGTH + 1}, "cuda", True, "sums"),
