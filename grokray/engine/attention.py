@@ -48,7 +48,7 @@ def attend(
     scores = [_scores(q, k, form, precision) for k, _ in seen]
     a = scores[0] if len(seen) == 1 else torch.cat(scores, -1)
     a = a if mask is None else a + mask
-    a = _SoftmaxOfFew.apply(a) if form == "eager" and a.shape[-1] < FEW else a.softmax(-1)
+    a = _Softmax.apply(a) if form == "eager" else a.softmax(-1)
     if len(seen) == 1:
         return _mixed(a, seen[0][1], form, precision)
     parts = a.split([k.shape[2] for k, _ in seen], -1)
@@ -71,11 +71,14 @@ def _mixed(a: Tensor, v: Tensor, form: Form, precision: Precision) -> Tensor:
     return rounded(precision, (a.unsqueeze(-1) * v.unsqueeze(-3)).sum(-2))
 
 
-class _SoftmaxOfFew(torch.autograd.Function):
-    """Over the last dimension, of vectors as long as all others: sums in one order, whatever else is computed."""
+class _Softmax(torch.autograd.Function):
+    """Over the last dimension; of few numbers with that in front, as vectors are as long as all others then. PyTorch's
+    own gradient of more than 16 is rounded by the number of threads."""
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
+        if x.shape[-1] >= FEW:
+            return x.softmax(-1)
         x = x.movedim(-1, 0).contiguous()
         shares = (x - x.amax(0)).exp_()
         return shares.div_(_sum(shares.unbind())).movedim(0, -1)
@@ -86,9 +89,11 @@ class _SoftmaxOfFew(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        shares = ctx.saved_tensors[0].movedim(-1, 0)
-        weighed = shares * gradient.movedim(-1, 0)
-        return (weighed - shares * _sum(weighed.unbind())).movedim(0, -1)
+        (shares,) = ctx.saved_tensors
+        weighed = shares * gradient
+        few = shares.shape[-1] < FEW
+        total = _sum(weighed.unbind(-1)).unsqueeze(-1) if few else weighed.sum(-1, keepdim=True)
+        return weighed - shares * total
 
 
 def attend_unrolled(

@@ -187,7 +187,12 @@ def test_a_damaged_checkpoint_is_refused():
         from_bytes(data[:1000])
 
 
-@pytest.mark.parametrize("config", [small(dropout=0.1), resolve(WIDE)], ids=["narrow", "wide"])
+LONG = {"operation": "x+y", "modulus": None, "operand_limit": 32, "task_type": "sequence", "base": 2, "num_steps": 20}
+
+
+@pytest.mark.parametrize(
+    "config", [small(dropout=0.1), resolve(WIDE), small(**LONG, training_fraction=0.2)], ids=["narrow", "wide", "long"]
+)
 def test_curves_are_the_same_with_one_and_two_threads(config):
     """Of a wide model alone some gradients are sums of so many rows that MKL would split them."""
     one = curve(alone(config))
