@@ -24,7 +24,7 @@ from grokray.engine.shape import ShapeKey
 from grokray.engine.tiles import library_widths, tile_width
 
 BEGUN_S = 3e-3  # saved in a pass of a tile, for each layer, whatever its size
-SAVED_S = {"sums": 15e-9, "products": 10e-9}  # in a pass of a slot, for each element of a layer's activations
+SAVED_S = {"sums": 20e-9, "products": 10e-9}  # in a pass of a slot, for each element of a layer's activations
 SAVED_ON_GPU_S = 0.2e-9
 BUILD_S = 50.0  # for one width
 MARGIN = 2.0  # trials end early, and a guess may be off
