@@ -1,4 +1,13 @@
-"""grokray: sweeps of grokking experiments, with fused trials and honest statistics."""
+"""grokray: sweeps of grokking experiments, with fused trials and honest statistics.
+
+In Python, of folders that `grokray sweep` or `grokray train` wrote:
+
+load               one sweep, or several as one, as an Analysis: tables, findings and plots (docs/analysis.md)
+load_model         a trained model as plain PyTorch modules, with its data (docs/checkpoints.md)
+progress_measures  restricted and excluded loss along a trial's checkpoints (docs/progress.md)
+
+`help(grokray.load)` and so on say what they take. Errors are of `grokray.errors.GrokrayError`.
+"""
 
 from grokray.version import VERSION
 
@@ -27,3 +36,8 @@ def __getattr__(name: str):
 
         return progress_measures
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """For completion: what is loaded late has no name here before it is asked for."""
+    return sorted({*globals(), *__all__})

@@ -67,8 +67,8 @@ class Analysis:
         return self.curves_of()
 
     def curves_of(self, trial_ids: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Measurements of some trials, and some columns beside `trial_id`, `trial_index` and `step`; of one, by its
-        name alone."""
+        """Measurements of some trials, by id or the start of one, and some columns beside `trial_id`, `trial_index` and
+        `step`; of one, by its name alone. ConfigError for an id or a column that there is not."""
         ids = None if trial_ids is None else texts(trial_ids, "trial_ids")
         names = None if columns is None else texts(columns, "columns")
         return self.sweeps.curves(ids, names).to_pandas()

@@ -2,7 +2,8 @@
 
 Weight decay and base count in doublings, dropout and training fraction in tenths. Of the rest whatever varies takes
 part: a number in doublings if it is positive and spans more than a factor of ten, else by the largest power of ten
-within its range; a text by indicators against its most frequent value. Zero has no logarithm, so it is an indicator of
+within its range; a text by indicators against its most frequent value, of equals the default one, among those in which
+any trial grokked: with one in which none did nothing can be compared. Zero has no logarithm, so it is an indicator of
 its own, against the geometric mean of the others; and so is a number that some trials do not have.
 """
 
@@ -16,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from grokray.analysis.outcomes import WATCHING
-from grokray.analysis.trial_columns import numbers, table_of, texts
+from grokray.analysis.trial_columns import flags, numbers, table_of, texts
 from grokray.analysis.wording import value_text
 from grokray.records.schema import CONFIG_FIELDS
-from grokray.trial import SEEDS
+from grokray.trial import SEEDS, TrialConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,7 @@ DOUBLINGS, TENTHS = ("weight_decay", "base"), ("dropout", "training_fraction")
 # Chance, where data lie, and how long and how closely a trial is watched: no causes of grokking.
 NO_CAUSES = (*SEEDS, "data_dir", "arc_data_hash", "measure", "num_steps", *WATCHING)
 CAUSES = (*QUESTIONS, *(name for name in CONFIG_FIELDS if name not in (*QUESTIONS, *NO_CAUSES)))
+GROKKED = "event_observed"
 _WIDE = 10.0  # a factor
 _MOST_LEVELS = 20
 _SAME = 1e-7  # of a column's length, left over when the columns before it have explained it
@@ -129,6 +131,7 @@ def design_of(trials: pa.Table | pd.DataFrame) -> Design:
     columns: list[_Column] = []
     absences: list[_Column] = []
     left_out: dict[str, str] = {}
+    grokked = flags(table, GROKKED) if GROKKED in table.column_names else np.zeros(table.num_rows, bool)
     for name in CAUSES:
         if name not in table.column_names:
             continue
@@ -142,7 +145,7 @@ def design_of(trials: pa.Table | pd.DataFrame) -> Design:
         if levels > _MOST_LEVELS:
             left_out[name] = f"it has {levels} values, but must have at most {_MOST_LEVELS}"
         else:
-            columns += _levels(name, labels)
+            columns += _levels(name, labels, grokked)
     # Which trials have no base also follows from their task type, which is the better name for it.
     columns += absences
     return Design(
@@ -193,9 +196,15 @@ def _absent(name: str, values: np.ndarray) -> Iterator[_Column]:
         yield _Column(name=f"no {name}", label=f"no {name}", values=absent.astype(np.float64), indicator=True)
 
 
-def _levels(name: str, labels: np.ndarray) -> Iterator[_Column]:
+def _levels(name: str, labels: np.ndarray, grokked: np.ndarray) -> Iterator[_Column]:
     levels, counts = np.unique(labels.astype(str), return_counts=True)
-    usual = str(levels[np.argmax(counts)]) if len(levels) else None
+    default = _text(TrialConfig.model_fields[name].default)
+
+    def usual_first(number: int) -> tuple[bool, int, bool]:
+        level = str(levels[number])
+        return not grokked[labels == level].any(), -int(counts[number]), level != default
+
+    usual = str(levels[min(range(len(levels)), key=usual_first)]) if len(levels) else None
     for level in levels.tolist():
         if level != usual:
             here = (labels == level).astype(np.float64)

@@ -39,7 +39,7 @@ from grokray.records.tables import (
     read_trials,
 )
 from grokray.trial import TrialConfig
-from grokray.wording import nearest, show
+from grokray.wording import listed, nearest, show
 
 # What a column holds that an older table does not have. A field of the config had its default then.
 _DEFAULTS: dict[str, Any] = {name: info.get_default() for name, info in TrialConfig.model_fields.items()}
@@ -108,18 +108,16 @@ class Sweeps:
         return {name: kind for name, kinds in said.items() for kind in kinds if kinds in ({"log"}, {"uniform"})}
 
     def curves(self, trial_ids: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-        """Measurements of all trials or some, by trial_index and step. ConfigError for a column that none has, and for
-        an id of no trial."""
+        """Measurements of all trials or some, by trial_index and step. An id may be the start of one. ConfigError for a
+        column that none has, and for an id of no trial, or of several."""
         self._check(columns)
         owned, parts = self._owned(), []
-        if trial_ids is not None and (unknown := set(trial_ids).difference(*owned)):
-            message = f"trial_ids holds {min(unknown)!r}, but no trial is called so"
-            raise ConfigError([Problem(message=message, field="trial_ids")])
+        ids = None if trial_ids is None else _whole_ids(trial_ids, set().union(*owned))
         for folder, own in zip(self.folders, owned, strict=True):
-            wanted = own if trial_ids is None else own & set(trial_ids)
-            if trial_ids and not wanted:
+            wanted = own if ids is None else own & ids
+            if ids and not wanted:
                 continue
-            everything = trial_ids is None and len(self.folders) == 1
+            everything = ids is None and len(self.folders) == 1
             found = read_curves(folder, None if everything else sorted(wanted), _there(folder, columns))
             parts.append(self._numbered(found, folder))
         return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})
@@ -222,6 +220,17 @@ def unknown_column(
     shown = name if isinstance(name, str) and name else show(name)
     message = f"{argument} is {shown}, but {holder} no such column{nearest(name, known) or f'; {offer}'}"
     return ConfigError([Problem(message=message, field=argument)])
+
+
+def _whole_ids(starts: Sequence[str], known: set[str]) -> set[str]:
+    found = set(starts) & known
+    for start in sorted(set(starts) - known):
+        begun = sorted(one for one in known if start and one.startswith(start))
+        if len(begun) != 1:
+            what = f"{len(begun):,} trials have ids that start so: {listed(begun)}" if begun else "no id starts so"
+            raise ConfigError([Problem(message=f"trial_ids holds {start!r}, but {what}", field="trial_ids")])
+        found.update(begun)
+    return found
 
 
 def _of(trial_ids: set[str]) -> pc.Expression:

@@ -69,6 +69,9 @@ class Checkpoint:
     metrics: dict[str, float] = field(default_factory=dict)
     task_events: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<checkpoint of trial {self.trial_id} at step {self.step:,}>"
+
     @property
     def size(self) -> int:
         """Bytes of its tensors."""

@@ -25,6 +25,9 @@ class Dataset:
     split: Split
     noisy: Tensor | None = None
 
+    def __repr__(self) -> str:
+        return f"<dataset of {self.config.operation}: {self.split!r} of {self.table!r}>"
+
     @property
     def vocabulary_size(self) -> int:
         return self.table.vocabulary.size

@@ -32,6 +32,10 @@ class Split:
     out_of_domain: Tensor
     twin_share: float | None
 
+    def __repr__(self) -> str:
+        parts = f"{len(self.train):,} train, {len(self.heldout):,} heldout, {len(self.out_of_domain):,} out_of_domain"
+        return f"<split: {parts}>"
+
 
 def split_rows(table: Table, config: TrialConfig) -> Split:
     """Both sides ascend by row, but for an ordered curriculum; together they hold every in-domain row once.

@@ -74,6 +74,12 @@ class Table:
     groups: Tensor | None = None
     difficulty: Tensor | None = None
 
+    def __repr__(self) -> str:
+        rows, length = self.tokens.shape
+        return (
+            f"<table of {', '.join(self.task_names)}: {rows:,} rows of {length} tokens, {self.in_domain:,} in domain>"
+        )
+
     @cached_property
     def sorted_rows(self) -> SortedRows:
         """The rows by their tokens, and what neighbours share."""

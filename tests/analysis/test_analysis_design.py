@@ -51,6 +51,14 @@ def test_texts_against_the_most_frequent_and_wide_numbers_in_doublings():
     assert column(design, "norm = post").tolist() == [0, 0, 1, 0]
 
 
+def test_of_equally_frequent_texts_the_default_stands_for_the_others_unless_none_of_it_grokked():
+    optimizers = {"optimizer": ["adam", "adamw", "muon", "sgd"] * 3}
+    assert design_of(pa.table(optimizers)).labels[0] == "optimizer adam instead of adamw"
+    grokked = [False, False, True, False] * 3
+    found = design_of(pa.table({**optimizers, "event_observed": grokked}))
+    assert [label.split(" instead of ")[1] for label in found.labels] == ["muon"] * 3
+
+
 def test_no_weight_decay_is_apart():
     design = design_of(pa.table({"weight_decay": [0.0, 0.25, 4.0, 0.0, 1.0]}))
     assert design.labels == ("a doubling of weight_decay", "weight_decay 0 instead of 1")

@@ -28,7 +28,7 @@ from grokray.analysis.findings.effects import effects
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.groups import groups_by, main_parameters
 from grokray.analysis.findings.phases import _summary as phases_summary
-from grokray.analysis.findings.phases import diagram_of, events_again
+from grokray.analysis.findings.phases import diagram_of, events_again, phases
 from grokray.analysis.findings.quality import quality
 from grokray.analysis.findings.robustness import UNKNOWN_SEEDS
 from grokray.analysis.findings.robustness import _in_order as in_order
@@ -42,6 +42,7 @@ from grokray.analysis.report.page import render
 from grokray.analysis.robustness import robustness
 from grokray.analysis.shares import Estimate
 from grokray.analysis.space import Axis, Space
+from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.wording import value_text
 from grokray.cli.analyze import FURTHER
 from grokray.errors import ConfigError
@@ -216,6 +217,27 @@ def test_phases_can_be_read_off_the_curves_anew(analysis):
     own = analysis.phases().table.set_index("phase")["trials"]
     assert easier["confusion"] < own["confusion"]
     assert own.sum() == 300
+
+
+def test_trials_in_the_phase_of_grokking_that_did_not_grok_are_counted(tmp_path):
+    trials = trials_of(3, phase=["grokking", "comprehension", "grokking"], grok_step=[1000, None, None])
+    (note,) = phases(Sweeps(folders=(), names=("one",), trials=trials)).notes
+    assert note.startswith(
+        "2 trials of comprehension or grokking are not counted as grokked: a phase asks for 0.9 once"
+    )
+
+
+def test_what_is_said_of_several_comparisons_alike_stands_once():
+    trials = trials_of(30, base=[2, 4, 10] * 10, task_type="sequence", configuration=list(range(30)))
+    said = comparison(trials).notes
+    assert sum(note.startswith("base 4, base 10 against base 2: ") for note in said) == 2
+    assert not [note for note in said if note.startswith(("base 4 against", "base 10 against"))]
+
+
+def test_a_finding_shows_itself_as_the_terminal_does(analysis):
+    text = repr(analysis.phases())
+    assert text == str(analysis.phases())
+    assert "share_lower" not in text
 
 
 def test_phase_diagrams_count_trials_as_their_shares_do(analysis):

@@ -149,6 +149,14 @@ def test_tables_of_an_older_version_are_filled_in(tmp_path):
     assert found["stop_step"].null_count == 60
 
 
+def test_curves_are_had_by_the_start_of_an_id(sweep_path):
+    a = grokray.load(sweep_path)
+    whole = a.trials["trial_id"][0]
+    assert a.curves_of(whole[:12]).equals(a.curves_of(whole))
+    with pytest.raises(ConfigError, match=r"trial_ids holds '.', but \d+ trials have ids that start so: "):
+        a.curves_of(whole[0])
+
+
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
@@ -161,7 +169,8 @@ def test_tables_of_an_older_version_are_filled_in(tmp_path):
         (lambda a: a.plot_phases(y="foo"), "no such column; the parameters that vary are weight_decay, "),
         (lambda a: a.curves_of(columns=["zebra"]), "no such column; there are attempt, "),
         (lambda a: a.survival(by="trial_id"), "which has 300 different texts, but at most 20 are groups"),
-        (lambda a: a.curves_of("nix"), "trial_ids holds 'nix', but no trial is called so"),
+        (lambda a: a.curves_of("nix"), "trial_ids holds 'nix', but no id starts so"),
+        (lambda a: a.curves_of(["", "nix"]), "trial_ids holds '', but no id starts so"),
         (lambda a: a.curves_of(columns=["heldout_los"]), "columns is heldout_los, but the curves have no such column"),
         (lambda a: a.phases(threshhold=0.9), "threshhold is no threshold; the nearest is threshold"),
         (lambda a: a.phases(threshold=1.5), "threshold is 1.5, but must be in (0, 1]"),

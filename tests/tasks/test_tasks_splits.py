@@ -33,6 +33,11 @@ def split_of(operation: str = "x/y_mod", **parameters: Any) -> Split:
     return dataset_of(operation, **parameters).split
 
 
+def test_a_dataset_shows_its_sizes_and_no_tensors() -> None:
+    shown = "<dataset of x/y_mod: <split: 253 train, 253 heldout, 0 out_of_domain> of "
+    assert repr(dataset_of()) == shown + "<table of x/y_mod: 506 rows of 4 tokens, 506 in domain>>"
+
+
 @pytest.mark.parametrize("fraction", [0.002, 0.1, 0.29, 0.5, 0.999])
 @pytest.mark.parametrize("split", ["random", "commutative"])
 @pytest.mark.parametrize("curriculum", ["random", "ordered"])

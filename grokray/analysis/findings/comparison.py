@@ -46,7 +46,7 @@ def comparison(trials: pa.Table, level: float = 0.95, seed: int = 0) -> Finding:
     ]
     table = pd.DataFrame(rows)
     if nothing_in(table, "difference", "ratio"):
-        return missing(NAME, TITLE, "no two representations can be compared yet", _reasons(found) + _notes(found))
+        return missing(NAME, TITLE, "no two representations can be compared yet", _notes(found, reasons=True))
     return Finding(
         name=NAME,
         title=TITLE,
@@ -113,12 +113,17 @@ def _without_empty(table: pd.DataFrame) -> pd.DataFrame:
     return table.drop(columns=gone)
 
 
-def _notes(found: list[Comparison]) -> tuple[str, ...]:
-    return unique([note for one in found for note in one.notes])
-
-
-def _reasons(found: list[Comparison]) -> tuple[str, ...]:
-    return unique([f"{one.b} against {one.a}: {one.reason}" if one.reason else None for one in found])
+def _notes(found: list[Comparison], *, reasons: bool = False) -> tuple[str, ...]:
+    """What is said of several comparisons alike stands once: `base 4, base 10 against classification: …`."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for one in found:
+        start = f"{one.b} against {one.a}: "
+        texts = ([start + one.reason] if reasons and one.reason else []) + list(one.notes)
+        for text in filter(None, texts):
+            alone = text.removeprefix(start)
+            of = said.setdefault((one.a if alone != text else "", alone), [])
+            of += [one.b] if one.b not in of else []
+    return tuple(f"{', '.join(of)} against {a}: {text}" if a else text for (a, text), of in said.items())
 
 
 def _summary(found: list[Comparison], adjusted: np.ndarray, level: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Finding:
     """`tables` by name, the main one first; a number `x` has its interval in `x_lower` and `x_upper`, at `level`.
 
@@ -33,8 +33,10 @@ class Finding:
 
     def __str__(self) -> str:
         lines = [self.title, *filter(None, [self.missing, self.summary])]
-        lines += [table.to_string(index=False) for table in self.tables.values()]
+        lines += [_frame(table).to_string(index=False) for table in self.tables.values()]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         """For notebooks."""
@@ -47,12 +49,17 @@ class Finding:
 
 
 def _html(table: pd.DataFrame) -> str:
-    """With intervals in brackets, as in the terminal and the report, and no reason cut short."""
+    """No reason is cut short."""
+    with pd.option_context("display.max_colwidth", None):
+        return _frame(table).to_html(index=False)
+
+
+def _frame(table: pd.DataFrame) -> pd.DataFrame:
+    """Of texts, with intervals in brackets, as in the terminal and the report."""
     from grokray.analysis.findings.words import shown
 
     texts = shown(table)
-    with pd.option_context("display.max_colwidth", None):
-        return pd.DataFrame(texts.rows, columns=pd.Index(texts.headings)).to_html(index=False)
+    return pd.DataFrame(texts.rows, columns=pd.Index(texts.headings))
 
 
 def missing(name: str, title: str, reason: str, notes: Sequence[str] = ()) -> Finding:

@@ -20,10 +20,11 @@ from grokray.analysis.phases import phases as phases_of
 from grokray.analysis.robustness import weighted_share
 from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.wording import counted
-from grokray.events import PHASES
+from grokray.events import PHASE_ACCURACY, PHASES
 
 NAME, TITLE = "phases", "Phases"
 METHOD = "weighted share, Wilson by configuration"
+STRICTER = f"a phase asks for {PHASE_ACCURACY:g} once, a grok_step for the trial's threshold, as often as sustain says"
 TRIALS_IN_A_CELL, BINS = 8, (3, 8)  # on average; the fewest and most bins along a parameter
 
 
@@ -39,6 +40,11 @@ def phases(sweeps: Sweeps, level: float = 0.95, **thresholds: float) -> Finding:
         one = "ended when it had grokked by its own threshold, before it had by this one"
         many = "ended when they had grokked by their own threshold, before they had by this one"
         notes = (counted(short, "trial", one, many),)
+    generalised = np.isin(phase.astype(str), ("comprehension", "grokking"))
+    if events is None and (near := int((generalised & found.used & ~found.grokked).sum())):
+        one = "of comprehension or grokking is not counted as grokked"
+        many = "of comprehension or grokking are not counted as grokked"
+        notes = (f"{counted(near, 'trial', one, many)}: {STRICTER}",)
     rows = []
     for name in PHASES:
         here = phase == name
