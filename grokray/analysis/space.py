@@ -138,7 +138,8 @@ def space_of_sweep(fingerprint: Mapping[str, str], trials: pa.Table) -> Space:
     notes = ()
     if unknown:
         axes += [axis for axis in space_of_trials(trials).axes if axis.name not in known]
-        notes = (f"{', '.join(unknown)}: not so among the trials, so what varies there is taken instead",)
+        others = "the trials have other names or values than the search space, so what varies among them is taken"
+        notes = (f"{', '.join(unknown)}: {others}",)
     return Space(axes=_parents_first(axes), method=json.loads(fingerprint["method"]), notes=notes)
 
 

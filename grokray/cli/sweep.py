@@ -95,6 +95,8 @@ def _show_result(console: Console, config: SweepConfig, out: str, result: SweepR
     console.print(Text(f"trials: {folder}/trials.parquet"), soft_wrap=True)
     console.print(Text(f"curves: {folder}/curves/"), soft_wrap=True)
     if "://" not in folder:
+        if progress.ended:
+            console.print(Text(f"figures of it: grokray report {shlex.quote(folder)}"), soft_wrap=True)
         console.print(Text(f"look at it: {_look(folder + '/trials.parquet')}"), soft_wrap=True)
     sys.stdout.flush()
 

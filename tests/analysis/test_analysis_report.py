@@ -105,6 +105,16 @@ def test_captions_speak_of_bands_only_where_there_are_some(sweep_path, monkeypat
         assert picture.caption.endswith("95 % bands.") == (number <= most)
 
 
+def test_captions_of_typical_trials_name_what_varied(page, sweep_path):
+    varied = grokray.load(sweep_path).overview().tables["parameters"]["parameter"].tolist()
+    captions = [text for text in re.findall("<figcaption>([^<]*)<", page) if "the median " in text]
+    assert captions
+    for caption in captions:
+        named = [setting.split()[0] for setting in caption.split("; ")[1].split(", ")]
+        assert "weight_decay" in named
+        assert set(named) <= set(varied)
+
+
 def test_one_trial_is_not_called_trials(tmp_path):
     make_sweep(tmp_path / "one", 1, seeds=1)
     page = render(grokray.load(tmp_path / "one"))

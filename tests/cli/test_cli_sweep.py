@@ -109,7 +109,9 @@ def test_the_hint_at_the_end_works(ran, space, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     ran()
     main(["sweep", str(space), "--out", "o u't"])
-    hint = capsys.readouterr().out.splitlines()[-1].removeprefix("look at it: ")
+    *_, report, look = capsys.readouterr().out.splitlines()
+    assert shlex.split(report.removeprefix("figures of it: ")) == ["grokray", "report", "o u't"]
+    hint = look.removeprefix("look at it: ")
     done = subprocess.run(hint.replace("python", sys.executable, 1), shell=True, capture_output=True, text=True)
     assert done.returncode == 0
     assert "4 rows" in done.stdout

@@ -21,10 +21,11 @@ from grokray.analysis.findings.typical import Typical, typical_trials
 from grokray.analysis.outcomes import outcomes
 from grokray.analysis.report.section import Pictures, Section, section_of
 from grokray.analysis.times import times_of
+from grokray.analysis.wording import value_text
 from grokray.events import PHASE_ACCURACY, PHASE_GAP_STEPS
 from grokray.wording import count
 
-MOST_PROFILES, MOST_GROUPED, MOST_DIAGRAMS = 8, 5, 3
+MOST_PROFILES, MOST_GROUPED, MOST_DIAGRAMS, MOST_SETTINGS = 8, 5, 3, 8
 PROFILE_HEIGHT = 2.3  # inches
 
 
@@ -167,7 +168,8 @@ def comparison(a: Analysis) -> Section:
 def gallery(a: Analysis) -> Section:
     pictures, found = Pictures("gallery"), typical_trials(a.sweeps)
     for one in found:
-        pictures.add(lambda axes, c=one.curve: draw_curve(axes, c), _typical(one), plots.CURVE_HEIGHT)
+        caption = _typical(one, main_parameters(a.sweeps.trials))
+        pictures.add(lambda axes, c=one.curve: draw_curve(axes, c), caption, plots.CURVE_HEIGHT)
     about = (
         "One trial of each phase, the medoid: of those that came to their end, the one with the median delay of "
         "grokking; of phases without a delay, with the median of what its caption names. Exact match."
@@ -185,15 +187,13 @@ def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     return [(names[i], names[j]) for j in range(1, len(names)) for i in range(j)]
 
 
-def _typical(one: Typical) -> str:
+def _typical(one: Typical, varying: Sequence[str]) -> str:
+    """With its values of what varies, as far as it has them: a single token has no base."""
     value = f"{one.value:,.0f}" if one.value >= 2 else f"{one.value:.2f}"
     row = one.curve.row
-    settings = [
-        f"{name.replace('_', ' ')} {row[name]:.3g}" for name in ("weight_decay", "dropout", "training_fraction")
-    ]
-    among = f"{one.among:,} with one"
-    median = f"trial {row['trial_id']}, the median {one.by} ({value}) of {among}"
-    return f"{one.phase.capitalize()}: {median}; {', '.join(settings)}."
+    settings = [f"{name} {value_text(row[name], 3)}" for name in varying if row[name] is not None][:MOST_SETTINGS]
+    median = f"trial {row['trial_id']}, the median {one.by} ({value}) of {one.among:,} that have one"
+    return f"{'; '.join([f'{one.phase.capitalize()}: {median}', ', '.join(settings)]).removesuffix('; ')}."
 
 
 def _n(a: Analysis) -> str:
