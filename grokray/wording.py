@@ -23,8 +23,16 @@ def show(value: Any) -> str:
 
 def nearest(name: object, names: Collection[str]) -> str:
     """`; the nearest is learning_rate`, or nothing where no name is near."""
-    found = get_close_matches(str(name), names, n=1)
-    return f"; the nearest is {found[0]}" if found else ""
+    found = near(str(name), names)
+    return f"; the nearest is {' or '.join(found)}" if found else ""
+
+
+def near(name: str, names: Collection[str]) -> list[str]:
+    """The name that is spelt most like it, or else those that it has the initials of, as `lr` of learning_rate."""
+    spelt = get_close_matches(name, names, n=1)
+    if spelt or len(name) < 2:
+        return spelt
+    return [full for full in names if name.lower() == "".join(word[:1] for word in full.split("_"))]
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -40,6 +40,9 @@ def test_a_long_value_is_cut():
 
 def test_the_nearest_name_is_offered_where_one_is_near():
     assert nearest("learning_rat", ["learning_rate", "dropout"]) == "; the nearest is learning_rate"
+    assert nearest("lr", ["learning_rate", "dropout"]) == "; the nearest is learning_rate"
+    assert nearest("d", ["learning_rate", "dropout"]) == ""
+    assert nearest("lr", ["learning_rate", "list_rows"]) == "; the nearest is learning_rate or list_rows"
     assert nearest("zebra", ["learning_rate", "dropout"]) == ""
     assert nearest(3, ["30", "dropout"]) == "; the nearest is 30"
 

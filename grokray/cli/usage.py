@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import typer
 
 from grokray.errors import ConfigError, Problem
-from grokray.wording import nearest, show
+from grokray.wording import near, nearest, show
 
 USAGE_ERROR: Any = typer.BadParameter.__base__
 ABORT = typer.Abort
@@ -88,8 +87,8 @@ def _no_such_option(error: Any, words: Sequence[str]) -> str:
     written = next((word for word in words if _plain(word.partition("=")[0]) == name), error.option_name)
     parameters = error.ctx.command.params if error.ctx else []
     known = {_plain(spelling): spelling for p in parameters for spelling in p.opts if spelling.startswith("--")}
-    near = get_close_matches(name, known, n=1)
-    return f"no such option: {written.partition('=')[0]}" + (f"; the nearest is {known[near[0]]}" if near else "")
+    found = " or ".join(known[one] for one in near(name, known))
+    return f"no such option: {written.partition('=')[0]}" + (f"; the nearest is {found}" if found else "")
 
 
 def _plain(option: str) -> str:

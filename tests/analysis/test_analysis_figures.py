@@ -66,6 +66,17 @@ def assert_labels_are_read(ax, axis) -> None:
     assert all(page.x0 <= box.x0 and box.x1 <= page.x1 + 1 and page.y0 <= box.y0 for box in boxes)
 
 
+@pytest.mark.parametrize("high", [3, 30, 1e3, 1e6, 1e12, 1e40])
+def test_factors_however_wide_their_intervals_have_ticks_that_can_be_read(high):
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(4.8, 2), layout="constrained").subplots()
+    draw_forest(axes, [Row(label="a doubling", value=2, lower=1 / high, upper=high)], none=1, log=True)
+    axes.figure.draw_without_rendering()
+    assert_labels_are_read(axes, axes.xaxis)
+    assert "1" in [label.get_text() for label in axes.get_xticklabels()]
+
+
 def texts(ax) -> list[str]:
     return [text.get_text() for text in ax.texts]
 

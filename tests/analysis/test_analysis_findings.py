@@ -773,6 +773,12 @@ def test_scattered_values_are_cut_into_ranges_and_those_of_a_grid_are_not(tried)
     assert found.counts.sum() == len(decays)
 
 
+def test_values_that_each_configuration_has_of_its_own_are_scattered_beside_a_choice_of_two_too():
+    trials = trials_of(12, weight_decay=np.geomspace(0.01, 1, 12), warmup_steps=[10, 200] * 6, phase="grokking")
+    found = diagram_of(trials, "weight_decay", "warmup_steps")
+    assert (len(found.x), found.x.scale, len(found.y)) == (3, "log", 2)
+
+
 def of_steps(log_steps: np.ndarray, weight_decay: np.ndarray) -> pa.Table:
     step = np.ceil(np.exp(log_steps) / 100) * 100
     return trials_of(

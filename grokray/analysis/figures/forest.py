@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 
 from grokray.analysis.figures.labels import as_written
 from grokray.analysis.figures.style import LINES, MUTED, PAPER, percent_axis
+from grokray.analysis.figures.ticks import written_out
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 MARKS = "oDs^v"
 WHY_LETTERS = 84  # on a line
 MOST_WITH_REASONS, MOST_ROWS = 12, 30
+MOST_POWERS = 6  # between the ends of an axis of factors
 _ROOM = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none"}  # lines end before a label
 
 
@@ -137,9 +140,15 @@ def _ratio_ticks(axes: Axes, low: float, high: float) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     steps = (1, 2, 5) if high / low < 300 else (1,)
-    places = [step * 10.0**power for power in range(-6, 7) for step in steps]
+    apart = max(math.ceil(math.log10(high / low) / MOST_POWERS), 1)  # powers of ten, of which 1 is always one
+    places = [step * 10.0**power for power in range(-300, 301) if power % apart == 0 for step in steps]
     if high / low < 4:
         places += [0.25, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9, 1.2, 1.5, 2.5, 3, 4]
     axes.xaxis.set_major_locator(FixedLocator(sorted(place for place in places if low <= place <= high)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _factor(value)))
+
+
+def _factor(value: float) -> str:
+    """0.01, 1e-4, 1000, 1e6"""
+    return written_out(value) if value < 1 else f"{value:g}".replace("e+0", "e").replace("e+", "e")

@@ -24,10 +24,10 @@ def plain_ticks(axis: Axis, limits: tuple[float, float]) -> None:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
     if decades < 2.5:
         axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _written_out(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: written_out(value)))
 
 
-def _written_out(value: float) -> str:
+def written_out(value: float) -> str:
     if 0 < value < _SMALL:
         digits, power = f"{value:.3e}".split("e")
         return f"{float(digits):g}e{int(power)}"

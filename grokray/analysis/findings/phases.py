@@ -98,10 +98,11 @@ def diagram_of(trials: pa.Table, x: str, y: str, level: float = 0.95) -> Diagram
 
 
 def _scattered(trials: pa.Table, x: str, y: str) -> bool:
-    """Whether most combinations of the values of both were not tried, as where each configuration has its own."""
+    """Whether half of the combinations of the values of both, or more, were not tried: as where each configuration has
+    its own value of one, and one of two values of the other."""
     (first, of_x), (second, of_y) = (codes(column(trials, name)) for name in (x, y))
     tried = len(np.unique(first * len(of_y) + second))
-    return 2 * tried < len(of_x) * len(of_y)
+    return 2 * tried <= len(of_x) * len(of_y)
 
 
 def _most_categories(values: np.ndarray, scattered: bool) -> int:
