@@ -189,7 +189,7 @@ def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
 
 def _typical(one: Typical, varying: Sequence[str]) -> str:
     """With its values of what varies, as far as it has them: a single token has no base."""
-    value = f"{one.value:,.0f}" if one.value >= 2 else f"{one.value:.2f}"
+    value = f"{one.value:.2f}" if one.by.endswith("exact_match") else f"{one.value:,.0f}"
     row = one.curve.row
     settings = [f"{name} {value_text(row[name], 3)}" for name in varying if row[name] is not None][:MOST_SETTINGS]
     median = f"trial {row['trial_id']}, the median {one.by} ({value}) of {one.among:,} that have one"
