@@ -735,6 +735,14 @@ def test_quality_warns_of_what_speaks_against_the_numbers(tmp_path):
     assert quality(read_trials(make_sweep(tmp_path / "good", 900, curves=False))).missing is not None
 
 
+def test_where_none_grokked_the_one_that_came_nearest_is_told():
+    best = dict(best_heldout_exact_match=[0.5, None, 0.9], best_heldout_exact_match_step=[100, None, 1_200])
+    (said,) = (text for text in quality(trials_of(3, **best)).table["warning"] if "nearest" in text)
+    assert said.endswith(f"nearest, {2:016x}, had 90.0 % of its held-out answers right, at step 1,200")
+    for others in (dict(best, grok_step=[1_000, None, None]), {}):
+        assert "nearest" not in " ".join(quality(trials_of(3, **others)).table["warning"])
+
+
 def test_all_phases_have_a_name_in_the_table(analysis):
     assert analysis.phases().table["phase"].tolist() == list(PHASES)
 

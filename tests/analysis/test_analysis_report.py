@@ -115,6 +115,17 @@ def test_captions_of_typical_trials_name_what_varied(page, sweep_path):
         assert set(named) <= set(varied)
 
 
+def test_no_figure_of_groups_where_nobody_grokked(sweep_path, monkeypatch):
+    a = grokray.load(sweep_path)
+    assert len(survival(a).pictures) > 1
+    trials = a.sweeps.trials
+    nobody = trials.set_column(
+        trials.column_names.index("grok_step"), "grok_step", pa.nulls(trials.num_rows, pa.int64())
+    )
+    a = grokray.Analysis(replace(a.sweeps, trials=nobody))
+    assert len(survival(a).pictures) == 1
+
+
 def test_one_trial_is_not_called_trials(tmp_path):
     make_sweep(tmp_path / "one", 1, seeds=1)
     page = render(grokray.load(tmp_path / "one"))

@@ -14,7 +14,7 @@ from grokray.analysis.outcomes import WATCHING, column, grouped, outcomes, varyi
 from grokray.analysis.weights import scheduler_audit
 from grokray.analysis.wording import counted
 from grokray.trial import SEEDS
-from grokray.wording import count
+from grokray.wording import count, percent
 
 NAME, TITLE = "quality", "Quality of the data"
 FEW_TRIALS, FEW_SEEDS, FEW_GROKKED, FEW_AUDITS = 50, 3, 10, 20
@@ -33,6 +33,17 @@ def quality(trials: pa.Table, uneven: str | None = None) -> Finding:
     if not warnings:
         return missing(NAME, TITLE, "nothing speaks against the numbers above")
     return Finding(name=NAME, title=TITLE, tables={"warnings": pd.DataFrame({"warning": warnings})})
+
+
+def _nearest(trials: pa.Table) -> str | None:
+    """Where none grokked, how far the best one came."""
+    best = column(trials, "best_heldout_exact_match")
+    if np.isnan(best).all():
+        return None
+    row = trials.slice(int(np.nanargmax(best)), 1).to_pylist()[0]
+    share = percent(row["best_heldout_exact_match"])
+    at, id = f"{row['best_heldout_exact_match_step']:,}", row["trial_id"]
+    return f"the trial that came nearest, {id}, had {share} of its held-out answers right, at step {at}"
 
 
 def _pruning(trials: pa.Table) -> list[str | None]:
@@ -59,6 +70,7 @@ def _sizes(trials: pa.Table) -> list[str | None]:
         f"{count(grokked, 'trial')} grokked, but {FEW_GROKKED} are the least for times"
         if grokked < FEW_GROKKED
         else None,
+        None if grokked else _nearest(trials),
         f"most configurations have {count(int(seeds), 'trial')}: with fewer than {FEW_SEEDS} seeds, chance and "
         "parameters are hard to tell apart"
         if seeds < FEW_SEEDS

@@ -79,7 +79,9 @@ def survival(a: Analysis) -> Section:
     if finding.missing is None:
         caption = f"Share of trials that have grokked by a step (Kaplan-Meier): {_n_watched(a)}, {_level(a)} band."
         pictures.add(lambda axes: plots.survival(a, None, axes), caption, plots.HEIGHT)
-        for name, curves in list(finding.estimates.groups.items())[:MOST_GROUPED]:
+        # Where nobody grokked all lines of all groups lie on each other.
+        groups = finding.estimates.groups if outcomes(a.sweeps.trials).grokked.any() else {}
+        for name, curves in list(groups.items())[:MOST_GROUPED]:
             bands = f", {_level(a)} bands" if len(curves) <= MOST_BANDS else ""
             caption = f"Share of trials that have grokked by a step, by {name}: {_n_watched(a)}{bands}."
             height = plots.HEIGHT + height_above([*curves])
