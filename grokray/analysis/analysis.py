@@ -41,7 +41,11 @@ LEVELS = 0.5, 0.9999
 
 
 class Analysis:
-    """Of all trials of the sweeps. `level` is that of all intervals; `seed` that of all bootstraps.
+    """Of all trials of the sweeps: `trials` and `curves` are pandas frames, each question a method.
+
+    A method gives a Finding: `summary`, `tables` (pandas frames; a number `x` has its interval in `x_lower` and
+    `x_upper`) and `notes`. Its plot_… draws it with matplotlib, into `ax` or a new figure, and gives the axes. `by` is
+    any column of `trials`. `level` is that of all intervals; `seed` that of all bootstraps.
 
     What has been computed without arguments is kept. ConfigError for a column that does not exist.
     """
@@ -199,9 +203,13 @@ FINDINGS = (
 
 
 def load(path: str | Path | Sequence[str | Path], *, level: float = 0.95, seed: int = 0) -> Analysis:
-    """The analysis of a sweep's folder, or of several as one. FolderError for what is no sweep's folder.
+    """The analysis of a sweep's folder, or of a list of folders as one. `level` is that of all intervals, from 0.5 to
+    0.9999; `seed` that of all bootstraps, so that the same folder gives the same numbers.
 
-    The folder's tables are brought up to date with its journal first, so a sweep may be running.
+    `grokray.load("results/quickstart").survival(by="weight_decay")`
+
+    The folder's tables are brought up to date with its journal first, so a sweep may be running. FolderError for what
+    is no sweep's folder, ConfigError where it holds no trial yet or an argument cannot be.
     """
     _check(level, seed)  # before anything is read
     return Analysis(load_sweeps(path), level=level, seed=seed)

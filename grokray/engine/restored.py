@@ -26,7 +26,9 @@ from grokray.trial import TrialConfig
 
 @dataclass(frozen=True, eq=False)
 class Restored:
-    """`parameters` by name, each (*shape), on `device`; `step` and `metrics` are those of the checkpoint."""
+    """`model` is what was trained, as a torch module, and `dataset` what it was trained on: `dataset.table.tokens`
+    (rows, length), `dataset.split.train`, `.heldout` and `.out_of_domain` (row numbers). `parameters` by the engine's
+    names, each (*shape), on `device`; `step` and `metrics` are those of the checkpoint."""
 
     checkpoint: Checkpoint
     config: TrialConfig
