@@ -42,8 +42,10 @@ FIELDS = {
 }
 IF_DIFFERENT = (
     *("answers", "uniform", "dtype", "precision", "activation", "accumulation_steps"),
-    *("optimizer", "loss", "gradient_filter", "sharing", "chunk_rows", "by_token", "batch_sharing"),
+    *("optimizer", "loss", "gradient_filter"),
 )
+# How the engine computes a shape; of use only where nothing else tells two shapes apart.
+IF_NOTHING_ELSE = ("sharing", "chunk_rows", "by_token", "batch_sharing")
 
 
 def show_dry_run(console: Console, config: SweepConfig, out: str) -> None:
@@ -141,7 +143,11 @@ def _shape_column(field: str, name: str, shapes: tuple[ShapePreview, ...]) -> Co
 
 
 def _is_shown(field: str, shapes: tuple[ShapePreview, ...]) -> bool:
-    return field not in IF_DIFFERENT or len({getattr(s.shape, field) for s in shapes}) > 1
+    differs = len({getattr(s.shape, field) for s in shapes}) > 1
+    if field not in IF_NOTHING_ELSE:
+        return field not in IF_DIFFERENT or differs
+    others = [name for name in FIELDS if name not in IF_NOTHING_ELSE]
+    return differs and len({tuple(getattr(s.shape, name) for name in others) for s in shapes}) < len(shapes)
 
 
 def _memory(shapes: tuple[ShapePreview, ...]) -> str:

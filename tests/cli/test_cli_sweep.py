@@ -478,6 +478,26 @@ def test_dry_run_shows_no_column_for_what_all_shapes_share(tmp_path, monkeypatch
     assert "filter" not in out
 
 
+BASES = "num_layers: {value: 1}, dim_model: {value: 32}, task_type: {value: sequence}, base: {values: [2, 24]}"
+
+
+@pytest.mark.parametrize(
+    ("grid", "shown"),
+    [
+        ("operation: {value: x+y}, operand_limit: {value: 24}, batch_size: {value: 64}, " + BASES, False),
+        ("input_noise: {values: [0, 0.1]}", True),  # nothing else tells the shapes apart
+    ],
+)
+def test_dry_run_tells_how_a_shape_is_computed_only_where_nothing_else_sets_it_apart(
+    tmp_path, monkeypatch, capsys, grid, shown
+):
+    monkeypatch.setenv("COLUMNS", "160")
+    path = tmp_path / "bases.yaml"
+    path.write_text(f"method: grid\nparameters: {{{grid}}}\n")
+    assert main(["sweep", str(path), "--dry-run"]) == 0
+    assert ("by token" in capsys.readouterr().out) == shown
+
+
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
 def test_a_switch_of_the_environment_that_is_neither_0_nor_1(tmp_path, space, capsys, monkeypatch, more):
     monkeypatch.setenv("GROKRAY_COMPILE_AHEAD", "no")
