@@ -17,7 +17,6 @@ from grokray.cli.question import ask
 from grokray.errors import ConfigError
 from grokray.records.folder import SweepFolder
 from grokray.records.tables import read_curves
-from grokray.trial import TrialConfig
 
 SMALL = [
     *("--num_layers", "1", "--dim_model", "16", "--num_heads", "2", "--batch_size", "64", "--learning_rate", "1e-2"),
@@ -509,8 +508,7 @@ def test_parameters_of_another_model_are_refused(sums, tmp_path, capsys):
     checkpoint = from_bytes(files(sums)["last"].read_bytes())
     wide = {**checkpoint.config, "dim_model": 32}
     for changes, message in (
-        ({"config": wide, "trial_id": TrialConfig(**wide).id}, "holds parameters of another model"),
-        ({"config": wide}, f"holds the config of another, {TrialConfig(**wide).id}"),
+        ({"config": wide}, "holds parameters of another model"),
         ({"config": {**wide, "colour": "blue"}}, "cannot be read by this version: colour"),
         ({"config": {**wide, "operation": "x@y_mod"}}, "cannot be read by this version: operation x@y_mod"),
     ):
