@@ -41,7 +41,7 @@ SOURCES = (  # all that `kernels` imports, and what compiles it
         "optimizer",
         "muon",
     ),
-    *("filters", "sums", "randomness", "precision", "shape", "sharing", "evaluation", "chunks"),
+    *("filters", "sums", "randomness", "precision", "shape", "sharing", "evaluation", "chunks", "threads"),
     *("build_graphs", "lowering", "build_step", "made_up", "slots", "step", "tiles"),
 )
 

@@ -20,6 +20,7 @@ from grokray.engine.optimizer import RATES, Update, adam, adamw, coefficients, s
 from grokray.engine.precision import in_precision
 from grokray.engine.randomness import NOISE_PURPOSE, dropout_mask, gaussian, stream_of, streams_of
 from grokray.engine.shape import ShapeKey
+from grokray.engine.threads import has_small_products, of_many_rows, with_one_thread
 
 OPTIONS = ("dropout", "weight_noise", "input_noise", "gradient_noise")
 # On a GPU Inductor tries out which of several kernels is the fastest at that moment. Where they round differently it
@@ -69,6 +70,16 @@ class Kernels:
             self._normal[name] = compile(name, partial(_noise_of, elements, shape.torch_dtype))
         self._used = shape.layout.used(device)
         self.row_sums = in_precision(shape.precision, device, compile("row_sums", partial(row_sums, shape, form=form)))
+        if device.type == "cpu":
+            self._share_among_threads()
+
+    def _share_among_threads(self) -> None:
+        """What small products make depends on their number, so one thread computes it."""
+        if has_small_products(self.shape):
+            self._gradient, self._update = with_one_thread(self._gradient), with_one_thread(self._update)
+            self.row_sums = with_one_thread(self.row_sums)
+        else:
+            self.row_sums = of_many_rows(self.row_sums)
 
     def one_pass(self, s: dict[str, Tensor], batch: Batch, count: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient rows (slots, row_size) and losses (slots,) of one batch; `count` (slots,) int32 numbers a trial's

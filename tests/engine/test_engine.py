@@ -190,11 +190,19 @@ def test_a_damaged_checkpoint_is_refused():
 LONG = {"operation": "x+y", "modulus": None, "operand_limit": 32, "task_type": "sequence", "base": 2, "num_steps": 20}
 
 
-@pytest.mark.parametrize(
-    "config", [small(dropout=0.1), resolve(WIDE), small(**LONG, training_fraction=0.2)], ids=["narrow", "wide", "long"]
-)
+THREADED = {
+    "narrow": small(dropout=0.1),
+    "wide": resolve(WIDE),
+    "long": small(**LONG, training_fraction=0.2),
+    "few numbers": small(modulus=17, dim_model=16),
+    "few rows": small(modulus=13, dim_model=32, batch_size=10),
+}
+
+
+@pytest.mark.parametrize("config", THREADED.values(), ids=THREADED)
 def test_curves_are_the_same_with_one_and_two_threads(config):
-    """Of a wide model alone some gradients are sums of so many rows that MKL would split them."""
+    """Of a wide model alone some gradients are sums of so many rows that MKL would split them, and products of fewer
+    than 24 by 24 are others with two threads."""
     one = curve(alone(config))
     torch.set_num_threads(2)
     assert curve(alone(config)) == one
