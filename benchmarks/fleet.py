@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
@@ -19,6 +19,7 @@ from grokray.records.store import Store
 from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.engine_handle import EngineHandle
 from grokray.sweep.engines import EnginePool
+from grokray.sweep.introduction import Introduction
 from grokray.sweep.messages import Whereabouts, as_result, assignment_of
 
 CALLS = 400_000  # that wait in the fleet at the same time: two a seat, one an engine
@@ -42,8 +43,8 @@ class Fleet:
         self._parts = [JournalWriter(store, f"engine-{number}") for number in range(PARTS)]
         self._seated: dict[tuple[int, int], tuple[Assignment, list[int]]] = {}
 
-    async def seats(self, engine: int, slots: int) -> int:
-        return slots
+    async def introduce(self, engine: int, slots: int) -> dict[str, Any]:
+        return asdict(Introduction(seats=slots))
 
     async def alive(self, engine: int) -> Whereabouts:
         return Whereabouts(node=ray.get_runtime_context().get_node_id(), host="fleet", pid=os.getpid())
@@ -111,7 +112,7 @@ class FakeEngine:
         self._fleet, self._number, self._slots = fleet, number, slots
 
     def __getattr__(self, method: str) -> _FakeMethod:
-        return _FakeMethod(getattr(self._fleet, method), self._number, self._slots if method == "seats" else None)
+        return _FakeMethod(getattr(self._fleet, method), self._number, self._slots if method == "introduce" else None)
 
 
 class _FakeMethod:

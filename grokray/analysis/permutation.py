@@ -74,9 +74,8 @@ def _dealer(group: np.ndarray, block: np.ndarray, rng: np.random.Generator):
 
     def deal() -> np.ndarray:
         dealt = np.empty_like(group)
-        dealt[place] = group[
-            np.argsort(block + rng.random(len(group)))
-        ]  # blocks stay in order, as numbers below 1 are added
+        # Blocks stay in order, as numbers below 1 are added.
+        dealt[place] = group[np.argsort(block + rng.random(len(group)))]
         return dealt
 
     return deal

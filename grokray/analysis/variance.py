@@ -74,12 +74,7 @@ def variance_of_grokking(trials: pa.Table, *, level: float = LEVEL) -> Split | s
     values, weight = found.grokked * 1.0, found.once_each()
     least = partial(_by_pairs, values, weight, found.configuration, level)
     total = _total_by_share(found, weight, level)
-    return _split(
-        *("grokked", trials, found, values, weight, (), level),
-        untold=untold,
-        least=least,
-        total=total,
-    )
+    return _split("grokked", trials, found, values, weight, (), level, untold=untold, least=least, total=total)
 
 
 def variance_of_step(trials: pa.Table, *, level: float = LEVEL) -> Split | str:
@@ -94,10 +89,8 @@ def variance_of_step(trials: pa.Table, *, level: float = LEVEL) -> Split | str:
     left = int((found.used & ~found.grokked).sum())
     notes = (f"of trials that grokked; {left} that did not are left out, and they are the slowest",) if left else ()
     weight = found.once_each() * keep
-    return _split(
-        *("log grok_step", trials, found, step, weight, notes, level),
-        least=_by_commonest(step, weight, found.configuration, level),
-    )
+    least = _by_commonest(step, weight, found.configuration, level)
+    return _split("log grok_step", trials, found, step, weight, notes, level, least=least)
 
 
 def _by_pairs(

@@ -79,10 +79,16 @@ def _place() -> str:
 
 def _born(pid: int) -> str:
     """Clock ticks since the boot at which a process began; empty if there is none."""
-    with suppress(OSError, IndexError):
-        # The name, in brackets, may hold anything; it is the second field, and this is the 22nd.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    with suppress(OSError, KeyError):
+        return process_stat(pid)[22]
     return ""
+
+
+def process_stat(pid: int) -> dict[int, str]:
+    """What Linux says of a process of this machine, by the numbers of its manual (proc(5)), from the third on; OSError
+    if there is none."""
+    # The second, its name, is in brackets, and may hold anything.
+    return dict(enumerate(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split(), 3))
 
 
 def _command_line() -> str:

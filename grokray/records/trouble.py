@@ -20,10 +20,11 @@ _PASSING = re.compile(
     r"|Status\((?:UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|INTERNAL)\b"
     r"|[Tt]imed out|[Tt]imeout|Connection (?:was closed|reset|refused|aborted)|Could not connect|Failed to connect"
 )
+_EXPIRED = "EXPIRED_TOKEN|ExpiredToken|TokenRefreshRequired"
+_UNKNOWN_KEY = "INVALID_ACCESS_KEY_ID|InvalidAccessKeyId"
+_WRONG_TOKEN = "InvalidToken"
 # Of credentials that may have been replaced since they were read.
-_OUTDATED = re.compile(
-    r"EXPIRED_TOKEN|ExpiredToken|TokenRefreshRequired|INVALID_ACCESS_KEY_ID|InvalidAccessKeyId|InvalidToken"
-)
+_OUTDATED = re.compile(f"{_EXPIRED}|{_UNKNOWN_KEY}|{_WRONG_TOKEN}")
 
 _KEYS = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile in ~/.aws"
 _ADDRESS = "check the network, and the address in AWS_ENDPOINT_URL or in the URI's endpoint_override"
@@ -32,13 +33,13 @@ _MEANINGS = tuple(
     (re.compile(pattern), reason, hint)
     for pattern, reason, hint in (
         (r"SIGNATURE_DOES_NOT_MATCH|SignatureDoesNotMatch", "the secret key is wrong", _KEYS),
-        (r"INVALID_ACCESS_KEY_ID|InvalidAccessKeyId", "the store does not know the access key", _KEYS),
+        (_UNKNOWN_KEY, "the store does not know the access key", _KEYS),
         (
-            r"EXPIRED_TOKEN|ExpiredToken|TokenRefreshRequired",
+            _EXPIRED,
             "the credentials have expired",
             "renew them: ~/.aws is read again, the environment of a program that runs is not",
         ),
-        (r"InvalidToken", "the session token is wrong", _KEYS),
+        (_WRONG_TOKEN, "the session token is wrong", _KEYS),
         (r"NoCredentials|Unable to locate credentials", "no credentials were found", _KEYS),
         (r"TOO_SKEWED|RequestTimeTooSkewed", "the clock of this machine is wrong", "set it"),
         (_FULL, "it is full", "free some space there, or have the quota raised"),

@@ -159,7 +159,7 @@ class EnginePool:
 
     def processes_here(self) -> list[int]:
         """Of engines, by their ids. On a cluster they are elsewhere."""
-        engines = [] if self.spec.elastic else [*self._engines, *([self._alone] if self._alone is not None else [])]
+        engines = [] if self.spec.elastic else self._all
         return [engine.pulse.where.pid for engine in engines if engine.pulse.where is not None and not engine.dead]
 
     @property
@@ -174,7 +174,7 @@ class EnginePool:
 
     def save_all(self, timeout_s: float = 60.0) -> None:
         """Checkpoint every trial on every engine that answers."""
-        engines = [*self._engines, *([self._alone] if self._alone is not None else [])]
+        engines = self._all
         look_at(engines)
         calls = [
             engine.actor.save_all.remote()
@@ -185,13 +185,12 @@ class EnginePool:
             ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
 
     def close(self) -> None:
-        for engine in (*self._engines, self._alone):
-            if engine is not None:
-                engine.close()
+        for engine in self._all:
+            engine.close()
 
     def _ask(self, now: float) -> None:
         """See that engines answer, and end those that hang."""
-        engines = [*self._engines, *([self._alone] if self._alone is not None else [])]
+        engines = self._all
         patience, elapsed = ASK_S + ASK_EACH_S * len(engines), now - self._asked
         if elapsed < patience:
             return
@@ -214,6 +213,10 @@ class EnginePool:
             )
         elif was_missed and not pulse.missed:
             self._say(engine.name, "answers", f"{engine.name} answers again")
+
+    @property
+    def _all(self) -> list[EngineHandle]:
+        return [*self._engines, *([self._alone] if self._alone is not None else [])]
 
     @property
     def _with_places(self) -> list[EngineHandle]:
@@ -239,7 +242,7 @@ class EnginePool:
         coming = [engine for engine in self._engines if not engine.up]
         look_at(self._engines)
         for engine in coming:
-            if engine.said is not None:
+            if engine.said is not None and engine.said.node:  # of a cluster; this machine's needs no comparing
                 self.remarks += remarks(engine.said, self._mine)
 
     @cached_property

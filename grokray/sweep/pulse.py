@@ -10,13 +10,13 @@ that was stopped, misses nobody.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from grokray.records.holder import process_stat
 from grokray.sweep.messages import Whereabouts
 
 ASK_S, ASK_EACH_S = 10.0, 0.02  # between two questions, and more for each engine: an answer takes 0.3 ms of the driver
@@ -88,9 +88,8 @@ class Pulse:
 
 def cpu_seconds(pid: int) -> float:
     """That a process of this machine has computed so far."""
-    # The name, in brackets, may hold anything; these are the 14th and the 15th field.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    stat = process_stat(pid)
+    return (int(stat[14]) + int(stat[15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _look_at(where: Whereabouts) -> Any:
