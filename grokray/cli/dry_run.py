@@ -44,6 +44,7 @@ IF_DIFFERENT = (
     *("answers", "uniform", "dtype", "precision", "activation", "accumulation_steps"),
     *("optimizer", "loss", "gradient_filter"),
 )
+DEAR = 30  # percent of the time
 # How the engine computes a shape; of use only where nothing else tells two shapes apart.
 IF_NOTHING_ELSE = ("sharing", "chunk_rows", "by_token", "batch_sharing")
 
@@ -78,6 +79,7 @@ def _show_trials(console: Console, config: SweepConfig, found: Preview) -> None:
     _show_first(console, config, found)
     _show_shapes(console, found)
     console.print(Text(_steps(config, found)))
+    console.print(Text(_evaluations(config, found)))
     if isinstance(config.scheduler, Rungs):
         for line in _rungs(config.scheduler, found):
             console.print(Text(line))
@@ -103,6 +105,14 @@ def _steps(config: SweepConfig, found: Preview) -> str:
     made_of = f" ({found.trials:,} × {budget:,})" if found.most_steps == found.trials * budget else ""
     always = config.trial.continue_training if trains_on is None else all(trains_on.grid_values() or [False])
     return f"steps: at most {found.most_steps:,}{made_of}" + ("" if always else ", fewer as trials grok")
+
+
+def _evaluations(config: SweepConfig, found: Preview) -> str:
+    shares = sorted(round(100 * shape.evaluated) for shape in found.shapes)
+    least, most = shares[0], shares[-1]
+    share = f"{most}" if least == most else f"{least} to {most}"
+    text = f"evaluations: some {share} % of the time at eval_interval {config.trial.eval_interval:,}"
+    return text + (", a larger one saves" if most > DEAR else "")
 
 
 def _show_first(console: Console, config: SweepConfig, found: Preview) -> None:

@@ -17,11 +17,13 @@ FIRST = 5
 
 @dataclass(frozen=True, kw_only=True)
 class ShapePreview:
-    """Trials of one shape share a stack. Sizes in bytes: `state_bytes` of each trial, `table_bytes` shared by all."""
+    """Trials of one shape share a stack. Sizes in bytes: `state_bytes` of each trial, `table_bytes` shared by all.
+    `evaluated` is about the share of the time that the evaluations of such a trial take."""
 
     shape: ShapeKey
     state_bytes: int
     table_bytes: int
+    evaluated: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,7 @@ def _most_steps(config: SweepConfig, configurations: int) -> int:
 
 
 def _shapes(configs: list[TrialConfig]) -> tuple[ShapePreview, ...]:
+    from grokray.engine.chunks import evaluation_steps
     from grokray.engine.memory import state_bytes
     from grokray.engine.shape import shape_of
     from grokray.tasks.dataset import build_dataset
@@ -88,10 +91,11 @@ def _shapes(configs: list[TrialConfig]) -> tuple[ShapePreview, ...]:
     for config in distinct.values():
         dataset = build_dataset(config)
         shape = shape_of(dataset)
-        known = found.get(shape)
+        known, evaluation = found.get(shape), evaluation_steps(shape, dataset)
         found[shape] = ShapePreview(
             shape=shape,
             state_bytes=state_bytes(shape),
             table_bytes=dataset.table.nbytes + (known.table_bytes if known else 0),
+            evaluated=evaluation / (evaluation + min(config.eval_interval, config.num_steps)),
         )
     return tuple(found.values())

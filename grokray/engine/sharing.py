@@ -40,14 +40,14 @@ def sharing_of(table: Table, *, num_layers: int, dim_model: int) -> Sharing:
     """
     rows, length = table.tokens.shape
     answers = table.targets.shape[1]
-    whole = _work(Sharing(), 0, length, answers, num_layers)
+    whole = work_of_a_row(Sharing(), 0, length, answers, num_layers)
     best, least = Sharing(), WORTH * whole
     for shared in range(1, int(table.positions.min()) + 1):
         chunk = chunk_rows(rows, length - shared, dim_model)
         distinct = table.sorted_rows.distinct(shared)
         most = math.ceil(SLACK * chunk * distinct / rows / ROUND) * ROUND
         option = Sharing(shared, min(most, distinct))
-        work = _work(option, chunk, length, answers, num_layers)
+        work = work_of_a_row(option, chunk, length, answers, num_layers)
         if work < least:
             best, least = option, work
     return best
@@ -60,11 +60,11 @@ def batch_sharing_of(table: Table, *, num_layers: int, dim_model: int, batch_siz
     """
     length, answers = table.tokens.shape[1], table.targets.shape[1]
     first = _of_first_layer(num_layers) if by_token else 0
-    whole = _work(Sharing(), 0, length, answers, num_layers, first)
+    whole = work_of_a_row(Sharing(), 0, length, answers, num_layers, first)
     best, least = Sharing(), BATCH_WORTH * whole
     for shared in range(1, int(table.positions.min()) + 1):
         option = Sharing(shared, math.ceil(table.sorted_in_domain.distinct(shared) / ROUND) * ROUND)
-        work = _work(option, batch_size, length, answers, num_layers, first)
+        work = work_of_a_row(option, batch_size, length, answers, num_layers, first)
         # The rows' gradients of each layer's keys and values, added up for each prefix; what comes before and after,
         # is done forward and twice backward.
         work += option.prefixes * shared * 2 * num_layers / (3 * dim_model)
@@ -90,7 +90,7 @@ def chunk_rows(rows: int, length: int, dim_model: int) -> int:
     return min(math.ceil(even / CHUNK_ROUND) * CHUNK_ROUND, most)
 
 
-def _work(sharing: Sharing, rows: int, length: int, answers: int, num_layers: int, saved: int = 0) -> float:
+def work_of_a_row(sharing: Sharing, rows: int, length: int, answers: int, num_layers: int, saved: int = 0) -> float:
     """Multiplications for each of so many rows, in units of the width squared: a layer has 12 at each position, the
     last one keys and values at each and the rest at the answers alone; `saved` at each position are not done."""
     position = 12 * (num_layers - 1) + 2 - saved

@@ -28,6 +28,7 @@ from grokray.sweep.samples import SAMPLED
 from grokray.tasks.dataset import build_dataset
 from grokray.tasks.resolve import resolve
 
+NARROW = {"operation": "x/y_mod", "modulus": 97, "num_layers": 2, "dim_model": 32, "batch_size": 64}
 CONDITIONAL = """
 name: conditional
 method: {method}
@@ -204,6 +205,19 @@ def test_dry_run_tells_all_and_does_nothing(space, tmp_path, monkeypatch, capsys
     assert "steps: at most 16,000 (8 × 2,000), fewer as trials grok" in lines
     assert lines[-2:] == ["folder: results/small, which is to be made", "nothing was run"]
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]
+
+
+def test_dry_run_tells_what_evaluations_take(space, tmp_path, monkeypatch, capsys):
+    """A step of 64 rows of 4 tokens, forward and twice backward, against 9,312 rows whose first two tokens are shared
+    by 97: 28 steps, as measured (24 to 29)."""
+    monkeypatch.chdir(tmp_path)
+    narrow = [f"parameters.{name}={value}" for name, value in NARROW.items()]
+    sets = [word for line in narrow for word in ("--set", line)]
+    assert main(["sweep", "small.yaml", "--dry-run", *sets]) == 0
+    assert "evaluations: some 22 % of the time at eval_interval 100" in capsys.readouterr().out.splitlines()
+    assert main(["sweep", "small.yaml", "--dry-run", *sets, "--set", "trial.eval_interval=10"]) == 0
+    dear = "evaluations: some 74 % of the time at eval_interval 10, a larger one saves"
+    assert dear in capsys.readouterr().out.splitlines()
 
 
 def test_dry_run_tells_what_the_folder_holds(space, begun, tmp_path, monkeypatch, capsys):
