@@ -1,9 +1,9 @@
 """What compiling costs and saves on a CPU: where the constants of `grokray.engine.payoff` come from.
 
 `python benchmarks/compile.py [SECONDS]` measures trial-steps per CPU-second, eager and compiled, of models of several
-sizes, full tiles, for so many CPU-seconds each, 6 by default, and the wall time until all kernels are built (in a cache
-of its own, so that they are). "saved" is of a trial-step, and "counted" what `auto` takes for it; "pays after" is the
-least number of trial-steps that one engine must be to train.
+sizes, in full tiles and of fewer trials, for so many CPU-seconds each, 6 by default, and the wall time until all
+kernels are built (in a cache of its own, so that they are). "saved" is of a trial-step, and "counted" what `auto` takes
+for it; "pays after" is the least number of trial-steps that one engine must be to train.
 """
 
 from __future__ import annotations
@@ -19,19 +19,23 @@ from harness import Contestant
 from grokray.engine import payoff
 from grokray.engine.engine import Engine
 from grokray.engine.shape import shape_of
-from grokray.engine.tiles import library_widths, tile_width
+from grokray.engine.tiles import fills, library_widths, tile_width
 from grokray.tasks.dataset import build_dataset
 from grokray.tasks.resolve import resolve
 
 SEQUENCE = {"operation": "x+y", "task_type": "sequence", "max_bit_length_train": 6}
 CASES: dict[str, dict[str, Any]] = {
     "width 32, batch 64": {"dim_model": 32, "batch_size": 64},
+    "the same, one trial": {"dim_model": 32, "batch_size": 64},
+    "the same, four trials": {"dim_model": 32, "batch_size": 64},
     "width 64, batch 256": {"dim_model": 64, "batch_size": 256},
     "width 128, batch 512": {},
     "base 2, width 64, batch 64": {**SEQUENCE, "base": 2, "dim_model": 64, "batch_size": 64},
     "base 2, width 128, batch 512": {**SEQUENCE, "base": 2},
     "base 10, width 128, batch 512": {**SEQUENCE, "base": 10},
 }
+
+AT_ONCE = {"the same, one trial": 1, "the same, four trials": 4}
 
 
 def main(seconds: float) -> None:
@@ -40,23 +44,24 @@ def main(seconds: float) -> None:
     with tempfile.TemporaryDirectory() as cache:
         os.environ["GROKRAY_CACHE"] = cache
         for name, parameters in CASES.items():
-            found[name] = run_case(parameters, seconds)
+            found[name] = run_case(parameters, seconds, AT_ONCE.get(name))
             rows.append([name, *(f"{value:,.4g}" for value in found[name].values())])
             print(harness.table([name, *found[name]], rows[-1:]), flush=True)
     print(f"\n{harness.table(['', *next(iter(found.values()))], rows)}")
     print(f"written to {harness.write('compile-cpu', {'cases': found})}")
 
 
-def run_case(parameters: dict[str, Any], seconds: float) -> dict[str, float]:
+def run_case(parameters: dict[str, Any], seconds: float, at_once: int | None) -> dict[str, float]:
+    """Of so many trials at once; of a full tile if None."""
     config = resolve({**parameters, "eval_interval": NEVER, "num_steps": NEVER})
     shape = shape_of(build_dataset(config))
-    tile = tile_width(shape)
-    eager, compiled = (_contestant(mode, parameters, tile) for mode in ("off", "on"))
+    trials = at_once or tile_width(shape)
+    eager, compiled = (_contestant(mode, parameters, trials) for mode in ("off", "on"))
     harness.measure([eager, compiled], rounds=5, seconds=seconds)
-    saved, counted = 1 / eager.rate - 1 / compiled.rate, payoff.saved_on_cpu(shape)
-    widths = len(library_widths(shape))
+    saved, counted = 1 / eager.rate - 1 / compiled.rate, payoff.saved_on_cpu(shape, trials)
+    widths = sum(width == 1 or fills(trials, width) for width in library_widths(shape))
     return {
-        "tile": tile,
+        "trials": trials,
         "eager": eager.rate,
         "compiled": compiled.rate,
         "ratio": compiled.rate / eager.rate,

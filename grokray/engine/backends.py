@@ -22,6 +22,7 @@ from grokray.engine.tiles import (
     buckets,
     cover,
     evaluated_width,
+    fills,
     library_widths,
     powers,
     tile_width,
@@ -153,11 +154,12 @@ class Buckets:
 
 
 class Libraries(OfCpu):
-    """Libraries of two widths, one slot and a whole tile. The one that helps most is built first, the other beside the
-    training. All slots of a stack use the same options, the most that any had."""
+    """Libraries of two widths, one slot and a whole tile, which is built once there are trials to fill it. The one that
+    helps most is built first, the other beside the training. All slots of a stack use the same options, the most that
+    any had."""
 
     def __init__(self, shape: ShapeKey) -> None:
-        self.shape, self.widths = shape, library_widths(shape)
+        self.shape, self.widths = shape, (1,)
         self.options: frozenset[str] = frozenset()
         self._eager: Eager | None = None
 
@@ -167,6 +169,8 @@ class Libraries(OfCpu):
 
     def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
         self.options |= options
+        if fills(training, library_widths(self.shape)[-1]):
+            self.widths = library_widths(self.shape)
         ready = self._ready() if self._eager is None else []
         if self._eager is None and len(ready) < len(self.widths):
             self._build_one_more(training, ready)
@@ -193,7 +197,7 @@ class Libraries(OfCpu):
         """Have the missing width built that helps most, if it can be."""
         missing = [width for width in self.widths if width not in ready]
         try:
-            build = build_of(self.shape, missing[-1 if training > 1 else 0], self.options)
+            build = build_of(self.shape, missing[-1], self.options)
             failure = f"see {build.log}" if build.failed else None
         except OSError as error:  # a cache that cannot be written
             failure = str(error)

@@ -28,7 +28,7 @@ from grokray.arguments import check_switches
 from grokray.engine.allocator import keep_freed_memory
 from grokray.engine.checkpoint import Checkpoint
 from grokray.engine.evaluation import Evaluation
-from grokray.engine.payoff import compiling_pays
+from grokray.engine.payoff import Planned, compiling_pays
 from grokray.engine.seat import Seat
 from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.stack import Stack
@@ -100,13 +100,12 @@ class Engine:
         return any(stack.backend.building for stack in self._stacks.values())
 
     def join(
-        self, trial: str, config: TrialConfig, *, planned_steps: float | None = None, compiled: bool | None = None
+        self, trial: str, config: TrialConfig, *, planned: Planned | None = None, compiled: bool | None = None
     ) -> None:
         """Seat a new trial at step 0.
 
-        `planned_steps` are the trial-steps of its shape that this engine is to train, by default the trial's own:
-        whether `auto` compiles goes by them. `compiled` says it outright, as a trial that is repeated or goes on must
-        have the same kernels.
+        Whether `auto` compiles goes by what is `planned` of its shape, by default this trial alone. `compiled` says it
+        outright, as a trial that is repeated or goes on must have the same kernels.
         """
         dataset = build_dataset(config)
         names = dataset.tasks_apart
@@ -115,7 +114,7 @@ class Engine:
         )
         self._seat(
             Seat(trial=trial, dataset=dataset, tracker=tracker, task_trackers=dict(zip(names, of_tasks, strict=True))),
-            planned_steps,
+            planned,
             compiled,
         )
 
@@ -125,7 +124,7 @@ class Engine:
         config: TrialConfig,
         checkpoint: Checkpoint,
         *,
-        planned_steps: float | None = None,
+        planned: Planned | None = None,
         compiled: bool | None = None,
     ) -> None:
         """Seat a trial where its checkpoint left it; see `join`. CheckpointError if it is another trial's."""
@@ -141,7 +140,7 @@ class Engine:
             step=checkpoint.step,
             wall_time_s=checkpoint.wall_time_s,
         )
-        stack = self._seat(seat, planned_steps, compiled)
+        stack = self._seat(seat, planned, compiled)
         try:
             stack.write(trial, checkpoint.tensors)
         except BaseException:  # a trial that is half restored must not train, and must not keep its seat
@@ -199,12 +198,12 @@ class Engine:
     def unpark(self, trial: str) -> None:
         self._where[trial].unpark(trial)
 
-    def _seat(self, seat: Seat, planned_steps: float | None, compiled: bool | None) -> Stack:
+    def _seat(self, seat: Seat, planned: Planned | None, compiled: bool | None) -> Stack:
         if seat.trial in self._where:
             raise ValueError(f"trial {seat.trial} is seated already")
         shape = shape_of(seat.dataset)
         if compiled is None:
-            planned = seat.dataset.config.num_steps if planned_steps is None else planned_steps
+            planned = planned or Planned(steps=seat.dataset.config.num_steps, company=1.0)
             compiled = self.compile == "on"
             compiled |= self.compile == "auto" and compiling_pays(shape, self.device, planned)
         if (shape, compiled) not in self._stacks:

@@ -48,12 +48,17 @@ def library_widths(shape: ShapeKey) -> tuple[int, ...]:
     return tuple(sorted({1, tile_width(shape)}))
 
 
+def fills(slots: float, width: int) -> bool:
+    """Whether a tile of that width is run whole for so many slots."""
+    return slots >= PAD * width
+
+
 def cover(training: int, widths: Collection[int]) -> Tiles:
     """Tiles of the given widths that hold the first `training` slots, the last one perhaps
     with some to spare: cover(19, (1, 16)) is [(0, 16), (16, 1), (17, 1), (18, 1)]."""
     out, start = [], 0
     for width in sorted(widths, reverse=True):
-        while training - start >= width or training - start >= PAD * width:
+        while fills(training - start, width):
             out.append((start, width))
             start += width
     if start < training:  # not even the narrowest is as full as that

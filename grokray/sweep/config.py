@@ -191,9 +191,11 @@ class SweepConfig(BaseModel):
         As if shapes were equally frequent, and each trial ran for as long as the scheduler lets it on average.
         """
         trials = self.num_configurations() * len(self.seeds)
-        steps = self.scheduler.expected_steps(num_steps, self.max_steps())
-        shapes = math.prod(_choices(name, self.parameters[name]) for name in SHAPING if name in self.parameters)
-        return trials * steps / max(shapes, 1)
+        return trials * self.scheduler.expected_steps(num_steps, self.max_steps()) / self.planned_shapes()
+
+    def planned_shapes(self) -> int:
+        """About how many shapes its trials have."""
+        return max(math.prod(_choices(name, self.parameters[name]) for name in SHAPING if name in self.parameters), 1)
 
     def to_yaml(self) -> str:
         """The resolved file, defaults included: loads back to an equal config."""

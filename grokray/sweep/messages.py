@@ -22,6 +22,7 @@ class WorkerOptions:
     compile: Literal["auto", "on", "off"] = "auto"
     threads: int = 1
     share: float = 1.0  # of the sweep's planned steps that falls to one engine
+    company: float = 1.0  # how many trials of one shape an engine trains at once
 
     def make_trainer(self, role: str, slots: int | None = None) -> Trainer:
         """`slots` is how many trials it is to hold, where that is known."""
@@ -37,6 +38,7 @@ class WorkerOptions:
             device=self.device,
             compile=self.compile,
             share=self.share,
+            company=self.company,
             slots=slots,
         )
 

@@ -35,6 +35,7 @@ def worker_options(config: SweepConfig, machine: Machine, store_uri: str) -> Wor
         device=device_of_sweep(config, machine),
         compile=config.compile,
         share=share_of_an_engine(config, machine),
+        company=company_in_an_engine(config, machine),
     )
 
 
@@ -78,6 +79,15 @@ def share_of_an_engine(config: SweepConfig, machine: Machine) -> float:
     if machine.elastic:
         return 1 / max(math.ceil(trials / _slots(config, gpu=device_of_sweep(config, machine) == "cuda")), 1)
     return 1 / max(min(machine.cpus, trials), 1)
+
+
+def company_in_an_engine(config: SweepConfig, machine: Machine) -> float:
+    """How many trials of one shape it trains at once, of the same alone: as if shapes were equally frequent."""
+    if config.execution == "process":
+        return 1.0
+    trials = config.num_configurations() * len(config.seeds) * share_of_an_engine(config, machine)
+    slots = _slots(config, gpu=device_of_sweep(config, machine) == "cuda")
+    return max(min(slots, trials) / config.planned_shapes(), 1.0)
 
 
 def idle_gpus(config: SweepConfig, machine: Machine) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from grokray.engine.checkpoint import Checkpoint
 from grokray.engine.engine import Engine, Measurement
+from grokray.engine.payoff import Planned
 from grokray.records.journal import EVENT_FIELDS, JournalWriter
 from grokray.records.store import Store
 from grokray.sweep.assignment import Assignment, Report
@@ -44,14 +45,17 @@ class Trainer:
         device: str = "cpu",
         compile: Literal["auto", "on", "off"] = "auto",
         share: float = 1.0,
+        company: float = 1.0,
         slots: int | None = None,
         on_measurement: Callable[[Measurement], None] = lambda m: None,
         writers: int | None = None,
     ) -> None:
-        """`share` is the part of the planned steps that falls to this engine, `slots` how many trials it is to hold.
+        """`share` is the part of the planned steps that falls to this engine, which trains about as many trials of one
+        shape at once as `company` says; `slots` is how many trials it is to hold.
         `writers` are threads that write checkpoints beside the training, by default none where that would only take
         the core from it: on a CPU with a disk of its own."""
-        self.store, self.role, self.share, self.on_measurement = store, role, share, on_measurement
+        self.store, self.role, self.on_measurement = store, role, on_measurement
+        self.share, self.company = share, company
         self.engine = Engine(device=device, compile=compile, capacity=slots, before_leaving=self._take_last_look)
         self.journal = JournalWriter(store, role)
         if writers is None:
@@ -122,11 +126,9 @@ class Trainer:
             self._undelivered.append(_report(measured, rung))
 
     def _seat(self, assignment: Assignment, config: TrialConfig, checkpoint: Checkpoint | None) -> None:
-        trial_id, planned = assignment.trial_id, assignment.planned_steps
-        kernels = {
-            "planned_steps": None if planned is None else planned * self.share,
-            "compiled": assignment.compiled,
-        }
+        trial_id, steps = assignment.trial_id, assignment.planned_steps
+        planned = None if steps is None else Planned(steps=steps * self.share, company=self.company)
+        kernels = {"planned": planned, "compiled": assignment.compiled}
         if checkpoint is None:
             self.engine.join(trial_id, config, **kernels)
         else:

@@ -20,6 +20,7 @@ CPU = torch.device("cpu")
 # Of a slow machine that does much else: the kernels here take it 80 s of a core when it does not.
 pytestmark = pytest.mark.timeout(1800)
 PLAIN = {"dropout": 0.1, "num_layers": 1}
+TILE = 10  # so many trials are computed at once, in a tile of 16
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -155,8 +156,8 @@ def test_nobody_trains_while_the_first_library_is_built(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [OPTIONS["all"], OPTIONS["sgd, mse"]], ids=["all", "sgd, mse"])
 def test_all_options_at_once(options):
-    configs = [small(**(options | PLAIN), seed=seed, measure="weight_norm") for seed in range(2)]
-    for config, found in zip(configs, compiled(configs), strict=True):
+    configs = [small(**(options | PLAIN), seed=seed, measure="weight_norm") for seed in range(TILE)]
+    for config, found in list(zip(configs, compiled(configs), strict=True))[:2]:
         assert_near(found, alone(config))
 
 
@@ -175,10 +176,10 @@ def test_orthograd_is_the_same_in_any_company():
 
 @pytest.mark.slow
 def test_batches_that_share_prefixes():
-    configs = [small(**OPTIONS["shared prefixes"], seed=seed) for seed in range(3)]
+    configs = [small(**OPTIONS["shared prefixes"], seed=seed) for seed in range(TILE)]
     assert shape_of(build_dataset(configs[0])).batch_sharing.length > 0
     together = compiled(configs)
-    for config, found in zip(configs, together, strict=True):
+    for config, found in list(zip(configs, together, strict=True))[:3]:
         assert_near(found, alone(config))
     assert curve(compiled(configs[:1])[0]) == curve(together[0])
 
@@ -186,8 +187,9 @@ def test_batches_that_share_prefixes():
 @pytest.mark.slow
 def test_a_trial_without_dropout_is_the_same_beside_those_with_it():
     """They use other libraries, which multiply by one."""
-    plain, neighbour = small(num_layers=1), small(num_layers=1, dropout=0.3, seed=1)
-    alone_, beside = compiled([plain])[0], compiled([plain, neighbour])[0]
+    plain = small(num_layers=1)
+    neighbours = [small(num_layers=1, dropout=0.3, seed=seed) for seed in range(1, TILE)]
+    alone_, beside = compiled([plain])[0], compiled([plain, *neighbours])[0]
     assert curve(alone_) == curve(beside)
 
 
@@ -198,6 +200,29 @@ def test_where_one_width_is_there_a_failure_of_the_other_changes_nothing(monkeyp
     monkeypatch.setattr(Build, "__init__", lambda self, *spec: self.__dict__.update(folder=backend._folder(16), log=""))
     monkeypatch.setattr(Build, "running", False)
     build_of.cache_clear()
-    assert backend.tiles(2, frozenset()) == [(0, 1), (1, 1)]
-    assert backend.tiles(2, frozenset()) == [(0, 1), (1, 1)]
+    one_by_one = [(i, 1) for i in range(TILE)]
+    assert backend.tiles(TILE, frozenset()) == one_by_one
+    assert backend.tiles(TILE, frozenset()) == one_by_one
     build_of.cache_clear()
+
+
+def test_a_tiles_library_is_built_once_there_are_trials_to_fill_it(monkeypatch):
+    """A few trials are computed one by one, so they would wait for nothing."""
+    asked: list[int] = []
+
+    def build(shape: ShapeKey, width: int, options: frozenset[str]) -> Build:
+        asked.append(width)
+        backend._folder(width).mkdir(parents=True)
+        return Build.__new__(Build)
+
+    backend = Libraries(shape_of(build_dataset(small(dim_model=20))))
+    monkeypatch.setattr("grokray.engine.backends.build_of", build)
+    monkeypatch.setattr(Build, "failed", False)
+    few, one_by_one = TILE - 1, [(i, 1) for i in range(TILE - 1)]
+    assert backend.building
+    assert backend.tiles(few, frozenset()) is None
+    assert (backend.tiles(few, frozenset()), backend.building) == (one_by_one, False)
+    assert backend.tiles(TILE, frozenset()) == [*one_by_one, (few, 1)]
+    assert backend.tiles(TILE, frozenset()) == [(0, 16)]
+    assert backend.tiles(few, frozenset()) == one_by_one
+    assert asked == [1, 16]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ import grokray.engine.stack as of_stack
 from grokray.engine import payoff
 from grokray.engine.backends import backend_for
 from grokray.engine.engine import Engine
-from grokray.engine.payoff import BEGUN_S, BUILD_S, MARGIN, SAVED_S, compiling_pays, has_compiler
+from grokray.engine.payoff import BEGUN_S, BUILD_S, MARGIN, SAVED_S, Planned, compiling_pays, has_compiler
 from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.tiles import tile_width
 from grokray.tasks.dataset import build_dataset
@@ -30,12 +32,16 @@ def shape(**changes) -> ShapeKey:
     return shape_of(build_dataset(small(**changes)))
 
 
-def least(shape: ShapeKey, most: int = 1 << 40) -> int:
+def pays(shape: ShapeKey, device: torch.device, steps: float, company: float = math.inf) -> bool:
+    return compiling_pays(shape, device, Planned(steps=steps, company=company))
+
+
+def least(shape: ShapeKey, company: float = math.inf, most: int = 1 << 40) -> int:
     """From how many trial-steps on compiling pays, by bisection."""
     low, high = 0, most
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if compiling_pays(shape, CPU, middle) else (middle, high)
+        low, high = (low, middle) if pays(shape, CPU, middle, company) else (middle, high)
     return high
 
 
@@ -73,23 +79,41 @@ def test_nothing_is_compiled_that_was_measured_not_to_break_even(changes, breaks
 
 
 @pytest.mark.usefixtures("_compiler")
+def test_few_trials_win_more_of_each_step_and_need_one_library():
+    """What eager kernels take to begin operations is theirs alone. Up to 9 trials do not fill a tile of 16."""
+    narrow = shape(**NARROW)
+    arithmetic = 64 * 4 * 32 * 2 * SAVED_S["sums"]
+    for company, saved in ((1, BEGUN_S + arithmetic), (4, BEGUN_S / 4 + arithmetic), (9, BEGUN_S / 8 + arithmetic)):
+        assert least(narrow, company) == pytest.approx(MARGIN * BUILD_S / saved, abs=1)
+    assert least(narrow, 10) == least(narrow)
+    assert least(shape(**WIDE), 1) == least(shape(**WIDE))
+
+
+@pytest.mark.usefixtures("_compiler")
+@pytest.mark.parametrize(("company", "breaks_even"), [(1, 14_200), (2, 29_000), (4, 57_000)])
+def test_few_trials_are_not_compiled_either_that_were_measured_not_to_break_even(company, breaks_even):
+    """As above; one trial saved 3.5 ms of a step, two 1.7, four 0.9."""
+    assert breaks_even < least(shape(**NARROW), company) < 4.5 * breaks_even
+
+
+@pytest.mark.usefixtures("_compiler")
 def test_a_quick_look_is_not_compiled_and_a_long_sweep_is():
-    assert not compiling_pays(shape(**NARROW), CPU, 20_000)
-    assert compiling_pays(shape(**NARROW), CPU, 100 * 20_000)
-    assert compiling_pays(shape(**WIDE), CPU, 20_000)
+    assert not pays(shape(**NARROW), CPU, 20_000)
+    assert pays(shape(**NARROW), CPU, 100 * 20_000)
+    assert pays(shape(**WIDE), CPU, 20_000)
 
 
 def test_a_cpu_needs_a_compiler_and_a_gpu_brings_its_own(monkeypatch):
     monkeypatch.setattr(payoff, "has_compiler", lambda: False)
-    assert not compiling_pays(shape(**NARROW), CPU, 1e12)
-    assert compiling_pays(shape(**NARROW), GPU, 1e12)
+    assert not pays(shape(**NARROW), CPU, 1e12)
+    assert pays(shape(**NARROW), GPU, 1e12)
 
 
 def test_on_a_gpu_it_pays_for_sweeps_that_take_minutes_there():
     """An H200 does 4,648 trial-steps of these wide models a second eagerly, 9,060 compiled."""
-    assert not compiling_pays(shape(**WIDE), GPU, 100 * 5_000)  # 108 s
-    assert compiling_pays(shape(**WIDE), GPU, 200 * 5_000)  # 215 s, or 110 and the compiler's time
-    assert not compiling_pays(shape(**NARROW), GPU, 200 * 5_000)
+    assert not pays(shape(**WIDE), GPU, 100 * 5_000)  # 108 s
+    assert pays(shape(**WIDE), GPU, 200 * 5_000)  # 215 s, or 110 and the compiler's time
+    assert not pays(shape(**NARROW), GPU, 200 * 5_000)
 
 
 @pytest.mark.parametrize(
@@ -114,11 +138,11 @@ def test_the_choice_is_made_for_each_trial_when_it_joins(monkeypatch):
     monkeypatch.setattr(of_stack, "backend_for", lambda *args, compiled: backend_for(*args, compiled=False))
     engine = Engine(compile="auto")
     engine.join("few", small())
-    engine.join("many", small(seed=1), planned_steps=1e9)
-    engine.join("as it was", small(seed=2), planned_steps=1e9, compiled=False)
+    engine.join("many", small(seed=1), planned=Planned(steps=1e9))
+    engine.join("as it was", small(seed=2), planned=Planned(steps=1e9), compiled=False)
     assert [engine.is_compiled(name) for name in engine.trials] == [False, True, False]
     assert engine.training == 3
     off = Engine(compile="off")
-    off.join("many", small(), planned_steps=1e9)
+    off.join("many", small(), planned=Planned(steps=1e9))
     off.join("as it was", small(seed=1), compiled=True)
     assert [off.is_compiled(name) for name in off.trials] == [False, True]

@@ -7,15 +7,27 @@ import pytest
 import grokray.engine.engine as of_engine
 import grokray.engine.stack as of_stack
 from grokray.engine.backends import backend_for
+from grokray.engine.payoff import Planned
 from grokray.records.folder import SweepFolder
 from grokray.sweep.assignment import Assignment
 from grokray.sweep.cluster import Machine
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.load import load_sweep, load_text
-from grokray.sweep.placement import share_of_an_engine, worker_options
+from grokray.sweep.placement import company_in_an_engine, share_of_an_engine, worker_options
 from grokray.sweep.trainer import Trainer
 from tests.engine.conftest import small
 from tests.sweep.sweeps import GRID, write
+
+SEATS = """
+name: x
+method: grid
+seeds: 32
+{resources}
+{execution}
+parameters:
+  modulus: {{value: 23}}
+  dim_model: {{value: 16}}
+"""
 
 
 def planned(parameters: str, more: str = "", *, num_steps: int = 1000, method: str = "grid", seeds: int = 2) -> float:
@@ -71,6 +83,27 @@ def test_an_engine_gets_its_share_of_the_machine_and_of_the_trials(tmp_path, cpu
     assert share_of_an_engine(load_sweep(write(tmp_path)), Machine(cpus=cpus, gpus=0)) == share
 
 
+@pytest.mark.parametrize(
+    ("more", "cpus", "company"),
+    [
+        ({}, 1, 20),
+        ({"resources": "resources: {cpu: 0.25}"}, 1, 4),
+        ({}, 4, 32 / 4),
+        ({}, 64, 1),
+        ({"execution": "execution: process"}, 1, 1),
+    ],
+)
+def test_an_engine_has_as_many_trials_at_once_as_it_has_seats_and_gets(more, cpus, company):
+    config = load_text(SEATS.format(**{"resources": "", "execution": ""} | more), "x.yaml", "x")
+    assert company_in_an_engine(config, Machine(cpus=cpus, gpus=0)) == company
+    assert worker_options(config, Machine(cpus=cpus, gpus=0), "unused").company == company
+
+
+def test_trials_of_other_shapes_are_no_company():
+    two = SEATS.format(resources="", execution="").replace("{value: 16}", "{values: [16, 32]}")
+    assert company_in_an_engine(load_text(two, "x.yaml", "x"), Machine(cpus=4, gpus=0)) == 16 / 2
+
+
 def open_ledger(folder, **replaced) -> Ledger:
     config = load_sweep(write(folder, **replaced))
     meta = {"versions": {}, "command": "test"}
@@ -111,24 +144,25 @@ def test_an_assignment_says_what_is_planned_and_with_what_kernels_the_trial_bega
 
 
 @pytest.fixture
-def asked(monkeypatch) -> list[float]:
-    """What `auto` was asked, each time; it compiles from 1,000 trial-steps on, and the kernels are eager ones."""
-    asked: list[float] = []
+def asked(monkeypatch) -> list[tuple[float, float]]:
+    """The trial-steps and the company that `auto` was asked about, each time; it compiles from 1,000 trial-steps on,
+    and the kernels are eager ones."""
+    asked: list[tuple[float, float]] = []
 
-    def pays(shape, device, planned_steps: float) -> bool:
-        asked.append(planned_steps)
-        return planned_steps >= 1000
+    def pays(shape, device, planned: Planned) -> bool:
+        asked.append((planned.steps, planned.company))
+        return planned.steps >= 1000
 
     monkeypatch.setattr(of_engine, "compiling_pays", pays)
     monkeypatch.setattr(of_stack, "backend_for", lambda *args, compiled: backend_for(*args, compiled=False))
     return asked
 
 
-def began(tmp_path, *, share: float = 1.0, compile="auto", **fields) -> bool:
+def began(tmp_path, *, share: float = 1.0, company: float = 1.0, compile="auto", **fields) -> bool:
     """Whether the trial is said to be trained by compiled kernels."""
     config = small(num_layers=1, num_steps=20)
     folder = SweepFolder.create_or_open(tmp_path / "out", GRID, {}, {"versions": {}, "command": "test"})
-    trainer = Trainer(folder.store, role="test", share=share, compile=compile)
+    trainer = Trainer(folder.store, role="test", share=share, company=company, compile=compile)
     trainer.start(Assignment(trial_id=config.id, config=config.model_dump(), **fields))
     trainer.stop(config.id, save=True)
     trainer.close()
@@ -138,10 +172,10 @@ def began(tmp_path, *, share: float = 1.0, compile="auto", **fields) -> bool:
 
 
 def test_auto_is_asked_with_the_engines_share_and_the_answer_is_written_down(tmp_path, asked):
-    assert began(tmp_path, planned_steps=2000.0, share=0.5) is True
+    assert began(tmp_path, planned_steps=2000.0, share=0.5, company=7.0) is True
     assert began(tmp_path, planned_steps=2000.0, share=0.25) is False
-    assert began(tmp_path) is False
-    assert asked == [1000, 500, 20]  # a trial alone plans its own steps
+    assert began(tmp_path, company=7.0) is False
+    assert asked == [(1000, 7), (500, 1), (20, 1)]  # a trial alone plans its own steps
 
 
 def test_a_trial_that_has_begun_keeps_its_kernels_whatever_is_planned_or_set(tmp_path, asked):
