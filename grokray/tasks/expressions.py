@@ -20,7 +20,7 @@ from typing import Any
 
 from grokray.tasks.arithmetic import power
 
-MAX_LENGTH = 200  # characters
+MAX_LENGTH = 200  # characters but spaces: the one spelling has spaces of its own, and must not be too long in turn
 MAX_DEPTH = 24  # of the tree
 MAX_EXPONENT = 64
 MAX_CONSTANT = 1_000_000
@@ -75,8 +75,8 @@ class Expression:
 def parse(text: str) -> Expression:
     """`x**2+( y )` → the expression spelled `x**2 + y`. Raises ExpressionError for whatever is not whitelisted."""
     text = " ".join(text.split())
-    if len(text) > MAX_LENGTH:
-        raise ExpressionError(f"but must have at most {MAX_LENGTH} characters; it has {len(text):,}")
+    if (length := len(text.replace(" ", ""))) > MAX_LENGTH:
+        raise ExpressionError(f"but must have at most {MAX_LENGTH} characters besides spaces; it has {length:,}")
     if not text:
         raise ExpressionError("but must have an expression after the colon, such as expr:(x**2 + 3*x*y) % p")
     if rest := _LOOKS_RIGHT.sub("", text, count=1):

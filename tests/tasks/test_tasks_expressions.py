@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from itertools import product
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokray.errors import ConfigError
 from grokray.tasks import build_dataset
 from grokray.tasks.codes import decode_answer
-from grokray.tasks.expressions import MAX_LENGTH, ExpressionError, parse
+from grokray.tasks.expressions import MAX_LENGTH, ExpressionError, _bounds, parse
 from grokray.tasks.operations import operation_named
 from grokray.tasks.resolve import resolve
 from grokray.trial import TrialConfig
@@ -45,6 +46,7 @@ def by_python(text: str, x: int, y: int, p: int | None) -> int:
         "(x - y) % -5",
         "max(x*y - 3, -y, ) - min(x, y)",
         "5",
+        "1000000 % (x + 7)",
         "x",
         "--y - -x",
         "0**0 + x",
@@ -110,11 +112,74 @@ def test_any_expression_is_exact_or_refused_and_has_one_spelling(tree: str, modu
     assert [by_python(canonical, *pair, p) for pair in domain] == expected
 
 
+@settings(max_examples=60)
+@given(tree=TREES)
+def test_bounds_hold_every_value(tree: str) -> None:
+    try:
+        body = parse(tree).body
+        low, high = _bounds(body, {"x": (0, 4), "y": (0, 4)})
+    except ExpressionError:
+        return
+    for x, y in product(range(5), repeat=2):
+        with suppress(ZeroDivisionError):
+            assert low <= by_python(tree, x, y, None) <= high
+
+
+@pytest.mark.parametrize(
+    ("text", "bounds"),
+    [
+        ("x - y", (-4, 4)),
+        ("-x", (-4, 0)),
+        ("(x - 1)*(y - 2)", (-6, 6)),
+        ("(x - 1)**3", (-1, 27)),
+        ("(x - 3)**2", (0, 9)),
+        ("(x + 1)**2", (1, 25)),
+        ("(-x)**2", (0, 16)),
+        ("abs(x - 3)", (0, 3)),
+        ("abs(x - 7)", (3, 7)),
+        ("max(x - 1, 2)", (2, 3)),
+        ("min(x - 1, 2)", (-1, 2)),
+        ("(x - 6) // (y + 1)", (-6, 6)),
+        ("x % 3", (0, 2)),
+        ("x % -3", (-2, 0)),
+    ],
+)
+def test_bounds_are_no_wider_than_need_be(text: str, bounds: tuple[int, int]) -> None:
+    """Or expressions would be refused that fit."""
+    assert _bounds(parse(text).body, {"x": (0, 4), "y": (0, 4)}) == bounds
+
+
 def test_equal_expressions_have_equal_ids() -> None:
     same = ["expr:(x**2+3*x*y)%p", "expr: ( x **2 +(3*x) *y)\n %  p", "expr:(((x)**2 + 3*x*y) % p)"]
     assert {resolve({"operation": name}).operation for name in same} == {"expr:(x**2 + 3*x*y) % p"}
     assert len({resolve({"operation": name}).id for name in same}) == 1
     assert resolve({"operation": "expr:(x**2 + 3*(x*y)) % p"}).id != resolve({"operation": same[0]}).id
+
+
+def balanced(leaves: int) -> str:
+    """`x+y+(x+y)`: deep nowhere, and written without a space."""
+    half = leaves // 2
+    return f"{balanced(leaves - half)}+{'y' if half == 1 else f'({balanced(half)})'}" if half else "x"
+
+
+def test_the_spaces_of_the_one_spelling_make_no_expression_too_long() -> None:
+    text = balanced(50)
+    config = resolve({"operation": f"expr:({text}) % p", "modulus": 7, "operand_limit": 3})
+    assert len(text) < MAX_LENGTH < len(config.operation)
+    assert resolve(config.model_dump()) == config
+    z = build_dataset(config).table.z
+    assert z is not None
+    assert z.tolist() == [by_python(text, x, y, 7) % 7 for x, y in product(range(3), repeat=2)]
+    with pytest.raises(ExpressionError, match="at most 200 characters besides spaces; it has 269"):
+        parse(balanced(100))
+
+
+@pytest.mark.parametrize("text", ["(x - 3)**40", "(1 + x)**40", "(y - 3)**40", "(1 + y)**40", "(x - 3)**41"])
+def test_what_the_least_and_the_greatest_operand_give_must_be_exact(text: str) -> None:
+    """3⁴⁰ is more than int64 holds, which 0 and 2 give, and 1 does not."""
+    with pytest.raises(ExpressionError, match=r"below 2\^62"):
+        parse(text).check(3, None)
+    assert parse(text.replace("3", "2").replace("1 +", "")).check(3, None)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +237,7 @@ def test_equal_expressions_have_equal_ids() -> None:
         "x**-1",
         "2**x",
         "x**65",
+        "x**65 % p",
         "9**9**9",
         "x**(1 + 1)",
         "9999999",
@@ -188,6 +254,10 @@ def test_equal_expressions_have_equal_ids() -> None:
         "(x // 0) % p",
         "x**13",
         "(x*y)**32 // 3 % p",
+        "((x*y)**32 // 3 + 1) % p",
+        "(1 - (x*y)**32 // 3) % p",
+        "-((x*y)**32 // 3) % p",
+        "(x + y // p**16) % p",
         "abs((x + 1)**40) % p",
         "é + x",
         "x\x00",
@@ -231,6 +301,18 @@ def test_what_an_expression_can_give_sets_sizes_and_signs() -> None:
     assert not code.signed
     values = build_dataset(resolve({"operation": "expr:x - 2*y", "operand_limit": 3})).table.vocabulary.symbols
     assert values[:-2] == ("-4", "-3", "-2", "-1", "0", "1", "2")
+
+
+@pytest.mark.parametrize(("text", "highest"), [("x + 5", 7), ("x // 2", 2)])
+def test_operands_have_tokens_though_no_answer_is_so_small_or_so_large(text: str, highest: int) -> None:
+    table = build_dataset(resolve({"operation": f"expr:{text}", "operand_limit": 3})).table
+    assert table.vocabulary.symbols[:-2] == tuple(map(str, range(highest + 1)))
+    assert int(table.tokens.max()) < table.vocabulary.size
+
+
+def test_negative_answers_count_in_the_size_of_a_vocabulary() -> None:
+    with pytest.raises(ConfigError, match="which makes a vocabulary of 9,315, but must make at most 8,192"):
+        resolve({"operation": "expr:-x*y"})  # from -96² to 96, and two marks
 
 
 @pytest.mark.parametrize("fixed", [False, True])
