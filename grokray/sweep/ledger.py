@@ -34,6 +34,7 @@ class Ledger:
         self.failures = Failures(retries=config.trial.retries)
         self.configurations = Configurations(config)
         self.ended: dict[str, str] = {}  # trial id -> outcome
+        self.rounds: dict[str, int] = {}  # trial id -> how often it was to run again, having failed for good
         self._configs: dict[str, TrialConfig] = {}  # of those that have not ended; the state has all of them
         self._attempts: dict[str, int] = {}
         self._queue: deque[str] = deque()
@@ -229,8 +230,11 @@ class Ledger:
         if known is None:
             return
         self._attempts[trial_id] = known.attempt + 1 if known.started is not None else 0
+        if known.round:
+            self.rounds[trial_id] = known.round
         if known.outcome == "failed" and self.retry_failed:
-            self.write("again", trial_id=trial_id, round=known.round + 1)
+            self.rounds[trial_id] = known.round + 1
+            self.write("again", trial_id=trial_id, round=self.rounds[trial_id])
         elif known.outcome is not None:
             self._count_known(trial_id, known.outcome)
         elif known.stop is not None and not known.audited:

@@ -81,8 +81,8 @@ def run_sweep(
     meta = {"versions": versions(), "command": shlex.join(hide_secrets(word) for word in sys.argv)}
     folder = SweepFolder.create_or_open(out, config.to_yaml(), config.fingerprint(), meta)
     with folder.lock() as lock:
-        with tracked(folder, config.tracking, observer.message, group=config.name):
-            session = _Session(folder, config, observer, meta, lock, retry_failed=retry_failed)
+        session = _Session(folder, config, observer, meta, lock, retry_failed=retry_failed)
+        with tracked(folder, config.tracking, observer.message, group=config.name, rounds=session.rounds):
             try:
                 session.run(address, insecure=insecure)
             finally:
@@ -136,6 +136,10 @@ class _Session:
         if self._books is None:
             self._books = self._open()
         return self._books
+
+    def rounds(self) -> dict[str, int]:
+        """How often trials were to be run again, having failed."""
+        return self.ledger.rounds if self.folder.begun() else {}
 
     @property
     def resumed(self) -> bool:

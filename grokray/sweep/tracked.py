@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -30,9 +30,15 @@ def check_tracking(tracking: Tracking, say: Callable[[str], None]) -> None:
 
 @contextmanager
 def tracked(
-    folder: SweepFolder, tracking: Tracking, say: Callable[[str], None], *, group: str | None
+    folder: SweepFolder,
+    tracking: Tracking,
+    say: Callable[[str], None],
+    *,
+    group: str | None,
+    rounds: Callable[[], Mapping[str, int]] = dict,
 ) -> Iterator[None]:
-    """Show the trackers the folder's journal while the block runs, and what is left of it afterwards.
+    """Show the trackers the folder's journal while the block runs, and what is left of it afterwards. `rounds()` says
+    how often trials that had failed were to be run again.
 
     The journal is read from its start: trackers know what they have written, so that whatever an earlier session left
     unwritten, by a crash or because there was no network, is made up for.
@@ -48,7 +54,7 @@ def tracked(
     here = _local_folder(folder)
     if not folder.store.is_local:
         say(f"trackers keep their files in {here} of this machine")
-    trackers = make_trackers(settings, here, make_fold, group=group, say=say)
+    trackers = make_trackers(settings, here, make_fold, group=group, say=say, rounds=rounds())
     reader = folder.reader()
     feeder = Feeder(reader.chunks, trackers, say, due=lambda: reader.due)
     feeder.start()

@@ -88,7 +88,9 @@ class TrialTracker:
             trial.steps.add(event["step"])
             if event["step"] > trial.logged:
                 trial.points[event["step"]] = point_of(event)
-        if trial.fold.ended and trial.ended is None:
+        if not trial.fold.ended:
+            trial.ended = None  # a failed one that runs again
+        elif trial.ended is None:
             trial.ended = self.clock()
 
     def settle(self, *, whole: bool) -> None:
@@ -133,11 +135,13 @@ class TrialTracker:
         """Whether all measurements of an ended trial have been read.
 
         Its end may be read before its last measurements, which another process wrote to another part. In the middle of
-        a journal only a curve without a gap will do; at its end, the last step, or some patience.
+        a journal only a curve without a gap will do, up to a step that is known: of who failed it is not. At its end,
+        the last step, or some patience.
         """
         if trial.fold.config is None:
             return False
-        if trial.fold.last_step >= trial.fold.end_step and (whole or self._has_no_gap(trial)):
+        end, last = trial.fold.end_step, trial.fold.last_step
+        if last >= end and (whole or (end and self._has_no_gap(trial))):
             return True
         return whole and trial.ended is not None and self.clock() - trial.ended > PATIENCE_S
 
@@ -157,7 +161,7 @@ class TrialTracker:
         self._log(trial)
         if ended:
             self.backend.finish(trial.run, trial.fold)
-            self.logged.end(trial_id)
+            self.logged.end(trial_id, trial.logged)
             del self._trials[trial_id]
             self._live -= 1
             self.written += 1

@@ -11,6 +11,7 @@ from ray.exceptions import RayTaskError
 from grokray.errors import ConfigError, ExecutionError, Problem
 from grokray.records.folder import SweepFolder
 from grokray.sweep.assignment import Report
+from grokray.sweep.checkpoints import trials_with_checkpoints
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.configurations import FRUITLESS_GUESSES
 from grokray.sweep.ledger import Ledger
@@ -254,7 +255,9 @@ def test_who_failed_is_tried_again_where_that_is_asked_for(tmp_path):
     (assignment,) = assignments(again)
     assert (assignment.trial_id, assignment.attempt, assignment.fresh) == (failed, 1, False)
     assert (again.state.trials[failed].state, again.state.trials[failed].error) == ("running", None)
-    assert not open_ledger(tmp_path).finished  # a driver that is started without the option goes on with it
+    later = open_ledger(tmp_path)
+    assert not later.finished  # a driver that is started without the option goes on with it
+    assert again.rounds == later.rounds == {failed: 1}
     again.end(failed, "budget", report(failed))
     assert open_ledger(tmp_path, retry_failed=True).finished
     assert again.poll().trials[failed].outcome == "budget"
@@ -269,6 +272,55 @@ def test_only_who_was_seated_is_blamed_for_a_dead_engine(tmp_path, seated, suspe
             ledger.journal.write("start", trial_id=a.trial_id, attempt=attempt, step=0)
         ledger.fail(a.trial_id, "engine died", fault="engine", alone=False)
     assert ledger.failures.suspect(a.trial_id) == suspect
+
+
+@pytest.mark.parametrize("seated_at", [0, 1])
+def test_an_engine_that_died_while_the_trial_waited_for_its_seat_is_nobody_s_fault(tmp_path, seated_at):
+    ledger = open_ledger(tmp_path)
+    a = ledger.next_assignment()
+    for attempt in range(3):
+        if attempt == seated_at:
+            ledger.journal.write("start", trial_id=a.trial_id, attempt=attempt, step=0)
+        ledger.fail(a.trial_id, "engine died", fault="engine", alone=False)
+    assert not ledger.failures.suspect(a.trial_id)
+
+
+@pytest.mark.parametrize(("execution", "alone"), [("process", False), ("fused", True), ("fused", False)])
+def test_deaths_count_against_who_was_alone_as_in_a_process_of_its_own(tmp_path, execution, alone):
+    """Of which it is to blame for one that died before anything was written."""
+    ledger = open_ledger(tmp_path, **{"method: grid": f"method: grid\nexecution: {execution}"})
+    trial_id = ledger.next_assignment().trial_id
+    for attempt in range(ledger.config.trial.retries + 1):
+        assert ledger.failures.given_up(trial_id) is None
+        if execution == "fused":
+            ledger.journal.write("start", trial_id=trial_id, attempt=attempt, step=0)
+        ledger.fail(trial_id, "died", fault="engine", alone=alone)
+    assert (ledger.failures.given_up(trial_id) == "died") == (execution == "process" or alone)
+
+
+def test_the_checkpoints_of_who_has_ended_go_at_once_or_else_at_the_end_of_the_sweep(tmp_path):
+    ledger = open_ledger(tmp_path)
+    ended, finished, crashed, goes_on = (ledger.next_assignment().trial_id for _ in range(4))
+    store = ledger.folder.store
+    for trial_id in (ended, finished, crashed, goes_on):
+        store.write_atomic(f"checkpoints/{trial_id}/{20:010d}-{'0' * 64}.pt", b"")
+    ledger.end(ended, "budget", report(ended))
+    ledger.write("finish", trial_id=finished, attempt=0, step=300, outcome="grokked")
+    ledger.fail(finished, "the engine died", fault="engine", alone=False)
+    assert trials_with_checkpoints(store) == {crashed, goes_on}
+    ledger.ended[crashed] = "budget"
+    ledger.tidy()
+    assert trials_with_checkpoints(store) == {goes_on}
+
+
+def test_an_end_says_how_far_the_trial_was_as_far_as_that_was_reported(tmp_path):
+    ledger = open_ledger(tmp_path)
+    reported, failed = ledger.next_assignment().trial_id, ledger.next_assignment().trial_id
+    ledger.end(reported, "pruned", report(reported, step=240))
+    ledger.end(failed, "failed", error="boom")
+    trials = ledger.poll().trials
+    assert [trials[trial_id].steps_trained for trial_id in (reported, failed)] == [240, 0]
+    assert trials[failed].error == "boom"
 
 
 def test_who_came_far_alone_has_company_again_and_no_failure_is_counted(tmp_path):

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from grokray.sweep.tracked import TrialFold
-from grokray.tracking.logged import Logged
+from grokray.tracking.logged import NO_ROUNDS, Logged
 from grokray.tracking.trials import TrialTracker
 
 
@@ -16,8 +16,8 @@ def tracker_on(tmp_path: Path) -> Iterator[Callable[..., TrialTracker]]:
     """Makes trackers; those of one test share what was logged, as the sessions of one folder do."""
     made = []
 
-    def make(backend, **options) -> TrialTracker:
-        made.append(TrialTracker(backend, Logged(tmp_path / "logged.txt"), TrialFold, **options))
+    def make(backend, rounds: Mapping[str, int] = NO_ROUNDS, **options) -> TrialTracker:
+        made.append(TrialTracker(backend, Logged(tmp_path / "logged.txt", rounds), TrialFold, **options))
         return made[-1]
 
     yield make

@@ -103,6 +103,52 @@ def test_a_failed_trial_has_a_run_too(tracker_on):
     assert notes.told == [("open", ID), ("finish", ID, "failed")]
 
 
+def test_a_failed_trial_s_curve_is_written_though_its_end_comes_first(tracker_on):
+    """The driver's part of the journal is read before those of the engines, and does not say how far the trial was."""
+    notes = Notes()
+    tracker = tracker_on(notes)
+    for event in (trial(), end(0, "failed")):
+        tracker.observe(event)
+    tracker.settle(whole=False)
+    assert notes.told == []
+    show(tracker, [measurement(100), measurement(200)])
+    assert notes.steps() == [100, 200]
+    assert notes.told[-1] == ("finish", ID, "failed")
+
+
+AGAIN = {"t": 30.0, "event": "again", "trial_id": ID, "round": 1}
+
+
+def test_a_failed_trial_that_runs_again_has_not_ended(tracker_on):
+    notes = Notes()
+    tracker = tracker_on(notes)
+    for event in (trial(), end(0, "failed"), AGAIN):
+        tracker.observe(event)
+    show(tracker, [measurement(100)])
+    assert notes.told == [("open", ID), ("log", ID, 100)]
+    show(tracker, [measurement(200), end(200) | {"round": 1}])
+    assert notes.told[2:] == [("log", ID, 200), ("finish", ID, "budget")]
+
+
+def test_a_failed_trial_that_a_later_session_runs_again_is_written_on(tracker_on):
+    first = [trial(), measurement(100), end(0, "failed")]
+    tracker = tracker_on(Notes())
+    show(tracker, first)
+    tracker.close()
+    again = [*first, AGAIN, measurement(100, attempt=1), measurement(200, attempt=1)]
+    tracker, notes = tracker_on(Notes(), rounds={ID: 1}), Notes()
+    show(tracker, again)
+    assert tracker.backend.told == [("open", ID), ("log", ID, 200)]
+    tracker.close()
+    again += [measurement(300, attempt=2), end(300) | {"round": 1}]
+    for wanted in (notes, Notes()):
+        tracker = tracker_on(wanted, rounds={ID: 1})
+        show(tracker, again)
+        tracker.close()
+    assert notes.told == [("open", ID), ("log", ID, 300), ("finish", ID, "budget")]
+    assert wanted.told == []
+
+
 def test_a_later_session_goes_on_and_writes_nothing_twice(tracker_on):
     other = CONFIG.model_copy(update={"init_seed": 1})
     first = [SESSION, *whole_run(), trial(1, other), measurement(100, other.id), measurement(200, other.id)]
@@ -178,7 +224,7 @@ def test_a_torn_line_of_what_was_logged_is_passed_over(tmp_path):
     assert (logged.steps, logged.ended) == ({"aa": 200, "cc": 30}, {"bb"})
     path.write_text("aa 100\nbb e")
     logged = Logged(path)
-    logged.end("aa")
+    logged.end("aa", 100)
     logged.close()
     logged = Logged(path)
     logged.close()
