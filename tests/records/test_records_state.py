@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -52,7 +53,8 @@ def test_engines_are_silent_until_something_else_is_said_of_them_or_another_sess
     events = [event("engine", engine=engine, state=state, t=t) for engine, state, t in said]
     began = event("sweep", session="a", versions=VERSIONS, command="", fingerprint={}, t=4.0)
     assert fold([[*events, began][i] for i in order]).silent_engines == {"engine-1": 7.0}
-    assert fold([*events, began | {"session": "b", "t": 8.0}]).silent_engines == {}
+    later = began | {"session": "b", "t": 8.0}
+    assert fold([*events, later]).silent_engines == fold([*events, began, later]).silent_engines == {}
 
 
 def test_a_trial_from_proposal_to_end():
@@ -90,6 +92,25 @@ def test_a_finish_wins_over_what_the_driver_says(outcome, order):
     assert trial.outcome == "grokked"
     assert trial.error is None
     assert trial.steps_trained == 500
+
+
+def test_of_two_ends_that_engines_tell_of_the_latest_attempt_s_counts():
+    """The first lost contact, and did not know that the trial went on elsewhere."""
+    ends = [
+        event("finish", 2.0, trial_id=ID, attempt=1, step=500, outcome="budget"),
+        event("finish", 1.0, trial_id=ID, attempt=2, step=400, outcome="grokked"),
+    ]
+    for order in itertools.permutations(ends):
+        trial = one_trial(*order)
+        assert (trial.outcome, trial.attempt, trial.steps_trained) == ("grokked", 2, 500)
+
+
+def test_a_checkpoint_or_an_end_may_be_further_than_any_measurement():
+    saved = event("checkpoint", trial_id=ID, attempt=3, step=150, name="c", sha256="s")
+    trial = one_trial(measurement(ID, 100), saved)
+    assert (trial.steps_trained, trial.attempt, trial.last_step) == (150, 3, 100)
+    trial = one_trial(saved, event("end", trial_id=ID, outcome="failed", step=170, error="boom"))
+    assert (trial.steps_trained, trial.error) == (170, "boom")
 
 
 def test_failures_are_counted_by_fault():
@@ -137,6 +158,32 @@ def test_seeds_share_a_configuration():
         state = fold([*order, event("suggest", configuration=1, parameters={}, value_of=0)])
         assert state.configurations[0].trial_ids == [t["trial_id"] for t in trials]
         assert state.configurations[1].value_of == 0
+
+
+def test_of_a_proposal_that_was_written_down_twice_the_first_counts():
+    said = [event("suggest", t, configuration=0, parameters={"weight_decay": t}) for t in (1.0, 2.0, 3.0)]
+    for order in itertools.permutations(said):
+        assert fold(order).configurations[0].parameters == {"weight_decay": 1.0}
+
+
+def test_what_is_known_of_a_trial_is_from_its_furthest_measurement_and_there_from_its_latest_attempt():
+    """Attempt 2 went on from step 100, and was not as far as attempt 1 when it was last heard of."""
+    said = [
+        measurement(ID, 100, attempt=1, metrics={"heldout_loss": 0.5}),
+        measurement(ID, 300, attempt=1, metrics={"heldout_loss": 0.3}),
+        measurement(ID, 200, attempt=2, metrics={"heldout_loss": 0.1}, wall_time_s=90.0),
+        event("checkpoint", trial_id=ID, attempt=1, step=100, name="older", sha256="x"),
+        event("checkpoint", trial_id=ID, attempt=2, step=200, name="newer", sha256="y"),
+        event("start", trial_id=ID, attempt=2, step=100),
+    ]
+    for order in itertools.permutations(said):
+        trial = one_trial(*order)
+        assert (trial.last_step, trial.steps_trained, trial.attempt, trial.measurements) == (300, 300, 2, 3)
+        assert (trial.last_metrics["heldout_loss"], trial.best["heldout_loss"]) == (0.3, 0.1)
+        assert trial.checkpoint is not None
+        assert (trial.checkpoint.name, trial.checkpoint.step) == ("newer", 200)
+    again = one_trial(*said, measurement(ID, 300, attempt=2, metrics={"heldout_loss": 0.2}, wall_time_s=95.0))
+    assert (again.last_metrics["heldout_loss"], again.wall_time_s) == (0.2, 95.0)
 
 
 def test_a_trial_runs_in_the_session_that_was_the_last_to_start():
@@ -230,6 +277,22 @@ def test_when_the_scheduler_first_wanted_to_stop_a_trial_is_kept_in_whatever_ord
         assert trial.decision.step == 800
     state = fold([trial_event(0), *said])
     assert (state.decisions[2].raw, state.decisions[2].fitted_step) == (0.5, 90)
+
+
+def test_all_that_is_said_of_a_decision_is_kept():
+    said = decision(
+        100,
+        "stop",
+        metric="heldout_loss",
+        value=2.0,
+        cutoff=1.5,
+        reason="slow",
+        audit_probability=0.1,
+        raw=0.5,
+        fitted_step=90,
+    )
+    (kept,) = fold([trial_event(0), said]).decisions
+    assert asdict(kept) == {name: value for name, value in said.items() if name != "event"}
 
 
 def test_a_trial_that_was_stopped_or_let_go_on_is_not_audited():

@@ -70,3 +70,12 @@ def test_a_sweep_of_single_tasks_has_no_tables_of_tasks(folder):
     assert not folder.store.exists("tasks.parquet")
     assert read_tasks(folder).num_rows == 0
     assert read_task_curves(folder).num_rows == 0
+
+
+def test_the_tasks_of_a_trial_that_diverged_are_in_that_phase(folder):
+    with folder.writer("driver") as journal:
+        journal.write("trial", trial_id="t", index=0, configuration=0, config=TrialConfig().model_dump())
+        measure(journal, 10, {"sum": 1.0, "product": 0.2}, grokked={"sum": 10})
+        journal.write("finish", trial_id="t", attempt=0, step=20, outcome="diverged")
+    collect(folder)
+    assert {row["phase"] for row in read_tasks(folder).to_pylist()} == {"diverged"}

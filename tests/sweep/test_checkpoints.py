@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from grokray.records.store import Store
 from grokray.sweep import trainer as of_trainer
 from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.background import Background
-from grokray.sweep.best import rank
+from grokray.sweep.best import Best, rank
 from grokray.sweep.checkpoints import (
     CheckpointFile,
     TrialCheckpoints,
@@ -355,6 +356,13 @@ def test_the_best_measurement_is_that_with_most_right_answers_then_the_lowest_lo
     ]
     assert sorted(reversed(ranked), key=rank) == ranked
     assert rank({"heldout_exact_match": nan, "heldout_loss": nan}) == rank({})
+
+
+def test_of_equal_measurements_the_first_is_kept():
+    best = Best(SimpleNamespace(best_so_far=lambda: None))  # type: ignore[arg-type]
+    for name in ("first", "second"):
+        best.observe({"heldout_exact_match": 1.0, "heldout_loss": 0.5}, lambda name=name: name)  # type: ignore[arg-type]
+    assert (best.take(), best.take()) == ("first", None)
 
 
 @pytest.mark.parametrize(("value", "meaning"), [(True, "last"), (False, "none"), ("best", "best"), ("all", "all")])

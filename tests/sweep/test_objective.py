@@ -37,7 +37,8 @@ def test_grok_step_orders_grokked_then_censored_by_loss_then_diverged():
 
 def test_a_delay_needs_both_events():
     assert value("grok_delay", events={"memorization_step": 300, "grok_step": 900}) == 600
-    assert value("grok_delay", events={"grok_step": 900}, metrics={"heldout_loss": 0.0}) == 2000
+    for one in ({"grok_step": 900}, {"memorization_step": 300}, {"memorization_step": 300, "grok_step": None}):
+        assert value("grok_delay", events=one, metrics={"heldout_loss": 0.0}) == 2000
 
 
 def test_maximizing_turns_the_penalty_round():
@@ -66,6 +67,11 @@ def test_a_pruned_trials_early_value_does_not_count():
 
 def test_a_configuration_is_worth_the_median_of_its_seeds():
     assert value_of_configuration([4000.0, 100.0, 300.0]) == 300.0
+
+
+def test_the_median_is_that_of_each_metric_and_no_mean():
+    aims = [Metric(name="grok_step"), Metric(name="heldout_loss")]
+    assert values_of_configuration(aims, [(100.0, 0.5), (4000.0, 0.1), (300.0, 9.0)]) == (300.0, 0.5)
 
 
 ROBUSTNESS = Metric(name="robustness")

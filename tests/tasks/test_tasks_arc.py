@@ -14,7 +14,7 @@ import torch
 from grokray.errors import ConfigError
 from grokray.tasks import arc_data
 from grokray.tasks.arc_files import Grid
-from grokray.tasks.arc_rows import grid_ids, grid_length
+from grokray.tasks.arc_rows import grid_ids, grid_length, in_domain, least_pairs, out_of_domain, prompt, vocabulary
 from grokray.tasks.dataset import Dataset, build_dataset
 from grokray.tasks.resolve import resolve
 from grokray.tasks.tables import build_table, table_key
@@ -116,6 +116,12 @@ def test_each_token_of_an_answer_is_predicted_where_the_one_before_it_is_read() 
         assert table.tokens[row, positions[0]] == table.vocabulary.for_task(int(table.task[row])).equals
         assert table.tokens[row, positions[1:]].tolist() == targets[:-1]
         assert (table.tokens[row, positions[-1] + 1 :] == table.vocabulary.pad).all()
+        assert {*table.positions[row, len(targets) :].tolist()} <= {positions[-1]}
+    assert not table.uniform
+    assert [table.vocabulary.symbols[i or 0] for i in (table.vocabulary.eos, table.vocabulary.pad)] == [
+        "<EOS>",
+        "<PAD>",
+    ]
 
 
 def test_grids_of_several_sizes_make_rows_of_several_lengths(tmp_path: Path) -> None:
@@ -126,6 +132,24 @@ def test_grids_of_several_sizes_make_rows_of_several_lengths(tmp_path: Path) -> 
     assert words(dataset, 1) == ("<double> 1 / 2 <double>=", "1 1 / 2 2 <EOS>")
     assert dataset.table.difficulty is not None
     assert dataset.table.difficulty.tolist() == [5, 10]
+
+
+@pytest.mark.parametrize("holdout", ["pairs", "tasks"])
+@pytest.mark.parametrize("context", [1, 2])
+def test_the_length_of_a_row_is_known_before_it_is_laid_out(holdout: str, context: int) -> None:
+    tasks = arc_data.all_tasks(str(SHIPPED), None, "training")
+    marks = vocabulary(tasks, holdout)
+    rows = [*in_domain(tasks, context, holdout), *out_of_domain(tasks, context)]
+    assert rows
+    for row in rows:
+        assert row.length == len(prompt(row, marks)) + row.answer_length - 1
+        assert len(row.shown) == context
+        assert row.asked not in row.shown
+
+
+def test_no_task_has_so_few_pairs_that_the_asked_one_would_be_shown() -> None:
+    assert [least_pairs(context, "tasks") for context in (1, 2)] == [2, 3]
+    assert [least_pairs(context, "pairs") for context in (0, 2)] == [2, 4]
 
 
 # What is shown and what is held out
@@ -168,6 +192,18 @@ def test_a_test_pair_that_needs_what_nothing_trains_is_left_out(tmp_path: Path) 
     dataset = build_dataset(arc(tmp_path))
     assert len(dataset.split.out_of_domain) == 1
     assert words(dataset, 2) == ("<a> 1 2 / 3 4 <a>=", "2 1 / 4 3 <EOS>")
+
+
+def test_a_colour_counts_as_trained_where_it_is_read_or_where_it_is_answered(tmp_path: Path) -> None:
+    """Training pairs read 1 and 2, and answer with 2 alone; the longer of them is as long as a test pair may be."""
+
+    def pair(given: int, result: int, rows: int = 1) -> dict[str, Any]:
+        return {"input": [[given]] * rows, "output": [[result]] * rows}
+
+    fits, unread, unanswered = pair(1, 2, rows=2), pair(3, 2), pair(2, 1)
+    write(tmp_path, "a", {"train": [pair(1, 2), pair(1, 2, rows=2)], "test": [fits, unread, unanswered]})
+    dataset = build_dataset(arc(tmp_path))
+    assert [words(dataset, int(row)) for row in dataset.split.out_of_domain] == [("<a> 1 / 1 <a>=", "2 / 2 <EOS>")]
 
 
 # Which tasks

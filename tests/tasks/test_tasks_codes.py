@@ -88,6 +88,23 @@ def test_what_spells_no_number_decodes_to_none(fixed: bool) -> None:
     assert [decode_answer(tokens, code) for tokens in wrong] == [None] * len(wrong)
 
 
+def test_a_single_negative_answer_takes_a_sign() -> None:
+    code = code_of("x-y", operand_limit=2, task_type="sequence", base=2, fixed_sequence_length=True)
+    assert [symbols(code, n) for n in (-1, 0, 1)] == ["<NEG> 1", "<PAD> 0", "<PAD> 1"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_beyond_a_number_s_length_there_is_no_token(order: str) -> None:
+    code = code_of("x-y", task_type="sequence", digit_order=order)
+    tokens, lengths = code.encode_operands(torch.tensor([7, 120]))
+    assert tokens.tolist() == [[7, -1, -1], [1, 2, 0] if order == "most_first" else [0, 2, 1]]
+    assert lengths.tolist() == [1, 3]
+    sign, eos, _ = code.marks
+    tokens, lengths = code.encode_answers(torch.tensor([7, -12]))
+    assert tokens.tolist() == [[7, eos, -1, -1], [sign, *((1, 2) if order == "most_first" else (2, 1)), eos]]
+    assert lengths.tolist() == [2, 4]
+
+
 def test_tokens_after_the_end_do_not_count() -> None:
     code = code_of("x+y", task_type="sequence")
     assert decode_answer([1, 2, code.marks[1], 9, -1], code) == 12

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from grokray.errors import ConfigError
-from grokray.tasks import Dataset, build_dataset, decode_answer
+from grokray.tasks import Dataset, Table, build_dataset, decode_answer
 from grokray.tasks.resolve import resolve
 
 REPRESENTATIONS: list[dict[str, Any]] = [
@@ -72,12 +72,34 @@ def test_tasks_over_the_same_domain_train_on_the_same_pairs() -> None:
 @pytest.mark.parametrize("representation", REPRESENTATIONS)
 def test_a_table_of_tasks_is_laid_out_for_teacher_forcing(representation: dict[str, Any]) -> None:
     table = dataset_of(*TASKS, **representation).table
-    assert table.z is not None
-    assert table.code is not None
     in_domain = table.task[: table.in_domain].tolist()
     assert in_domain == sorted(in_domain)
     assert in_domain.count(0) == 17 * 16
     assert table.uniform == (representation.get("task_type") != "sequence" or "fixed_sequence_length" in representation)
+    check_layout(table)
+
+
+@pytest.mark.parametrize(
+    ("operations", "each_uniform"),
+    [(["expr:x % 5", "expr:x + y + 100"], True), (["expr:x + y", "expr:x + y + 0"], False)],
+)
+def test_tasks_of_other_lengths_than_each_other_s_or_of_several_each_are_not_uniform_together(
+    operations: list[str], each_uniform: bool
+) -> None:
+    sizes: dict[str, Any] = {"task_type": "sequence", "operand_limit": 9}
+    together = build_dataset(resolve({"operation": operations, **sizes}))
+    for number, name in enumerate(operations):
+        alone = build_dataset(resolve({"operation": name, **sizes}))
+        assert alone.table.uniform == each_uniform
+        mine = (together.table.task == number).nonzero()[:, 0]
+        assert rows_of(together, mine) == rows_of(alone, torch.arange(len(alone.table.tokens)))
+    assert not together.table.uniform
+    check_layout(together.table)
+
+
+def check_layout(table: Table) -> None:
+    assert table.z is not None
+    assert table.code is not None
     for row in range(len(table.tokens)):
         marks = table.vocabulary.for_task(int(table.task[row]))
         tokens, positions = table.tokens[row].tolist(), table.positions[row].tolist()
@@ -106,12 +128,13 @@ def test_each_task_has_its_own_operator_and_equals_sign_and_they_share_the_numbe
     ]
 
 
-def test_twins_stay_within_their_task() -> None:
-    table = dataset_of("x/y_mod", "x-y").table
+@pytest.mark.parametrize("operations", [("x/y_mod", "x-y"), ("x-y", "x/y_mod")])
+def test_twins_stay_within_their_task(operations: tuple[str, str]) -> None:
+    table = dataset_of(*operations).table
     assert table.twins is not None
     found = [(row, twin) for row, twin in enumerate(table.twins.tolist()) if twin >= 0]
-    assert {int(table.task[row]) for row, _ in found} == {0, 1}
-    quotients = table.z.where(table.task == 0, table.x)  # type: ignore[union-attr]
+    assert len(found) == 17 * 17 + 16 * 16
+    quotients = table.z.where(table.task == operations.index("x/y_mod"), table.x)  # type: ignore[union-attr]
     for row, twin in found:
         assert table.task[row] == table.task[twin]
         assert (quotients[row], table.y[row]) == (table.y[twin], quotients[twin])  # type: ignore[index]

@@ -159,6 +159,7 @@ def test_bit_lengths_have_the_original_s_meaning(written: dict[str, Any], sizes:
         ({"task_type": "seq"}, "task_type", "must be one of 'classification' or 'sequence'"),
         ({"operation": 3}, "operation", "operation is 3, but must be a text"),
         ({"seed": -1}, "seed", "seed is -1, but must be at least 0"),
+        ({"precision": "tf32", "dtype": "float64"}, "precision", "but must be float32 where dtype is float64"),
         ({"num_heads": 3}, "num_heads", "num_heads is 3, but must divide dim_model, which is 128"),
         (
             {"operation": "x+y_binary", "task_type": "classification"},
@@ -283,3 +284,17 @@ def test_logits_that_are_no_probabilities_do_not_collapse() -> None:
 def test_residues_are_measured_in_classifications_modulo_p_only(given: dict[str, Any]) -> None:
     given = {**given, "measure": "fourier_gini,weight_norm"}
     assert left_out(given, resolve(given)) == {"measure fourier_gini"}
+
+
+@pytest.mark.parametrize(
+    ("written", "limit"),
+    [
+        ({"operation": "s5,x+y_mod"}, 97),
+        ({"operation": "s5,x+y_mod", "modulus": 211}, 120),
+        ({"operation": "s4,s5"}, 24),
+        ({"operation": "x+y", "max_bit_length_train": 2}, 2),
+        ({"operation": "x+y", "task_type": "sequence", "max_bit_length_train": 1}, 2),
+    ],
+)
+def test_operands_are_such_as_every_task_has(written: dict[str, Any], limit: int) -> None:
+    assert resolve(written).operand_limit == limit

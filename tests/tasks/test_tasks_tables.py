@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ def rows_of(table: Table) -> list[Row]:
         # Teacher forcing: what stands where an answer token is predicted is the answer token before it.
         assert [tokens[position] for position in positions[1 : len(answer)]] == answer[:-1]
         assert positions[: len(answer)] == list(range(positions[0], positions[0] + len(answer)))
+        assert {*positions[len(answer) :]} <= {positions[len(answer) - 1]}, "what is not scored stays within the row"
         rows.append(([symbols[token] for token in prompt], [symbols[target] for target in answer]))
     return rows
 
@@ -61,6 +63,33 @@ def test_a_variable_length_table_is_its_rows_written_out(operation: str, base: i
     assert table.tokens.shape[1] == max(len(prompt) + len(answer) - 1 for prompt, answer in rows_of(table))
     assert table.tokens.dtype == torch.int32
     assert table.positions.dtype == table.targets.dtype == table.x.dtype == torch.int64
+
+
+def written_out(table: Table) -> list[Row]:
+    """Rows of an expression in base 10, by its own answers, which have their tests elsewhere."""
+    assert table.x is not None
+    assert table.y is not None
+    assert table.z is not None
+    numbers = zip(table.x.tolist(), table.y.tolist(), table.z.tolist(), strict=True)
+    spell = partial(spelled, base=10, digit_order="most_first")
+    return [([*spell(x), *table.task_names, *spell(y), "="], [*spell(z), "<EOS>"]) for x, y, z in numbers]
+
+
+@pytest.mark.parametrize("text", ["x % 5", "100 // (1 + 9*(x // 10)) // (1 + 9*(y // 10))"])
+def test_a_table_is_uniform_only_where_both_its_rows_and_its_answers_are_of_one_length(text: str) -> None:
+    """Of the first all answers are of one length, of the second all rows: 3 and 5 give 100, 3 and 10 give 10."""
+    table = table_of(f"expr:{text}", task_type="sequence", operand_limit=11)
+    assert rows_of(table) == written_out(table)
+    assert not table.uniform
+
+
+def test_a_row_that_asks_for_a_zero_where_none_was_trained_as_an_answer_is_left_out() -> None:
+    """Below 3 the answers are 1 to 5; 4 and 5 are read in answers, 10 ends in a digit that was never asked for."""
+    table = table_of("expr:x + y + 1", task_type="sequence", operand_limit=3, operand_limit_out=6)
+    assert table.z is not None
+    assert rows_of(table) == written_out(table)
+    outside = table.z[table.in_domain :].tolist()
+    assert set(outside) == {4, 5, 11}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

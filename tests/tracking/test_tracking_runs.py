@@ -18,6 +18,10 @@ import pytest
 
 import grokray
 from grokray.cli.main import main
+from grokray.records.folder import SweepFolder
+from grokray.sweep.ledger import Ledger
+from grokray.sweep.load import load_sweep
+from grokray.sweep.runner import run_sweep
 from grokray.sweep.tracked import TrialFold
 from grokray.tracking.base import Settings
 from grokray.tracking.make import make_trackers
@@ -131,6 +135,33 @@ os.kill(os.getpid(), 9)
     assert (run.id, run.steps, run.summary["outcome"]) == (CONFIG.id, [100, 200, 300, 400], "grokked")
     points = scalars(tmp_path / "tensorboard" / CONFIG.id)["loss/train"]
     assert sorted(step for step, _ in points) == [100, 200, 300, 400]
+
+
+def test_a_trial_that_was_run_again_goes_on_in_its_run(tmp_path):
+    config = load_sweep(write(tmp_path, **FEW, **{"trial: {": "tracking: {tensorboard: true}\ntrial: {"}))
+    out = tmp_path / "out"
+    meta = {"versions": {}, "command": "test"}
+    folder = SweepFolder.create_or_open(out, config.to_yaml(), config.fingerprint(), meta)
+
+    def run(step: int, *, error: str | None, **options: bool) -> str:
+        """All trials that are left get so far and end, the first of them with the error; then the tracker looks."""
+        books = Ledger(folder, config, **options)
+        left = list(iter(books.next_assignment, None))
+        for a in left:
+            books.write("start", trial_id=a.trial_id, attempt=a.attempt, step=0)
+            books.write("measurement", trial_id=a.trial_id, attempt=a.attempt, step=step, metrics={"train_loss": 0.5})
+            books.end(a.trial_id, "failed" if error and a is left[0] else "budget", error=error)
+        books.close()
+        run_sweep(config, out)
+        return left[0].trial_id
+
+    trial_id = run(20, error="boom")
+    assert run(40, error=None, retry_failed=True) == trial_id
+    points = scalars(out / "tensorboard" / trial_id)["loss/train"]
+    assert sorted(step for step, _ in points) == [20, 40]
+    logged = (out / "tensorboard" / "logged.txt").read_text()
+    assert f"{trial_id} end\n" in logged
+    assert logged.endswith(f"{trial_id} end 1\n")
 
 
 def test_train_takes_the_original_s_option(tmp_path, wandb_at_home, capsys):

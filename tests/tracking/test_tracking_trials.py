@@ -36,9 +36,11 @@ def test_a_trial_as_it_goes(tracker_on):
     assert notes.told == [("open", ID), ("log", ID, 100), ("log", ID, 200), ("log", ID, 300)]
     show(tracker, [end(300, "pruned")])
     assert notes.told[4:] == [("finish", ID, "pruned")]
+    show(tracker, [end(300, "pruned")])  # late news of who has left
     tracker.close()
     assert len(notes.told) == 5
     assert notes.closed == 1
+    assert tracker.written == 4, "three points and a trial: signs of life"
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -207,6 +209,31 @@ def test_runs_beyond_the_limit_wait_and_are_written_when_they_end(tracker_on):
     assert notes.told[-1] == ("finish", configs[2].id, "budget")
 
 
+def test_a_run_that_has_ended_makes_room_for_another(tracker_on):
+    other = CONFIG.model_copy(update={"init_seed": 1})
+    notes = Notes()
+    tracker = tracker_on(notes, max_live=1)
+    show(tracker, [trial(), measurement(100), trial(1, other), measurement(100, other.id)])
+    assert notes.steps(other.id) == []
+    show(tracker, [end(100)])
+    show(tracker, [measurement(200, other.id)])
+    assert notes.steps(other.id) == [100, 200]
+
+
+def test_at_the_close_who_has_ended_is_finished_and_who_has_begun_is_left(tracker_on):
+    """The first one's last measurement never came, and of the third there is none."""
+    begun, waits = (CONFIG.model_copy(update={"init_seed": seed}) for seed in (1, 2))
+    notes = Notes()
+    tracker = tracker_on(notes, clock=lambda: 0.0)
+    show(tracker, [trial(), measurement(100), end(200), trial(1, begun), measurement(100, begun.id), trial(2, waits)])
+    tracker.close()
+    assert [told for told in notes.told if told[0] in ("finish", "leave")] == [
+        ("finish", ID, "budget"),
+        ("leave", begun.id),
+    ]
+    assert (tracker.logged.ended, tracker.logged.steps) == ({ID}, {begun.id: 100})
+
+
 def test_a_point_names_tasks_and_leaves_out_what_is_no_number():
     event = measurement(100, tasks={"x+y_mod": {"heldout_loss": 0.5}})
     event["metrics"] |= {"train_loss": None}
@@ -214,6 +241,16 @@ def test_a_point_names_tasks_and_leaves_out_what_is_no_number():
     assert values["x+y_mod/heldout_loss"] == 0.5
     assert "train_loss" not in values
     assert values["wall_time_s"] == 1.0
+
+
+def test_a_row_has_the_versions_of_a_session_that_was_read_after_its_trial(tracker_on, monkeypatch):
+    notes, rows = Notes(), []
+    monkeypatch.setattr(notes, "finish", lambda run, fold: rows.append(fold.row()))
+    tracker = tracker_on(notes)
+    for event in (*whole_run(), SESSION):
+        tracker.observe(event)
+    tracker.settle(whole=True)
+    assert [row["grokray_version"] for row in rows] == ["0.1.0"]
 
 
 def test_a_torn_line_of_what_was_logged_is_passed_over(tmp_path):
@@ -224,12 +261,13 @@ def test_a_torn_line_of_what_was_logged_is_passed_over(tmp_path):
     assert (logged.steps, logged.ended) == ({"aa": 200, "cc": 30}, {"bb"})
     path.write_text("aa 100\nbb e")
     logged = Logged(path)
+    logged.up_to("dd", 40)
     logged.end("aa", 100)
     logged.close()
     logged = Logged(path)
     logged.close()
     assert logged.ended == {"aa"}
-    assert logged.steps == {}
+    assert logged.steps == {"dd": 40}
 
 
 def test_tags_put_together_what_is_compared():
