@@ -21,18 +21,19 @@ from grokray.engine.model import forward, keys_values
 from grokray.engine.shape import ShapeKey
 from grokray.trial import PARTS
 
-COLUMNS = 6
+COLUMNS = 7
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """`metrics` over all rows, `tasks` the same of each task where a table has several: names `{part}_loss`,
-    `{part}_token_accuracy`, `{part}_exact_match`, empty parts left out. `logit_scale` (see `measures`) is None where
-    nothing is held out."""
+    `{part}_token_accuracy`, `{part}_exact_match`, empty parts left out. `logit_scale` and `softmax_collapse`: see
+    `measures`; None where nothing is held out, and where nothing is trained on."""
 
     metrics: dict[str, float]
     tasks: dict[str, dict[str, float]] = field(default_factory=dict)
     logit_scale: float | None = None
+    softmax_collapse: float | None = None
 
 
 def evaluations_of(totals: Tensor, task_names: Sequence[str]) -> list[Evaluation]:
@@ -48,8 +49,8 @@ def evaluations_of(totals: Tensor, task_names: Sequence[str]) -> list[Evaluation
 def row_sums(
     shape: ShapeKey, rows: Tensor, tokens: Tensor, targets: Tensor, *more: Tensor, form: Form = "products"
 ) -> Tensor:
-    """(slots, n, COLUMNS) float64: mean loss, answer tokens, right tokens, whole answer right, one, and the sum over
-    answer tokens of the logits' variance over the vocabulary.
+    """(slots, n, COLUMNS) float64: mean loss, answer tokens, right tokens, whole answer right, one, the sum over
+    answer tokens of the logits' variance over the vocabulary, and answer tokens whose loss is exactly 0.
 
     rows (slots, row_size), tokens (slots, n, length), targets (slots, n, answers), and positions like these where the
     shape is not uniform. Where it shares prefixes, `tokens` are those after the prefix, and two more follow: the
@@ -65,24 +66,26 @@ def row_sums(
     begin = looked_up(shape, tables, tokens, shape.sharing.length)
     logits = forward(shape, parameters, tokens, where, form=form, past=past, begin=begin)
     scored, wanted = targets >= 0, targets.clamp(min=0)
-    loss = answer_losses(logits, wanted, shape.loss) * scored
+    losses = answer_losses(logits, wanted, shape.loss)
+    loss = losses * scored
     right = (logits.argmax(-1) == wanted) & scored & ~loss.isnan()  # the largest of no numbers is the first of them
     tokens_of_row = scored.sum(-1)
     whole = (right | ~scored).all(-1)
     spread = (logits - logits.mean(-1, keepdim=True)).square().mean(-1) * scored
     columns = (
         *(loss.sum(-1) / tokens_of_row.clamp(min=1), tokens_of_row, right.sum(-1)),
-        *(whole, torch.ones_like(tokens_of_row), spread.sum(-1)),
+        *(whole, torch.ones_like(tokens_of_row), spread.sum(-1), ((losses == 0) & scored).sum(-1)),
     )
     return torch.stack([c.to(torch.float64) for c in columns], -1)
 
 
 def _evaluation(groups: list[list[list[float]]], task_names: Sequence[str]) -> Evaluation:
-    heldout = groups[0][PARTS.index("heldout")]
+    train, heldout = (groups[0][PARTS.index(name)] for name in ("train", "heldout"))
     return Evaluation(
         metrics=_metrics(groups[0]),
         tasks={name: _metrics(group) for name, group in zip(task_names, groups[1:], strict=True)},
         logit_scale=math.sqrt(heldout[5] / heldout[1]) if heldout[1] else None,
+        softmax_collapse=train[6] / train[1] if train[1] else None,
     )
 
 

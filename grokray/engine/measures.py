@@ -31,17 +31,12 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from grokray.engine.chunks import Chunks
-from grokray.engine.loss import answer_losses
-from grokray.engine.model import forward
-from grokray.engine.precision import matrix_products
 from grokray.engine.shape import ShapeKey
 from grokray.engine.sums import norms
-from grokray.engine.tables import RowTable
 from grokray.tasks.dataset import Dataset
-from grokray.trial import PARTS
 
 OF_THE_STEP = ("gradient_norm", "update_norm", "gradient_alignment")
+OF_THE_ROWS = ("logit_scale", "softmax_collapse")  # an evaluation adds them up as it adds up losses
 
 
 def of_parameters(shape: ShapeKey, dataset: Dataset, rows: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
@@ -53,31 +48,6 @@ def of_parameters(shape: ShapeKey, dataset: Dataset, rows: Tensor, wanted: Colle
     if tokens is not None:
         out["fourier_gini"] = fourier_gini(shape.layout.views(rows)["token_embedding"][:, tokens])
     return out
-
-
-@torch.no_grad()
-def softmax_collapse(shape: ShapeKey, table: RowTable, parameters: Tensor, chunks: Chunks) -> Tensor:
-    """(slots,) float64; the arguments are those of `totals.totals_of`. A pass of its own over the training rows."""
-    rows, part = chunks.rows.flatten(1), chunks.part.flatten(1)
-    views, train = shape.layout.views(parameters), part == PARTS.index("train")
-    most = int(train.sum(1).max())
-    first = (~train).to(torch.int8).argsort(dim=1, stable=True)[:, :most]  # columns of rows to train on
-    rows, train = rows.gather(1, first).long(), train.gather(1, first)
-    collapsed, scored = (torch.zeros(len(rows), dtype=torch.float64, device=rows.device) for _ in range(2))
-    for at, here in zip(rows.split(shape.chunk_rows, 1), train.split(shape.chunk_rows, 1), strict=True):
-        positions = None if table.positions is None else table.positions[at]
-        with matrix_products(shape.precision, rows.device):
-            logits = forward(shape, views, table.tokens[at], positions)
-        targets = table.targets[at]
-        counted = (targets >= 0) & here[..., None]
-        collapsed += (token_collapsed(shape, logits, targets) & counted).sum((1, 2))
-        scored += counted.sum((1, 2))
-    return collapsed / scored
-
-
-def token_collapsed(shape: ShapeKey, logits: Tensor, targets: Tensor) -> Tensor:
-    """logits (…, vocabulary_size), targets (…) to (…) bool: whether the loss is exactly 0."""
-    return answer_losses(logits, targets.clamp(min=0), shape.loss) == 0
 
 
 def residues(dataset: Dataset) -> slice | None:

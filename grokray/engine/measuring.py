@@ -13,7 +13,7 @@ from torch import Tensor
 from grokray.engine.backends import Backend
 from grokray.engine.chunks import Chunks, side_by_side
 from grokray.engine.evaluation import Evaluation, evaluations_of
-from grokray.engine.measures import OF_THE_STEP, of_parameters, softmax_collapse
+from grokray.engine.measures import OF_THE_ROWS, OF_THE_STEP, of_parameters
 from grokray.engine.recordings import Recordings
 from grokray.engine.seat import Seat
 from grokray.engine.shape import ShapeKey
@@ -67,8 +67,6 @@ class Measuring:
         wanted = {name for seat in group for name in seat.dataset.config.measures}
         columns = {name: getattr(self.slots, name)[at] for name in OF_THE_STEP if name in wanted}
         columns |= of_parameters(self.shape, group[0].dataset, parameters, wanted)
-        if "softmax_collapse" in wanted:
-            columns["softmax_collapse"] = softmax_collapse(self.shape, self.tables.all, parameters, chunks)
         columns["first_bad"] = self.slots.first_bad[at]
 
         def finish() -> Iterator[Evaluation]:
@@ -77,7 +75,8 @@ class Measuring:
                 found = {name: column[i] for name, column in values.items()}
                 first_bad = found.pop("first_bad")
                 seat.first_bad = first_bad if first_bad >= 0 else None
-                evaluation.metrics.update(_of_seat(seat, found | {"logit_scale": evaluation.logit_scale}))
+                found |= {name: getattr(evaluation, name) for name in OF_THE_ROWS}
+                evaluation.metrics.update(_of_seat(seat, found))
                 yield evaluation
 
         return finish

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from grokray.engine import measuring
 from grokray.engine.engine import Engine
@@ -158,3 +159,26 @@ def test_norms_of_a_step_are_left_out_where_no_step_was_done():
         "fourier_gini",
         "softmax_collapse",
     }
+
+
+class Products(TorchFunctionMode):
+    """Counts products of matrices."""
+
+    number = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.number += func in (torch.bmm, torch.baddbmm, torch.matmul)
+        return func(*args, **(kwargs or {}))
+
+
+def test_what_an_evaluation_adds_up_takes_no_product_more():
+    engine = Engine()
+    for name, measure in {"plain": "", "measured": "logit_scale,softmax_collapse"}.items():
+        engine.join(name, small(measure=measure))
+    seated = engine._where["plain"]
+    counts = []
+    for seat in seated.seats:
+        with Products() as counted:
+            seated.measure([seat])
+        counts.append(counted.number)
+    assert counts[0] == counts[1] > 0

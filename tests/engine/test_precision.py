@@ -11,11 +11,11 @@ import torch
 from grokray.engine.chunks import chunks_of, side_by_side
 from grokray.engine.engine import Engine
 from grokray.engine.kernels import Kernels
-from grokray.engine.measures import softmax_collapse, token_collapsed
+from grokray.engine.loss import Loss, answer_losses
 from grokray.engine.model import forward
 from grokray.engine.precision import in_precision, matrix_products, product
 from grokray.engine.randomness import initial_parameters
-from grokray.engine.shape import ShapeKey, shape_of
+from grokray.engine.shape import shape_of
 from grokray.engine.stack import Stack
 from grokray.engine.tables import RowTable
 from grokray.engine.totals import totals_of
@@ -150,16 +150,11 @@ def test_bf16_keeps_parameters_and_everything_between_the_products_in_float32():
 # -- softmax collapse
 
 
-def collapsed(gap: float, dtype: torch.dtype, loss="cross_entropy") -> bool:
+def collapsed(gap: float, dtype: torch.dtype, loss: Loss = "cross_entropy") -> bool:
     """Of a token whose logit is larger by `gap` than each of 10 others."""
-    shape = replace(_shape(), loss=loss)
     logits = torch.zeros(11, dtype=dtype)
     logits[3] = gap
-    return bool(token_collapsed(shape, logits, torch.tensor(3)))
-
-
-def _shape() -> ShapeKey:
-    return shape_of(build_dataset(small()))
+    return bool(answer_losses(logits, torch.tensor(3), loss) == 0)
 
 
 def test_a_token_collapses_where_the_others_are_absorbed():
@@ -186,14 +181,15 @@ def test_a_collapsed_token_has_no_gradient_and_others_have():
 def test_the_share_of_collapsed_tokens_equals_a_plain_count(dtype, changes):
     """Logits scaled up by a factor of the head's weights, until right answers collapse."""
     engine = Engine()
-    engine.join("a", small(dtype=dtype, eval_train_rows=20, num_steps=60, eval_interval=60, **changes))
+    steps = {"num_steps": 60, "eval_interval": 60}
+    engine.join("a", small(dtype=dtype, eval_train_rows=20, measure="softmax_collapse", **steps, **changes))
     engine.next(lambda: True)
     stack = engine._where["a"]
     shares = {}
     for scale in (1.0, 30.0, 300.0):
-        rows = stack.slots.parameters[:1].clone()
-        views = stack.shape.layout.views(rows)
-        for name in ("head.weight", "head.bias"):
+        views = stack.shape.layout.views(stack.slots.parameters[:1])
+        heads = {name: views[name].clone() for name in ("head.weight", "head.bias")}
+        for name in heads:
             views[name].mul_(scale)
         seat = stack.seats[0]
         at = seat.chunks.rows[seat.chunks.part == 0].long()
@@ -204,9 +200,10 @@ def test_the_share_of_collapsed_tokens_equals_a_plain_count(dtype, changes):
                 if target >= 0:
                     all_ += 1
                     count += torch.nn.functional.cross_entropy(answer, target).item() == 0.0
-        found = softmax_collapse(stack.shape, table, rows, side_by_side([seat.chunks], 0))
-        assert found.tolist() == [count / all_]
+        assert stack.measure([seat])[0].metrics["softmax_collapse"] == count / all_
         shares[scale] = count / all_
+        for name, head in heads.items():
+            views[name].copy_(head)
     assert shares[1.0] == 0
     assert shares[300.0] > 0.1
 
