@@ -21,6 +21,7 @@ from grokray.engine.tiles import (
     Tiles,
     buckets,
     cover,
+    evaluated_tile,
     evaluated_width,
     fills,
     library_widths,
@@ -56,8 +57,14 @@ class Backend(Protocol):
         """For evaluations, and whether it takes `chunk_rows` rows only."""
         ...
 
-    def evaluated(self, width: int) -> int:
-        """How many slots are evaluated at once, always, where so many are trained at once and no evaluation failed."""
+    def evaluated(self, width: int, fewest: int) -> int:
+        """How many slots are evaluated at once, at most, where so many are trained at once and no evaluation failed; in
+        chunks of `fewest` rows and more."""
+        ...
+
+    @property
+    def fills_up(self) -> bool:
+        """Whether always so many are, as what another number makes may be rounded differently."""
         ...
 
     def evaluation_exceeded(self, width: int) -> bool:
@@ -66,16 +73,15 @@ class Backend(Protocol):
 
 
 class OfCpu:
-    """What all backends of a CPU have in common: memory is no matter, and one slot's evaluation fills its cache."""
+    """What all backends of a CPU have in common: memory is no matter, nor how many slots are computed at once."""
+
+    fills_up = False
 
     def needed(self, width: int, peak_bytes: int) -> None:
         """It makes no difference."""
 
     def exceeded(self, width: int) -> bool:
         return False
-
-    def evaluated(self, width: int) -> int:
-        return 1
 
     def evaluation_exceeded(self, width: int) -> bool:
         return False
@@ -106,11 +112,16 @@ class Eager(OfCpu):
     def row_sums(self) -> tuple[RowSums, bool]:
         return _eager_kernels(self.shape, CPU, frozenset()).row_sums, False
 
+    def evaluated(self, width: int, fewest: int) -> int:
+        return evaluated_tile(self.shape, fewest)
+
 
 class Buckets:
     """Of a GPU: widths that are powers of two, as wide as memory allows, so that few different steps are recorded.
     With `ahead` kernels are compiled, anew for each width; all slots of the stack use the same options then, the most
     that any had."""
+
+    fills_up = True
 
     def __init__(self, shape: ShapeKey, device: torch.device, *, free: FreeMemory, ahead: Ahead | None = None) -> None:
         self.shape, self.device, self._ahead = shape, device, ahead
@@ -144,7 +155,7 @@ class Buckets:
         made = _eager_kernels if self._ahead is None else inductor_kernels
         return made(self.shape, self.device, frozenset()).row_sums, True
 
-    def evaluated(self, width: int) -> int:
+    def evaluated(self, width: int, fewest: int) -> int:
         found = evaluated_width(self.shape, width)
         return found if self._evaluated_at_most is None else min(found, self._evaluated_at_most)
 
@@ -188,6 +199,10 @@ class Libraries(OfCpu):
         if self._eager is not None:
             return self._eager.row_sums()
         return self.kernels(self._ready()[0], self.options).row_sums, True
+
+    def evaluated(self, width: int, fewest: int) -> int:
+        """Libraries are of one slot."""
+        return 1 if self._eager is None else self._eager.evaluated(width, fewest)
 
     def _ready(self) -> list[int]:
         """The widths whose libraries are there, rising."""

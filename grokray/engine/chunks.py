@@ -39,11 +39,12 @@ class Chunks(NamedTuple):
         return Chunks(rows, part, prefixes, at, self.sizes)
 
 
-def side_by_side(chunks: Sequence[Chunks], first_row: int) -> Chunks:
+def side_by_side(chunks: Sequence[Chunks], first_rows: Tensor) -> Chunks:
     """Those of several slots, of equal sizes, with the slots in front: rows (slots, chunks, n). Rows are numbered as
-    those of all tables, of which theirs begins at `first_row`."""
+    those of all tables, among which each slot's begins at one of `first_rows` (slots,)."""
     rows, part, prefixes, at = (torch.stack(columns) for columns in zip(*(c.tensors for c in chunks), strict=True))
-    return Chunks(rows + first_row, part, prefixes + first_row, at, chunks[0].sizes)
+    first = first_rows[:, None, None]
+    return Chunks(rows + first.int(), part, prefixes + first, at, chunks[0].sizes)
 
 
 def chunks_of(shape: ShapeKey, dataset: Dataset) -> Chunks:

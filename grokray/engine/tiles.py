@@ -27,10 +27,9 @@ def tile_width(shape: ShapeKey, elements: int = ELEMENTS, most: int = MOST) -> i
     With batches of 64 rows of 4 tokens, width 32: 16. With batches of 512 rows of 4 tokens, width 128: 1. And 1 for
     batches of one row, models of width 1, and bfloat16: how such products are rounded depends on how many there are.
     """
-    if 1 in (shape.batch_size, shape.dim_model) or shape.precision == "bf16":
+    if _rounds_by_number(shape, shape.batch_size):
         return 1
-    fit = elements // (shape.batch_size * shape.length * shape.dim_model)
-    return 1 << (max(1, min(fit, most)).bit_length() - 1)
+    return _power(elements // (shape.batch_size * shape.length * shape.dim_model), most)
 
 
 def evaluated_width(shape: ShapeKey, bucket: int) -> int:
@@ -39,8 +38,19 @@ def evaluated_width(shape: ShapeKey, bucket: int) -> int:
 
     Of x/y mod 97, width 128: 16.
     """
-    fit = EVALUATED_ELEMENTS // (shape.chunk_rows * (shape.length - shape.sharing.length) * shape.dim_model)
-    return min(1 << (max(1, fit).bit_length() - 1), bucket)
+    return _power(EVALUATED_ELEMENTS // _evaluated_elements(shape), bucket)
+
+
+def evaluated_tile(shape: ShapeKey, fewest: int) -> int:
+    """How many slots a CPU evaluates at once, at most, that compiles nothing, in chunks of `fewest` rows and more: as
+    many as a tile would have, and one where a tile would for the sake of rounding.
+
+    Of x+y mod 13, width 32: 32. Of x/y mod 97, width 128: 2.
+    """
+    prefixes = shape.sharing.prefixes * shape.sharing.length
+    if _rounds_by_number(shape, fewest) or prefixes == 1:
+        return 1
+    return _power(EAGER_ELEMENTS // _evaluated_elements(shape), EAGER_MOST)
 
 
 def library_widths(shape: ShapeKey) -> tuple[int, ...]:
@@ -81,3 +91,18 @@ def buckets(training: int, widths: Collection[int]) -> Tiles:
     if first < training:
         out.append((first, min(width for width in widths if width >= training - first)))
     return out
+
+
+def _power(fit: int, most: int) -> int:
+    """The largest power of two up to both, at least 1."""
+    return 1 << (max(1, min(fit, most)).bit_length() - 1)
+
+
+def _rounds_by_number(shape: ShapeKey, rows: int) -> bool:
+    """Whether products of so many rows are rounded by how many slots are computed at once."""
+    return 1 in (rows, shape.dim_model) or shape.precision == "bf16"
+
+
+def _evaluated_elements(shape: ShapeKey) -> int:
+    """Of one layer's activations over a chunk of one slot."""
+    return shape.chunk_rows * (shape.length - shape.sharing.length) * shape.dim_model

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
+from grokray.engine import measuring
 from grokray.engine.checkpoint import from_bytes, to_bytes
 from grokray.engine.chunks import evaluated_rows
 from grokray.engine.engine import Engine
@@ -357,3 +358,20 @@ def test_answers_of_a_model_that_is_no_number_are_wrong():
     assert last.outcome == "diverged"
     assert math.isnan(last.metrics["heldout_loss"])
     assert last.metrics["heldout_exact_match"] == last.metrics["train_token_accuracy"] == 0
+
+
+def test_trials_of_few_rows_are_evaluated_together_whatever_their_tables(monkeypatch):
+    """Each with its own table, as its answers are noisy; one of another split, one of another task, in turns."""
+    calls = []
+    real = measuring.totals_of
+    monkeypatch.setattr(measuring, "totals_of", lambda *args: calls.append(len(args[3])) or real(*args))
+    trials = [small(label_noise=0.2, seed=seed, num_steps=20, measure="fourier_gini,logit_scale") for seed in range(3)]
+    trials += [small(operation="x-y_mod", training_fraction=0.7, num_steps=20, eval_train_rows=121)]
+    trials += [small(eval_train_rows=5, num_steps=20), small(seed=4, num_steps=20, eval_interval=10)]
+    engine = Engine()
+    for i in (0, 4, 1, 3, 2, 5):
+        engine.join(str(i), trials[i])
+    together = run(engine)
+    assert calls == [1, 5, 1]  # after 10 steps the last one, after 20 it and the others, but for that of fewer rows
+    for i, config in enumerate(trials):
+        assert curve(together[str(i)]) == curve(alone(config))

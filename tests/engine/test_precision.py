@@ -108,7 +108,7 @@ def test_on_a_gpu_gradients_and_evaluations_are_in_the_trials_precision_and_the_
     table = dataset.table
     kernels._gradient(s["parameters"], table.tokens[rows], table.targets[rows], torch.ones(1, 32))
     row_table = RowTable(table.tokens, None, table.targets, table.task)
-    chunks = side_by_side([chunks_of(stack.shape, dataset)], 0)
+    chunks = side_by_side([chunks_of(stack.shape, dataset)], torch.tensor([0]))
     totals_of(stack.shape, kernels.row_sums, row_table, s["parameters"], chunks, 1)
     kernels.step(s, s["parameters"] * 0)
     assert {name: seen[name] for name in ("gradient", "row_sums", "update")} == {

@@ -56,7 +56,8 @@ def evaluate(
     tables = Tables(shape, CPU)
     other = replace(trials[0], key=("other",))
     tables.add(other)  # so that row numbers are not those of the table alone
-    chunks = side_by_side([chunks_of(shape, trial) for trial in trials], tables.add(trials[0]))
+    firsts = torch.tensor([tables.add(trial) for trial in trials])
+    chunks = side_by_side([chunks_of(shape, trial) for trial in trials], firsts)
     groups = 1 + len(trials[0].tasks_apart)
     if whole:
         totals = Totals(shape, sums_of, tables.all, rows, chunks, groups)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from grokray.engine.shape import ShapeKey, shape_of
-from grokray.engine.tiles import ELEMENTS, MOST, PAD, cover, tile_width
+from grokray.engine.sharing import Sharing
+from grokray.engine.tiles import ELEMENTS, MOST, PAD, cover, evaluated_tile, tile_width
 from grokray.tasks.dataset import build_dataset
 from tests.engine.conftest import small
 
@@ -23,6 +26,15 @@ def test_worked_examples():
     assert tile_width(shape(dim_model=32, batch_size=64)) == 16
     assert tile_width(shape(dim_model=128, batch_size=512, modulus=97)) == 1
     assert cover(19, (1, 16)) == [(0, 16), (16, 1), (17, 1), (18, 1)]
+
+
+def test_how_many_slots_a_cpu_evaluates_at_once():
+    """Of single rows, width 1 and bfloat16 one by one: such products are rounded by how many there are."""
+    few = shape(modulus=13, dim_model=32, batch_size=64)
+    assert evaluated_tile(few, 100) == 32
+    assert evaluated_tile(shape(dim_model=128, modulus=97), 960) == 2
+    assert evaluated_tile(few, 1) == evaluated_tile(replace(few, sharing=Sharing(1, 1)), 100) == 1
+    assert evaluated_tile(shape(precision="bf16"), 100) == evaluated_tile(shape(dim_model=1, num_heads=1), 100) == 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 32, 100, 500, 2000, 100_000])
