@@ -77,7 +77,7 @@ class _Softmax(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        if x.shape[-1] >= FEW:
+        if x.shape[-1] >= FEW or x.shape[-1] == 1:  # of one number the sum below would be the number itself
             return x.softmax(-1)
         x = x.movedim(-1, 0).contiguous()
         shares = (x - x.amax(0)).exp_()

@@ -22,18 +22,18 @@ from tests.engine.test_options import OPTIONS
 SHARED, PREFIXES = 2, 3
 
 
-def whole_rows(shape: ShapeKey) -> tuple[Batch, torch.Tensor, torch.Tensor]:
+def whole_rows(shape: ShapeKey, shared: int = SHARED) -> tuple[Batch, torch.Tensor, torch.Tensor]:
     """Of three slots; every row begins with one of the slot's prefixes, which come with the rows that do so."""
     g = torch.Generator().manual_seed(1)
 
     def draw(most: int, *size: int) -> torch.Tensor:
         return torch.randint(most, (3, *size), generator=g)
 
-    prefixes, at = draw(shape.vocabulary_size, PREFIXES, SHARED), draw(PREFIXES, shape.batch_size)
-    late = draw(shape.vocabulary_size, shape.batch_size, shape.length - SHARED)
+    prefixes, at = draw(shape.vocabulary_size, PREFIXES, shared), draw(PREFIXES, shape.batch_size)
+    late = draw(shape.vocabulary_size, shape.batch_size, shape.length - shared)
     early = torch.stack([of_slot[i] for of_slot, i in zip(prefixes, at, strict=True)])
     targets = draw(shape.vocabulary_size, shape.batch_size, shape.answers)
-    positions = None if shape.uniform else SHARED + draw(shape.length - SHARED, shape.batch_size, shape.answers)
+    positions = None if shape.uniform else shared + draw(shape.length - shared, shape.batch_size, shape.answers)
     weight = torch.ones(3, shape.batch_size, dtype=torch.float64)
     return Batch(torch.cat([early, late], 2), positions, targets, weight), prefixes, at
 
@@ -58,6 +58,19 @@ def test_losses_and_all_gradients_are_those_of_whole_rows(norm, by_token, layers
     # Where no norm bounds what passes from layer to layer gradients are large, and so is their rounding.
     torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12 * max(1.0, float(wanted.abs().max())))
     assert all(view.abs().max() > 0 for view in shape.layout.views(found).values())
+
+
+def test_a_single_token_can_be_what_rows_share():
+    """As of x+y below 256 in base 16, four layers; eagerly, where rows have several lengths."""
+    plain = key(uniform=False, num_layers=2)
+    shape = replace(plain, batch_sharing=Sharing(1, PREFIXES))
+    rows = torch.randn(3, plain.layout.row_size, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.3
+    whole, prefixes, at = whole_rows(plain, 1)
+    shared = whole._replace(tokens=whole.tokens[..., 1:], prefixes=prefixes, at=at)
+    wanted, losses = eager_gradient(plain, "eager")(rows, whole, None)
+    found, same_losses = eager_gradient(shape, "eager")(rows, shared, None)
+    torch.testing.assert_close(same_losses, losses, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
 
 
 WIDE = OPTIONS["shared prefixes"]
