@@ -10,6 +10,7 @@ from grokray.engine.engine import Engine
 from grokray.engine.kernels import OPTIONS as KERNEL_OPTIONS
 from grokray.engine.kernels import Kernels
 from grokray.engine.memory import step_bytes
+from grokray.engine.recordings import Recordings
 from grokray.engine.shape import shape_of
 from grokray.engine.slots import Slots
 from grokray.engine.step import Step, parts_of
@@ -274,6 +275,20 @@ def test_an_evaluation_that_does_not_fit_is_done_in_halves_and_never_tried_again
     monkeypatch.undo()
     for i in range(7):
         assert curve(curves[str(i)]) == curve(alone(small(seed=i, num_steps=6, eval_interval=3)))
+
+
+def test_trials_with_tables_of_their_own_are_evaluated_together(monkeypatch):
+    sizes, real = [], Recordings.totals
+    monkeypatch.setattr(
+        Recordings, "totals", lambda self, rows, *more: sizes.append(len(rows)) or real(self, rows, *more)
+    )
+    pretend(monkeypatch)
+    noisy = {"label_noise": 0.2, "num_steps": 6, "eval_interval": 3}
+    curves = run(joined(5, **noisy))
+    assert sizes == [8, 8]  # not eight for each trial
+    monkeypatch.undo()
+    for i in range(5):
+        assert curve(curves[str(i)]) == curve(alone(small(seed=i, **noisy)))
 
 
 # -- the step itself
