@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +13,7 @@ from grokray.cli.train_options import trial_from, with_trial_options
 from grokray.cli.usage import whole_number
 from grokray.errors import FolderError
 from grokray.trial import PARTS
-from grokray.wording import count, percent
+from grokray.wording import count, listed, percent
 
 if TYPE_CHECKING:
     from grokray.records.store import Store
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXPORT = "What is written"
 # Written first of all: a folder that holds it is an export, and may be written anew.
 DESCRIPTION = "dataset.json"
+MOST_NAMED = 8
 
 
 def make_data() -> Callable[..., int]:
@@ -101,7 +102,7 @@ def _json(value: Any) -> bytes:
 
 def _report(store: Store, dataset: Dataset, examples: int) -> None:
     split, table = dataset.split, dataset.table
-    print(f"{', '.join(table.task_names)} in {store}")
+    print(f"{_names(table.task_names)} in {store}")
     for part in PARTS:
         rows = getattr(split, part)
         print(f"\n{part}: {count(len(rows), 'row')}")
@@ -113,6 +114,13 @@ def _report(store: Store, dataset: Dataset, examples: int) -> None:
         print(f"noisy answers: {count(len(dataset.noisy), 'row')} of train")
     if split.twin_share is not None:
         print(f"commuted twins: for {percent(split.twin_share)} of heldout's (x, y), (y, x) is in train")
+
+
+def _names(tasks: Sequence[str]) -> str:
+    """`007bbfb7, 017c7c7b, 0520fde7, … (174 tasks)`, and all of a few."""
+    if len(tasks) <= MOST_NAMED:
+        return ", ".join(tasks)
+    return f"{listed(tasks)} ({count(len(tasks), 'task')})"
 
 
 def _shown(table: Table, row: int) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from grokray.sweep.progress_measures import ProgressMeasures
 
 FEW = 2  # checkpoints, as last and best are
+LITTLE = 0.5  # of the logits' variance
 
 
 def progress(
@@ -102,6 +103,10 @@ def _show(found: ProgressMeasures) -> None:
     console.print(f"trial: {found.trial_id}")
     console.print(f"key frequencies: {', '.join(map(str, found.frequencies))}, of 1 to {found.order // 2}")
     console.print(fitted(columns, console.width))
+    if (share := table["key_share"].iloc[-1]) < LITTLE:
+        console.print(
+            f"key frequencies explain {percent(share)} of the logits in the end: there is no circuit of them yet"
+        )
     if len(table) <= FEW:
         console.print("more rows: with keep_checkpoints: all, and a shorter checkpoint_interval")
 

@@ -31,8 +31,10 @@ class TrainLines:
     def notes(self, unused: Collection[str]) -> None:
         if self.quiet:
             return
+        from grokray.tasks.resolve import instead
+
         for name in sorted(unused):
-            print(f"note: the trial has no use for --{name}", flush=True)
+            print(f"note: the trial has no use for --{name}{instead(name, self.config)}", flush=True)
         if (number := self.config.num_measurements) < (sustain := self.config.sustain):
             measured = count(number, "measurement")
             print(f"note: {measured}, but sustain is {sustain}: it cannot grok", flush=True)

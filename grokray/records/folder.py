@@ -220,6 +220,8 @@ _ABSENT = object()
 def _difference(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Of lists of names only those that one of them lacks: they may be cut short before they differ."""
     before, after = _names(was.get(name)), _names(now.get(name))
+    if None not in (held := [_held(settings.get(name)) for settings in (was, now)]):
+        return f"{name} holds other tasks: their hash was {held[0]}, is now {held[1]}"
     if before is None or after is None:
         return f"{name} was {_shown(was, name)}, is now {_shown(now, name)}"
     gone = [n for n in before if n not in after]
@@ -237,6 +239,16 @@ def _names(setting: Any) -> list[str] | None:
     except ValueError:
         return None
     return found if isinstance(found, list) and found and all(isinstance(name, str) for name in found) else None
+
+
+def _held(setting: Any) -> str | None:
+    """The hash of what the one folder of data holds, where a setting is that."""
+    try:
+        found = json.loads(setting) if isinstance(setting, str) else None
+    except ValueError:
+        return None
+    holds = found.get("holds") if isinstance(found, dict) and len(found) == 1 else None
+    return ", ".join(map(str, holds[0])) if isinstance(holds, list) and len(holds) == 1 else None
 
 
 def _shown(settings: Mapping[str, Any], name: str) -> str:

@@ -18,7 +18,7 @@ from grokray.sweep.multiples import Scalar
 from grokray.sweep.parameters import Parameter
 from grokray.sweep.rules import Fault
 from grokray.tasks.draft import DEFAULTS
-from grokray.tasks.resolve import left_out
+from grokray.tasks.resolve import instead, left_out
 from grokray.trial import TrialConfig
 from grokray.wording import count
 
@@ -37,13 +37,13 @@ def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tu
     """
     found: dict[tuple[str | None, str], Problem] = {}
     used: set[str] = set()
-    unused: set[str] = set()
+    unused: dict[str, str] = {}  # and what may have been meant instead
     lengths: dict[tuple[int, int, int], TrialConfig] = {}  # one trial of each
     for parameters in _tried(config):
         try:
             trial = config.trial_config(parameters, config.seeds[0])
             idle = left_out(parameters, trial)
-            unused |= idle
+            unused |= {name: instead(name, trial) for name in idle}
             # A default says nothing: a trial that has no use for the parameter has it too.
             used |= {name for name, value in parameters.items() if name not in idle and value != DEFAULTS[name]}
             used |= {f"measure {name}" for name in trial.measures} - idle
@@ -52,8 +52,8 @@ def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tu
             for problem in error.problems:
                 if omitted.isdisjoint(_WORD.findall(problem.message)):
                     found.setdefault((problem.field, problem.message), problem)
-    in_order = sorted(unused - used, key=[*config.parameters, *unused].index)
-    notes = [f"{name} is given, but no trial has a use for it" for name in in_order]
+    in_order = sorted(unused.keys() - used, key=[*config.parameters, *unused].index)
+    notes = [f"{name} is given, but no trial has a use for it{unused[name]}" for name in in_order]
     return list(_faults(list(found.values()), config)), [*notes, *_too_short(lengths.values())]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from grokray.arguments import refused
 from grokray.errors import CheckpointError, ConfigError, Problem
 from grokray.sweep.kept import kept_checkpoints
+from grokray.wording import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ class ProgressMeasures:
     table: pd.DataFrame
 
     def __repr__(self) -> str:
-        of = f"trial {self.trial_id} at {len(self.table)} checkpoints"
+        of = f"trial {self.trial_id} at {count(len(self.table), 'checkpoint')}"
         return f"<progress measures of {of}, key frequencies {list(self.frequencies)}>"
 
 

@@ -49,7 +49,7 @@ def translate(data: dict[str, Any]) -> Translation:
             done.notes.append(f"a list under value is taken as values: {', '.join(lists)}")
         _remark_on_exponents(done)
         _move(done, "device", "device")
-        _move(done, "wandb_tracking", "tracking")
+        _move(done, "wandb_tracking", "tracking", "wandb")
         _move_seeds(done)
         _drop_multitask(done)
     _move_destination(done)
@@ -108,16 +108,19 @@ def _remark_on_metrics(done: Translation) -> None:
         done.notes.append(f"metric: {name} is taken as {ALIASES[name]}")
 
 
-def _move(done: Translation, name: str, section: str) -> None:
-    """A parameter with one value that is the sweep's, not the trial's."""
-    values = _take(done, name, section)
+def _move(done: Translation, name: str, section: str, key: str | None = None) -> None:
+    """A parameter with one value that is the sweep's, not the trial's; `key` of the section, where it has keys."""
+    there = done.data.get(section)
+    place = (section,) if key is None or section not in done.data else (section, key)
+    joins = isinstance(there, dict) and key not in there and len(place) > 1
+    values = _take(done, name, None if joins else section)
     if values is None:
         return
     if len(values) != 1:
         done.faults.append((("parameters", name), f"{name} must have one value: it is the same for the whole sweep"))
         return
-    done.data[section] = {"wandb": values[0]} if section == "tracking" else values[0]
-    done.moved[section,] = ("parameters", name)
+    done.data[section] = values[0] if key is None else {**(there or {}), key: values[0]}
+    done.moved[place] = ("parameters", name)
     done.notes.append(f"parameters.{name} is taken as {section}")
 
 

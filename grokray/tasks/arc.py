@@ -21,6 +21,9 @@ from grokray.tasks.codes import Vocabulary
 from grokray.tasks.tables import Table, one_task
 from grokray.trial import TrialConfig
 
+# Of a trial alone: a sweep goes on where its file says that they lie.
+WHERE = "a trial looks for its tasks where they lay when it began; a link there will do"
+
 
 def key(config: TrialConfig) -> tuple[object, ...]:
     """The same for the same grids, wherever they lie."""
@@ -56,13 +59,13 @@ def _same_tasks(config: TrialConfig) -> tuple[ArcTask, ...]:
         tasks = arc_tasks(config.model_dump())
         found = content_hash(tasks)
     except Malformed as error:
-        raise ConfigError([Problem(field="data_dir", message=f"the trial's tasks: {error}")]) from None
+        raise ConfigError([Problem(field="data_dir", message=f"the trial's tasks: {error}")], hint=WHERE) from None
     if found != config.arc_data_hash:
         where = config.data_dir or config.data
         message = (
             f"the tasks in {where} are no longer those of the trial: their hash is {found}, not {config.arc_data_hash}"
         )
-        raise ConfigError([Problem(field="arc_data_hash", message=message)])
+        raise ConfigError([Problem(field="arc_data_hash", message=message)], hint=WHERE)
     return tasks
 
 

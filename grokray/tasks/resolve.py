@@ -77,6 +77,15 @@ def left_out(parameters: Mapping[str, Any], config: TrialConfig) -> set[str]:
     return unused
 
 
+def instead(name: str, config: TrialConfig) -> str:
+    """What may have been meant by a parameter that is left out, to be said after it: `: x+y is plain, and x+y_mod
+    modulo it`, or nothing."""
+    plain = [one for one in split_names(config.operation) if f"{one}_mod" in OPERATIONS]
+    if CLEAR_NAMES.get(name, name) != "modulus" or not plain:
+        return ""
+    return f": {plain[0]} is plain, and {plain[0]}_mod modulo it"
+
+
 def _take_operation(draft: Draft) -> bool:
     """Whether all operations are known; their clear names, and what an alias implies, go into the draft's values."""
     if not draft.sound("operation"):

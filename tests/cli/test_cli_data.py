@@ -188,3 +188,13 @@ def test_rows_that_are_no_numbers_are_shown_once(
     lines = capsys.readouterr().out.splitlines()
     assert f"  {row}" in lines
     assert not any("as tokens" in line for line in lines)
+
+
+def test_of_many_tasks_the_first_few_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "arc").mkdir()
+    for i in range(9):
+        (tmp_path / "arc" / f"t{i}.json").write_text(json.dumps({"train": [{"input": [[1]], "output": [[2]]}] * 2}))
+    export(tmp_path / "out", "--operation", "arc", "--data_dir", str(tmp_path / "arc"))
+    assert capsys.readouterr().out.startswith("t0, t1, t2, … (9 tasks) in ")
+    export(tmp_path / "few", "--operation", "arc", "--data_dir", str(tmp_path / "arc"), "--arc_tasks", "8")
+    assert capsys.readouterr().out.startswith("t0, t1, t2, t3, t4, t5, t6, t7 in ")

@@ -182,6 +182,16 @@ def test_the_command_prints_the_table_and_draws_it(sums, capsys, tmp_path):
     assert all(word in text for word in ("x+y mod 23", "training", "held-out", "restricted", "excluded", "share"))
 
 
+def test_frequencies_that_explain_little_are_no_circuit(sums, capsys):
+    said = "of the logits in the end: there is no circuit of them yet"
+    found = grokray.progress_measures(sums)
+    assert found.table["key_share"].iloc[-1] > 0.5
+    assert said not in " ".join(asked(capsys, str(sums)).split())
+    other = next(k for k in range(1, 12) if k not in found.frequencies)
+    assert said in " ".join(asked(capsys, str(sums), "--frequencies", str(other)).split())
+    assert repr(grokray.progress_measures(sums)).startswith(f"<progress measures of trial {found.trial_id} at 3 checkp")
+
+
 def test_the_command_s_numbers_are_the_function_s(sums, capsys, tmp_path):
     words = ["--frequencies", "3, 5", "--json", "--out", str(tmp_path / "figure.png")]
     given = json.loads(asked(capsys, str(sums), grokray.load_model(sums).checkpoint.trial_id[:4], *words))

@@ -58,6 +58,21 @@ def test_a_trial_from_its_start_to_its_records(tmp_path, capsys):
 def test_an_option_that_the_trial_has_no_use_for_is_remarked(tmp_path, capsys):
     assert main(["train", *TINY, "--base", "3", "--out", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.startswith("note: the trial has no use for --base\ntrial ")
+    words = [
+        "--operation",
+        "x+y",
+        "--operand_limit",
+        "7",
+        "--modulus",
+        "7",
+        "--num_steps",
+        "30",
+        "--eval_interval",
+        "10",
+    ]
+    assert main(["train", *words, "--dim_model", "8", "--num_heads", "1", "--out", str(tmp_path / "plain")]) == 0
+    said = "note: the trial has no use for --modulus: x+y is plain, and x+y_mod modulo it\n"
+    assert capsys.readouterr().out.startswith(said)
 
 
 def test_a_trial_too_short_to_grok_is_remarked(tmp_path, capsys):

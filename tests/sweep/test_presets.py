@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from grokray.cli.main import main
-from grokray.errors import ConfigError
+from grokray.errors import ConfigError, FolderError
+from grokray.records.folder import SweepFolder
 from grokray.sweep.load import load_sweep, load_text
 from grokray.trial import TrialConfig
 
@@ -100,6 +102,12 @@ def test_a_search_is_defined_by_what_its_data_holds_not_by_where_it_lies(tmp_pat
     file.write_text(file.read_text().replace("3", "4"))
     changed = loaded("moved")
     assert {key for key in before if before[key] != changed[key]} == {"parameters.data_dir"}
+    make = SweepFolder.create_or_open
+    make(str(tmp_path / "out"), "", before, {})
+    with pytest.raises(FolderError) as caught:
+        make(str(tmp_path / "out"), "", changed, {})
+    line = "  parameters.data_dir holds other tasks: their hash was [0-9a-f]{16}, is now [0-9a-f]{16}"
+    assert re.fullmatch(line, str(caught.value).splitlines()[1])
     both = loaded("moved", "parameters.arc_subset=both")
     assert both["parameters.data_dir"] != changed["parameters.data_dir"]
 

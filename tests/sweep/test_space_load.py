@@ -88,6 +88,23 @@ def test_the_shipped_grid_is_the_originals(tmp_path) -> None:
     assert shipped.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("device=cpu", ("cpu", (4,), "minimal", "auto")),
+        ("seeds=2", ("cuda", (0, 1), "minimal", "auto")),
+        ("tracking.wandb=disabled", ("cuda", (4,), "disabled", "auto")),
+        ("tracking={wandb: maximal}", ("cuda", (4,), "maximal", "auto")),
+        ("tracking.mode=offline", ("cuda", (4,), "minimal", "offline")),
+    ],
+)
+def test_what_the_original_has_among_the_parameters_may_be_set_by_its_own_name(override: str, said: tuple) -> None:
+    text = ORIGINAL.rstrip() + "\n  seed: {value: 4}\n  wandb_tracking: {value: minimal}\n"
+    config = load_text(text, "sweep.yaml", "sweep", overrides=[override])
+    assert (config.device, config.seeds, config.tracking.wandb, config.tracking.mode) == said
+    assert config.tracking.project == "grokking"
+
+
 def test_wandb_keys() -> None:
     text = """
 method: bayes
@@ -190,6 +207,12 @@ def test_a_parameter_that_no_trial_has_a_use_for_is_remarked() -> None:
     assert load_text(config.to_yaml(), "again.yaml", "again").notes == config.notes
 
 
+def test_a_plain_operation_with_a_modulus_is_told_from_the_modular_one() -> None:
+    text = "method: grid\nparameters: {operation: {value: x+y}, prime: {value: 97}}\n"
+    said = "prime is given, but no trial has a use for it: x+y is plain, and x+y_mod modulo it"
+    assert load_text(text, "f.yaml", "f").notes == (said,)
+
+
 def test_a_signal_may_be_measured_by_what_is_searched() -> None:
     config = load_text(
         "name: s\nmethod: grid\nparameters:\n  operation: {value: x+y_mod}\n"
@@ -252,6 +275,22 @@ def test_names() -> None:
 )
 def test_overrides(override: str, expected) -> None:
     assert expected(small(override))
+
+
+def test_another_type_of_scheduler_leaves_out_what_it_has_not() -> None:
+    text = SMALL + "scheduler: {type: grok_asha, grace_period: 7, reduction_factor: 4, stop_share: 0.2, fit_by: 9}\n"
+
+    def scheduler(*overrides: str):
+        return load_text(text, "f.yaml", "f", overrides=overrides).scheduler
+
+    assert scheduler("scheduler.type=fifo").type == "fifo"
+    whole = "scheduler={type: asha, grace_period: 7, reduction_factor: 4}"
+    assert scheduler("scheduler.type=asha") == scheduler(whole)
+    assert scheduler("scheduler.type=grok_asha").stop_share == 0.2
+    with pytest.raises(ConfigError, match="unknown key scheduler.stop_share"):
+        scheduler("scheduler.type=asha", "scheduler.stop_share=0.3")
+    with pytest.raises(ConfigError, match="unknown key scheduler.grace_periode"):
+        load_text(SMALL + "scheduler: {type: asha, grace_periode: 7}", "f.yaml", "f", overrides=["scheduler.type=fifo"])
 
 
 def test_precedence_is_file_then_overrides_in_order_then_num_trials() -> None:

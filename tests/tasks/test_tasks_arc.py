@@ -377,8 +377,9 @@ def test_a_trial_whose_data_has_changed_since_is_refused(folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"the tasks in .* are no longer those of the trial"):
         build_table(config)
     write(folder, "a", "{")
-    with pytest.raises(ConfigError, match=r"a\.json:1:2: is not JSON"):
+    with pytest.raises(ConfigError, match=r"a\.json:1:2: is not JSON") as caught:
         build_table(config)
+    assert caught.value.hint == "a trial looks for its tasks where they lay when it began; a link there will do"
 
 
 # What is shipped, and ARC itself
