@@ -17,6 +17,7 @@ from grokray.cli.question import ask
 from grokray.errors import ConfigError
 from grokray.records.folder import SweepFolder
 from grokray.records.tables import read_curves
+from grokray.sweep.load import load_text
 
 SMALL = [
     *("--num_layers", "1", "--dim_model", "16", "--num_heads", "2", "--batch_size", "64", "--learning_rate", "1e-2"),
@@ -375,12 +376,20 @@ def test_a_run_that_measured_otherwise_is_said_to_have(sums, tmp_path, capsys):
 # -- in Python
 
 
+def test_the_documented_examples_are_of_the_documented_sweep():
+    text = (Path(grokray.__file__).parents[1] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    config = load_text(example, "checkpoints.md", "sums")
+    ids = [config.trial_config(next(config.grid()), seed).id for seed in config.seeds]
+    assert {*re.findall(r"\b[0-9a-f]{16}\b", text)} == {*ids} & {*re.findall(r"\w+", text)} != set()
+
+
 def test_the_documented_example_sees_the_model_that_was_trained(sums, capsys):
     text = (Path(grokray.__file__).parents[1] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
     (code,) = [c for c in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "load_model" in c]
     (trial_id,) = [path.name for path in (sums / "checkpoints").iterdir()]
     seen = {}
-    exec(code.replace('"out"', repr(str(sums))).replace("4e4c", trial_id[:4]), seen)
+    exec(code.replace('"out"', repr(str(sums))).replace("3ca6", trial_id[:4]), seen)
     trained, table, rows = seen["trained"], seen["table"], seen["split"].heldout
     assert repr(trained) == f"<trial {trial_id}, x+y, at step 100>"
     assert seen["embedding"].shape == (table.vocabulary.size, 16)
