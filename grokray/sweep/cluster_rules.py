@@ -31,6 +31,8 @@ SECRETS = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"), "a private key"),
     (re.compile(r"\w://[^/\s:@]+:[^/\s@]+@"), "a URI with a password"),
 )
+# In the shipped files: a project's name, and the addresses that documents use (RFC 5737).
+PLACEHOLDER = re.compile(r"your-project-id|\b192\.0\.2\.\d+")
 SECRET_KEYS = ("aws_credentials", "gcp_credentials")
 Rule = Callable[[dict[str, Any]], Iterator[Fault]]
 
@@ -59,10 +61,13 @@ def faults_of_form(config: dict[str, Any]) -> list[Fault]:
 
 def advice(config: dict[str, Any]) -> list[Fault]:
     """What is better done otherwise, though the cluster would run: of content that has no faults."""
-    return [*_health_checks(config), *_pinned(config)]
+    return [*_filled_in(config), *_health_checks(config), *_pinned(config)]
 
 
 def _schema(config: dict[str, Any]) -> Iterator[Fault]:
+    if {"apiVersion", "kind"} <= config.keys():
+        yield ("apiVersion",), "this is a file of Kubernetes, for `kubectl apply`, and no cluster file of `ray up`"
+        return
     import jsonschema  # Ray brings it
     import ray.autoscaler
 
@@ -157,6 +162,12 @@ def _dashboard(config: dict[str, Any]) -> Iterator[Fault]:
             if host.strip("'\";") not in LOOPBACK:
                 rule = "but must be 127.0.0.1: `ray dashboard` and `grokray submit` reach it through SSH"
                 yield ("head_start_ray_commands", i), f"--dashboard-host is {host}, {rule}"
+
+
+def _filled_in(config: dict[str, Any]) -> Iterator[Fault]:
+    for keys, value in _leaves(config):
+        if found := PLACEHOLDER.search(value):
+            yield keys, f"{found[0]} stands for one of yours, which is to be filled in"
 
 
 def _health_checks(config: dict[str, Any]) -> Iterator[Fault]:

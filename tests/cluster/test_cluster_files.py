@@ -37,7 +37,29 @@ def refusal(tmp_path: Path, config: dict[str, Any], *, strict: bool = False) -> 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_shipped_file_has_no_fault(name):
-    assert read_cluster_file(ROOT / name, strict=True) == content(name)
+    assert read_cluster_file(ROOT / name) == content(name)
+
+
+@pytest.mark.parametrize(("name", "number"), [("cluster.yaml", 0), ("cluster/gcp.yaml", 2), ("cluster/local.yaml", 3)])
+def test_what_is_to_be_filled_in_is_all_that_may_be_remarked_of_a_shipped_file(tmp_path, name, number):
+    text = (ROOT / name).read_text()
+    problems = []
+    if number:
+        with pytest.raises(ConfigError) as caught:
+            read_cluster_file(ROOT / name, strict=True)
+        problems = [problem.message for problem in caught.value.problems]
+    assert len(problems) == number
+    assert all(message.endswith(" stands for one of yours, which is to be filled in") for message in problems)
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace("your-project-id", "grok-1").replace("192.0.2.", "10.0.0."))
+    assert read_cluster_file(path, strict=True)["cluster_name"]
+
+
+def test_a_file_of_kubernetes_is_said_to_be_one():
+    with pytest.raises(ConfigError) as caught:
+        read_cluster_file(ROOT / "cluster" / "kuberay" / "raycluster.yaml")
+    (problem,) = caught.value.problems
+    assert "this is a file of Kubernetes, for `kubectl apply`" in problem.message
 
 
 @pytest.mark.parametrize("name", FILES)
