@@ -92,7 +92,7 @@ class Design:
             # Where the trials that have a base have the same one, its column tells them from those without: in the name
             # of a doubling of base it would tell what sequences do.
             if np.linalg.norm(spread) <= _SAME * max(length, 1e-300):
-                left_out[name] = "it does not vary"
+                left_out[name] = f"it does not vary{self._among(number)}"
                 continue
             rest = centred
             for _ in range(2):  # once more, for what rounding left
@@ -103,6 +103,12 @@ class Design:
             basis = np.column_stack([basis, rest / np.linalg.norm(rest)])
             kept.append(number)
         return self.keep(kept, left_out)
+
+    def _among(self, column: int) -> str:
+        """Of which trials a column is said, where that is not all of them."""
+        if not self.stand_in[:, column].any():
+            return ""
+        return " above 0" if f"{self.names[column]} = 0" in self.names else " where there is one"
 
     def _behind(self, centred: np.ndarray, kept: Sequence[int]) -> list[str]:
         """Which of the columns `kept` this one, less its mean, is made of."""

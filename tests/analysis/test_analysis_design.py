@@ -69,7 +69,9 @@ def test_no_weight_decay_is_apart():
 def test_no_weight_decay_or_one_value():
     design = design_of(pa.table({"weight_decay": [0.0, 2.0, 0.0]}))
     assert design.names == ("weight_decay = 0",)
-    assert design.left_out == {"weight_decay": "it does not vary"}
+    assert design.left_out == {"weight_decay": "it does not vary above 0"}
+    some = design_of(pa.table({"base": pa.array([None, 2, 4], pa.int64())})).select(np.array([True, True, False]))
+    assert some.independent().left_out["base"] == "it does not vary where there is one"
 
 
 def test_trials_without_a_base():
