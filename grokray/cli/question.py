@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from grokray.tasks.tables import Table
 
 LARGEST = 65_535
+LONGEST = 200  # characters of a question that is shown as an example
 
 
 def ask(trial: Restored, text: str) -> dict[str, Any]:
@@ -38,7 +39,9 @@ def _ask_tokens(trial: Restored, text: str) -> dict[str, Any]:
     if (another := _list_of(trial, prompts)) is not None:
         return {**_answered(trial, another, 0), "part": None}
     one = question(table, 0)
-    raise refused(f"{text!r} is no example of {trial.config.operation}" + (f"; {one!r} is" if len(one) < 60 else ""))
+    raise refused(
+        f"{text!r} is no example of {trial.config.operation}" + (f"; {one!r} is" if len(one) < LONGEST else "")
+    )
 
 
 def _answered(trial: Restored, table: Table, row: int) -> dict[str, Any]:

@@ -45,6 +45,7 @@ LOCK = "lock"
 PART = re.compile(r"part-(\d+)of(\d+)")
 
 META_VERSION = 1
+_HASH = re.compile("[0-9a-f]{16}")
 _LINES = 10
 _VALUE_CHARACTERS = 60
 
@@ -210,7 +211,8 @@ def _refuse_other(store: Store, was: Mapping[str, Any], now: Mapping[str, Any]) 
         lines = [*lines[: _LINES - 1], f"and {len(lines) - _LINES + 1} more"]
     text = "\n".join(f"  {line}" for line in lines)
     is_new = not store.list(JOURNAL)
-    hint = "nothing has happened there yet: remove it, or choose another folder" if is_new else "choose another folder"
+    another = "choose another folder with --out"
+    hint = f"nothing has happened there yet: remove it, or {another}" if is_new else another
     raise OtherSearchSpace(f"{store} holds a sweep of another search space:\n{text}", hint=hint)
 
 
@@ -248,7 +250,8 @@ def _held(setting: Any) -> str | None:
     except ValueError:
         return None
     holds = found.get("holds") if isinstance(found, dict) and len(found) == 1 else None
-    return ", ".join(map(str, holds[0])) if isinstance(holds, list) and len(holds) == 1 else None
+    hashes = holds[0] if isinstance(holds, list) and len(holds) == 1 else ()
+    return ", ".join(hashes) if hashes and all(_HASH.fullmatch(str(one)) for one in hashes) else None
 
 
 def _shown(settings: Mapping[str, Any], name: str) -> str:

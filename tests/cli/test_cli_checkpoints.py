@@ -236,6 +236,13 @@ def test_grids_of_several_tasks_need_the_task(tmp_path, capsys):
     assert [asked(capsys, folder, f"<{name}> 1 0")["truth"] for name in "ab"] == ["2", "3"]
     (line,) = error(capsys, "decode", folder, "1 0")
     assert line.startswith("error: '1 0' is no example of arc; '<a> 1 ")
+    words += ["--arc_context", "1", "--arc_holdout", "tasks", "--arc_max_cells", "9"]
+    grid = [[colour, colour, colour] for colour in range(3)]
+    for name in "ab":
+        pairs = [{"input": grid, "output": grid[::-1]}] * 2
+        (tmp_path / "arc" / f"{name}.json").write_text(json.dumps({"train": pairs}))
+    (line,) = error(capsys, "decode", str(train(tmp_path / "shown", *SMALL, *words)), "1 0")
+    assert line.endswith("; '<arc> 0 0 0 / 1 1 1 / 2 2 2 <arc>= 2 2 2 / 1 1 1 / 0 0 0 | 0 0 0 / 1 1 1 / 2 2 2' is")
 
 
 @pytest.mark.parametrize(

@@ -86,13 +86,13 @@ def test_a_folder_in_which_nothing_happened_may_be_removed_and_others_not(tmp_pa
     folder = make_folder(tmp_path, {"x": 0})
     with pytest.raises(FolderError) as new:
         make_folder(tmp_path, {"x": 1})
-    assert new.value.hint == "nothing has happened there yet: remove it, or choose another folder"
+    assert new.value.hint == "nothing has happened there yet: remove it, or choose another folder with --out"
     writer = folder.writer("driver")
     writer.write("interrupt", session="a")
     writer.close()
     with pytest.raises(FolderError) as begun:
         make_folder(tmp_path, {"x": 1})
-    assert begun.value.hint == "choose another folder"
+    assert begun.value.hint == "choose another folder with --out"
 
 
 def test_at_most_ten_lines_of_difference(tmp_path):

@@ -108,6 +108,8 @@ def test_a_search_is_defined_by_what_its_data_holds_not_by_where_it_lies(tmp_pat
         make(str(tmp_path / "out"), "", changed, {})
     line = "  parameters.data_dir holds other tasks: their hash was [0-9a-f]{16}, is now [0-9a-f]{16}"
     assert re.fullmatch(line, str(caught.value).splitlines()[1])
+    with pytest.raises(FolderError, match=r'data_dir was \{"holds": .*, is now \{"holds": \[\["nowhere"\]\]\}'):
+        make(str(tmp_path / "out"), "", {**before, "parameters.data_dir": '{"holds": [["nowhere"]]}'}, {})
     both = loaded("moved", "parameters.arc_subset=both")
     assert both["parameters.data_dir"] != changed["parameters.data_dir"]
 
