@@ -60,7 +60,7 @@ def task_of(table: Table, words: str, operators: Mapping[str, int]) -> int:
         return 0
     if words not in operators:
         rule = f"but this model knows several tasks and needs one of {', '.join(map(repr, operators))}"
-        raise refused(f"the operator is {words!r}, {rule}")
+        raise refused((f"the operator is {words!r}, " if words else "there is no operator, ") + rule)
     return operators[words]
 
 

@@ -199,6 +199,10 @@ def test_a_model_of_several_tasks_is_told_which_one_is_meant(several, capsys):
         assert record["input_tokens"][-1] == equals
     (line,) = error(capsys, "decode", str(several), "3 ? 4")
     assert line.startswith("error: the operator is '?', but this model knows several tasks and needs one of '/', '+', ")
+    (line,) = error(capsys, "decode", str(several), "3 4")
+    assert line.startswith(
+        "error: there is no operator, but this model knows several tasks and needs one of '/', '+', "
+    )
 
 
 def test_lists_are_asked_as_they_stand_in_the_table(tmp_path, capsys):
