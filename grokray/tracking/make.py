@@ -20,7 +20,8 @@ def check(settings: Settings) -> str | None:
         writer_class()
     mode = resolve_mode(settings)
     if mode == "offline" and settings.mode == "auto" and "WANDB_MODE" not in os.environ:
-        return "W&B: no API key is configured, so runs are kept in the folder's wandb/; `wandb sync` sends them"
+        sends = "`wandb sync DIR/wandb/offline-run-*` sends them"
+        return f"W&B: no API key is configured, so runs are kept in the folder's wandb/; {sends}"
     return None
 
 

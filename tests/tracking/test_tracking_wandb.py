@@ -264,7 +264,10 @@ def test_online_without_a_key_is_an_error_before_anything_starts(environment, wa
 
 
 def test_it_is_said_that_nothing_is_sent(wandb_at_home, monkeypatch):
-    assert "no API key" in str(check(Settings(wandb="maximal")))
+    said = str(check(Settings(wandb="maximal")))
+    assert said.startswith("W&B: no API key is configured")
+    # Without a path the client looks for runs in the working directory alone.
+    assert said.endswith("`wandb sync DIR/wandb/offline-run-*` sends them")
     assert check(Settings(wandb="maximal", mode="offline")) is None
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert check(Settings(wandb="maximal")) is None
