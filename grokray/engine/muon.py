@@ -21,6 +21,7 @@ from torch import Tensor
 
 from grokray.engine.optimizer import Update, adamw, column
 from grokray.engine.shape import Layout, Parameter
+from grokray.engine.sums import norms
 
 MOMENTUM, EPSILON, ITERATIONS = 0.95, 1e-7, 5
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
@@ -51,15 +52,20 @@ def make_muon(layout: Layout) -> Update:
 
 
 def orthogonalized(x: Tensor) -> Tensor:
-    """x (n, rows, columns) with its singular values brought near 1 (between about 0.7 and 1.2), each matrix alone."""
+    """x (n, rows, columns) with its singular values brought near 1 (between about 0.7 and 1.2), each matrix alone.
+
+    A tall one is multiplied from the right rather than transposed, and norms are summed in float64: how the compiler
+    lays out what is transposed, and how it adds up, depends on how many matrices there are.
+    """
     tall = x.shape[1] > x.shape[2]
-    x = x.transpose(1, 2) if tall else x
-    x = x / x.square().sum(-1, keepdim=True).sum(-2, keepdim=True).sqrt().clamp(min=EPSILON)
+    x = x / norms(x.flatten(1)).to(x.dtype).clamp(min=EPSILON)[:, None, None]
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
-        gram = torch.bmm(x, x.transpose(1, 2))
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.transpose(1, 2) if tall else x
+        flipped = x.transpose(1, 2)
+        gram = torch.bmm(flipped, x) if tall else torch.bmm(x, flipped)
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, x, factor, beta=a) if tall else torch.baddbmm(x, factor, x, beta=a)
+    return x
 
 
 def _orthogonal_parts(x: Tensor, parts: int) -> Tensor:

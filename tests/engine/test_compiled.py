@@ -175,6 +175,13 @@ def test_orthograd_is_the_same_in_any_company():
 
 
 @pytest.mark.slow
+def test_muon_is_the_same_in_any_company_however_narrow_the_model():
+    """A norm of a matrix of 8 columns was added up otherwise for one slot than for 16."""
+    configs = [small(optimizer="muon", num_layers=1, dim_model=8, seed=seed) for seed in range(TILE)]
+    assert curve(compiled(configs[:1])[0]) == curve(compiled(configs)[0])
+
+
+@pytest.mark.slow
 def test_batches_that_share_prefixes():
     configs = [small(**OPTIONS["shared prefixes"], seed=seed) for seed in range(TILE)]
     assert shape_of(build_dataset(configs[0])).batch_sharing.length > 0
