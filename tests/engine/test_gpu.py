@@ -128,7 +128,7 @@ def test_the_host_waits_for_no_evaluation_before_all_are_begun(compile_):
         engine.join(str(seed), small(seed=seed, measure="weight_norm,update_norm,fourier_gini,logit_scale"))
     engine.next()  # recorded here
     (stack,) = engine._stacks.values()
-    at = torch.tensor([seat.slot for seat in stack.seats], device=stack.device)
+    at = torch.tensor([(seat.slot, seat.first_row) for seat in stack.seats], device=stack.device)
     torch.cuda.set_sync_debug_mode("error")
     try:
         begun = [stack._measuring._begin(stack.seats, at) for _ in range(2)]
