@@ -19,7 +19,7 @@ from harness import Contestant
 from grokray.engine import payoff
 from grokray.engine.engine import Engine
 from grokray.engine.shape import shape_of
-from grokray.engine.tiles import fills, library_widths, tile_width
+from grokray.engine.tiles import library_widths, tile_width
 from grokray.tasks.dataset import build_dataset
 from grokray.tasks.resolve import resolve
 
@@ -59,7 +59,7 @@ def run_case(parameters: dict[str, Any], seconds: float, at_once: int | None) ->
     eager, compiled = (_contestant(mode, parameters, trials) for mode in ("off", "on"))
     harness.measure([eager, compiled], rounds=5, seconds=seconds)
     saved, counted = 1 / eager.rate - 1 / compiled.rate, payoff.saved_on_cpu(shape, trials)
-    widths = sum(width == 1 or fills(trials, width) for width in library_widths(shape))
+    widths = len(library_widths(shape, trials))
     return {
         "trials": trials,
         "eager": eager.rate,

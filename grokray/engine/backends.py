@@ -23,7 +23,6 @@ from grokray.engine.tiles import (
     cover,
     evaluated_tile,
     evaluated_width,
-    fills,
     library_widths,
     powers,
     tile_width,
@@ -170,7 +169,7 @@ class Libraries(OfCpu):
     any had."""
 
     def __init__(self, shape: ShapeKey) -> None:
-        self.shape, self.widths = shape, (1,)
+        self.shape, self.widths = shape, library_widths(shape, trials=0)
         self.options: frozenset[str] = frozenset()
         self._eager: Eager | None = None
 
@@ -180,8 +179,7 @@ class Libraries(OfCpu):
 
     def tiles(self, training: int, options: frozenset[str]) -> Tiles | None:
         self.options |= options
-        if fills(training, library_widths(self.shape)[-1]):
-            self.widths = library_widths(self.shape)
+        self.widths = max(self.widths, library_widths(self.shape, training), key=len)
         ready = self._ready() if self._eager is None else []
         if self._eager is None and len(ready) < len(self.widths):
             self._build_one_more(training, ready)

@@ -23,7 +23,7 @@ import torch
 
 from grokray.engine.attention import form_of
 from grokray.engine.shape import ShapeKey
-from grokray.engine.tiles import fills, library_widths, tile_width
+from grokray.engine.tiles import library_widths, tile_width
 
 BEGUN_S = 3e-3  # saved in a pass of a tile, for each layer, whatever its size
 SAVED_S = {"sums": 20e-9, "products": 10e-9}  # in a pass of a slot, for each element of a layer's activations
@@ -43,8 +43,8 @@ class Planned:
 def compiling_pays(shape: ShapeKey, device: torch.device, planned: Planned) -> bool:
     if device.type != "cpu":
         return planned.steps * passes(shape) * elements(shape) * SAVED_ON_GPU_S > MARGIN * BUILD_S
-    built = [width for width in library_widths(shape) if width == 1 or fills(planned.company, width)]
-    return has_compiler() and planned.steps * saved_on_cpu(shape, planned.company) > MARGIN * len(built) * BUILD_S
+    widths = library_widths(shape, planned.company)
+    return has_compiler() and planned.steps * saved_on_cpu(shape, planned.company) > MARGIN * len(widths) * BUILD_S
 
 
 def saved_on_cpu(shape: ShapeKey, company: float = math.inf) -> float:

@@ -7,6 +7,7 @@ feels how wide its tile is. A GPU takes as many slots at once as its memory hold
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 from grokray.engine.shape import ShapeKey
@@ -53,14 +54,11 @@ def evaluated_tile(shape: ShapeKey, fewest: int) -> int:
     return _power(EAGER_ELEMENTS // _evaluated_elements(shape), EAGER_MOST)
 
 
-def library_widths(shape: ShapeKey) -> tuple[int, ...]:
-    """The widths that kernels of a CPU are compiled for, rising: one slot, and a whole tile where that is more."""
-    return tuple(sorted({1, tile_width(shape)}))
-
-
-def fills(slots: float, width: int) -> bool:
-    """Whether a tile of that width is run whole for so many slots."""
-    return slots >= PAD * width
+def library_widths(shape: ShapeKey, trials: float = math.inf) -> tuple[int, ...]:
+    """The widths that kernels of a CPU are compiled for, rising: one slot, and a whole tile where that is more and so
+    many trials at once fill it."""
+    tile = tile_width(shape)
+    return (1, tile) if tile > 1 and _fills(trials, tile) else (1,)
 
 
 def cover(training: int, widths: Collection[int]) -> Tiles:
@@ -68,7 +66,7 @@ def cover(training: int, widths: Collection[int]) -> Tiles:
     with some to spare: cover(19, (1, 16)) is [(0, 16), (16, 1), (17, 1), (18, 1)]."""
     out, start = [], 0
     for width in sorted(widths, reverse=True):
-        while fills(training - start, width):
+        while _fills(training - start, width):
             out.append((start, width))
             start += width
     if start < training:  # not even the narrowest is as full as that
@@ -91,6 +89,11 @@ def buckets(training: int, widths: Collection[int]) -> Tiles:
     if first < training:
         out.append((first, min(width for width in widths if width >= training - first)))
     return out
+
+
+def _fills(slots: float, width: int) -> bool:
+    """Whether a tile of that width is run whole for so many slots."""
+    return slots >= PAD * width
 
 
 def _power(fit: int, most: int) -> int:

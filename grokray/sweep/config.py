@@ -147,6 +147,10 @@ class SweepConfig(BaseModel):
         whole = self.grid_size() if self.method == "grid" else self.num_trials or 0
         return len(range(self.first_index, whole, self.stride))
 
+    def all_trials(self) -> int:
+        """How many trials there will be: each configuration with each seed."""
+        return self.num_configurations() * len(self.seeds)
+
     def sample(self, trial: BaseTrial) -> space.Choice:
         """One configuration as an Optuna trial suggests it; absent are the parameters whose condition is false."""
         return space.choose(self.parameters, lambda name, parameter: parameter.suggest(trial, name))
@@ -190,8 +194,8 @@ class SweepConfig(BaseModel):
 
         As if shapes were equally frequent, and each trial ran for as long as the scheduler lets it on average.
         """
-        trials = self.num_configurations() * len(self.seeds)
-        return trials * self.scheduler.expected_steps(num_steps, self.max_steps()) / self.planned_shapes()
+        steps = self.scheduler.expected_steps(num_steps, self.max_steps())
+        return self.all_trials() * steps / self.planned_shapes()
 
     def planned_shapes(self) -> int:
         """About how many shapes its trials have."""

@@ -8,14 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from grokray.errors import ConfigError, Problem
-from grokray.sweep.sections import Asha, Fifo, GrokAsha
+from grokray.sweep.sections import SCHEDULERS
 from grokray.sweep.yaml_text import Document, Keys, parse_yaml
 
-KEYS_OF_SCHEDULERS = {
-    type_: frozenset(section.model_fields)
-    for type_, section in (("fifo", Fifo), ("asha", Asha), ("grok_asha", GrokAsha))
-}
-ALL_KEYS = frozenset().union(*KEYS_OF_SCHEDULERS.values())
+KEYS_OF_SCHEDULERS = frozenset().union(*(section.model_fields for section in SCHEDULERS.values()))
 # What may be said of the sweep, and the parameter of the original's files that says the same.
 OF_THE_ORIGINAL = {
     ("device",): "device",
@@ -82,10 +78,9 @@ def _set(data: dict[str, Any], keys: tuple[str, ...], value: Any, place: str) ->
         inner = inner.setdefault(key, {})
         if not isinstance(inner, dict):
             raise _refused(place, f"{'.'.join(keys[: depth + 1])} has no keys of its own")
-    if keys == ("scheduler", "type"):  # what another type has, and this one has not, goes with it
-        own = KEYS_OF_SCHEDULERS.get(value, ALL_KEYS) if isinstance(value, str) else ALL_KEYS
-        for key in (set(inner) & ALL_KEYS) - own:
-            del inner[key]
+    if keys == ("scheduler", "type") and isinstance(value, str) and value in SCHEDULERS:
+        for key in inner.keys() & (KEYS_OF_SCHEDULERS - SCHEDULERS[value].model_fields.keys()):
+            del inner[key]  # what another type has, and this one has not
     if (elsewhere := OF_THE_ORIGINAL.get(keys)) and isinstance(data.get("parameters"), dict):
         data["parameters"].pop(elsewhere, None)
     if _is_whole(keys):  # says anew what the parameter is: all but its condition goes

@@ -57,6 +57,10 @@ def engine_spec(config: SweepConfig, machine: Machine, device: str, *, trials: i
     )
 
 
+def _slots_of(config: SweepConfig, machine: Machine) -> int:
+    return _slots(config, gpu=device_of_sweep(config, machine) == "cuda")
+
+
 def _slots(config: SweepConfig, *, gpu: bool) -> int:
     share = config.resources.gpu or GPU_OF_A_TRIAL if gpu else config.resources.cpu
     return max(int(1 / share + 1e-9), 1)
@@ -75,9 +79,9 @@ def share_of_an_engine(config: SweepConfig, machine: Machine) -> float:
     """The part of the sweep that falls to one engine. Of the search space and the machine alone, however much of the
     sweep is left: whether kernels are compiled goes by it, and trials must come out the same after a restart. Of a
     cluster nothing is asked that changes as nodes come and go."""
-    trials = config.num_configurations() * len(config.seeds)
+    trials = config.all_trials()
     if machine.elastic:
-        return 1 / max(math.ceil(trials / _slots(config, gpu=device_of_sweep(config, machine) == "cuda")), 1)
+        return 1 / max(math.ceil(trials / _slots_of(config, machine)), 1)
     return 1 / max(min(machine.cpus, trials), 1)
 
 
@@ -85,9 +89,8 @@ def company_in_an_engine(config: SweepConfig, machine: Machine) -> float:
     """How many trials of one shape it trains at once, of the same alone: as if shapes were equally frequent."""
     if config.execution == "process":
         return 1.0
-    trials = config.num_configurations() * len(config.seeds) * share_of_an_engine(config, machine)
-    slots = _slots(config, gpu=device_of_sweep(config, machine) == "cuda")
-    return max(min(slots, trials) / config.planned_shapes(), 1.0)
+    trials = config.all_trials() * share_of_an_engine(config, machine)
+    return max(min(_slots_of(config, machine), trials) / config.planned_shapes(), 1.0)
 
 
 def idle_gpus(config: SweepConfig, machine: Machine) -> str | None:

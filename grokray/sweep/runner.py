@@ -203,10 +203,8 @@ class _Session:
         from grokray.sweep.engines import EnginePool
         from grokray.sweep.samples import sample_of_trials
 
-        trials = self.config.num_configurations() * len(self.config.seeds)
-        spec = engine_spec(
-            self.config, machine, options.device, trials=trials if self._books is None else self._books.to_run
-        )
+        trials = self.config.all_trials() if self._books is None else self._books.to_run
+        spec = engine_spec(self.config, machine, options.device, trials=trials)
         environment = {} if machine.prepared else ENVIRONMENT
         sample = sample_of_trials(self.config) if machine.elastic else ()
         pool = EnginePool(
