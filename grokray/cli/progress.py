@@ -103,12 +103,22 @@ def _show(found: ProgressMeasures) -> None:
     console.print(f"trial: {found.trial_id}")
     console.print(f"key frequencies: {', '.join(map(str, found.frequencies))}, of 1 to {found.order // 2}")
     console.print(fitted(columns, console.width))
-    if (share := table["key_share"].iloc[-1]) < LITTLE:
-        console.print(
-            f"key frequencies explain {percent(share)} of the logits in the end: there is no circuit of them yet"
-        )
+    if note := _no_circuit(table["step"].tolist(), table["key_share"].tolist()):
+        console.print(note)
     if len(table) <= FEW:
         console.print("more rows: with keep_checkpoints: all, and a shorter checkpoint_interval")
+
+
+def _no_circuit(steps: list[int], shares: list[float]) -> str | None:
+    """What must be known of key frequencies that explain little in the end. A jump of the training loss, of which there
+    are many after memorization, hides a circuit for a while."""
+    if not shares[-1] < LITTLE:
+        return None
+    little = f"key frequencies explain {percent(shares[-1])} of the logits in the end"
+    most, step = max(zip(shares, steps, strict=True))
+    if most < LITTLE:
+        return f"{little}: there is no circuit of them yet"
+    return f"{little}, but {percent(most)} at step {step:,}: a jump of the loss may hide the circuit for a while"
 
 
 def _cell(name: str, value: float) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 import grokray
 from grokray.cli.main import main
+from grokray.cli.progress import _no_circuit
 from grokray.errors import CheckpointError, ConfigError
 from grokray.records.store import Store
 
@@ -190,6 +191,20 @@ def test_frequencies_that_explain_little_are_no_circuit(sums, capsys):
     other = next(k for k in range(1, 12) if k not in found.frequencies)
     assert said in " ".join(asked(capsys, str(sums), "--frequencies", str(other)).split())
     assert repr(grokray.progress_measures(sums)).startswith(f"<progress measures of trial {found.trial_id} at 3 checkp")
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ([0.1, 0.8], None),
+        ([0.1, 0.49], "key frequencies explain 49.0 % of the logits in the end: there is no circuit of them yet"),
+        ([0.6, 0.73, 0.15], "15.0 % of the logits in the end, but 73.0 % at step 2,000: a jump of the loss may hide"),
+        ([0.7, math.nan], None),  # a checkpoint with numbers that are none
+    ],
+)
+def test_a_circuit_that_was_there_before_is_not_said_to_be_still_to_come(shares, said):
+    found = _no_circuit([1000 * (i + 1) for i in range(len(shares))], shares)
+    assert found is None if said is None else said in found
 
 
 def test_the_command_s_numbers_are_the_function_s(sums, capsys, tmp_path):
