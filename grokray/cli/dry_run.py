@@ -97,7 +97,8 @@ def _folder(folder: SweepFolder | None, out: str, trials: int) -> str:
     if folder is None:
         return f"folder: {hide_secrets(out)}, which is to be made"
     ended = sum(trial.done for trial in folder.state().trials.values())
-    return f"folder: {hide_secrets(out)}, which holds this sweep: {ended:,} of {count(trials, 'trial')} ended"
+    grows = "" if folder.growth is None else f"; it grows: {folder.growth}"
+    return f"folder: {hide_secrets(out)}, which holds this sweep: {ended:,} of {count(trials, 'trial')} ended{grows}"
 
 
 def _steps(config: SweepConfig, found: Preview) -> str:

@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from grokray.errors import FileMissing, FolderError
-from grokray.records.folder import CURVES, LOCK, MANIFEST, META, SWEEP_YAML, TASK_CURVES, SweepFolder, refuse_foreign
+from grokray.records.folder import (
+    CURVES,
+    LOCK,
+    MANIFEST,
+    META,
+    SWEEP_YAML,
+    TASK_CURVES,
+    SweepFolder,
+    has_grown,
+    refuse_foreign,
+)
 from grokray.records.journal import JOURNAL
 from grokray.records.lock import hold
 from grokray.records.remote_append import batch_of
@@ -80,7 +90,8 @@ def _refuse_other(there: SweepFolder, here: Store) -> None:
         refuse_foreign(here)
         return
     copy = SweepFolder.open(here.path())
-    if (copy.meta.get("created"), copy.fingerprint) != (there.meta.get("created"), there.fingerprint):
+    same = copy.fingerprint == there.fingerprint or has_grown(copy.fingerprint, there.fingerprint)
+    if not same or copy.meta.get("created") != there.meta.get("created"):
         raise FolderError(f"{here} holds another sweep than {there.store}", hint="choose another folder")
     known = {*there.store.list(JOURNAL)}
     # Batches of an object store become one object, their block, when there are many.

@@ -16,6 +16,7 @@ lock                   who works here
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,6 +46,7 @@ LOCK = "lock"
 PART = re.compile(r"part-(\d+)of(\d+)")
 
 META_VERSION = 1
+GROWING = "num_trials"  # may be raised: what was proposed so far is what would be proposed first
 _HASH = re.compile("[0-9a-f]{16}")
 _LINES = 10
 _VALUE_CHARACTERS = 60
@@ -57,6 +59,8 @@ class SweepFolder:
         self.store = store
         self.meta = dict(meta)
         self._visit = visit
+        self._grown_yaml: str | None = None
+        self.growth: str | None = None  # what it is to have more of than when it was last worked on
 
     @classmethod
     def create_or_open(
@@ -65,7 +69,8 @@ class SweepFolder:
         """The sweep's folder, made anew or gone on with.
 
         `fingerprint` maps every setting that defines the search space to its value; `meta` holds `versions`
-        {package: version} and `command`. Raises FolderError if the folder holds another search space, or
+        {package: version} and `command`. If `num_trials` alone is larger than it was, the folder is that of the larger
+        sweep as soon as it is locked. Raises FolderError if the folder holds another search space, or
         something that is no sweep; and, within seconds, if the store cannot be reached or does not let one work there.
         """
         store = Store.from_uri(uri)
@@ -88,6 +93,8 @@ class SweepFolder:
             _refuse_other(store, folder.fingerprint, fingerprint)
             if not store.exists(SWEEP_YAML):  # it is new, or there was a crash since meta.json was written
                 store.write_atomic(SWEEP_YAML, sweep_yaml.encode())
+            if folder._take_growth(fingerprint):
+                folder._grown_yaml = sweep_yaml
             return folder
 
     @classmethod
@@ -108,7 +115,9 @@ class SweepFolder:
                 refuse_foreign(store)
                 return None
             folder = cls(store, _read_meta(store))
-            _refuse_other(store, folder.fingerprint, json.loads(json.dumps(fingerprint)))
+            fingerprint = json.loads(json.dumps(fingerprint))
+            _refuse_other(store, folder.fingerprint, fingerprint)
+            folder._take_growth(fingerprint)
             return folder
 
     @contextmanager
@@ -117,6 +126,9 @@ class SweepFolder:
         with hold(self.store, LOCK, command=command) as lock:
             current = _read_meta(self.store)
             _refuse_other(self.store, current["fingerprint"], self.fingerprint)  # made by two at once
+            if self._grown_yaml is not None:  # before meta.json: after a crash it would be thought to be done
+                self.store.write_atomic(SWEEP_YAML, self._grown_yaml.encode())
+                current["fingerprint"], self._grown_yaml = self.fingerprint, None
             if self._visit is not None:
                 current["commands"] = [*current.get("commands", []), self._visit]
                 self.store.write_atomic(META, _encode(current))
@@ -125,6 +137,14 @@ class SweepFolder:
             yield lock
             for name in (META, SWEEP_YAML, CHECKPOINTS, EXAMPLES):
                 self.store.delete_unfinished(name)
+
+    def _take_growth(self, fingerprint: Mapping[str, Any]) -> bool:
+        """Whether it is to grow; then its fingerprint is the larger sweep's."""
+        if not has_grown(self.fingerprint, fingerprint):
+            return False
+        self.growth = _difference(GROWING, self.fingerprint, fingerprint)
+        self.meta["fingerprint"] = dict(fingerprint)
+        return True
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -199,20 +219,36 @@ def _read_meta(store: Store) -> dict[str, Any]:
     return meta
 
 
+def has_grown(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether two fingerprints are of one search space, of which the latter has more configurations."""
+    return _differing(was, now) == [GROWING] and _limit(was) < _limit(now)
+
+
+def _limit(settings: Mapping[str, Any]) -> float:
+    """Of configurations; a grid without one has all that there are."""
+    value = settings.get(GROWING, math.nan)
+    number = json.loads(value) if isinstance(value, str) else value
+    return math.inf if number is None else number
+
+
+def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [name for name in sorted(was.keys() | now.keys()) if was.get(name, _ABSENT) != now.get(name, _ABSENT)]
+
+
 def _refuse_other(store: Store, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    lines = [
-        _difference(name, was, now)
-        for name in sorted(was.keys() | now.keys())
-        if was.get(name, _ABSENT) != now.get(name, _ABSENT)
-    ]
-    if not lines:
+    names = _differing(was, now)
+    if not names or has_grown(was, now):
         return
+    lines = [_difference(name, was, now) for name in names]
     if len(lines) > _LINES:
         lines = [*lines[: _LINES - 1], f"and {len(lines) - _LINES + 1} more"]
     text = "\n".join(f"  {line}" for line in lines)
     is_new = not store.list(JOURNAL)
-    another = "choose another folder with --out"
-    hint = f"nothing has happened there yet: remove it, or {another}" if is_new else another
+    hint = "choose another folder with --out"
+    if is_new:
+        hint = f"nothing has happened there yet: remove it, or {hint}"
+    elif names == [GROWING]:
+        hint = f"a sweep may grow, but not shrink: leave {GROWING} as it was, or {hint}"
     raise OtherSearchSpace(f"{store} holds a sweep of another search space:\n{text}", hint=hint)
 
 
@@ -259,6 +295,8 @@ def _shown(settings: Mapping[str, Any], name: str) -> str:
         return "absent"
     value = settings[name]
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if text == "null":
+        return "left out"
     return text if len(text) <= _VALUE_CHARACTERS else text[: _VALUE_CHARACTERS - 1] + "…"
 
 

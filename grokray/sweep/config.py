@@ -72,7 +72,7 @@ class SweepConfig(BaseModel):
         default=None,
         ge=1,
         le=MAX_CONFIGURATIONS,
-        description="Configurations; each runs once for each seed. For grid a limit.",
+        description="Configurations; each runs once for each seed. For grid a limit. May be raised later.",
     )
     seeds: Seeds = Field(default=(0,), description="Every configuration runs once for each of these; 3 means 0, 1, 2.")
     seed: Seed = Field(default=0, description="Of the search itself.")

@@ -154,6 +154,8 @@ class _Session:
             if self.ledger.finished:
                 self.ledger.tidy()
                 return
+            if self.folder.growth:
+                self.observer.message(f"the sweep grows: {self.folder.growth}")
             self.observer.message(f"going on: of {self.ledger.total:,} trials {self.ledger.to_run:,} are left to run")
         import_ahead()
         with ray_cluster(address, insecure=insecure) as machine, interruptible(self.stopping.set):

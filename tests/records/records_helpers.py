@@ -50,9 +50,11 @@ def memory_store(uri: str = "s3://bucket/sweep", handler: FSSpecHandler | None =
     return store
 
 
-def make_folder(path: Any, fingerprint: dict[str, Any] | None = None) -> SweepFolder:
+def make_folder(
+    path: Any, fingerprint: dict[str, Any] | None = None, *, sweep_yaml: str = "num_trials: 3\n"
+) -> SweepFolder:
     meta = {"versions": VERSIONS, "command": "grokray run space.yaml"}
-    return SweepFolder.create_or_open(path, "num_trials: 3\n", fingerprint or {"num_trials": 3}, meta)
+    return SweepFolder.create_or_open(path, sweep_yaml, fingerprint or {"num_trials": 3}, meta)
 
 
 def event(kind: str, t: float = 1.0, **fields: Any) -> dict[str, Any]:

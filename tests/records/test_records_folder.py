@@ -69,6 +69,47 @@ def test_another_search_space_is_refused_with_what_differs(tmp_path):
     assert max(map(len, lines[1:])) < 100
 
 
+@pytest.mark.parametrize(("few", "many", "said"), [("3", "5", "5"), ("3", "null", "left out")])  # the whole grid
+def test_a_sweep_may_grow(few, many, said, tmp_path):
+    grown = {"method": '"grid"', "num_trials": many}
+    with make_folder(tmp_path, {"method": '"grid"', "num_trials": few}).lock():
+        pass
+    assert SweepFolder.find(tmp_path, grown).growth == f"num_trials was {few}, is now {said}"
+    larger = make_folder(tmp_path, grown, sweep_yaml="num_trials: more\n")
+    assert larger.growth == f"num_trials was {few}, is now {said}"
+    found = SweepFolder.open(tmp_path)
+    assert (found.fingerprint["num_trials"], found.sweep_yaml) == (few, "num_trials: 3\n")  # others may work there yet
+    with larger.lock():
+        pass
+    found = SweepFolder.open(tmp_path)
+    assert (found.fingerprint, found.sweep_yaml) == (grown, "num_trials: more\n")
+    assert len(found.meta["commands"]) == 2
+    assert make_folder(tmp_path, grown).growth is None
+
+
+@pytest.mark.parametrize(("was", "said"), [("5", "5"), ("null", "left out")])
+def test_a_sweep_may_not_shrink(was, said, tmp_path):
+    folder = make_folder(tmp_path, {"num_trials": was})
+    folder.writer("driver").write("sweep", session="a", versions={}, command="", fingerprint={})
+    with pytest.raises(FolderError, match=f"num_trials was {said}, is now 3") as caught:
+        make_folder(tmp_path, {"num_trials": "3"})
+    assert caught.value.hint.startswith("a sweep may grow, but not shrink: leave num_trials as it was, or choose")
+
+
+def test_what_grows_and_differs_is_another_search_space(tmp_path):
+    make_folder(tmp_path, {"num_trials": "3", "seeds": "[0]"})
+    with pytest.raises(FolderError, match=r"num_trials was 3, is now 5\n  seeds was"):
+        make_folder(tmp_path, {"num_trials": "5", "seeds": "[0, 1]"})
+
+
+def test_a_sweep_that_grew_meanwhile_does_not_shrink_again(tmp_path):
+    small = make_folder(tmp_path, {"num_trials": 3})
+    with make_folder(tmp_path, {"num_trials": 4}).lock():
+        pass
+    with pytest.raises(FolderError, match="num_trials was 4, is now 3"), small.lock():
+        pytest.fail("it would be the smaller one")
+
+
 def test_of_lists_of_names_those_are_told_that_one_lacks(tmp_path):
     names = [f"a_rather_long_parameter_{i}" for i in range(9)]
     make_folder(tmp_path, {"parameters": json.dumps(names), "seeds": "[0, 1]"})

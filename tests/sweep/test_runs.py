@@ -202,6 +202,23 @@ def test_the_same_command_on_a_finished_folder_runs_nothing(undisturbed):
     assert len(events(undisturbed, "start")) == 32
 
 
+def test_a_sweep_that_grows_ends_as_if_it_had_been_as_large_at_once(undisturbed, tmp_path):
+    path, out, told = write(tmp_path), tmp_path / "out", []
+    few = load_sweep(path, num_trials=3)
+    assert run_sweep(few, out).progress.ended == 6
+    result = run_sweep(load_sweep(path), out, observer=Observer(message=told.append))
+    assert told[:2] == [
+        "the sweep grows: num_trials was 3, is now left out",
+        "going on: of 32 trials 26 are left to run",
+    ]
+    assert result.progress.ended == 32
+    check_every_trial_ended_once(out, 32)
+    assert trials(out).equals(trials(undisturbed))
+    assert curves(out).equals(curves(undisturbed))
+    with pytest.raises(FolderError, match="num_trials was left out, is now 3"):
+        run_sweep(few, out)
+
+
 def test_another_search_space_is_refused(undisturbed, tmp_path):
     other = load_sweep(write(tmp_path, **{"seeds: [0, 1]": "seeds: [0, 1, 2]"}))
     with pytest.raises(FolderError, match=r"seeds"):
