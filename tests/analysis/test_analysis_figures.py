@@ -291,6 +291,8 @@ def test_importance_has_two_bars_for_each_parameter(analysis, ax):
     analysis.plot_importance(ax=ax)
     names = [label.get_text() for label in ax.get_yticklabels()]
     assert names == analysis.importance().table["parameter"].tolist()
+    ax.figure.draw_without_rendering()
+    assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1  # below it were bars and intervals
     assert len(ax.patches) == 2 * len(names)
     assert {patch.get_hatch() for patch in ax.patches} == {"", "////"}
     # Each bar's interval, on its strip.

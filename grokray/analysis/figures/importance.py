@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def height_of_importance(rows: int) -> float:
     """Inches."""
-    return 0.8 + 0.42 * max(rows, 1)
+    return 1.0 + 0.42 * max(rows, 1)
 
 
 def draw_importance(axes: Axes, table: pd.DataFrame) -> Axes:
@@ -37,7 +37,7 @@ def draw_importance(axes: Axes, table: pd.DataFrame) -> Axes:
     axes.set_xlim(0, None)
     percent_axis(axes.xaxis)
     axes.set_xlabel("share of the importance")
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(looks), borderaxespad=0.3)  # beside any bar
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     return axes
