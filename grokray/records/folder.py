@@ -225,10 +225,11 @@ def has_grown(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
 
 
 def _limit(settings: Mapping[str, Any]) -> float:
-    """Of configurations; a grid without one has all that there are."""
+    """Of configurations; a grid without one has all that there are. Not a number where none is told."""
     value = settings.get(GROWING, math.nan)
-    number = json.loads(value) if isinstance(value, str) else value
-    return math.inf if number is None else number
+    if value in (None, "null"):
+        return math.inf
+    return float(value) if str(value).isdecimal() else math.nan
 
 
 def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
