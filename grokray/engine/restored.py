@@ -15,7 +15,7 @@ from grokray.engine.plain import Transformer, plain
 from grokray.engine.seat import Seat
 from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.stack import Stack
-from grokray.errors import CheckpointError
+from grokray.errors import CheckpointError, GrokrayError
 from grokray.events import EventTracker
 from grokray.tasks.dataset import Dataset, build_dataset
 from grokray.tasks.expressions import ExpressionError
@@ -58,7 +58,7 @@ class Restored:
 def restored(checkpoint: Checkpoint, device: str = "cpu") -> Restored:
     """Raises CheckpointError if it is of a trial that this version does not know, or its tensors do not fit."""
     config = config_of(checkpoint)
-    dataset = build_dataset(config)
+    dataset = _dataset_of(checkpoint, config)
     shape = shape_of(dataset)
     found = {name: tuple(t.shape) for name, t in checkpoint.tensors["parameters"].items()}
     if found != {p.name: p.shape for p in shape.layout.parameters}:
@@ -68,7 +68,7 @@ def restored(checkpoint: Checkpoint, device: str = "cpu") -> Restored:
 
 
 def config_of(checkpoint: Checkpoint) -> TrialConfig:
-    text = f"the checkpoint of trial {checkpoint.trial_id} cannot be read by this version"
+    text = _unreadable(checkpoint)
     try:
         config = TrialConfig.model_validate(checkpoint.config)
     except ValidationError as error:
@@ -80,6 +80,24 @@ def config_of(checkpoint: Checkpoint) -> TrialConfig:
         except ExpressionError as error:  # whatever is no known name is taken for an expression
             raise CheckpointError(f"{text}: operation {config.operation}") from error
     return config
+
+
+def _dataset_of(checkpoint: Checkpoint, config: TrialConfig) -> Dataset:
+    """Its values are sound each by itself, but may not go together where somebody has edited them."""
+    text = f"{_unreadable(checkpoint)}: no table is made of operation {config.operation} with the other values"
+    try:
+        dataset = build_dataset(config)
+    except GrokrayError:
+        raise
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(text) from error
+    if max(int(dataset.table.tokens.max()), int(dataset.table.targets.max())) >= dataset.vocabulary_size:
+        raise CheckpointError(text)
+    return dataset
+
+
+def _unreadable(checkpoint: Checkpoint) -> str:
+    return f"the checkpoint of trial {checkpoint.trial_id} cannot be read by this version"
 
 
 def measure(trial: Restored) -> Evaluation:

@@ -526,11 +526,14 @@ def test_parameters_of_another_model_are_refused(sums, tmp_path, capsys):
     from grokray.engine.checkpoint import from_bytes, to_bytes
 
     checkpoint = from_bytes(files(sums)["last"].read_bytes())
-    wide = {**checkpoint.config, "dim_model": 32}
+    wide = {**checkpoint.config, "dim_model": 32}  # of a plain operation, so without a modulus
+    residues = {**wide, "operation": "x+y_mod", "task_type": "classification", "base": None, "modulus": 5}
     for changes, message in (
         ({"config": wide}, "holds parameters of another model"),
         ({"config": {**wide, "colour": "blue"}}, "cannot be read by this version: colour"),
         ({"config": {**wide, "operation": "x@y_mod"}}, "cannot be read by this version: operation x@y_mod"),
+        ({"config": {**wide, "operation": "x/y_mod"}}, "this version: no table is made of operation x/y_mod with"),
+        ({"config": {**residues, "operand_limit": 99}}, "this version: no table is made of operation x+y_mod with"),
     ):
         other = replace(checkpoint, **changes)
         (tmp_path / "other.pt").write_bytes(to_bytes(other)[0])
