@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from grokray.cli.train_folder import space_of, trial_of_train
 from grokray.cli.train_options import trial_from
 from grokray.errors import ConfigError, FolderError, Problem
 from grokray.sweep.sections import Tracking
 from grokray.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from grokray.records.trial_state import TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,20 @@ def _resumed(uri: str) -> Source:
     )
 
 
+def _config_of(trial: TrialState, uri: str) -> TrialConfig:
+    from pydantic import ValidationError
+
+    text = f"trial {trial.trial_id} of {uri} is of another version"
+    try:
+        config = TrialConfig.model_validate(dict(trial.config))
+    except ValidationError as error:
+        names = ", ".join(str(fault["loc"][0]) for fault in error.errors() if fault["loc"]) or "its config"
+        raise FolderError(f"{text}: this one cannot read {names}") from error
+    if config.id != trial.trial_id:
+        raise FolderError(f"{text}: here its config means {config.id}")
+    return config
+
+
 def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
     from grokray.records.folder import SweepFolder, require_journal
     from grokray.sweep.kept import full_id
@@ -94,9 +111,7 @@ def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
         raise FolderError(
             f"trial {trial.trial_id} of {uri} has not been measured yet: there is nothing to compare with"
         )
-    config = TrialConfig.model_validate(dict(trial.config))
-    if config.id != trial.trial_id:
-        raise FolderError(f"trial {trial.trial_id} of {uri} is of another version: here its config means {config.id}")
+    config = _config_of(trial, uri)
     target = default_folder(config) if out is None else out
     if folder.store == type(folder.store).from_uri(target):
         raise FolderError(f"{target} holds the trial that is to be repeated", hint="--out DIR names another folder")

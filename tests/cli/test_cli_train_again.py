@@ -321,6 +321,18 @@ def test_trials_that_cannot_be_repeated(tiny, begun, tmp_path, capsys):
     assert hint == "hint: `grokray analyze` and `grokray report` read the tables"
 
 
+@pytest.mark.parametrize(
+    ("field", "what"),
+    [('"colour":7', "this one cannot read colour"), ('"dropout":0.5', "here its config means [0-9a-f]{16}")],
+)
+def test_a_trial_of_another_version_is_not_repeated(field, what, tiny, tmp_path, capsys):
+    other = Path(shutil.copytree(tiny, tmp_path / "other"))
+    (part,) = other.glob("journal/driver-*")
+    part.write_text(part.read_text().replace('"dropout":0.1', field))
+    (line,) = error(capsys, "--from-trial", str(other), id_of(tiny), "--out", str(tmp_path / "a"))
+    assert re.fullmatch(f"error: trial {id_of(tiny)} of {other} is of another version: {what}", line)
+
+
 def test_where_curves_part():
     one = {10: {"a": 1.0, "b": None}, 20: {"a": 2.0, "b": 0.5}}
     assert parting(one, one, ended=True) is None
