@@ -135,6 +135,11 @@ class ConditionalPuts:
         age_s = max((now - answer["LastModified"]).total_seconds(), 0.0)
         return Tagged(data=data, tag=answer["ETag"].strip('"'), age_s=age_s)
 
+    def look(self, key: str) -> None:
+        """OSError says why an object cannot be read."""
+        with _as_os_errors():
+            self._client.get_object(Bucket=self._place.bucket, Key=key, Range="bytes=0-0")["Body"].close()
+
     def _holds(self, key: str, data: bytes) -> bool:
         found = self.read(key)
         return found is not None and found.data == data

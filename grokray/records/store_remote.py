@@ -26,8 +26,10 @@ from grokray.records.uri import hide_secrets
 
 SINGLE_PUT_BYTES = 4 << 20
 GOOGLE_RETRY_S = 10
-# An answer without a body, and so without a reason.
+# An answer without a body, and so without a reason; and one whose body is longer than what was to be read, for which
+# pyarrow has no room.
 _UNSAID = re.compile(r"(?:ACCESS_DENIED|HTTP status 4\d\d\)) during HeadObject")
+_CUT = re.compile("during GetObject operation: Failed to flush response stream")
 
 Result = TypeVar("Result")
 
@@ -81,8 +83,9 @@ class RemoteStore(Store):
     def impatient(self) -> AbstractContextManager[None]:
         return self._patience.short()
 
-    def patiently(self, call: Callable[[], Result]) -> Result:
-        return self._patience.keep_trying(partial(self._attempt, call), str(self))
+    def patiently(self, call: Callable[[], Result], name: str = "") -> Result:
+        """`name` is what the call reads or writes, if it is one object."""
+        return self._patience.keep_trying(partial(self._attempt, call, name), str(self))
 
     def read_bytes(self, name: str) -> bytes:
         def read() -> bytes:
@@ -197,20 +200,20 @@ class RemoteStore(Store):
         """Do it, again and again where it fails in passing. FolderError says what the store refuses."""
         shown = self.shown(name) if name else str(self)
         try:
-            return self.patiently(call)
+            return self.patiently(call, name)
         except FileNotFoundError as error:
             raise FileMissing(f"cannot {action} {shown}: it is missing") from error
         except (OSError, pa.ArrowException) as error:
             raise refusal(action, shown, hide_secrets(str(error))) from error
 
-    def _attempt(self, call: Callable[[], Result]) -> Result:
+    def _attempt(self, call: Callable[[], Result], name: str) -> Result:
         """Its error says why, and the next attempt looks for credentials anew where these are outdated."""
         try:
             return call()
         except FileNotFoundError:
             raise
         except OSError as error:
-            told = self._with_reason(error)
+            told = self._with_reason(error, name)
             if is_outdated(told):
                 self._connect_anew()
             if told is not error:
@@ -222,12 +225,14 @@ class RemoteStore(Store):
         with suppress(OSError, pa.ArrowException):
             self._connections = {impatient: Connection.open(self.uri, impatient=impatient)}
 
-    def _with_reason(self, error: OSError) -> OSError:
-        if _UNSAID.search(str(error)):  # a listing's answer has a body
-            try:
+    def _with_reason(self, error: OSError, name: str) -> OSError:
+        try:
+            if _UNSAID.search(str(error)):  # a listing's answer has a body
                 self.filesystem.get_file_info(FileSelector(self.path(), allow_not_found=True))
-            except OSError as closer:
-                return closer
+            elif _CUT.search(str(error)) and name and self._connect().puts is not None:
+                self._puts.look(self._key(name))
+        except OSError as closer:
+            return closer
         return error
 
 

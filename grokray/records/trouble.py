@@ -58,6 +58,11 @@ _MEANINGS = tuple(
             "what answers at its address is no such store",
             _ADDRESS,
         ),
+        (
+            r"INVALID_OBJECT_STATE|InvalidObjectState",
+            "the store has moved it to an archive",
+            "restore it there; a rule of the bucket's may do so again",
+        ),
         (r"[Rr]ead-only|METHOD_NOT_ALLOWED|MethodNotAllowed", "it is read-only", "choose another folder"),
         (
             r"ACCESS_DENIED|AccessDenied|HTTP status 403|Forbidden|PERMISSION_DENIED",

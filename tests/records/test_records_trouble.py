@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from records_helpers import Flaky, memory_store
@@ -40,6 +43,7 @@ LASTING = {
     f"{PUT} UNKNOWN (HTTP status 400) during PutObject operation: ExceptionName: InvalidToken": "token is wrong",
     f"{PUT} UNKNOWN (HTTP status 400) during PutObject operation: ExceptionName: ExpiredToken": "have expired",
     f"{PUT} RESOURCE_NOT_FOUND during PutObject operation: ": "what answers at its address is no such store",
+    "InvalidObjectState (HTTP status 403): The action is not valid for the object's storage class": "to an archive",
     "NoCredentialsError: Unable to locate credentials": "no credentials were found",
     "a thing nobody has seen\nwith a second line": "a thing nobody has seen",
 }
@@ -162,6 +166,50 @@ def test_what_an_answer_without_a_body_leaves_unsaid_is_asked():
     handler.errors = [UNSAID, OSError(f"{PUT} ACCESS_DENIED during ListObjectsV2 operation")]
     with pytest.raises(FolderError, match=r"cannot read s3://bucket/unsaid/a: access is denied$"):
         store.exists("a")
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """An S3 that tells the size of every object, and gives none."""
+
+    code = ""
+
+    def do_HEAD(self) -> None:
+        self._answer(200, 20)
+
+    def do_GET(self) -> None:
+        body = f"<Error><Code>{self.code}</Code><Message>No</Message><RequestId>0</RequestId></Error>".encode()
+        self._answer(403, len(body))
+        self.wfile.write(body)
+
+    def _answer(self, status: int, size: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def refusing(monkeypatch) -> Iterator[str]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"s3://bucket/x?endpoint_override=127.0.0.1:{server.server_port}&scheme=http"
+        server.shutdown()
+
+
+def test_why_a_small_object_is_refused_is_asked_where_pyarrow_has_no_room_for_the_reason(
+    refusing, monkeypatch, quick, caplog
+):
+    store = Store.from_uri(refusing)
+    for code, reason in (("AccessDenied", "access is denied"), ("InvalidObjectState", "the store has moved it")):
+        monkeypatch.setattr(Refusing, "code", code)
+        for read in (lambda: store.read_bytes("a"), lambda: store.read_range("a", 3, 5)):
+            with pytest.raises(FolderError, match=f"cannot read s3://bucket/x/a: {reason}"):
+                read()
+    assert caplog.messages == []  # nothing was tried again
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan"])
