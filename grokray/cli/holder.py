@@ -14,20 +14,22 @@ def holder_of(folder: SweepFolder) -> Holder | None:
     """None if nobody does."""
     store = folder.store
     found = store.read_tagged(LOCK)
-    if found is None or (store.is_local and not _is_locked(store.path(LOCK))):
+    if found is None:
         return None
-    holder = Holder.decode(found.data)
-    return holder if holder is not None and (store.is_local or not expired(holder, found)) else None
+    holder, locked = Holder.decode(found.data), _is_locked(store.path(LOCK)) if store.is_local else None
+    held = locked if locked is not None else holder is not None and not expired(holder, found)
+    return holder if held else None
 
 
-def _is_locked(path: str) -> bool:
+def _is_locked(path: str) -> bool | None:
+    """None on a filesystem that cannot lock, where a lease stands in the file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # a mounted filesystem without locks: only the file tells
-        return True
+    except OSError:
+        return None
     finally:
         os.close(descriptor)
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from grokray.cli.holder import holder_of
 from grokray.cli.tables import audit, best_table, failures, repeats, tally, varying_parameters
+from grokray.cli.wording import duration
 from grokray.events import OUTCOMES, PHASES
 from grokray.records.collect import lost
 from grokray.records.folder import SWEEP_YAML, SweepFolder, require_journal
@@ -23,6 +25,8 @@ from grokray.sweep.load import load_text
 from grokray.sweep.progress import Progress, progress_of
 from grokray.sweep.space import MAX_FRUITLESS
 from grokray.wording import count
+
+AHEAD_S = 60.0  # so far ahead a clock is wrong, rather than this machine's a little behind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +162,9 @@ def _state(found: Overview) -> str:
 def _last(found: Overview) -> str:
     if found.last_activity is None:
         return "nothing has happened yet"
-    return f"last activity {_clock(found.last_activity)}"
+    ahead_s = found.last_activity - time.time()
+    ahead = f" by a clock that is {duration(ahead_s)} ahead of this machine's" if ahead_s > AHEAD_S else ""
+    return f"last activity {_clock(found.last_activity)}{ahead}"
 
 
 def _clock(t: float) -> str:

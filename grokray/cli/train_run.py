@@ -76,7 +76,7 @@ def train_in(run: Run, watcher: Watcher) -> TrialState:
             if known is None or not known.done:
                 with folder.writer("driver") as journal:
                     session = _announce(journal, run, sweep, state, meta | {"fingerprint": folder.fingerprint})
-                    if not _train(run, folder, journal, known, watcher):
+                    if not _train(run, folder, journal, known, watcher, session):
                         journal.write("interrupt", session=session)
                 state = folder.state()
         collect(folder, state)
@@ -106,7 +106,7 @@ def as_sweep(
 def _announce(journal: JournalWriter, run: Run, sweep: SweepConfig, state: SweepState, meta: dict[str, Any]) -> str:
     """What the driver of a sweep would write before its trials start; the session's name."""
     session = f"{time.time_ns():x}"
-    events: list[dict[str, Any]] = [{"event": "sweep", "session": session, **meta}]
+    events: list[dict[str, Any]] = [{"event": "sweep", "session": session, "number": len(state.sessions) + 1, **meta}]
     if run.config.id not in state.trials:
         choice = next(sweep.grid())
         trial = {"trial_id": run.config.id, "index": 0, "configuration": 0, "config": run.config.model_dump()}
@@ -116,7 +116,9 @@ def _announce(journal: JournalWriter, run: Run, sweep: SweepConfig, state: Sweep
     return session
 
 
-def _train(run: Run, folder: SweepFolder, journal: JournalWriter, known: TrialState | None, watcher: Watcher) -> bool:
+def _train(
+    run: Run, folder: SweepFolder, journal: JournalWriter, known: TrialState | None, watcher: Watcher, session: str
+) -> bool:
     """Whether the trial has ended, rather than been interrupted."""
     trial_id = run.config.id
     assignment = Assignment(
@@ -124,6 +126,7 @@ def _train(run: Run, folder: SweepFolder, journal: JournalWriter, known: TrialSt
         config=run.config.model_dump(),
         attempt=known.attempt + 1 if known and known.started is not None else 0,
         compiled=known.compiled if known else None,
+        session=session,
         **{name: getattr(run, name) for name in KEPT},
     )
     trainer = Trainer(

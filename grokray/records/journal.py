@@ -5,10 +5,10 @@ written as null.
 
 | event | written by | fields |
 |---|---|---|
-| `sweep` | driver | session, versions {package: version}, command, fingerprint {setting: value} |
+| `sweep` | driver | session, versions {package: version}, command, fingerprint {setting: value}, number? (from 1) |
 | `suggest` | driver | configuration, parameters {name: value}, value_of? (an identical earlier configuration) |
 | `trial` | driver | trial_id, index, configuration, seed?, config {every field of TrialConfig} |
-| `start` | trainer | trial_id, attempt, step (0, or the checkpoint's), engine? |
+| `start` | trainer | trial_id, attempt, step (0, or the checkpoint's), engine?, session? |
 | `kernels` | trainer | trial_id, compiled: whether it is trained by compiled kernels |
 | `measurement` | trainer | trial_id, attempt, step, metrics {name: value}, events? {see EVENT_FIELDS}, wall_time_s?, \
 tasks? {task: metrics}, task_events? {task: events} |
@@ -19,9 +19,10 @@ tasks? {task: metrics}, task_events? {task: events} |
 metric?, value?, cutoff?, reason?, audit_probability?, raw?, fitted_step? {see trial_state.Decision} |
 | `end` | driver | trial_id, outcome: grokked, budget, diverged, pruned, failed, stopped; step?, error? |
 | `again` | driver | trial_id: it had ended as failed, and is tried again |
-| `engine` | driver | engine, state: silent (it does not answer), answers (again), ended (it was given up) |
+| `engine` | driver | engine, state: silent (it does not answer), answers (again), ended (it was given up); session? |
 | `interrupt` | driver | session |
 
+Clocks of two machines may be hours apart: `t` is not compared between processes, unless an older journal tells no more.
 `wall_time_s` is the training time spent in this trial so far. After `end` a trial does not run again but for `again`.
 
     {"t":1767268800.25,"event":"finish","trial_id":"5d1c…","attempt":1,"step":2600,"outcome":"grokked"}

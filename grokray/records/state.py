@@ -37,7 +37,7 @@ class SweepState:
         self._decisions: list[Decision] = []
         self._sessions: dict[str, Session] = {}
         self._interrupted: set[str] = set()
-        self._engines: dict[str, tuple[float, str]] = {}  # when something was last said of it, and what
+        self._engines: dict[tuple[str, str], tuple[float, str]] = {}  # by session; when last said of it, and what
         self._highest_index, self._highest_configuration = -1, -1
         self._trials_sorted = self._configurations_sorted = self._decisions_sorted = True
         self._handlers: dict[str, Callable[[Event], None]] = {
@@ -92,8 +92,8 @@ class SweepState:
 
     @property
     def sessions(self) -> list[Session]:
-        """The runs of the driver, by time."""
-        return sorted(self._sessions.values(), key=attrgetter("started", "session"))
+        """The runs of the driver, in order."""
+        return sorted(self._sessions.values(), key=attrgetter("number", "started", "session"))
 
     @property
     def interrupted(self) -> frozenset[str]:
@@ -103,14 +103,18 @@ class SweepState:
     @property
     def silent_engines(self) -> dict[str, float]:
         """Those of the last session that do not answer, and since when that is known."""
-        began = max((session.started for session in self._sessions.values()), default=0.0)
-        return {name: t for name, (t, said) in sorted(self._engines.items()) if said == "silent" and t >= began}
+        last = self.sessions[-1].session if self._sessions else ""
+        of_last = {name: said for (session, name), said in sorted(self._engines.items()) if session == last}
+        return {name: t for name, (t, said) in of_last.items() if said == "silent"}
 
     def session_of(self, trial: TrialState, sessions: list[Session] | None = None) -> Session | None:
         """The session that ran a trial last; None if it never started. Pass `sessions` when asking for many."""
+        if trial.session in self._sessions:
+            return self._sessions[trial.session]
         sessions = self.sessions if sessions is None else sessions
         if trial.started is None or not sessions:
             return None
+        sessions = [session for session in sessions if not session.number] or sessions
         return sessions[max(bisect_right(sessions, trial.started, key=attrgetter("started")) - 1, 0)]
 
     def _on_sweep(self, event: Event) -> None:
@@ -118,15 +122,20 @@ class SweepState:
         known = self._sessions.get(session)
         if known is None or event["t"] < known.started:
             self._sessions[session] = Session(
-                session=session, started=event["t"], versions=event["versions"], command=str(event["command"])
+                session=session,
+                number=event.get("number") or 0,
+                started=event["t"],
+                versions=event["versions"],
+                command=str(event["command"]),
             )
 
     def _on_interrupt(self, event: Event) -> None:
         self._interrupted.add(str(event["session"]))
 
     def _on_engine(self, event: Event) -> None:
-        name, said = str(event["engine"]), (event["t"], str(event["state"]))
-        self._engines[name] = max(self._engines.get(name, said), said)
+        key = str(event.get("session") or ""), str(event["engine"])
+        said = event["t"], str(event["state"])
+        self._engines[key] = max(self._engines.get(key, said), said)
 
     def _on_suggest(self, event: Event) -> None:
         configuration = self._configuration(event["configuration"])
@@ -156,6 +165,8 @@ class SweepState:
         trial = self._trial(event)
         trial.attempt = max(trial.attempt, event["attempt"])
         trial.started = max(trial.started or event["t"], event["t"])
+        start = event["attempt"], event["t"], sys.intern(event.get("session") or "")
+        trial._start = max(trial._start, start)
 
     def _on_kernels(self, event: Event) -> None:
         trial = self._trial(event)

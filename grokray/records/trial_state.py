@@ -45,9 +45,11 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """One run of the driver. `started` is in unix seconds."""
+    """One run of the driver. `started` is in unix seconds by its machine's clock; `number` counts the sweep's sessions
+    from 1, and is 0 in older journals."""
 
     session: str
+    number: int = 0
     started: float
     versions: dict[str, str]
     command: str
@@ -95,6 +97,7 @@ class TrialState:
     decision: Decision | None = None  # the newest
     stop: Decision | None = None  # the first that was `stop` or `audit`: when the scheduler wanted to stop it
     # What each maximum was taken over: (key, value).
+    _start: tuple[int, float, str] = (-1, 0.0, "")  # attempt, t, session
     _newest: tuple[int, int, float] = (-1, -1, 0.0)  # step, attempt, wall_time_s
     _finish: tuple[int, int, str] | None = None  # attempt, step, outcome
     # Rounds are counted where a failed trial is run again: clocks may be set back. Older journals have none.
@@ -106,6 +109,11 @@ class TrialState:
     @property
     def _end(self) -> tuple[int, float, str, str] | None:
         return self._ended if self._ended is not None and self._ended[:2] > self._again else None
+
+    @property
+    def session(self) -> str:
+        """The one that started it last; empty where it never started, and in older journals."""
+        return self._start[2]
 
     @property
     def round(self) -> int:

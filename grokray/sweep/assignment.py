@@ -25,6 +25,7 @@ class Assignment:
     examples: int = 0
     planned_steps: float | None = None  # of its shape, over the whole sweep
     compiled: bool | None = None  # how it began; None where it has not
+    session: str = ""  # of the driver that gives it
     fresh: bool = False  # nobody has begun it, so nobody needs to look for a checkpoint
 
 

@@ -22,12 +22,19 @@ from grokray.trial import TrialConfig
 
 
 class Ledger:
-    """With `retry_failed` those that have failed are to run again."""
+    """With `retry_failed` those that have failed are to run again. `session` is the name of this run of the driver."""
 
     def __init__(
-        self, folder: SweepFolder, config: SweepConfig, *, rungs: tuple[int, ...] = (), retry_failed: bool = False
+        self,
+        folder: SweepFolder,
+        config: SweepConfig,
+        *,
+        rungs: tuple[int, ...] = (),
+        retry_failed: bool = False,
+        session: str = "",
     ) -> None:
         self.folder, self.config, self.rungs, self.retry_failed = folder, config, rungs, retry_failed
+        self.session = session
         self.state = SweepState()
         self.reader = folder.reader()
         self.journal = folder.writer("driver")
@@ -76,6 +83,7 @@ class Ledger:
             examples=trial.examples,
             planned_steps=self.config.planned_steps(self._configs[trial_id].num_steps),
             compiled=self._began_compiled(trial_id),
+            session=self.session,
             fresh=trial_id not in self.state.trials or self.state.trials[trial_id].started is None,
         )
 

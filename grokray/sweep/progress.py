@@ -51,17 +51,17 @@ class Progress:
 
 
 def progress_of(
-    state: SweepState, total: int, *, metric: Metric = DEFAULT, best: int = 5, since: float = 0.0
+    state: SweepState, total: int, *, metric: Metric = DEFAULT, best: int = 5, session: str | None = None
 ) -> Progress:
-    """`total` counts the trials there will be; the `best` ones are so by `metric`. Trials that were last started
-    before `since` (unix seconds) do not run: the session that ran them is over."""
+    """`total` counts the trials there will be; the `best` ones are so by `metric`. With `session`
+    only trials that it started last run: any other is over."""
     trials = list(state.trials.values())
     ended = [t for t in trials if t.done]
     audited = [t for t in trials if t.audited]
     return Progress(
         total=max(total, len(trials)),
         known=len(trials),
-        running=sum(t.state == "running" and (t.started or 0.0) >= since for t in trials),
+        running=sum(t.state == "running" and session in (None, t.session) for t in trials),
         ended=len(ended),
         outcomes=dict(Counter(t.outcome for t in ended if t.outcome)),
         steps=sum(t.last_step for t in trials),

@@ -186,10 +186,11 @@ class _Session:
     def _open(self) -> Ledger:
         from grokray.sweep.ledger import Ledger
 
-        ledger = Ledger(self.folder, self.config, retry_failed=self.retry_failed)
+        ledger = Ledger(self.folder, self.config, retry_failed=self.retry_failed, session=self.name)
         ledger.write(
             "sweep",
             session=self.name,
+            number=len(ledger.state.sessions) + 1,
             versions=self.meta["versions"],
             command=self.meta["command"],
             fingerprint=self.config.fingerprint(),
@@ -250,7 +251,7 @@ class _Session:
             self.lock.require()
             state = self.ledger.poll() if self.ledger.reader.due else self.ledger.state
             metric = self.config.metrics[0]
-            self.observer.progress(progress_of(state, self.ledger.total, metric=metric, since=self.started))
+            self.observer.progress(progress_of(state, self.ledger.total, metric=metric, session=self.name))
             self._say_what_takes_so_long(state, pool)
 
     def _say_what_takes_so_long(self, state: SweepState, pool: EnginePool | None) -> None:
@@ -266,7 +267,7 @@ class _Session:
     def _say_of_engine(self, engine: str, state: str, text: str) -> None:
         self.observer.message(text)
         with suppress(FolderError):  # who needs the folder will tell
-            self.ledger.write("engine", engine=engine, state=state)
+            self.ledger.write("engine", engine=engine, state=state, session=self.name)
 
     def _tell(self, text: str) -> None:
         if text not in self._told:

@@ -105,7 +105,12 @@ class Trainer:
 
     def _write_start(self, assignment: Assignment, step: int) -> None:
         self.journal.write(
-            "start", trial_id=assignment.trial_id, attempt=assignment.attempt, step=step, engine=self.role
+            "start",
+            trial_id=assignment.trial_id,
+            attempt=assignment.attempt,
+            step=step,
+            engine=self.role,
+            **({"session": assignment.session} if assignment.session else {}),
         )
         self.journal.flush()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+import time
 
 import pytest
 
 from grokray.cli.main import main
+from grokray.records.holder import Holder
 from grokray.sweep.load import load_sweep
 
 
@@ -42,6 +45,33 @@ def test_status_as_json(begun, capsys):
     assert found["best"][0]["grok_step"] == 1000
     assert found["best"][0]["config"]["weight_decay"] == 0.1
     assert found["sessions"][0]["started"] == "2026-01-01T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("silent_s", "state"), [(1, "in use by 'grokray sweep x' (process 1 on far"), (500, "nobody works on it, last")]
+)
+def test_where_nothing_can_be_locked_the_lease_tells_whether_anybody_works_there(
+    silent_s, state, begun, capsys, monkeypatch
+):
+    def refuse(descriptor, kind):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("grokray.cli.holder.fcntl.flock", refuse)
+    folder, now = begun(), time.time()
+    holder = Holder(host="far", pid=1, command="grokray sweep x", since=now, refreshed=now - silent_s, token="t")
+    folder.store.write_atomic("lock", holder.encode())
+    assert main(["status", str(folder.store)]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.startswith(state)
+
+
+def test_status_says_by_how_much_a_clock_is_ahead(begun, capsys):
+    folder = begun()
+    with folder.writer("engine") as journal:
+        journal.write("kernels", trial_id=next(iter(folder.state().trials)), compiled=False, t=time.time() + 7_300)
+    assert main(["status", str(folder.store)]) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    assert re.search(r"last activity 20.* UTC by a clock that is 2 h 1 min ahead of this machine's$", line)
 
 
 def test_status_says_what_became_of_audited_trials(begun, capsys):
@@ -105,7 +135,7 @@ def test_status_tells_of_engines_that_do_not_answer_while_somebody_works_there(b
     folder = begun()
     with folder.writer("driver") as journal:
         for engine, state in [("engine-0", "silent"), ("engine-1", "silent"), ("engine-1", "answers")]:
-            journal.write("engine", engine=engine, state=state)
+            journal.write("engine", engine=engine, state=state, session="a")
     with folder.lock("grokray sweep small.yaml"):
         assert main(["status", str(folder.store)]) == 0
         said = [line for line in capsys.readouterr().out.splitlines() if "engine-" in line]

@@ -50,10 +50,10 @@ def test_a_trial_is_a_compiled_one_once_compiled_kernels_have_trained_it(said, c
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_engines_are_silent_until_something_else_is_said_of_them_or_another_session_begins(order):
     said = [("engine-0", "silent", 5.0), ("engine-0", "answers", 6.0), ("engine-1", "silent", 7.0)]
-    events = [event("engine", engine=engine, state=state, t=t) for engine, state, t in said]
+    events = [event("engine", engine=engine, state=state, t=t, session="a") for engine, state, t in said]
     began = event("sweep", session="a", versions=VERSIONS, command="", fingerprint={}, t=4.0)
     assert fold([[*events, began][i] for i in order]).silent_engines == {"engine-1": 7.0}
-    later = began | {"session": "b", "t": 8.0}
+    later = began | {"session": "b", "t": 1.0, "number": 2}  # of a driver whose clock is behind
     assert fold([*events, later]).silent_engines == fold([*events, began, later]).silent_engines == {}
 
 
@@ -197,6 +197,27 @@ def test_a_trial_runs_in_the_session_that_was_the_last_to_start():
     state.apply(event("start", 25.0, trial_id=b.trial_id, attempt=2, step=0))
     names = [session.session if session else None for session in map(state.session_of, (a, b, c))]
     assert names == ["one", "two", None]
+
+
+def test_whose_session_a_trial_was_started_in_is_known_whatever_the_clocks_say():
+    """The second driver's clock is hours behind the first one's, and the engines' clocks are hours ahead, or behind."""
+    sessions = [
+        event("sweep", t, session=name, versions=VERSIONS, command="run", fingerprint={}, number=number)
+        for t, name, number in ((9e4, "one", 1), (1e4, "two", 2))
+    ]
+    ids = [trial_event(index)["trial_id"] for index in range(3)]
+    starts = [
+        event("start", t, trial_id=trial_id, attempt=attempt, step=0, session=session)
+        for trial_id, attempt, session, t in (
+            *((ids[0], 0, "one", 5e5), (ids[0], 1, "two", 1.0)),
+            *((ids[1], 0, "two", 5e5), (ids[2], 0, "one", 1.0)),
+        )
+    ]
+    for order in itertools.permutations([*sessions, *starts]):
+        state = fold([trial_event(0), trial_event(1), trial_event(2), *order])
+        found = [session.session if session else None for session in map(state.session_of, state.trials.values())]
+        assert found == ["two", "two", "one"]
+        assert [session.session for session in state.sessions] == ["one", "two"]
 
 
 def test_events_of_later_versions_are_passed_over():

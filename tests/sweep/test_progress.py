@@ -18,6 +18,21 @@ TRIALS = {
 }
 
 
+def test_who_runs_is_told_by_the_session_that_started_it_and_by_no_clock():
+    """The engines' clocks are hours behind the driver's."""
+    state = SweepState()
+    for index, sessions in enumerate((("one", "two"), ("two",), ("one",), ())):
+        state.apply(
+            {"t": 9.0, "event": "trial", "trial_id": f"{index}", "index": index, "configuration": 0, "config": {}}
+        )
+        for attempt, session in enumerate(sessions):
+            fields = {"trial_id": f"{index}", "attempt": attempt, "step": 0, "session": session}
+            state.apply({"t": 5.0 - attempt, "event": "start", **fields})
+    running, in_all = progress_of(state, 4, session="two"), progress_of(state, 4)
+    assert (running.running, running.waiting) == (2, 2)
+    assert (in_all.running, in_all.waiting) == (3, 1)
+
+
 @pytest.mark.parametrize(
     ("metric", "order"),
     [
