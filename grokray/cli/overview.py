@@ -94,7 +94,7 @@ def show(console: Console, found: Overview) -> None:
     counts = {"ended": p.ended, started: p.running, "waiting": p.waiting}
     console.print(Text(f"{count(p.total, 'trial')}: {tally(counts, counts)}" if p.total else "no trials"))
     for name, since in found.silent_engines.items():
-        console.print(Text(f"{name} does not answer since {_clock(since)}: its trials wait"))
+        console.print(Text(f"{name} does not answer since {_clock(since)}: what it trains waits"))
     if p.outcomes:
         console.print(Text(f"outcomes: {tally(p.outcomes, OUTCOMES)}"))
     for line in (*repeats(p), *failures(p), *audit(p)):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 import time
 import traceback
@@ -64,9 +63,7 @@ class EngineActor:
 
     async def alive(self) -> Whereabouts:
         """Answers whatever the engine does; nothing is heard where its process was stopped, or hangs."""
-        import ray
-
-        return Whereabouts(node=ray.get_runtime_context().get_node_id(), host=socket.gethostname(), pid=os.getpid())
+        return Whereabouts.of_this_process()
 
     async def until_death(self) -> str:
         """Answers when the engine is about to die, and says why. Where it cannot, the call fails when the process

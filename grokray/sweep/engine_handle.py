@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import RayError
 
 from grokray.sweep.introduction import Introduction
-from grokray.sweep.pulse import Pulse
+from grokray.sweep.pulse import EnginePulse
 
 
 class EngineHandle:
@@ -25,7 +25,7 @@ class EngineHandle:
         self.last_words: str | None = None
         self.ready = actor.introduce.remote()
         self.death = actor.until_death.remote()
-        self.pulse = Pulse(actor)
+        self.pulse = EnginePulse(actor)
         self._since = time.monotonic()
 
     @property

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import ray
 
@@ -20,13 +20,11 @@ from grokray.errors import ExecutionError, FolderError
 from grokray.sweep.cluster import ENVIRONMENT
 from grokray.sweep.engine_actor import EngineActor
 from grokray.sweep.engine_handle import EngineHandle, look_at
-from grokray.sweep.introduction import Introduction, remarks
-from grokray.sweep.messages import WorkerOptions
+from grokray.sweep.introduction import Introduction, here, remarks
+from grokray.sweep.messages import Say, WorkerOptions
 from grokray.sweep.placement import EngineSpec
-from grokray.sweep.pulse import ASK_EACH_S, ASK_S, GIVEN_UP_S
-from grokray.sweep.versions import code, versions
+from grokray.sweep.pulse import ASK_EACH_S, ASK_S, change, what_then
 
-EngineState = Literal["silent", "answers", "ended"]
 MAX_CALLS = 20_000  # calls that wait at the same time in one engine: two per slot, so never the limit
 MAX_DEAD_STARTS = 5
 NODES_HINT = "grokray doctor --address … --out … says what each node lacks; a role, credentials, or a mounted folder"
@@ -34,9 +32,6 @@ NODES_HINT = "grokray doctor --address … --out … says what each node lacks; 
 # wait for ever.
 ALONE = 0.01
 BOOT_S = 300.0  # so long a node may take to come: who would stand in line waits for its seats instead
-WHAT_THEN = (
-    f"its trials wait. If it is silent for {GIVEN_UP_S / 60:.0f} min and computes nothing, it is ended, and they go on"
-)
 KEPT_S = 60.0  # so long the engine for trials alone is kept for the next of them
 # Of a cluster: so long an engine whose node cannot use the folder keeps it to itself, until another is tried there, and
 # so long all that are up may be such.
@@ -48,8 +43,7 @@ class EnginePool:
     """`saving` says that whoever is stopped now must be checkpointed: the sweep is being interrupted. `to_run()` counts
     the trials that have not ended: towards the end nobody stands in line where another engine may have seats.
     `environment` is what Ray's processes do not have yet. By the trials' configs in `sample` an engine of a cluster
-    finds out how many fit in its memory. `say(engine, state, text)` tells of engines that do not answer; `remarks` are
-    what a person should know of its nodes."""
+    finds out how many fit in its memory. `say` tells a person of its nodes, and of engines that do not answer."""
 
     def __init__(
         self,
@@ -59,7 +53,7 @@ class EnginePool:
         environment: Mapping[str, str] = ENVIRONMENT,
         to_run: Callable[[], float] = lambda: math.inf,
         sample: tuple[dict[str, Any], ...] = (),
-        say: Callable[[str, EngineState, str], None] = lambda name, state, text: None,
+        say: Say = lambda text, name="", state=None: None,
     ) -> None:
         self.spec, self.saving, self._to_run = spec, False, to_run
         self._environment, self._sample, self._say = dict(environment), sample, say
@@ -73,7 +67,6 @@ class EnginePool:
         self._suspects: set[EngineSlot] = set()  # of those that are there now
         self._suspected = -math.inf  # when the last one left
         self._in_use = time.monotonic()  # when some engine was last seen to be up and able to work
-        self.remarks: list[str] = []
 
     def has_free_slot(self) -> bool:
         self.tend()
@@ -201,18 +194,16 @@ class EnginePool:
 
     def _ask_one(self, engine: EngineHandle, elapsed: float) -> None:
         pulse = engine.pulse
-        was_missed = pulse.missed
-        pulse.feel(elapsed)
-        if pulse.hangs:
+        state = change(pulse, elapsed)
+        if state == "ended":
             text = f"{engine.name} did not answer for {int(pulse.silent_s / 60)} min"
             engine.give_up(f"{text}, and was ended")
-            self._say(engine.name, "ended", f"{text}, and is ended: its trials go on from their last checkpoints")
-        elif pulse.missed and not was_missed:
-            self._say(
-                engine.name, "silent", f"{engine.name} ({pulse.where or 'still starting'}) does not answer: {WHAT_THEN}"
-            )
-        elif was_missed and not pulse.missed:
-            self._say(engine.name, "answers", f"{engine.name} answers again")
+            self._say(f"{text}, and is ended: its trials go on from their last checkpoints", engine.name, state)
+        elif state == "silent":
+            where = pulse.where or "still starting"
+            self._say(f"{engine.name} ({where}) does not answer: {what_then('its trials go')}", engine.name, state)
+        elif state == "answers":
+            self._say(f"{engine.name} answers again", engine.name, state)
 
     @property
     def _all(self) -> list[EngineHandle]:
@@ -243,11 +234,12 @@ class EnginePool:
         look_at(self._engines)
         for engine in coming:
             if engine.said is not None and engine.said.node:  # of a cluster; this machine's needs no comparing
-                self.remarks += remarks(engine.said, self._mine)
+                for remark in remarks(engine.said, self._mine):
+                    self._say(remark)
 
     @cached_property
     def _mine(self) -> Introduction:
-        return Introduction(seats=0, versions=versions(), code=code())
+        return here(seats=0)
 
     def _try_barred_again(self) -> None:
         """FolderError where for some time none could use the folder: it is no fault of single nodes."""
@@ -280,6 +272,8 @@ class EnginePool:
             self._alone = None
 
     def _count_death(self, engine: EngineHandle) -> None:
+        if engine.pulse.missed and not engine.pulse.hangs:
+            self._say(f"{engine.name} has ended: its trials go on from their last checkpoints", engine.name, "ended")
         self._dead_starts = 0 if engine.up else self._dead_starts + 1
         if self._dead_starts >= MAX_DEAD_STARTS:
             why = f": {engine.last_words}" if engine.last_words else ""

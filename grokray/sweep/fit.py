@@ -17,6 +17,7 @@ from grokray.sweep.executor import slots_for_tune, tolerant_of_any_death
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.messages import WorkerOptions
 from grokray.sweep.placement import GPU_OF_A_TRIAL
+from grokray.sweep.processes import Processes
 from grokray.sweep.searcher import LedgerCallback, LedgerSearcher, StopWhen
 from grokray.sweep.secrecy import without_keys
 from grokray.sweep.trainable import ProcessTrial, SeatedTrial
@@ -33,22 +34,22 @@ def fit(
     ledger: Ledger,
     scheduler: TrialScheduler,
     options: WorkerOptions,
-    pool: EnginePool | None,
+    pool: EnginePool | Processes,
     *,
     on_tick: Callable[[], None],
     stop_when: Callable[[], bool],
 ) -> None:
     """Run trials until the ledger has none left to start, `stop_when` holds, or a chunk is full: on the engines of
     `pool`, or each in a process of its own."""
-    callback = LedgerCallback(
-        ledger,
-        on_tick,
-        (lambda: None) if pool is None else pool.save_from_now_on,
-        folder_faults=FOLDER_FAULTS if pool is not None and pool.spec.elastic else 0,
-    )
-    stop = stop_when if pool is None else _saving(pool, stop_when)
-    with tolerant_of_any_death() if pool is None else slots_for_tune(pool), without_keys(), scratch_folder() as scratch:
-        search = _search(ledger, scheduler, options, slots=MAX_PENDING if pool is None else pool.seats)
+    if isinstance(pool, Processes):
+        callback = LedgerCallback(ledger, on_tick, processes=pool)
+        slots, stop, seam = MAX_PENDING, stop_when, tolerant_of_any_death()
+    else:
+        faults = FOLDER_FAULTS if pool.spec.elastic else 0
+        callback = LedgerCallback(ledger, on_tick, pool.save_from_now_on, folder_faults=faults)
+        slots, stop, seam = pool.seats, _saving(pool, stop_when), slots_for_tune(pool)
+    with seam, without_keys(), scratch_folder() as scratch:
+        search = _search(ledger, scheduler, options, slots=slots)
         run = _run(str(scratch), callback, stop)
         tune.Tuner(_trainable(ledger.config, options), tune_config=search, run_config=run).fit()
     gc.collect()  # what Tune kept of its trials, in circles

@@ -1,4 +1,4 @@
-"""What an engine of a cluster says of its node before it gets a trial.
+"""What an engine of a cluster says of its node before it gets a trial, and a trial's own process with its first result.
 
 A node may lack the folder, or credentials for it, and may have other versions than the driver: trials would be sent
 there again and again, or their curves be lost.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from grokray.errors import GrokrayError
 from grokray.records.folder import SweepFolder
@@ -30,9 +30,12 @@ class Introduction:
 def introduced(seats: int, uri: str) -> Introduction:
     """This process, as an engine of the sweep in the folder `uri`; answers within some seconds."""
     fault = _fault_of(uri)
-    return Introduction(
-        seats=0 if fault else seats, node=socket.gethostname(), versions=versions(), code=code(), fault=fault
-    )
+    return replace(here(seats=0 if fault else seats), fault=fault)
+
+
+def here(*, seats: int) -> Introduction:
+    """This process, without a look at any folder."""
+    return Introduction(seats=seats, node=socket.gethostname(), versions=versions(), code=code())
 
 
 def remarks(said: Introduction, mine: Software) -> Iterator[str]:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from grokray.records.store import Store
 from grokray.sweep.assignment import Assignment, Report
 
 if TYPE_CHECKING:
     from grokray.sweep.trainer import Trainer
+
+
+State = Literal["silent", "answers", "ended"]
+
+
+class Say(Protocol):
+    """Takes a text for a person; one of a process that trains with its name, and whether it does not answer, answers
+    again, or has ended."""
+
+    def __call__(self, text: str, name: str = "", state: State | None = None) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +57,17 @@ class WorkerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Whereabouts:
-    """Of an engine's process: the node's id in Ray, and its name."""
+    """Of a process that trains: the node's id in Ray, and its name."""
 
     node: str
     host: str
     pid: int
+
+    @classmethod
+    def of_this_process(cls) -> Whereabouts:
+        import ray
+
+        return cls(node=ray.get_runtime_context().get_node_id(), host=socket.gethostname(), pid=os.getpid())
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"

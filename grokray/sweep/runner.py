@@ -25,7 +25,7 @@ from grokray.sweep.assignment import COMPILING
 from grokray.sweep.cluster import ENVIRONMENT, Machine, ray_cluster, reach
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.interruption import interruptible, stopping_together
-from grokray.sweep.messages import WorkerOptions
+from grokray.sweep.messages import State, WorkerOptions
 from grokray.sweep.placement import engine_spec, idle_gpus, missing_gpus, worker_options
 from grokray.sweep.progress import Progress, progress_of
 from grokray.sweep.tracked import check_tracking, tracked
@@ -216,7 +216,7 @@ class _Session:
             environment=environment,
             to_run=lambda: self.ledger.to_run,
             sample=sample,
-            say=self._say_of_engine,
+            say=self._say,
         )
         with ExitStack() as stack:
             stack.callback(pool.close)
@@ -228,6 +228,7 @@ class _Session:
     def _run(self, options: WorkerOptions, pool: EnginePool | None) -> None:
         """Run Tune, chunk by chunk, until nothing is left."""
         from grokray.sweep.fit import fit
+        from grokray.sweep.processes import Processes
         from grokray.sweep.schedulers import make_scheduler
 
         scheduler, self.ledger.rungs = make_scheduler(
@@ -240,7 +241,8 @@ class _Session:
         while not (self.ledger.finished or self.stopping.is_set()):
             ended = len(self.ledger.ended)
             tick = partial(self._tick, pool)
-            fit(self.ledger, scheduler, options, pool, on_tick=tick, stop_when=self.stopping.is_set)
+            trains = Processes(self._say) if pool is None else pool
+            fit(self.ledger, scheduler, options, trains, on_tick=tick, stop_when=self.stopping.is_set)
             if len(self.ledger.ended) == ended and not (self.stopping.is_set() or self.ledger.finished):
                 raise ExecutionError("Tune came back with nothing done", hint="Run the same command again.")
 
@@ -255,19 +257,20 @@ class _Session:
             self._say_what_takes_so_long(state, pool)
 
     def _say_what_takes_so_long(self, state: SweepState, pool: EnginePool | None) -> None:
-        """Each once: what is wrong with a node, when trials wait for nodes, or for the compiler and nothing was ever
-        measured."""
-        for remark in pool.remarks if pool is not None else ():
-            self._tell(remark)
+        """Each once: when trials wait for nodes, or for the compiler and nothing was ever measured."""
         if pool is not None and pool.waits_for_nodes and time.time() - self.started > PATIENCE_S:
             self._tell(WAITING_FOR_NODES)
         elif not state.metric_names and any(trial.compiled for trial in state.trials.values()):
             self._tell(COMPILING)
 
-    def _say_of_engine(self, engine: str, state: str, text: str) -> None:
+    def _say(self, text: str, name: str = "", state: State | None = None) -> None:
+        """What is wrong with a node, once; of a process that trains, each time, and to the journal."""
+        if state is None:
+            self._tell(text)
+            return
         self.observer.message(text)
         with suppress(FolderError):  # who needs the folder will tell
-            self.ledger.write("engine", engine=engine, state=state, session=self.name)
+            self.ledger.write("engine", engine=name, state=state, session=self.name)
 
     def _tell(self, text: str) -> None:
         if text not in self._told:

@@ -20,6 +20,7 @@ from ray.tune.stopper import Stopper
 from grokray.errors import FolderError
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.messages import Cleared, WorkerOptions, report_of, tune_config
+from grokray.sweep.processes import Processes
 from grokray.sweep.unsaved import Unsaved
 from grokray.wording import first_line
 
@@ -64,6 +65,7 @@ class LedgerCallback(Unsaved, Callback):
 
     So often in a row, `folder_faults`, may the folder be unusable before a trial ends: on a cluster it may be the fault
     of one node, or of a store that comes back, and others take over. One machine has one way to the folder.
+    `processes` are those of trials that have one each.
     """
 
     def __init__(
@@ -73,13 +75,23 @@ class LedgerCallback(Unsaved, Callback):
         on_error: Callable[[], None] = lambda: None,
         *,
         folder_faults: int = 0,
+        processes: Processes | None = None,
     ) -> None:
+        self._processes = processes
         self._ledger, self._on_tick, self._on_error = ledger, on_tick, on_error
         self._folder_faults, self._occasions, self._last_fault = folder_faults, 0, -math.inf
         self.error: Exception | None = None
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self._act(self._on_tick)
+        if self._processes is not None:
+            self._act(self._processes.tend)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        if self._processes is not None:
+            self._act(self._processes.heard, trial.config["grokray_trial"], result)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self._act(self._complete, trial)
@@ -90,7 +102,7 @@ class LedgerCallback(Unsaved, Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Tune itself gave up on the trial."""
-        self._act(lambda: self._ledger.end(trial.config["grokray_trial"], "failed", error=_fault(trial)[1]))
+        self._act(lambda: self._ledger.end(trial.config["grokray_trial"], "failed", error=self._fault(trial)[1]))
 
     def _act(self, act: Callable[..., None], *args: Any) -> None:
         if self.error is None:
@@ -102,6 +114,8 @@ class LedgerCallback(Unsaved, Callback):
 
     def _complete(self, trial: Trial) -> None:
         trial_id = trial.config["grokray_trial"]
+        if self._processes is not None:
+            self._processes.gone(trial_id)
         if GIVEN_UP in trial.config:
             self._ledger.end(trial_id, "failed", error=trial.config[GIVEN_UP])
             return
@@ -128,10 +142,16 @@ class LedgerCallback(Unsaved, Callback):
         trial.config.update(again)
 
     def _count_failure(self, trial: Trial, *, alone: bool) -> None:
-        fault, error = _fault(trial)
+        fault, error = self._fault(trial)
         self._ledger.fail(trial.config["grokray_trial"], error, fault=fault, alone=alone)
         if fault == "folder":
             self.count_folder_fault(error, time.monotonic())
+
+    def _fault(self, trial: Trial) -> tuple[str, str]:
+        """As `_fault`; of a process that was ended, why."""
+        fault, error = _fault(trial)
+        why = None if self._processes is None else self._processes.gone(trial.config["grokray_trial"])
+        return ("engine", why) if why is not None else (fault, error)
 
     def count_folder_fault(self, error: str, now: float) -> None:
         """All trials of an engine meet it at once: that is one occasion."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from grokray.sweep.messages import WorkerOptions, as_result, assignment_of, failed_result
+from grokray.sweep.processes import hello
 
 if TYPE_CHECKING:
     from grokray.sweep.trainer import Trainer
@@ -31,9 +32,15 @@ class ProcessTrial(tune.Trainable):
         if not self.given_up:
             self.trainer = WorkerOptions(**json.loads(config["options"])).make_trainer("worker")
             self.trainer.start(self.assignment)
+        self._hello = hello()
 
     def step(self) -> dict[str, Any]:
-        """The next report; a heartbeat if there is none for a while, so that the driver can stop the trial."""
+        """The next report; a heartbeat if there is none for a while, so that the driver can stop the trial, and knows
+        that it lives. The first one says where it is."""
+        said, self._hello = self._hello, {}
+        return self._next() | said
+
+    def _next(self) -> dict[str, Any]:
         if self.trainer is None:
             return failed_result(self.assignment.trial_id)
         self.trainer.proceed(self.assignment.trial_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from unittest.mock import Mock
 
 import pytest
 from ray.exceptions import ActorDiedError
@@ -55,6 +56,7 @@ class FakeCall:
 @pytest.fixture
 def fake_ray(monkeypatch) -> FakeRay:
     fake = FakeRay()
+    SAID.reset_mock()
     monkeypatch.setattr(engine_handle, "ray", fake)
     monkeypatch.setattr(engines, "LOOK_S", 0.0)
     monkeypatch.setattr(engines, "LOOK_EACH_S", 0.0)
@@ -67,10 +69,13 @@ def fake_ray(monkeypatch) -> FakeRay:
     return fake
 
 
+SAID = Mock()  # what the pool tells
+
+
 def pool_of(to_run: list[float], **spec) -> EnginePool:
     """`to_run` is a list of one number, so that a test can change it."""
     made = EngineSpec(**({"count": 2, "slots": 3, "line": 2} | spec))
-    return EnginePool(made, WorkerOptions(store_uri="unused"), to_run=lambda: to_run[0])
+    return EnginePool(made, WorkerOptions(store_uri="unused"), to_run=lambda: to_run[0], say=SAID)
 
 
 def cluster(to_run: list[float], **spec) -> EnginePool:
@@ -253,7 +258,7 @@ def test_a_node_that_cannot_use_the_folder_gets_no_trial_keeps_its_place_and_is_
     pool.start()
     fake_ray.answers |= {"e0.introduce": DENIED, "e1.introduce": {"seats": 10}}
     assert take_all(pool) == [0, 10, 0]  # and another is asked for in its place
-    assert pool.remarks == ["no trial is sent to ip-10-0-0-7: cannot write s3://b/x: access is denied"]
+    SAID.assert_called_once_with("no trial is sent to ip-10-0-0-7: cannot write s3://b/x: access is denied")
     assert fake_ray.killed == []
 
 
@@ -284,10 +289,10 @@ def test_other_versions_on_a_node_are_remarked(fake_ray):
     other = {"seats": 10, "node": "n", "versions": {**here, "torch": "1.0"}, "code": code()}
     fake_ray.answers["e0.introduce"] = other
     pool.look()
-    assert pool.remarks == [
+    SAID.assert_called_once_with(
         f"on n torch is 1.0, here {here['torch']}: its curves may be others. "
         f"Install torch {here['torch']} there, or 1.0 here."
-    ]
+    )
 
 
 def test_an_engine_looks_whether_it_can_use_the_folder(tmp_path):

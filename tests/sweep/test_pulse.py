@@ -112,7 +112,9 @@ def make_driver(monkeypatch, *, elastic: bool = False) -> Driver:
     monkeypatch.setattr(EnginePool, "_start", start)
     monkeypatch.setattr(engines, "time", fake)
     spec = EngineSpec(count=2, slots=3, line=2, elastic=elastic)
-    pool = EnginePool(spec, WorkerOptions(store_uri="unused"), say=lambda name, state, text: said.append((name, state)))
+    pool = EnginePool(
+        spec, WorkerOptions(store_uri="unused"), say=lambda text, name="", state=None: said.append((name, state))
+    )
     driver = Driver(pool, fake, said)
     driver.tick(30)
     return driver
@@ -150,6 +152,14 @@ def test_an_engine_that_goes_on_meanwhile_is_not_ended(driver):
     assert driver.said == [("engine-0", "silent"), ("engine-0", "answers")]
     assert not driver.ray.made[0].killed
     assert len(driver.pool._with_places) == 2
+
+
+def test_one_that_dies_while_it_is_silent_is_said_to_have_ended(driver):
+    driver.ray.made[0].answers = False
+    driver.tick(MISSED_S + 10)
+    driver.ray.made[0].killed = True
+    driver.tick(20)
+    assert driver.said == [("engine-0", "silent"), ("engine-0", "ended")]
 
 
 def test_a_step_that_takes_hours_without_letting_an_answer_through_is_no_hang(driver):
@@ -223,7 +233,7 @@ class Stub:
 @pytest.mark.ray
 def test_a_process_that_was_stopped_hangs_by_what_its_node_tells(ray_up):
     actor = ray.remote(Stub).options(num_cpus=0).remote()
-    beat, deadline = pulse.Pulse(actor), time.monotonic() + 60
+    beat, deadline = pulse.EnginePulse(actor), time.monotonic() + 60
     while beat.where is None:
         assert time.monotonic() < deadline
         beat.feel(1.0)
