@@ -32,7 +32,7 @@ AHEAD_S = 60.0  # so far ahead a clock is wrong, rather than this machine's a li
 @dataclass(frozen=True, kw_only=True)
 class Overview:
     """`last_activity` is in unix seconds, None where nothing happened yet; `holder` is who works there now.
-    `silent_engines` do not answer, known since (unix seconds).
+    `silent_engines` do not answer, or do not go on, known since (unix seconds).
     `lost_rows` of the tables are not in the journal any more, and of `cut_short` trials it lacks the last measurements.
     """
 
@@ -94,7 +94,7 @@ def show(console: Console, found: Overview) -> None:
     counts = {"ended": p.ended, started: p.running, "waiting": p.waiting}
     console.print(Text(f"{count(p.total, 'trial')}: {tally(counts, counts)}" if p.total else "no trials"))
     for name, since in found.silent_engines.items():
-        console.print(Text(f"{name} does not answer since {_clock(since)}: what it trains waits"))
+        console.print(Text(f"{name} does not go on since {_clock(since)}: what it trains waits"))
     if p.outcomes:
         console.print(Text(f"outcomes: {tally(p.outcomes, OUTCOMES)}"))
     for line in (*repeats(p), *failures(p), *audit(p)):

@@ -95,6 +95,11 @@ class Engine:
         return sum(stack.training for stack in self._stacks.values())
 
     @property
+    def seated_steps(self) -> int:
+        """Updates of the seated trials, those of the turn that is being done included. Another thread may ask."""
+        return sum(seat.step for stack in list(self._stacks.values()) for seat in list(stack.seats))
+
+    @property
     def building(self) -> bool:
         """Whether kernels of the seated trials are being compiled, perhaps beside their training."""
         return any(stack.backend.building for stack in self._stacks.values())

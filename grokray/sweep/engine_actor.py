@@ -63,7 +63,8 @@ class EngineActor:
 
     async def alive(self) -> Whereabouts:
         """Answers whatever the engine does; nothing is heard where its process was stopped, or hangs."""
-        return Whereabouts.of_this_process()
+        here = Whereabouts.of_this_process()
+        return here if self._said.fault else replace(here, still_s=self._loop.still_s(), place=self._loop.place())
 
     async def until_death(self) -> str:
         """Answers when the engine is about to die, and says why. Where it cannot, the call fails when the process

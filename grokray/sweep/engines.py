@@ -23,7 +23,7 @@ from grokray.sweep.engine_handle import EngineHandle, look_at
 from grokray.sweep.introduction import Introduction, here, remarks
 from grokray.sweep.messages import Say, WorkerOptions
 from grokray.sweep.placement import EngineSpec
-from grokray.sweep.pulse import ASK_EACH_S, ASK_S, change, what_then
+from grokray.sweep.pulse import ASK_EACH_S, ASK_S, Pulse, change, what_then
 
 MAX_CALLS = 20_000  # calls that wait at the same time in one engine: two per slot, so never the limit
 MAX_DEAD_STARTS = 5
@@ -172,7 +172,7 @@ class EnginePool:
         calls = [
             engine.actor.save_all.remote()
             for engine in engines
-            if engine.up and not (engine.dead or engine.barred or engine.pulse.missed)
+            if engine.up and not (engine.dead or engine.barred or engine.pulse.absent)
         ]
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
@@ -200,10 +200,9 @@ class EnginePool:
             engine.give_up(f"{text}, and was ended")
             self._say(f"{text}, and is ended: its trials go on from their last checkpoints", engine.name, state)
         elif state == "silent":
-            where = pulse.where or "still starting"
-            self._say(f"{engine.name} ({where}) does not answer: {what_then('its trials go')}", engine.name, state)
+            self._say(f"{engine.name} {_silence(pulse)}", engine.name, state)
         elif state == "answers":
-            self._say(f"{engine.name} answers again", engine.name, state)
+            self._say(f"{engine.name} goes on", engine.name, state)
 
     @property
     def _all(self) -> list[EngineHandle]:
@@ -227,7 +226,7 @@ class EnginePool:
     def _counts(self, engine: EngineHandle) -> bool:
         """Whether trials are sent to it. On a cluster one without a node might keep them for ever, as might one that
         hangs."""
-        return (engine.up or not self.spec.elastic) and not (engine.barred or engine.pulse.missed)
+        return (engine.up or not self.spec.elastic) and not (engine.barred or engine.pulse.absent)
 
     def _hear_new_ones(self) -> None:
         coming = [engine for engine in self._engines if not engine.up]
@@ -272,7 +271,7 @@ class EnginePool:
             self._alone = None
 
     def _count_death(self, engine: EngineHandle) -> None:
-        if engine.pulse.missed and not engine.pulse.hangs:
+        if engine.pulse.absent and not engine.pulse.hangs:
             self._say(f"{engine.name} has ended: its trials go on from their last checkpoints", engine.name, "ended")
         self._dead_starts = 0 if engine.up else self._dead_starts + 1
         if self._dead_starts >= MAX_DEAD_STARTS:
@@ -296,6 +295,14 @@ class EnginePool:
         )
         actor = actor_class.remote(self._options, f"engine-{number}", self.spec.slots, self._sample)
         return EngineHandle(actor, number=number, slots=self.spec.slots)
+
+
+def _silence(pulse: Pulse) -> str:
+    where = pulse.where
+    if where is not None and pulse.stands:
+        still = f"has trained nothing for {where.still_s / 60:.0f} min, though it answers: it is at {where.place}"
+        return f"({where}) {still}. If it waits there for ever, kill it, and its trials go on from the last checkpoint"
+    return f"({where or 'still starting'}) does not answer: {what_then('its trials go')}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,11 +57,14 @@ class WorkerOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Whereabouts:
-    """Of a process that trains: the node's id in Ray, and its name."""
+    """Of a process that trains: the node's id in Ray, and its name. For `still_s` it has trained nothing, though it
+    should; its thread is at `place`."""
 
     node: str
     host: str
     pid: int
+    still_s: float = 0.0
+    place: str = ""
 
     @classmethod
     def of_this_process(cls) -> Whereabouts:

@@ -26,6 +26,7 @@ from grokray.sweep.messages import State, Whereabouts
 ASK_S, ASK_EACH_S = 10.0, 0.02  # between two questions, and more for each engine: an answer takes 0.3 ms of the driver
 MISSED_S, MISSED_AT_START_S = 60.0, 180.0  # to import PyTorch from a cold or a distant disk takes a minute
 GIVEN_UP_S = 600.0
+STILL_S = 1800.0  # longer than an evaluation, a compiler or an outage takes
 COMPUTES = 0.03  # of a core; an engine without work takes 0.008
 
 
@@ -49,6 +50,16 @@ class Pulse(ABC):
     def missed(self) -> bool:
         """Whether it has not answered for so long that it should be said."""
         return self.silent_s >= (MISSED_AT_START_S if self.where is None else MISSED_S)
+
+    @property
+    def stands(self) -> bool:
+        """Whether it answers, but has trained nothing for so long that it should be said. Whether it ever will, nobody
+        can tell: a thread that waits for a GPU computes as one that steps does."""
+        return self.where is not None and self.where.still_s >= STILL_S
+
+    @property
+    def absent(self) -> bool:
+        return self.missed or self.stands
 
     def feel(self, elapsed_s: float) -> None:
         """Call it from time to time, with the seconds that have passed since."""
@@ -113,11 +124,11 @@ def cpu_seconds(pid: int) -> float:
 
 def change(pulse: Pulse, elapsed_s: float) -> State | None:
     """Feel it; what should be said of it since."""
-    was_missed = pulse.missed
+    was_absent = pulse.absent
     pulse.feel(elapsed_s)
     if pulse.hangs:
         return "ended"
-    return None if pulse.missed == was_missed else "silent" if pulse.missed else "answers"
+    return None if pulse.absent == was_absent else "silent" if pulse.absent else "answers"
 
 
 def what_then(who_goes: str, given_up_s: float = GIVEN_UP_S) -> str:

@@ -197,6 +197,11 @@ class Trainer:
         return self.engine.training
 
     @property
+    def seated_steps(self) -> int:
+        """Updates of the trials that are here; another thread may ask."""
+        return self.engine.seated_steps
+
+    @property
     def busy(self) -> bool:
         return self.training > 0 or bool(self._undelivered)
 

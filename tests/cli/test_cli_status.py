@@ -139,7 +139,7 @@ def test_status_tells_of_engines_that_do_not_answer_while_somebody_works_there(b
     with folder.lock("grokray sweep small.yaml"):
         assert main(["status", str(folder.store)]) == 0
         said = [line for line in capsys.readouterr().out.splitlines() if "engine-" in line]
-        assert re.fullmatch(r"engine-0 does not answer since 20\d\d-.* UTC: what it trains waits", "".join(said))
+        assert re.fullmatch(r"engine-0 does not go on since 20\d\d-.* UTC: what it trains waits", "".join(said))
         assert main(["status", str(folder.store), "--json"]) == 0
         assert [*json.loads(capsys.readouterr().out)["silent_engines"]] == ["engine-0"]
     assert main(["status", str(folder.store), "--json"]) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import ray
@@ -14,9 +14,10 @@ from ray.exceptions import ActorDiedError
 from grokray.sweep import engine_handle, engines, pulse
 from grokray.sweep.engine_actor import EngineActor
 from grokray.sweep.engines import EnginePool
+from grokray.sweep.introduction import Introduction
 from grokray.sweep.messages import Whereabouts, WorkerOptions
 from grokray.sweep.placement import EngineSpec
-from grokray.sweep.pulse import GIVEN_UP_S, MISSED_AT_START_S, MISSED_S, cpu_seconds
+from grokray.sweep.pulse import GIVEN_UP_S, MISSED_AT_START_S, MISSED_S, STILL_S, cpu_seconds
 
 HERE = Whereabouts(node="n", host="vm", pid=7)
 
@@ -32,6 +33,7 @@ class Engine:
     computed: float = 0.0
     looked: float = 0.0
     killed: bool = False
+    still_s: float = 0.0
 
     def __getattr__(self, method: str):
         return Call(self, method)
@@ -70,7 +72,7 @@ class FakeRay:
             call.engine.computed += call.engine.computes * (self.now - call.engine.looked)
             call.engine.looked = self.now
             return call.engine.computed
-        return {"seats": 3} if call.method == "introduce" else HERE
+        return {"seats": 3} if call.method == "introduce" else replace(HERE, still_s=call.engine.still_s)
 
     def kill(self, engine: Engine) -> None:
         engine.killed = True
@@ -162,6 +164,21 @@ def test_one_that_dies_while_it_is_silent_is_said_to_have_ended(driver):
     assert driver.said == [("engine-0", "silent"), ("engine-0", "ended")]
 
 
+def test_an_engine_that_answers_but_trains_nothing_is_said_and_gets_nobody_but_is_never_ended(driver):
+    driver.ray.made[0].still_s = STILL_S - 1
+    driver.tick(60)
+    assert driver.said == []
+    driver.ray.made[0].still_s = STILL_S
+    driver.tick(20 * GIVEN_UP_S)
+    assert driver.said == [("engine-0", "silent")]
+    assert not driver.ray.made[0].killed
+    assert {engine.number for engine in driver.pool._with_places} == {1}
+    driver.ray.made[0].still_s = 0.0
+    driver.tick(30)
+    assert driver.said == [("engine-0", "silent"), ("engine-0", "answers")]
+    assert len(driver.pool._with_places) == 2
+
+
 def test_a_step_that_takes_hours_without_letting_an_answer_through_is_no_hang(driver):
     driver.ray.made[0].answers, driver.ray.made[0].computes = False, 0.2  # of a core that others use as well
     driver.tick(20 * GIVEN_UP_S)
@@ -228,6 +245,7 @@ class Stub:
     """Of an engine nothing but its answer."""
 
     alive = EngineActor.alive
+    _said = Introduction(seats=0, fault="it has no loop")
 
 
 @pytest.mark.ray
