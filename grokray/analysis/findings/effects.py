@@ -160,7 +160,9 @@ def _summary(found: Sequence[Effect], level: float) -> str:
     adjusted = holm(np.array([effect.p_value for effect in found]))
     certain = [effect for effect, p in zip(found, adjusted, strict=True) if p < 1 - level]
     if not certain:
-        return "No effect can be told from none."
+        alone = any(effect.p_value < 1 - level for effect in found)
+        among = f", as {len(found)} are tested (Holm's correction)" if alone else ""
+        return f"No effect can be told from none{among}."
     top = max(certain, key=lambda effect: abs(effect.log_ratio / effect.standard_error))
     verb = "lengthens" if top.ratio > 1 else "shortens"
     return (
