@@ -4,6 +4,7 @@ In Python, of folders that `grokray sweep` or `grokray train` wrote:
 
 load               one sweep, or several as one, as an Analysis: tables, findings and plots (docs/analysis.md)
 load_model         a trained model as plain PyTorch modules, with its data (docs/checkpoints.md)
+load_models        the same at each step of which a checkpoint was kept, for measures of your own
 progress_measures  restricted and excluded loss along a trial's checkpoints (docs/progress.md)
 
 `help(grokray.load)` and so on say what they take. Errors are of `grokray.errors.GrokrayError`.
@@ -15,11 +16,11 @@ from grokray.version import VERSION
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from grokray.analysis.analysis import Analysis, load
-    from grokray.sweep.kept import load_model
+    from grokray.sweep.kept import load_model, load_models
     from grokray.sweep.progress_measures import progress_measures
 
 __version__ = VERSION
-__all__ = ["Analysis", "__version__", "load", "load_model", "progress_measures"]
+__all__ = ["Analysis", "__version__", "load", "load_model", "load_models", "progress_measures"]
 
 
 def __getattr__(name: str):
@@ -27,10 +28,10 @@ def __getattr__(name: str):
         from grokray.analysis import analysis
 
         return getattr(analysis, name)
-    if name == "load_model":
-        from grokray.sweep.kept import load_model
+    if name in ("load_model", "load_models"):
+        from grokray.sweep import kept
 
-        return load_model
+        return getattr(kept, name)
     if name == "progress_measures":
         from grokray.sweep.progress_measures import progress_measures
 

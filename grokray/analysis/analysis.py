@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from grokray.analysis.findings.audit import audit
 from grokray.analysis.findings.comparison import comparison, delay
@@ -26,6 +28,7 @@ from grokray.analysis.findings.survival import survival
 from grokray.analysis.findings.tasks import tasks
 from grokray.analysis.findings.variance import variance
 from grokray.analysis.sweeps import Sweeps, load_sweeps
+from grokray.analysis.times import times_of
 from grokray.arguments import refused, texts
 from grokray.errors import ConfigError, Problem
 from grokray.wording import count
@@ -58,12 +61,35 @@ class Analysis:
         self._kept: dict[str, Finding] = {}
 
     def __repr__(self) -> str:
-        return f"<Analysis of {self.sweeps.name}: {count(self.sweeps.trials.num_rows, 'trial')}>"
+        of, number = self.sweeps.of, self.sweeps.trials.num_rows
+        trials = count(number, "trial") if of is None else f"{number:,} of {count(of, 'trial')}"
+        return f"<Analysis of {self.sweeps.name}: {trials}>"
+
+    def where(self, chosen: pd.Series | Sequence[bool] | np.ndarray) -> Analysis:
+        """The analysis of a part of the trials, by a truth for each: `a.where(a.trials.base == 10)`.
+
+        Choose by parameters, seeds or sweeps. What is chosen by what came of trials, such as those that grokked, is no
+        fair sample of anything. The search space is then the part of it that the chosen trials span.
+        """
+        return Analysis(self.sweeps.part(_truths(chosen, self.trials)), level=self.level, seed=self.seed)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
         """A row for each trial, as in trials.parquet, and `sweep`, the folder's name."""
         return self.sweeps.trials.drop_columns(["folder_number"] if len(self.sweeps.folders) > 1 else []).to_pandas()
+
+    def times(self) -> pd.DataFrame:
+        """When each trial grokked, as the estimators take it, for other programs: `a.trials.join(a.times())`.
+
+        Of each row of `trials` it was after step `lower` and by `upper`, which is infinite where it was not seen;
+        `steps` and `observed` say the same by one number, `upper` or else `lower`; `weight` is how many trials it
+        stands for, 0 where it was pruned. Diverged trials are seen to the end of their budget.
+        """
+        import pandas as pd
+
+        found = times_of(self.sweeps.trials)
+        known = {name: getattr(found, name) for name in ("lower", "upper", "observed", "weight")}
+        return pd.DataFrame({**known, "steps": found.seen_until}, index=self.trials.index)
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -101,9 +127,9 @@ class Analysis:
             return phases(self.sweeps, self.level, **thresholds)
         return self._keep("phases", lambda: phases(self.sweeps, self.level))
 
-    def survival(self, by: str | None = None) -> Finding:
-        """The share grokked by a step (Kaplan-Meier), its median and restricted mean, overall and by a column; by
-        each parameter that varies if none is named. Groups are compared by log-rank tests."""
+    def survival(self, by: str | Sequence[str] | None = None) -> Finding:
+        """The share grokked by a step (Kaplan-Meier), its median and restricted mean, overall and by a column, or
+        by several together; by each parameter that varies if none is named. Log-rank tests compare groups."""
         if by is not None:
             return survival(self.sweeps.trials, by, self.level, learned=self.sweeps.learned)
         learned = self.sweeps.learned
@@ -113,8 +139,9 @@ class Analysis:
         """What each parameter does to the time to grok: time ratios, and hazard ratios as a second view."""
         return self._keep("effects", lambda: effects(self.sweeps.trials, self.level))
 
-    def critical_fraction(self, by: str | None = None) -> Finding:
-        """The training fraction above which trials grok more often than not, in each group of a column."""
+    def critical_fraction(self, by: str | Sequence[str] | None = None) -> Finding:
+        """The training fraction above which trials grok more often than not, in each group of a column, or of
+        several: `by=["modulus", "base"]`."""
         if by is not None:
             return critical_fraction(self.sweeps.trials, by, self.level)
         return self._keep("critical", lambda: critical_fraction(self.sweeps.trials, level=self.level))
@@ -147,8 +174,8 @@ class Analysis:
         """What speaks against trusting the numbers."""
         return self._keep("quality", lambda: quality(self.sweeps.trials, self.sweeps.uneven))
 
-    def plot_survival(self, by: str | None = None, ax: Axes | None = None) -> Axes:
-        """The share grokked by a step; one line for each group of a column."""
+    def plot_survival(self, by: str | Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
+        """The share grokked by a step; one line for each group of a column, or of several."""
         return self._plots.survival(self, by, ax)
 
     def plot_phases(self, x: str | None = None, y: str | None = None, ax: Axes | None = None) -> Axes:
@@ -163,7 +190,7 @@ class Analysis:
         """Time ratios, or the hazard ratios of Cox's model."""
         return self._plots.effects(self, hazard, ax)
 
-    def plot_critical(self, by: str | None = None, ax: Axes | None = None) -> Axes:
+    def plot_critical(self, by: str | Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
         """Critical training fractions by group."""
         return self._plots.critical(self, by, ax)
 
@@ -213,6 +240,18 @@ def load(path: str | Path | Sequence[str | Path], *, level: float = 0.95, seed: 
     """
     _check(level, seed)  # before anything is read
     return Analysis(load_sweeps(path), level=level, seed=seed)
+
+
+def _truths(chosen: Any, trials: pd.DataFrame) -> np.ndarray:
+    """(n,) bool, of a truth for each row of `trials`, in their order."""
+    found = np.asarray(chosen)
+    is_in_order = not isinstance(chosen, type(trials["trial_id"])) or chosen.index.equals(trials.index)
+    if found.dtype != bool or found.shape != (len(trials),) or not is_in_order:
+        rule = (
+            f"must be true or false for each of {count(len(trials), 'trial')} in order, as analysis.trials.seed == 0 is"
+        )
+        raise ConfigError([Problem(message=f"chosen is {type(chosen).__name__}, but {rule}", field="chosen")])
+    return found
 
 
 def _check(level: float, seed: int) -> None:

@@ -5,7 +5,7 @@ A finding that is missing leaves its reason in the axes, so that a figure of sev
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -33,19 +33,21 @@ if TYPE_CHECKING:
     from grokray.analysis.analysis import Analysis
     from grokray.analysis.diagram import Diagram
 
+By = str | Sequence[str] | None
 PHASES_HEIGHT, CURVE_HEIGHT, HEIGHT = 3.9, 2.4, 2.7  # inches
 
 
-def survival(a: Analysis, by: str | None, ax: Axes | None) -> Axes:
+def survival(a: Analysis, by: By, ax: Axes | None) -> Axes:
     kept = a.survival()
     # The groups of the main parameters are there already.
     finding = kept if kept.missing is not None or by in (None, *kept.estimates.groups) else a.survival(by)
     if finding.missing is not None:
         return _drawn(ax, HEIGHT, finding, lambda axes: axes)
     found = finding.estimates
-    curves = found.groups[by] if by is not None else {"all": found.overall}
+    name = "" if by is None else by if isinstance(by, str) else ", ".join(by)
+    curves = found.groups[name] if name else {"all": found.overall}
     height = HEIGHT + height_above([*curves])
-    return _drawn(ax, height, finding, lambda axes: draw_survival(axes, curves, found.horizon, by or ""))
+    return _drawn(ax, height, finding, lambda axes: draw_survival(axes, curves, found.horizon, name))
 
 
 def phases(a: Analysis, x: str | None, y: str | None, ax: Axes | None) -> Axes:
@@ -91,7 +93,7 @@ def effect_names(hazard: bool) -> tuple[str, str, str]:
     )
 
 
-def critical(a: Analysis, by: str | None, ax: Axes | None) -> Axes:
+def critical(a: Analysis, by: By, ax: Axes | None) -> Axes:
     """Of many groups those that have a fraction: the table says why the others have none."""
     finding = a.critical_fraction(by)
     rows = foremost(critical_rows(finding))

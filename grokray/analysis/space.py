@@ -7,6 +7,7 @@ random and Sobol sweeps are even by construction, and any sweep can be weighed a
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from grokray.analysis.outcomes import WATCHING, column, grouped, looks_logarithm
 
 # Numbers with more different values than this are taken as a range where no search space says what they are.
 MAX_CHOICES = 12
+MANY_GAPS = 3  # between a range's end and the nearest of some trials: by chance it is further off in one case of twenty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +167,36 @@ def space_of_trials(trials: pa.Table) -> Space:
         if axes[-1].values and _recurs(values, configurations):
             parents.append(values)
     return Space(axes=tuple(axes), notes=("the search space is guessed from the values of the trials",))
+
+
+def narrowed(space: Space, trials: pa.Table) -> Space:
+    """Of a space the part that some of its trials span, which were picked out by their parameters: the choices that
+    they have, in their old proportions, and ranges from where they begin to where they end."""
+    axes = [part for axis in space.axes if (part := _part_of(axis, column(trials, axis.name))) is not None]
+    names = {axis.name for axis in axes}  # who is alike in all of them brings nothing about
+    axes = [dataclasses.replace(one, when={k: v for k, v in one.when.items() if k in names}) for one in axes]
+    note = "a part of the trials was chosen: the part of the search space that they span is taken as the space"
+    return dataclasses.replace(space, axes=tuple(axes), notes=(*space.notes, note))
+
+
+def _part_of(axis: Axis, values: np.ndarray) -> Axis | None:
+    """None where the values (n,) are all alike."""
+    units = axis.to_unit(values)
+    seen = np.unique(units[~np.isnan(units)])
+    if len(seen) < 2:
+        return None
+    if axis.values:
+        there = seen.astype(int).tolist()
+        chances = np.array(axis.probabilities)[there]
+        values_there = tuple(axis.values[number] for number in there)
+        return dataclasses.replace(axis, values=values_there, probabilities=tuple((chances / chances.sum()).tolist()))
+    gap = (seen[-1] - seen[0]) / (len(seen) - 1)
+    low, high = axis.from_unit(np.array([seen[0] - gap / 2, seen[-1] + gap / 2]).clip(0, 1)).tolist()
+    return dataclasses.replace(
+        axis,
+        low=axis.low if seen[0] <= MANY_GAPS * gap else low,
+        high=axis.high if 1 - seen[-1] <= MANY_GAPS * gap else high,
+    )
 
 
 def _is_of(axis: Axis, trials: pa.Table) -> bool:

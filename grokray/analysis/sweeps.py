@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from grokray.analysis.lost_steps import with_lost_steps
 from grokray.analysis.outcomes import DECIDED, NO_PARAMETERS
-from grokray.analysis.space import Space, space_of_sweep, space_of_trials
+from grokray.analysis.space import Space, narrowed, space_of_sweep, space_of_trials
 from grokray.analysis.trial_curve import bring_up_to_date
 from grokray.analysis.wording import counted
 from grokray.arguments import a_path, refused
@@ -39,22 +39,33 @@ from grokray.records.tables import (
     read_trials,
 )
 from grokray.trial import TrialConfig
-from grokray.wording import listed, nearest, show
+from grokray.wording import count, listed, nearest, show
 
 # What a column holds that an older table does not have. A field of the config had its default then.
 _DEFAULTS: dict[str, Any] = {name: info.get_default() for name, info in TrialConfig.model_fields.items()}
 _DEFAULTS |= {"audited": False}
+CHOSEN = "chosen by hand"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweeps:
     """`trials`: TRIALS_SCHEMA and `sweep`, the folder's name, one row a trial, by trial_index. `notes`: what a reader
-    should know of how they came together."""
+    should know of how they came together. `of`: how many trials there are, where these were chosen among them."""
 
     folders: tuple[SweepFolder, ...]
     names: tuple[str, ...]
     trials: pa.Table
     notes: tuple[str, ...] = ()
+    of: int | None = None
+
+    def part(self, chosen: np.ndarray) -> Sweeps:
+        """Those of the trials for which `chosen` (n,) bool is true. ConfigError where there is none."""
+        if not chosen.any():
+            raise ConfigError([Problem(message=f"none of {self.trials.num_rows:,} trials is chosen", field="chosen")])
+        trials, of = self.trials.filter(pa.array(chosen)), self.of or self.trials.num_rows
+        said = [note for note in self.notes if not note.endswith(CHOSEN)]
+        note = f"{trials.num_rows:,} of {count(of, 'trial')} {'was' if trials.num_rows == 1 else 'were'} {CHOSEN}"
+        return dataclasses.replace(self, trials=trials, of=of, notes=(*said, note))
 
     @property
     def name(self) -> str:
@@ -82,7 +93,8 @@ class Sweeps:
         """The space that the trials were drawn from; of sweeps that differ in it what all of them span, adaptively."""
         if self.one_space:
             try:
-                return space_of_sweep(self.folders[0].fingerprint, self.trials)
+                whole = space_of_sweep(self.folders[0].fingerprint, self.trials)
+                return whole if self.of is None else narrowed(whole, self.trials)
             except (KeyError, ValueError):  # a folder of a version that wrote other lines
                 return space_of_trials(self.trials)
         # No even sample of anything: "tpe" has the share estimated by a model.
@@ -115,19 +127,20 @@ class Sweeps:
         ids = None if trial_ids is None else _whole_ids(trial_ids, set().union(*owned))
         for folder, own in zip(self.folders, owned, strict=True):
             wanted = own if ids is None else own & ids
-            if ids and not wanted:
+            if not wanted and (ids or self.of is not None):
                 continue
-            everything = ids is None and len(self.folders) == 1
+            everything = ids is None and len(self.folders) == 1 and self.of is None
             found = read_curves(folder, None if everything else sorted(wanted), _there(folder, columns))
             parts.append(self._numbered(found, folder))
         return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})
 
     def curve_parts(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """`trial_index`, `step` and these columns of all curves, a part at a time, each of whole trials."""
+        is_part = len(self.folders) > 1 or self.of is not None
         for folder, own in zip(self.folders, self._owned(), strict=True):
-            keys = ["trial_id", "trial_index", "step"] if len(self.folders) > 1 else ["trial_index", "step"]
+            keys = ["trial_id", "trial_index", "step"] if is_part else ["trial_index", "step"]
             for part in curve_parts(folder, [*keys, *columns]):
-                if len(self.folders) > 1:
+                if is_part:
                     part = self._numbered(part.filter(_of(own)), folder)
                 yield part
 

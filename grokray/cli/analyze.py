@@ -41,7 +41,10 @@ def analyze(
         str | None, typer.Option(metavar="FOLDER", help="Where the tables go. Default: DIR/analysis.")
     ] = None,
     by: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Time to grok and critical fraction by this column.")
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Time to grok and critical fraction by this column, or by several with commas."
+        ),
     ] = None,
     level: Annotated[str, typer.Option(metavar="NUMBER", help="Of all intervals.")] = "0.95",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
@@ -56,7 +59,8 @@ def analyze(
     analysis = load(folders, level=share)
     grouped = {}
     if by is not None:
-        grouped = {"survival": analysis.survival(by), "critical_fraction": analysis.critical_fraction(by)}
+        columns = [name.strip() for name in by.split(",")]
+        grouped = {"survival": analysis.survival(columns), "critical_fraction": analysis.critical_fraction(columns)}
     found = {name: grouped.get(name) or getattr(analysis, name)() for name in FINDINGS}
     with writing(place) as path:
         written = write_findings(path, list(found.values()))

@@ -7,7 +7,7 @@ wrong with them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
@@ -28,6 +28,9 @@ GROUPS = {
     "prime": "The original's names",
 }
 _TRUTH = {"true": True, "false": False}
+_LISTS = (
+    "measure",
+)  # names by commas; each may also have the option to itself: of --measure a --measure b both are meant
 _METAVARS = {int: "INT", float: "NUMBER", bool: "BOOL"}
 # Where the search space's wording does not suit a single trial.
 _DESCRIPTIONS = {"seed": "Sets init_seed, split_seed and order_seed."}
@@ -53,9 +56,10 @@ def with_trial_options(command: Callable[..., int]) -> Callable[..., int]:
     return train
 
 
-def parameters_from(texts: Mapping[str, str | None]) -> dict[str, Any]:
+def parameters_from(texts: Mapping[str, str | Sequence[str] | None]) -> dict[str, Any]:
     """{"weight_decay": "1", "seed": None} → {"weight_decay": 1}; None is an option that was not given."""
-    return {name: _typed(name, text) for name, text in texts.items() if text is not None}
+    whole = {name: ",".join(text) if isinstance(text, list | tuple) else text for name, text in texts.items()}
+    return {name: _typed(name, text) for name, text in whole.items() if text is not None}
 
 
 def trial_from(parameters: Mapping[str, Any], command: str = "train") -> TrialConfig:
@@ -88,7 +92,7 @@ def _groups() -> dict[str, str]:
 def _option(name: str, group: str) -> Any:
     metavar = _METAVARS.get(_kind(name), "TEXT")
     return Annotated[
-        str | None,
+        list[str] | None if name in _LISTS else str | None,
         typer.Option(f"--{name}", metavar=metavar, help=_help(name), rich_help_panel=group, show_default=False),
     ]
 

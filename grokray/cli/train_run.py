@@ -27,7 +27,7 @@ from grokray.sweep.interruption import interruptible
 from grokray.sweep.sections import DEFINING, Tracking
 from grokray.sweep.tracked import check_tracking, tracked
 from grokray.sweep.trainer import Trainer
-from grokray.sweep.versions import versions
+from grokray.sweep.versions import made_with
 from grokray.trial import SEEDS, TrialConfig
 
 KEPT = ("checkpoint_interval", "keep_checkpoints", "examples")  # of a Run, and keys of `trial` in a search space
@@ -66,7 +66,7 @@ def train_in(run: Run, watcher: Watcher) -> TrialState:
     check_tracking(run.tracking, _say)
     torch.set_num_threads(run.threads)
     sweep = as_sweep(run.config, run.tracking, {name: getattr(run, name) for name in KEPT})
-    meta = {"versions": versions(), "command": run.command}
+    meta = {"versions": made_with(), "command": run.command}
     folder = folder_of_train(run.out, sweep, run.config, meta)
     with folder.lock():
         state, damaged = folder.folded()

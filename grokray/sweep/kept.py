@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,8 @@ def load_model(
     """A trained model and what it was trained on, see docs/checkpoints.md.
 
     `path` is a checkpoint's file, or the folder or URI of a sweep or of one trial. In a folder `trial` is the id, or
-    how it begins, and `which` is "last", "best", or the step of a checkpoint that was kept. `device` is cpu, cuda,
+    how it begins, and `which` is "last", "best", the step of a checkpoint that was kept, or 0, before training: that
+    can be had of every trial of which any was kept. `device` is cpu, cuda,
     such as cuda:1, or auto: cuda where there is a GPU. Raises CheckpointError where there is none, or a damaged one;
     FolderError for a folder that is no sweep's; ConfigError where it is not clear which trial is meant, or the device
     is not there.
@@ -43,19 +44,50 @@ def load_model(
     return restored(load_checkpoint(path, trial=trial, which=str(which)), chosen)
 
 
+def load_models(path: str | Path, *, trial: str | None = None, device: str = "cpu") -> Iterator[Restored]:
+    """A trial's models along its training: before the first step, and at each step of which a checkpoint was kept.
+
+    For measures of your own: `[(m.step, measure(m.model)) for m in grokray.load_models("out", trial="4e4c")]`. `path`
+    is a folder or URI; `keep_checkpoints: all` keeps one every `checkpoint_interval` steps. Each is loaded when it is
+    asked for. Raises as load_model does.
+    """
+    from grokray.engine.device import choose_device
+
+    chosen, loads = choose_device(str(device)), kept_checkpoints(path, trial=trial)
+    return _models(loads, chosen)
+
+
+def _models(loads: Sequence[Callable[[], Checkpoint | None]], device: str) -> Iterator[Restored]:
+    from grokray.engine.restored import restored, untrained
+
+    seen = False
+    for load in loads:
+        if (checkpoint := load()) is None:
+            continue
+        if not seen and checkpoint.step > 0:
+            yield restored(untrained(checkpoint), device)
+        seen = True
+        yield restored(checkpoint, device)
+
+
 def load_checkpoint(path: str | Path, *, trial: str | None = None, which: str = "last") -> Checkpoint:
     """Raises CheckpointError where there is none, or a damaged one; FolderError for a folder that is no sweep's."""
     if which not in ("last", "best") and not (which.isdecimal() and len(which) <= MOST_DIGITS):
         raise ConfigError([Problem(message=f"which is {show(which)}, but must be last, best, or a step")])
     path = _plain_file_or_folder(path)
     folder, name = split_last(_absolute(path))
-    store = Store.from_uri(folder or "/")
+    store, found = Store.from_uri(folder or "/"), None
     if not name or not store.exists(name):
         found = _in_folder(path, trial)
         store, name = found.store, _chosen(found, which)
     elif trial is not None:
         raise ConfigError([Problem(message=f"trial is {trial}, but {path} is a checkpoint, not a folder of trials")])
-    return _load(store, name)
+    loaded = _load(store, name)
+    if which.isdecimal() and int(which) == 0 < loaded.step and found is not None:
+        from grokray.engine.restored import untrained
+
+        return untrained(loaded)
+    return loaded
 
 
 def kept_checkpoints(path: str | Path, *, trial: str | None = None) -> list[Callable[[], Checkpoint | None]]:
@@ -117,7 +149,7 @@ def _chosen(found: TrialCheckpoints, which: str) -> str:
     kinds = ("last", "step") if which == "last" else ("best",)
     fitting = [f for kind in kinds for f in reversed(files) if f.kind == kind]
     if which.isdecimal():
-        fitting = [f for f in files if f.step == int(which)]
+        fitting = [f for f in files if f.step == int(which)] or (files if int(which) == 0 else [])
     if not fitting:
         there = ", ".join(f"{f.step:,}" if f.kind == "step" else f"{f.kind} ({f.step:,})" for f in files) or "none"
         text = f"of trial {found.trial_id} there is no checkpoint {which}; there is: {there}"

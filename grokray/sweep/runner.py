@@ -29,7 +29,7 @@ from grokray.sweep.messages import State, WorkerOptions
 from grokray.sweep.placement import engine_spec, idle_gpus, missing_gpus, worker_options
 from grokray.sweep.progress import Progress, progress_of
 from grokray.sweep.tracked import check_tracking, tracked
-from grokray.sweep.versions import versions
+from grokray.sweep.versions import made_with
 
 if TYPE_CHECKING:
     from grokray.sweep.engines import EnginePool
@@ -78,7 +78,7 @@ def run_sweep(
     check_tracking(config.tracking, observer.message)
     if address is not None and SweepFolder.find(out, config.fingerprint()) is None:
         reach(address, insecure=insecure)  # a folder is not to be taken for a sweep that cannot begin
-    meta = {"versions": versions(), "command": shlex.join(hide_secrets(word) for word in sys.argv)}
+    meta = {"versions": made_with(), "command": shlex.join(hide_secrets(word) for word in sys.argv)}
     folder = SweepFolder.create_or_open(out, config.to_yaml(), config.fingerprint(), meta)
     with folder.lock() as lock:
         session = _Session(folder, config, observer, meta, lock, retry_failed=retry_failed)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("grokray", "torch", "ray", "optuna", "pyarrow", "numpy")
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 10
 
 
 def versions() -> dict[str, str]:
@@ -20,6 +23,24 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def made_with() -> dict[str, str]:
+    """`versions`, and where grokray is run from a clone also its `commit`: one version has many."""
+    found = commit()
+    return versions() | ({} if found is None else {"commit": found})
+
+
+@cache
+def commit(root: Path = ROOT) -> str | None:
+    """`b303769ca12f`, or `b303769ca12f-dirty` where files were changed since; None without a clone, or without git."""
+    if not (root / ".git").exists():  # an environment within another project's repository is not of its code
+        return None
+    command = ("git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 @cache

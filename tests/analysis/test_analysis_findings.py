@@ -36,6 +36,7 @@ from grokray.analysis.findings.survival import LEARNED, survival
 from grokray.analysis.findings.typical import typical_trials
 from grokray.analysis.findings.words import number, shown
 from grokray.analysis.logrank import holm
+from grokray.analysis.outcomes import outcomes
 from grokray.analysis.phases import events_of_curves
 from grokray.analysis.plots import critical_rows
 from grokray.analysis.report.page import render
@@ -182,6 +183,34 @@ def test_survival_by_a_column_compares_its_groups(analysis):
     assert len(quarters) == 4
     assert quarters["trials"].min() > 60
     assert "pairs" in analysis.survival(by="weight_decay").tables
+
+
+def test_groups_of_several_columns_are_what_there_is_of_them_together(analysis):
+    trials, by = analysis.trials, ["task_type", "weight_decay"]
+    groups = analysis.survival(by=by).tables["groups"]
+    quarters = [label.removesuffix(" (2)") for label in groups_by(analysis.sweeps.trials, "weight_decay").labels]
+    assert groups["value"].tolist() == [f"{kind}, {one}" for kind in ("classification", "sequence") for one in quarters]
+    assert groups["trials"].sum() == len(trials)
+    assert groups["trials"][:4].sum() == (trials["task_type"] == "classification").sum()
+    of_base = analysis.critical_fraction(by=["modulus", "base"]).table
+    assert of_base["modulus"].tolist() == ["97"] * 4
+    alone = analysis.critical_fraction(by="base").table
+    pd.testing.assert_frame_equal(of_base.drop(columns="modulus"), alone)
+    assert len(analysis.plot_survival(by=by).lines) == len(analysis.survival(by=by).estimates.groups[", ".join(by)])
+    for wrong, message in (
+        (["base", "base"], 'by is ["base", "base"], but must name each column once'),
+        (["base", "bass"], "by is bass, but the trials have no such column; the nearest is base"),
+        (["dropout", "weight_decay", "training_fraction"], "which make 51 groups, but at most 20 are shown"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            analysis.survival(by=wrong)
+
+
+def test_what_one_of_several_columns_lacks_is_named():
+    trials = trials_of(4, base=[2, None, 10, 10], grok_step=grokking([True] * 4))
+    found = groups_by(trials, ["modulus", "base"])
+    assert found.labels == ["97, 2", "97, 10", "97, no base"]
+    assert found.group.tolist() == [0, 2, 1, 1]
 
 
 def test_a_parameter_of_too_many_texts_makes_no_groups_and_stops_nothing():
@@ -747,6 +776,74 @@ def test_where_none_grokked_the_one_that_came_nearest_is_told():
 
 def test_all_phases_have_a_name_in_the_table(analysis):
     assert analysis.phases().table["phase"].tolist() == list(PHASES)
+
+
+def test_a_part_of_the_trials_is_analysed_as_a_sweep_of_that_part(analysis, sweep_path, tmp_path):
+    trials = analysis.trials
+    chosen = (trials["task_type"] == "sequence") & (trials["weight_decay"] > 0.2)
+    part = analysis.where(chosen)
+    assert repr(part) == f"<Analysis of robust: {chosen.sum()} of 300 trials>"
+    assert part.trials["trial_id"].tolist() == trials["trial_id"][chosen].tolist()
+    assert f"{chosen.sum()} of 300 trials were chosen by hand" in part.overview().notes
+    assert "space" not in part.overview().tables["parameters"]
+    axes = {axis.name: axis for axis in part.sweeps.space().axes}
+    assert list(axes) == ["base", "weight_decay", "dropout", "training_fraction"]
+    assert axes["base"].when == {}
+    assert 0.14 < axes["weight_decay"].low <= trials["weight_decay"][chosen].min()
+    assert (axes["weight_decay"].high, axes["dropout"].low, axes["dropout"].high) == (3, 0, 0.4)
+    # Drawn at random, each configuration counts alike: as where nothing but the part had been run.
+    found, weight = part.robustness(), outcomes(part.sweeps.trials)
+    share = np.average(weight.grokked, weights=weight.weight)
+    assert found.table["share"][0] == pytest.approx(share, abs=0.02)
+    # Curves, too, are its own.
+    ids = set(part.trials["trial_id"])
+    assert set(part.curves["trial_id"]) == ids
+    assert part.phases(phase_accuracy=0.8).table["trials"].sum() <= len(ids)
+    with pytest.raises(ConfigError, match="no id starts so"):
+        part.curves_of([trials["trial_id"][~chosen].iloc[0]])
+    again = part.where(part.trials["base"] == 10)
+    assert again.overview().notes[0].startswith(f"{len(again.trials)} of 300 ")
+    # Of several folders, one of them is what it is by itself.
+    make_sweep(tmp_path / "other", 60, seed=5, scheduler="fifo")
+    both = grokray.load([sweep_path, tmp_path / "other"])
+    alone, other = both.where(both.trials["sweep"] == "other"), grokray.load(tmp_path / "other")
+    assert alone.robustness().summary == other.robustness().summary
+    assert alone.overview().tables["sweeps"]["sweep"].tolist() == ["other"]
+    assert len(alone.curves) == len(other.curves)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        lambda trials: trials["base"],
+        lambda trials: trials["seed"].sort_values(ascending=False) == 0,
+        lambda trials: trials[trials["seed"] == 0]["base"] == 10,
+        lambda trials: [True],
+        lambda trials: None,
+        lambda trials: "base == 10",
+    ],
+)
+def test_a_part_is_chosen_by_a_truth_for_each_trial(analysis, chosen):
+    with pytest.raises(ConfigError, match="must be true or false for each of 300 trials in order, as "):
+        analysis.where(chosen(analysis.trials))
+    with pytest.raises(ConfigError, match="none of 300 trials is chosen"):
+        analysis.where(analysis.trials["seed"] == 99)
+
+
+def test_times_for_other_programs_are_those_of_the_estimators(analysis):
+    joined = analysis.trials.join(analysis.times())
+    grokked = joined["grok_step"].notna()
+    assert (joined["observed"] == grokked).all()
+    assert (joined["upper"][grokked] == joined["grok_step"][grokked]).all()
+    assert (joined["lower"][grokked] == joined["grok_step_lower"][grokked]).all()
+    assert np.isinf(joined["upper"][~grokked]).all()
+    assert (joined["steps"] == joined["upper"].where(grokked, joined["lower"])).all()
+    diverged = joined["outcome"] == "diverged"
+    assert diverged.any()
+    assert (joined["steps"][diverged] == joined["num_steps"][diverged]).all()
+    assert (joined["weight"][joined["outcome"] == "pruned"] == 0).all()
+    audited = joined["audited"]
+    assert (joined["weight"][audited] == 1 / joined["audit_probability"][audited]).all()
 
 
 def test_several_folders_of_one_space_show_it_as_one_does(sweep_path, tmp_path, analysis):

@@ -81,6 +81,9 @@ def test_by_a_column(begun, capsys):
     assert main(["analyze", str(begun().store), "--by", "weight_decay", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [row["value"] for row in found["survival"]["tables"]["groups"]] == ["0.1", "1"]
+    assert main(["analyze", str(begun().store), "--by", "weight_decay, modulus", "--json"]) == 0
+    (first, _) = json.loads(capsys.readouterr().out)["survival"]["tables"]["groups"]
+    assert (first["parameter"], first["value"][:5]) == ("weight_decay, modulus", "0.1, ")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,10 @@ import grokray
 from grokray.cli.checkpoint_path import load_trial
 from grokray.cli.main import main
 from grokray.cli.question import ask
+from grokray.engine.seat import Seat
+from grokray.engine.stack import Stack
 from grokray.errors import ConfigError
+from grokray.events import EventTracker
 from grokray.records.folder import SweepFolder
 from grokray.records.tables import read_curves
 from grokray.sweep.load import load_text
@@ -397,7 +400,7 @@ def test_the_documented_examples_are_of_the_documented_sweep():
 
 def test_the_documented_example_sees_the_model_that_was_trained(sums, capsys):
     text = (Path(grokray.__file__).parents[1] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
-    (code,) = [c for c in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "load_model" in c]
+    (code,) = [c for c in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "load_model(" in c]
     (trial_id,) = [path.name for path in (sums / "checkpoints").iterdir()]
     seen = {}
     exec(code.replace('"out"', repr(str(sums))).replace("3ca6", trial_id[:4]), seen)
@@ -409,6 +412,42 @@ def test_the_documented_example_sees_the_model_that_was_trained(sums, capsys):
     right = ((found == targets) | (targets < 0)).all(1)
     assert float(right.double().mean()) == pytest.approx(trained.metrics["heldout_exact_match"])
     assert trained.metrics["heldout_exact_match"] > 0
+    (ablation,) = [c for c in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "without_first_head" in c]
+    exec(ablation, seen)
+    assert not torch.allclose(seen["model"](table.tokens[rows]), seen["logits"])
+    seen["hook"].remove()
+    assert torch.equal(seen["model"](table.tokens[rows]), seen["logits"])
+
+
+def test_models_along_the_training_begin_before_its_first_step(differences, capsys):
+    models = list(grokray.load_models(differences))
+    assert [model.step for model in models] == [0, 50, 100]
+    first, _, last = models
+    stack = Stack(first.shape, device=torch.device("cpu"))
+    seat = Seat(trial=first.config.id, dataset=first.dataset, tracker=EventTracker())
+    stack.join(seat)
+    for name, value in stack.read([seat.trial])[0]["parameters"].items():
+        assert torch.equal(value, first.parameters[name])
+    assert any(not torch.equal(value, last.parameters[name]) for name, value in first.parameters.items())
+    assert (first.metrics, first.checkpoint.events["last_step"]) == ({}, 0)
+    alone = grokray.load_model(differences, which=0)
+    assert all(torch.equal(value, first.parameters[name]) for name, value in alone.parameters.items())
+    assert main(["eval", str(differences), "--which", "0"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "the run did not measure at this step"
+    with pytest.raises(
+        ConfigError, match="is one checkpoint, but must be a folder"
+    ):  # at once, not when it is gone through
+        grokray.load_models(files(differences)["last"])
+
+
+def test_the_documented_measure_of_ones_own_is_of_each_step(sums, capsys):
+    text = (Path(grokray.__file__).parents[1] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    (code,) = [c for c in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "load_models" in c]
+    seen = {}
+    exec(code.replace('"out"', repr(str(sums))).replace(', trial="3ca6"', ""), seen)
+    assert seen["mine"].index.tolist() == [0, *sorted({model.step for model in grokray.load_models(sums)} - {0})]
+    assert seen["mine"]["exact_match"].iloc[-1] == grokray.load_model(sums).metrics["heldout_exact_match"]
+    assert seen["mine"]["embedding_norm"].gt(0).all()
 
 
 # -- how checkpoints are named

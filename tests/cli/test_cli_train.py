@@ -226,6 +226,13 @@ def test_texts_get_the_types_of_their_parameters():
     assert isinstance(found["num_steps"], int)
 
 
+def test_each_measure_may_have_the_option_to_itself(tmp_path):
+    words = ["--measure", "weight_norm", "--measure", "logit_scale,weight_norm", "--num_steps", "10"]
+    assert main(["train", *TINY, *words, "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    (row,) = curve(tmp_path / "out")
+    assert {"weight_norm", "logit_scale"} <= row.keys()
+
+
 def test_a_flag_needs_no_value():
     words = ["train", "--fixed-sequence-length", "--base", "3", "--continue_training", "false"]
     assert spell_out_flags(words) == ["train", "--fixed-sequence-length=true", *words[2:]]

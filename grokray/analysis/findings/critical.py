@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from grokray.analysis.critical import EXTRAPOLATED, NO_LEVEL, Critical, critical_fractions
 from grokray.analysis.findings.finding import Finding, missing, nothing_in, without_silence
-from grokray.analysis.findings.groups import Groups, groups_by
+from grokray.analysis.findings.groups import Groups, groups_by_each
 from grokray.analysis.findings.words import cell, number
 from grokray.analysis.outcomes import outcomes
 from grokray.analysis.wording import value_text
@@ -19,13 +19,13 @@ from grokray.analysis.wording import value_text
 NAME, TITLE = "critical", "Critical training fraction"
 
 
-def critical_fraction(trials: pa.Table, by: str | None = None, level: float = 0.95) -> Finding:
-    """In each group of one column, or of operation, task type and base as far as they vary."""
-    chosen = None if by is None else groups_by(trials, by)
+def critical_fraction(trials: pa.Table, by: str | Sequence[str] | None = None, level: float = 0.95) -> Finding:
+    """In each group of one column or several, or of operation, task type and base as far as they vary."""
+    chosen = None if by is None else groups_by_each(trials, by)
     if len(trials["training_fraction"].unique()) < 2:
         fraction = trials["training_fraction"][0].as_py()
         return missing(NAME, TITLE, f"training_fraction is always {fraction:.3g}")
-    found = critical_fractions(trials, None if chosen is None else {chosen.name: _values(chosen)}, level)
+    found = critical_fractions(trials, None if chosen is None else {one.name: _values(one) for one in chosen}, level)
     rows = [
         {
             **{name: value_text(value) for name, value in one.group.items()},

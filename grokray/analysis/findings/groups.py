@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from grokray.analysis.outcomes import codes, column
 from grokray.analysis.space import space_of_trials
 from grokray.analysis.sweeps import unknown_column
 from grokray.analysis.wording import value_text
+from grokray.arguments import refused
 from grokray.errors import ConfigError, Problem
 
 MAX_VALUES, QUARTERS, MAX_GROUPS = 6, 4, 20
@@ -27,8 +29,39 @@ class Groups:
     group: np.ndarray
 
 
-def groups_by(trials: pa.Table, name: str, argument: str = "by") -> Groups:
-    """ConfigError for a column that there is not, nearest one named, or one of too many different texts."""
+def groups_by(trials: pa.Table, by: str | Sequence[str], argument: str = "by") -> Groups:
+    """By a column, or by what there is of several together: `97, 10` of modulus and base.
+
+    ConfigError for a column that there is not, nearest one named, or one of too many different texts, and for too many
+    groups of several.
+    """
+    parts = groups_by_each(trials, by, argument)
+    return parts[0] if len(parts) == 1 else _together(parts, argument)
+
+
+def groups_by_each(trials: pa.Table, by: str | Sequence[str], argument: str = "by") -> list[Groups]:
+    """By each of the columns."""
+    names = list(by) if isinstance(by, list | tuple) and by else [by]
+    if len({*map(str, names)}) < len(names):
+        raise refused(argument, by, "must name each column once")
+    return [_by_one(trials, name, argument) for name in names]
+
+
+def _together(parts: Sequence[Groups], argument: str) -> Groups:
+    """A trial that one of the columns puts in no group is in none."""
+    name, coded = ", ".join(part.name for part in parts), np.stack([part.group for part in parts], axis=1)
+    inside = (coded >= 0).all(axis=1)
+    found, number = np.unique(coded[inside], axis=0, return_inverse=True)
+    if len(found) > MAX_GROUPS:
+        message = f"{argument} is {name}, which make {len(found)} groups, but at most {MAX_GROUPS} are shown"
+        raise ConfigError([Problem(message=message, field=argument)])
+    group = np.full(len(coded), -1, dtype=np.int64)
+    group[inside] = number.ravel()
+    labels = [", ".join(part.labels[at] for part, at in zip(parts, row, strict=True)) for row in found.tolist()]
+    return Groups(name=name, labels=labels, group=group)
+
+
+def _by_one(trials: pa.Table, name: str, argument: str) -> Groups:
     if name not in trials.column_names:
         raise unknown_column(argument, name, trials.column_names, "the trials have", main_parameters(trials))
     values = column(trials, name)

@@ -26,6 +26,8 @@ def overview(sweeps: Sweeps) -> Finding:
     rows = []
     for name, folder in zip(sweeps.names, sweeps.folders, strict=True):
         here = sweep == name
+        if sweeps.of is not None and not here.any():
+            continue
         counts = {o: int((here & (outcome == o)).sum()) for o in OUTCOMES}
         rows.append(
             {
@@ -49,7 +51,7 @@ def overview(sweeps: Sweeps) -> Finding:
 def _parameters(sweeps: Sweeps) -> pd.DataFrame:
     """What varied, as the search space says it or, where there are several spaces, as the trials have it."""
     names = varying(sweeps.trials)
-    known = sweeps.folders[0].fingerprint if sweeps.one_space else {}
+    known = sweeps.folders[0].fingerprint if sweeps.one_space and sweeps.of is None else {}
     specs = {name: known[f"parameters.{name}"] for name in names if f"parameters.{name}" in known}
     rows = []
     for name in names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,8 +40,10 @@ class Survival:
     groups: dict[str, dict[str, SurvivalCurve]]
 
 
-def survival(trials: pa.Table, by: str | None = None, level: float = 0.95, *, learned: bool = False) -> Finding:
-    """Overall and by one column, or by each parameter that varies. `learned`: see `Sweeps.learned`."""
+def survival(
+    trials: pa.Table, by: str | Sequence[str] | None = None, level: float = 0.95, *, learned: bool = False
+) -> Finding:
+    """Overall and by a column, or several together, or each that varies. `learned`: see `Sweeps.learned`."""
     chosen, left_out = groups_of_parameters(trials) if by is None else ([groups_by(trials, by)], [])
     times = times_of(trials)
     counted = times.counted()

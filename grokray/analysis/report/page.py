@@ -83,5 +83,8 @@ def _origin(folder: SweepFolder, trials: Any, name: str) -> Origin:
         here = column(trials, f"{package}_version")[column(trials, "sweep") == name]
         versions[package] = {str(value) for value in set(here.tolist()) if value is not None}
     shown = [f"{package} {' and '.join(sorted(found))}" for package, found in versions.items() if found]
+    commits = dict.fromkeys(str(one["commit"]) for visit in visits if "commit" in (one := visit.get("versions") or {}))
+    if versions["grokray"] and commits:
+        shown[0] += f" (commit {' and '.join(commits)})"
     commands = dict.fromkeys(str(visit["command"]) for visit in visits if visit.get("command"))
     return Origin(name=name, yaml=folder.sweep_yaml, commands=tuple(commands), versions=", ".join(shown) or "unknown")
