@@ -59,13 +59,23 @@ class Sweeps:
     of: int | None = None
 
     def part(self, chosen: np.ndarray) -> Sweeps:
-        """Those of the trials for which `chosen` (n,) bool is true. ConfigError where there is none."""
+        """Those of the trials for which `chosen` (n,) bool is true, and the folders that have any. ConfigError where
+        there is none."""
         if not chosen.any():
             raise ConfigError([Problem(message=f"none of {self.trials.num_rows:,} trials is chosen", field="chosen")])
         trials, of = self.trials.filter(pa.array(chosen)), self.of or self.trials.num_rows
         said = [note for note in self.notes if not note.endswith(CHOSEN)]
         note = f"{trials.num_rows:,} of {count(of, 'trial')} {'was' if trials.num_rows == 1 else 'were'} {CHOSEN}"
-        return dataclasses.replace(self, trials=trials, of=of, notes=(*said, note))
+        part = dataclasses.replace(self, trials=trials, of=of, notes=(*said, note))
+        return part._without_empty_folders() if len(self.folders) > 1 else part
+
+    def _without_empty_folders(self) -> Sweeps:
+        there, number = np.unique(self.trials["folder_number"].to_numpy(), return_inverse=True)
+        trials = self.trials.drop_columns(["folder_number"])
+        if len(there) > 1:
+            trials = trials.append_column("folder_number", pa.array(number, pa.int64()))
+        folders, names = (tuple(all_of[at] for at in there) for all_of in (self.folders, self.names))
+        return dataclasses.replace(self, trials=trials, folders=folders, names=names)
 
     @property
     def name(self) -> str:
@@ -158,7 +168,8 @@ class Sweeps:
         return [set(ids[place == number].tolist()) for number in range(len(self.folders))]
 
     def _numbered(self, curves: pa.Table, folder: SweepFolder) -> pa.Table:
-        if len(self.folders) == 1 or "trial_id" not in curves.column_names:
+        is_whole = len(self.folders) == 1 and self.of is None
+        if is_whole or "trial_id" not in curves.column_names:
             return curves
         index = dict(zip(self.trials["trial_id"].to_pylist(), self.trials["trial_index"].to_pylist(), strict=True))
         numbers = pa.array([index[trial_id] for trial_id in curves["trial_id"].to_pylist()], pa.int64())

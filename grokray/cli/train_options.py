@@ -58,7 +58,7 @@ def with_trial_options(command: Callable[..., int]) -> Callable[..., int]:
 
 def parameters_from(texts: Mapping[str, str | Sequence[str] | None]) -> dict[str, Any]:
     """{"weight_decay": "1", "seed": None} → {"weight_decay": 1}; None is an option that was not given."""
-    whole = {name: ",".join(text) if isinstance(text, list | tuple) else text for name, text in texts.items()}
+    whole = {n: text if text is None or isinstance(text, str) else ",".join(text) for n, text in texts.items()}
     return {name: _typed(name, text) for name, text in whole.items() if text is not None}
 
 

@@ -810,6 +810,12 @@ def test_a_part_of_the_trials_is_analysed_as_a_sweep_of_that_part(analysis, swee
     assert alone.robustness().summary == other.robustness().summary
     assert alone.overview().tables["sweeps"]["sweep"].tolist() == ["other"]
     assert len(alone.curves) == len(other.curves)
+    assert repr(alone) == "<Analysis of other: 60 of 360 trials>"
+    place = dict(zip(alone.trials["trial_id"], alone.trials["trial_index"], strict=True))
+    assert place[alone.curves["trial_id"].iloc[0]] == alone.curves["trial_index"].iloc[0] == 300
+    pruned = both.where(both.trials["outcome"] != "stopped").where(both.trials["seed"] == 0)
+    assert pruned.overview().tables["sweeps"]["trials"].tolist() == [100, 20]
+    assert len(pruned.curves) == len(both.curves_of(pruned.trials["trial_id"].tolist()))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +42,7 @@ def groups_by(trials: pa.Table, by: str | Sequence[str], argument: str = "by") -
 
 def groups_by_each(trials: pa.Table, by: str | Sequence[str], argument: str = "by") -> list[Groups]:
     """By each of the columns."""
-    names = list(by) if isinstance(by, list | tuple) and by else [by]
+    names: list[Any] = list(by) if isinstance(by, list | tuple) and by else [by]
     if len({*map(str, names)}) < len(names):
         raise refused(argument, by, "must name each column once")
     return [_by_one(trials, name, argument) for name in names]

@@ -26,8 +26,6 @@ def overview(sweeps: Sweeps) -> Finding:
     rows = []
     for name, folder in zip(sweeps.names, sweeps.folders, strict=True):
         here = sweep == name
-        if sweeps.of is not None and not here.any():
-            continue
         counts = {o: int((here & (outcome == o)).sum()) for o in OUTCOMES}
         rows.append(
             {
