@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from grokray.analysis.space import Axis, Space, space_of_sweep, space_of_trials
+from grokray.analysis.space import Axis, Space, narrowed, space_of_sweep, space_of_trials
 from tests.analysis.tables import trials_of
 
 TASK = Axis(name="task_type", values=("classification", "sequence"), probabilities=(0.5, 0.5))
@@ -158,3 +158,26 @@ def test_what_always_changes_with_another_one_is_left_out():
     layers = np.repeat([1, 2, 3], 4)
     trials = trials_of(12, num_layers=layers, dim_model=layers * 32, weight_decay=np.tile([0.1, 0.2, 0.5, 1], 3))
     assert {axis.name for axis in space_of_trials(trials).axes} == {"num_layers", "weight_decay"}
+
+
+def test_a_part_of_a_space_is_what_its_trials_span():
+    whole = Space(
+        axes=(
+            Axis(name="task_type", values=("classification", "sequence"), probabilities=(0.5, 0.5)),
+            Axis(name="base", values=(2, 10, 64), probabilities=(0.2, 0.2, 0.6), when={"task_type": ("sequence",)}),
+            Axis(name="weight_decay", kind="log", low=0.01, high=1),
+            Axis(name="dropout", low=0, high=0.4),
+        ),
+        method="grid",
+    )
+    decays, dropouts = np.geomspace(0.1, 0.98, 21), np.linspace(0.01, 0.39, 21)
+    trials = trials_of(21, task_type="sequence", base=[2, 64, 64] * 7, weight_decay=decays, dropout=dropouts)
+    base, decay, dropout = narrowed(whole, trials).axes
+    assert (base.values, base.probabilities, base.when) == ((2, 64), pytest.approx((0.25, 0.75)), {})
+    assert (decay.low, decay.high) == (pytest.approx(0.1 / 9.8 ** (1 / 40)), 1)
+    assert (dropout.low, dropout.high) == (0, 0.4)
+    alike = trials_of(3, task_type=["sequence", "classification", "sequence"], base=[2, None, 2])
+    assert [axis.name for axis in narrowed(whole, alike).axes] == ["task_type"]
+    mixed = trials_of(3, task_type=["sequence", "classification", "sequence"], base=[2, None, 10])
+    (_, base) = narrowed(whole, mixed).axes
+    assert base.when == {"task_type": ("sequence",)}
