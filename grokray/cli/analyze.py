@@ -11,7 +11,6 @@ import typer
 
 from grokray.cli.outputs import output_place, remove, require_place, writing
 from grokray.cli.usage import number
-from grokray.errors import FolderError
 from grokray.wording import NOTHING, listed
 
 if TYPE_CHECKING:
@@ -80,17 +79,20 @@ def analyze(
 
 def write_findings(place: Path, findings: list[Finding]) -> set[str]:
     """Each table as finding.parquet or finding-table.parquet, and as CSV; the names of the files."""
+    from grokray.records.store import as_folder_error
+    from grokray.records.store_local import in_place_of
+
     written: set[str] = set()
-    try:
+    with as_folder_error("write", str(place)):
         place.mkdir(parents=True, exist_ok=True)
         for finding in findings:
             for index, (name, table) in enumerate(finding.tables.items()):
                 parquet, csv = _files(finding.name, name if index else None)
-                table.to_parquet(place / parquet, index=False)
-                table.to_csv(place / csv, index=False)
+                with in_place_of(place / parquet) as file:
+                    table.to_parquet(file, index=False)
+                with in_place_of(place / csv) as file:
+                    table.to_csv(file, index=False)
                 written |= {parquet, csv}
-    except OSError as error:
-        raise FolderError(f"cannot write {error.filename or place}: {error.strerror or error}") from None
     return written
 
 

@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 until the process ends
     _show_what_can_be_shown()
     _forget_a_screen_of_no_size()
+    _find_a_home()
     again, farewell = None, ()
     try:
         from grokray.cli.ending import ending_as_by_ctrl_c
@@ -85,6 +86,12 @@ def _forget_a_screen_of_no_size() -> None:
         size = os.environ.get(name, "1")
         if not (size.isdecimal() and len(size) <= DIGITS_OF_A_SIZE and int(size)):
             del os.environ[name]
+
+
+def _find_a_home() -> None:
+    """A user without a name, as in a container, may have none. Ray wants one, and so do the kernels."""
+    if os.path.expanduser("~") == "~":
+        os.environ["HOME"] = "/"
 
 
 def _answer(invocation: Invocation, words: list[str]) -> int:

@@ -11,7 +11,7 @@ import typer
 
 from grokray.arguments import a_path
 from grokray.cli.outputs import is_folder, require_place, writing
-from grokray.errors import ConfigError, FolderError, Problem
+from grokray.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,14 +76,13 @@ def place_of(out: str | None) -> tuple[str, str]:
 def write_figure(figure: Figure, place: str, name: str) -> list[str]:
     """Where it is then, in one format or two."""
     from grokray.analysis.figures.trial import FORMATS, save
+    from grokray.records.store import as_folder_error
     from grokray.records.uri import hide_secrets, join
 
     with writing(place) as at:
         paths = figure_paths(at / name, FORMATS)
-        try:
+        with as_folder_error("write", str(paths[0])):
             save(figure, paths)
-        except OSError as error:
-            raise FolderError(f"cannot write {error.filename or paths[0]}: {error.strerror or error}") from None
     return [hide_secrets(join(place, path.name)) for path in paths]
 
 

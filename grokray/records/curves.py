@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from grokray.records.journal import Event
 from grokray.records.rows import number
 from grokray.records.schema import TASK_CURVES_SCHEMA, curves_schema
 from grokray.records.state import SweepState
+from grokray.records.store import as_folder_error
 
 PART_ROWS = 1_000_000
 _SPILL_ROWS = 2_048
@@ -48,16 +50,27 @@ def _parts(
     chunks: Iterable[list[Event]], state: SweepState, part_rows: int, schema: pa.Schema, rows: Rows
 ) -> Iterator[pa.Table]:
     part_of = _part_of_trial(state, part_rows)
-    with tempfile.TemporaryDirectory(prefix="grokray-curves-") as folder:
-        parts = [_Spill(Path(folder) / f"{n}.arrow", schema, rows) for n in range(max(part_of.values(), default=0) + 1)]
-        for chunk in chunks:
-            for event in chunk:
-                if event["event"] == "measurement" and (place := part_of.get(event["trial_id"])) is not None:
-                    trial = state.trials[event["trial_id"]]
-                    if event["step"] <= trial.last_step and trial.index is not None:
-                        parts[place].add(event, trial.index)
+    with _temporary_folder() as folder:
+        parts = [_Spill(folder / f"{n}.arrow", schema, rows) for n in range(max(part_of.values(), default=0) + 1)]
+        with as_folder_error("write", str(folder)):
+            for chunk in chunks:
+                for event in chunk:
+                    if event["event"] == "measurement" and (place := part_of.get(event["trial_id"])) is not None:
+                        trial = state.trials[event["trial_id"]]
+                        if event["step"] <= trial.last_step and trial.index is not None:
+                            parts[place].add(event, trial.index)
         for part in parts:
-            yield _latest_attempts(part.read())
+            with as_folder_error("read", str(folder)):
+                table = part.read()
+            yield _latest_attempts(table)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    with as_folder_error("write", "temporary files"):
+        folder = tempfile.TemporaryDirectory(prefix="grokray-curves-")
+    with folder as name:
+        yield Path(name)
 
 
 def _part_of_trial(state: SweepState, part_rows: int) -> dict[str, int]:

@@ -71,8 +71,9 @@ def _flocked(store: Store, name: str, holder: Holder, subject: str) -> Iterator[
     try:
         locked = _lock(descriptor, store, name, subject)
         if locked:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, holder.encode(), 0)
+            with as_folder_error("lock", store.shown(name)):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, holder.encode(), 0)
         yield locked
     finally:
         os.close(descriptor)  # this releases the lock; the file stays, since another process may wait on it

@@ -36,6 +36,7 @@ _LOCAL_HINTS = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some space there, or have the quota raised",
 }
+_BEFORE_DETAIL = re.compile(r".*Detail: \[errno \d+\] ")
 Result = TypeVar("Result")
 
 
@@ -265,5 +266,5 @@ def as_folder_error(action: str, shown: str) -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """`Permission denied`, without number and path; the first line of pyarrow's longer ones."""
-    return first_line(getattr(error, "strerror", None) or error)
+    """`Permission denied`, without number and path; the first line of pyarrow's longer ones, or the detail in it."""
+    return _BEFORE_DETAIL.sub("", first_line(getattr(error, "strerror", None) or error))

@@ -17,6 +17,8 @@ from grokray.records.store import AppendStream, Store, as_folder_error, checked_
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
+_NOTHING_BESIDE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
+
 
 class LocalStore(Store):
     """`uri` is an absolute path."""
@@ -155,10 +157,34 @@ class LocalAppend:
 
 
 @contextmanager
+def in_place_of(path: Path) -> Iterator[Path]:
+    """Where to write the file that is to be at `path`: beside it, so that a full disk, or a crash, leaves the one that
+    was there as it was. Where nothing can be written beside it, it is written itself."""
+    path = Path(os.path.realpath(path))  # a link stays one
+    temporary = _beside(path)
+    try:
+        temporary.touch(exist_ok=False)
+    except OSError as error:
+        if error.errno not in _NOTHING_BESIDE:
+            raise
+        yield path
+        return
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """Hidden, so that no listing takes the half-written file for a whole one."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+@contextmanager
 def _written_beside(path: Path, pieces: Iterable[bytes | memoryview]) -> Iterator[Path]:
     """The data in a file beside `path`, on the disk; it is gone afterwards, unless it was moved."""
-    # Hidden, so that no listing takes the half-written file for a whole one.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = _beside(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(temporary, "xb") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,9 @@ from grokray.analysis.findings.finding import Finding
 from grokray.cli.analyze import _records, show
 from grokray.cli.main import main
 from grokray.cli.outputs import remove
+from grokray.records.collect import collect
 from grokray.records.store import Store
-from tests.records.records_helpers import memory_store
+from tests.records.records_helpers import little_room, memory_store
 
 TITLES = ("What was run", "Robustness", "Time to grok", "Effects of parameters", "Quality of the data")
 
@@ -139,6 +141,28 @@ def test_a_filesystem_that_makes_no_files_is_said(begun, capsys, tmp_path, monke
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        (["report"], "report.html"),
+        (["analyze"], "analysis/overview.parquet"),
+        (["plot", "--best", "--out", "{folder}/plots/best.svg"], "plots/best.svg"),
+    ],
+)
+def test_results_that_find_no_room_leave_the_former_ones(words, written, begun, capsys, monkeypatch):
+    folder = begun()
+    command, *options = words
+    place = folder.store.local_path(written)
+    folder.store.write_atomic(written, b"of before")
+    collect(folder)
+    monkeypatch.setattr("grokray.records.store._PROBE", b"x")
+    with little_room():
+        assert main([command, str(folder.store), *(word.format(folder=folder.store) for word in options)]) == 2
+    assert re.fullmatch(f"error: cannot write {place.parent}.*: File too large\n", capsys.readouterr().err)
+    assert place.read_bytes() == b"of before"
+    assert not [*folder.store.local_path().rglob(".*.tmp")]
+
+
 def test_a_folder_that_is_no_sweep(tmp_path, capsys):
     for command in ("analyze", "report"):
         assert main([command, str(tmp_path)]) == 2
@@ -211,8 +235,9 @@ import sys
 from grokray.cli.analyze import _records
 from grokray.cli.main import main
 from grokray.cli.outputs import remove
+from grokray.records.collect import collect
 from grokray.records.store import Store
-from tests.records.records_helpers import memory_store
+from tests.records.records_helpers import little_room, memory_store
 assert main(["analyze", {str(folder.store)!r}]) == 0
 assert main(["report", {str(folder.store)!r}]) == 0
 print(sorted({{"torch", "ray", "matplotlib.pyplot"}} & set(sys.modules)))

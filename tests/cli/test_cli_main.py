@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -275,6 +276,16 @@ def test_a_screen_of_no_size_is_none(size, space, monkeypatch, capsys):
     monkeypatch.setenv("LINES", size)
     assert main(["--help"]) == main(["sweep", str(space), "--dry-run"]) == 0
     assert capsys.readouterr().out == shown
+
+
+def test_a_user_without_a_name_has_a_home(monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert main(["--version"]) == 0
+    assert os.environ["HOME"] == "/"
 
 
 @pytest.mark.parametrize("command", ["sweep", "train", "data", "submit", "fetch"])

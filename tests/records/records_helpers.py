@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import fsspec
@@ -70,3 +73,14 @@ def measurement(trial_id: str, step: int, *, attempt: int = 1, t: float = 1.0, *
     metrics = {"train_loss": 1.0 / step, "heldout_loss": 2.0, "heldout_exact_match": 0.5} | fields.pop("metrics", {})
     rest = {"events": {}, "wall_time_s": step / 100} | fields
     return event("measurement", t, trial_id=trial_id, attempt=attempt, step=step, metrics=metrics, **rest)
+
+
+@contextmanager
+def little_room(size: int = 200) -> Iterator[None]:
+    """No file grows beyond so many bytes, much as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

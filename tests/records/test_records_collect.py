@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from records_helpers import VERSIONS, event, make_folder, measurement, memory_store, trial_event
+from records_helpers import VERSIONS, event, little_room, make_folder, measurement, memory_store, trial_event
 
 from grokray.errors import FolderBusy, FolderError
 from grokray.records import collect as collect_module
@@ -205,6 +205,15 @@ def test_what_a_killed_collect_left_half_written_goes(folder):
         folder.store.local_path(name).touch()
     collect(folder)
     assert not list(folder.store.local_path().rglob("*.tmp"))
+
+
+def test_a_disk_that_is_full_is_said_wherever_it_is_met(folder, monkeypatch):
+    monkeypatch.setattr("grokray.records.curves._SPILL_ROWS", 1)
+    with little_room(), pytest.raises(FolderError, match=r"cannot write .*grokray-curves-\w+: File too large$"):
+        collect(folder)
+    with little_room(0), pytest.raises(FolderError, match=r"cannot lock .*curves/\.lock: File too large$"):
+        collect(folder)
+    assert collect(folder).trials_rows == len(folder.state().trials)
 
 
 def test_both_tables_tell_of_one_moment(folder):

@@ -13,6 +13,7 @@ from records_helpers import memory_store
 
 from grokray.errors import FileMissing, FolderError
 from grokray.records.store import Store
+from grokray.records.store_local import in_place_of
 from grokray.records.uri import hide_secrets, join, split_last
 
 
@@ -197,9 +198,35 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     assert os.listdir(tmp_path) == ["a"]
 
 
+def test_what_is_written_in_place_of_a_file_takes_it_whole_or_not_at_all(tmp_path):
+    path, link = tmp_path / "a.csv", tmp_path / "link"
+    path.write_text("old")
+    link.symlink_to(path)
+    with pytest.raises(TypeError), in_place_of(link) as file:
+        file.write_text(None)  # pyright: ignore[reportArgumentType]
+    assert path.read_text() == "old"
+    with in_place_of(link) as file:
+        file.write_text("new")
+        assert path.read_text() == "old"
+    assert (path.read_text(), link.is_symlink(), len(os.listdir(tmp_path))) == ("new", True, 2)
+
+
+def test_a_file_is_written_itself_where_none_can_stand_beside_it(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+    monkeypatch.setattr(Path, "touch", refuse)
+    with in_place_of(path) as file:
+        file.write_text("new")
+    assert path.read_text() == "new"
+
+
 CRASH_BEFORE_RENAME = """
 import os, sys
 from grokray.records.store import Store
+from grokray.records.store_local import in_place_of
 os.replace = lambda *_: os._exit(9)
 Store.from_uri(sys.argv[1]).write_atomic("a", b"half")
 """

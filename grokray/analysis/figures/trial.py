@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from grokray.analysis.figures.ticks import plain_ticks
 from grokray.analysis.trial_curve import TrialCurve
+from grokray.records.store_local import in_place_of
 from grokray.trial import SEEDS
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ def save(figure: Figure, paths: Sequence[Path]) -> None:
     with style():
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # No date: the same figure is the same file.
-            figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+            metadata = {"Date": None} if path.suffix == ".svg" else None  # the same figure is the same file
+            with in_place_of(path) as written:
+                figure.savefig(written, format=path.suffix[1:], dpi=150, metadata=metadata)
 
 
 def regions(row: Mapping[str, Any], last_step: int) -> list[tuple[int, int, str]]:

@@ -11,6 +11,7 @@ from grokray.analysis.outcomes import column
 from grokray.analysis.report.sections import sections
 from grokray.records.folder import SweepFolder
 from grokray.records.store import as_folder_error
+from grokray.records.store_local import in_place_of
 from grokray.version import VERSION
 from grokray.wording import count
 
@@ -65,8 +66,8 @@ def write_report(analysis: Analysis, path: Path) -> None:
     with as_folder_error("write", str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
     text = render(analysis)
-    with as_folder_error("write", str(path)):
-        path.write_text(text, encoding="utf-8")
+    with as_folder_error("write", str(path)), in_place_of(path) as written:
+        written.write_text(text, encoding="utf-8")
 
 
 def _sentence(text: str) -> str:
