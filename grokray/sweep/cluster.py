@@ -40,6 +40,7 @@ ENVIRONMENT = {
 # What an embedded Ray starts beside what we need, each a Python process that takes a second to import Ray: a scaler of
 # clusters, a forwarder of logs, and a dashboard, which is there even where it is to be left out.
 NOT_NEEDED = ("start_monitor", "start_log_monitor", "start_api_server")
+TRY_AGAIN = "The machine may be too busy, or `ulimit` leave too little: run the same command again, nothing is lost."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +134,12 @@ def _init(address: str | None, num_cpus: int | None, *, insecure: bool) -> None:
                     ray.init(address="local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **quiet)
             else:
                 ray.init(address=reach(address, insecure=insecure), **quiet)
-    except GrokrayError:
+    except (GrokrayError, UnicodeEncodeError):  # the latter of a name that is none in this locale
         raise
     except Exception as error:  # Ray raises bare ones too, such as where a machine is too busy for it to start
         where = "an embedded Ray could not be started" if address is None else f"no Ray cluster answers at {address}"
-        raise ExecutionError(f"{where}: {first_line(error)}") from error
+        hint = TRY_AGAIN if address is None else None
+        raise ExecutionError(f"{where}: {first_line(error)}", hint=hint) from error
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     # Of a snapshot that nobody reads it says on a page that the disk was full.

@@ -47,7 +47,16 @@ def test_a_machine_too_busy_or_too_small_for_ray_is_one_clear_error(monkeypatch)
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     why = "an embedded Ray could not be started: The current node timed out"
-    with pytest.raises(ExecutionError, match=why), ray_cluster():
+    with pytest.raises(ExecutionError, match=why) as raised, ray_cluster():
+        pytest.fail("there is none")
+    assert "run the same command again" in (raised.value.hint or "")
+
+
+def test_a_name_that_is_none_in_this_locale_is_no_fault_of_ray(monkeypatch):
+    """Ray is told the command line; the console script says which of its names it is."""
+    monkeypatch.setattr(ray, "init", lambda **options: "r\udcc3".encode())
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(UnicodeEncodeError), ray_cluster():
         pytest.fail("there is none")
 
 
