@@ -138,7 +138,7 @@ def _init(address: str | None, num_cpus: int | None, *, insecure: bool) -> None:
         raise
     except Exception as error:  # Ray raises bare ones too, such as where a machine is too busy for it to start
         where = "an embedded Ray could not be started" if address is None else f"no Ray cluster answers at {address}"
-        hint = TRY_AGAIN if address is None else None
+        hint = TRY_AGAIN if address is None and "timed out" in str(error) else None
         raise ExecutionError(f"{where}: {first_line(error)}", hint=hint) from error
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
