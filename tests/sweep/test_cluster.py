@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
+from ray._private import worker
 
 from grokray.errors import ExecutionError
 from grokray.sweep.cluster import ENVIRONMENT, ray_cluster
@@ -38,6 +42,17 @@ def test_an_embedded_ray_starts_no_dashboard_and_its_workers_have_the_engines_en
     assert not any(name in command for name in ("dashboard.py", "monitor.py") for command in ours)
     seen = ray.get(ray.remote(lambda: dict(os.environ)).options(num_cpus=0).remote())
     assert seen | ENVIRONMENT == seen
+
+
+def test_an_embedded_ray_survives_a_terminal_that_is_closed(ray_up):
+    """A shell sends SIGHUP to the whole process group, and the driver has to save what trains."""
+    node: Any = worker._global_node
+    processes = [info.process.pid for infos in node.all_processes.values() for info in infos]
+    assert len(processes) >= 2
+    for status in (Path(f"/proc/{pid}/status").read_text() for pid in processes):
+        (blocked,) = re.findall(r"SigBlk:\s*(\w+)", status)
+        assert int(blocked, 16) & 1 << (signal.SIGHUP - 1)
+    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_machine_too_busy_or_too_small_for_ray_is_one_clear_error(monkeypatch):
