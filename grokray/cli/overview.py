@@ -16,9 +16,10 @@ from grokray.cli.tables import audit, best_table, failures, repeats, tally, vary
 from grokray.cli.wording import duration
 from grokray.events import OUTCOMES, PHASES
 from grokray.records.collect import lost
-from grokray.records.folder import SWEEP_YAML, SweepFolder, require_journal
+from grokray.records.folder import SWEEP_YAML, SweepFolder
 from grokray.records.holder import Holder
 from grokray.records.state import SweepState
+from grokray.records.tables import require_journal
 from grokray.records.trial_state import Session, TrialState
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.load import load_text

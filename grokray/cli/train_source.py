@@ -100,7 +100,8 @@ def _config_of(trial: TrialState, uri: str) -> TrialConfig:
 
 
 def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
-    from grokray.records.folder import SweepFolder, require_journal
+    from grokray.records.folder import SweepFolder
+    from grokray.records.tables import require_journal
     from grokray.sweep.kept import full_id
 
     folder = SweepFolder.open(uri)

@@ -184,13 +184,6 @@ def parts_in(entries: Iterable[str]) -> list[str]:
     return sorted(found, key=lambda name: int(PART.sub(r"\1", name)))
 
 
-def require_journal(folder: SweepFolder, what: str) -> None:
-    """FolderError if the folder holds tables alone; `what` is what only the journal tells."""
-    if folder.store.exists(MANIFEST) and not folder.begun():
-        text = f"{folder.store} holds tables but no journal, which alone tells {what}"
-        raise FolderError(text, hint="`grokray analyze` and `grokray report` read the tables")
-
-
 def refuse_foreign(store: Store) -> None:
     """FolderError if a folder without a sweep holds something else, which is not to be mixed with one."""
     # A lock alone is no content; neither are hidden files, such as those a file browser leaves.

@@ -21,6 +21,16 @@ _READ_ATTEMPTS = 3
 Result = TypeVar("Result")
 
 
+def require_journal(folder: SweepFolder, what: str) -> None:
+    """FolderError if the folder holds tables alone; `what` is what only the journal tells. Tables without a row may
+    have been made before the sweep wrote anything."""
+    if folder.begun() or not folder.store.exists(MANIFEST):
+        return
+    if any(file["rows"] for file in read_manifest(folder)["files"]):
+        text = f"{folder.store} holds tables but no journal, which alone tells {what}"
+        raise FolderError(text, hint="`grokray analyze` and `grokray report` read the tables")
+
+
 def read_trials(folder: SweepFolder) -> pa.Table:
     """The trials as last collected, TRIALS_SCHEMA. FolderError if nothing was collected, or a file is damaged
     or cannot be read."""

@@ -226,6 +226,11 @@ def test_tables_alone_do_not_tell_how_a_sweep_is_doing(begun, capsys):
     capsys.readouterr()
     assert main(["status", str(folder.store)]) == 2
     assert "holds tables but no journal" in capsys.readouterr().err
+    assert main(["collect", str(folder.store)]) == 2
+    folder.store.delete("manifest.json")
+    assert main(["collect", str(folder.store)]) == 0  # as while a sweep starts: there is no row
+    assert main(["status", str(folder.store)]) == 0
+    assert "nothing has happened yet" in capsys.readouterr().out
 
 
 def test_tables_of_what_is_left_of_a_journal_are_said_to_be_cut_short(begun, capsys):
