@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -150,15 +150,17 @@ def _init(address: str | None, num_cpus: int | None, *, insecure: bool) -> None:
 @contextmanager
 def _only_what_is_needed() -> Iterator[None]:
     """Ray's processes inherit what they find here. Workers with an environment of their own would be started anew,
-    and those that Ray starts ahead of time be in their way. A shell whose terminal is closed sends SIGHUP to all
-    processes of its command: Ray's own block it, as they do SIGINT, or nothing could be saved."""
+    and those that Ray starts ahead of time be in their way. Each has a process group of its own: a shell whose terminal
+    is closed, and `timeout`, signal the whole group of the command, and without Ray nothing could be saved."""
+    from ray._private import services
     from ray._private.node import Node
+
+    own_group = partial(services.ConsolePopen, process_group=0)
 
     ahead = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
     with ExitStack() as stack:
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-        stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, blocked)
         stack.enter_context(mock.patch.dict(os.environ, ENVIRONMENT | ahead))
+        stack.enter_context(mock.patch.object(services, "ConsolePopen", own_group))
         for start in NOT_NEEDED:
             stack.enter_context(mock.patch.object(Node, start))
         yield

@@ -59,8 +59,9 @@ def interruptible(stop: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def stopping_together(processes: Callable[[], Iterable[int]]) -> Iterator[None]:
-    """While this holds, a Ctrl-Z that stops this process stops those as well, until it goes on: Ray has put them out of
-    the terminal's reach. Without effect outside of the main thread, or where the signal means something else."""
+    """While this holds, a Ctrl-Z that stops this process stops those as well, until it goes on: they are out of the
+    terminal's reach. A group of them is its negative id. Without effect outside of the main thread, or where the signal
+    means something else."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTSTP) != signal.SIG_DFL:
         yield
         return

@@ -30,6 +30,15 @@ def ending_with_ray() -> Iterator[None]:
         watch.join()
 
 
+def groups_of_ray() -> list[int]:
+    """The process groups of an embedded Ray's own processes, as `os.kill` takes them."""
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    started = node.all_processes.values() if node is not None else ()
+    return [-info.process.pid for infos in started for info in infos]
+
+
 def _watch(done: threading.Event) -> None:
     from ray._private import worker
 

@@ -204,6 +204,7 @@ class _Session:
             yield None
             return
         from grokray.sweep.engines import EnginePool
+        from grokray.sweep.ray_watch import groups_of_ray
         from grokray.sweep.samples import sample_of_trials
 
         trials = self.config.all_trials() if self._books is None else self._books.to_run
@@ -221,7 +222,7 @@ class _Session:
         with ExitStack() as stack:
             stack.callback(pool.close)
             stack.callback(lambda: pool.save_all() if self.stopping.is_set() else None)
-            stack.enter_context(stopping_together(pool.processes_here))
+            stack.enter_context(stopping_together(lambda: [*pool.processes_here(), *groups_of_ray()]))
             pool.start()
             yield pool
 
