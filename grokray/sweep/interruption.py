@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NoReturn
@@ -12,6 +13,7 @@ from typing import NoReturn
 from grokray.errors import INTERRUPTED
 
 _HANGUP = signal.SIGHUP  # a terminal, or an ssh connection, was closed
+_ECHO_S = 0.5
 _SHOW_CURSOR = b"\n\x1b[?25h"
 _asked = threading.Event()
 
@@ -36,13 +38,17 @@ def interruptible(stop: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    received = 0
+    received, first = 0, 0.0
 
     def handle(number: int, frame: object) -> None:
-        nonlocal received
+        nonlocal received, first
         # Who closes a terminal may be heard twice, by the shell and by the terminal; nobody asks twice by that.
         if number == _HANGUP and received:
             return
+        # `timeout` sends its signal to the command, and at once to its group.
+        if number == signal.SIGTERM and received and time.monotonic() - first < _ECHO_S:
+            return
+        first = first or time.monotonic()
         received += 1
         if received > 1:
             end_at_once(INTERRUPTED, "interrupted")

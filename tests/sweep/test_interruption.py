@@ -49,12 +49,14 @@ def test_an_ignored_hangup_remains_ignored():
     ("first", "second", "code"),
     [
         (signal.SIGINT, signal.SIGINT, 130),
-        (signal.SIGHUP, signal.SIGTERM, 130),
+        (signal.SIGHUP, signal.SIGINT, 130),
         (signal.SIGHUP, signal.SIGHUP, 0),  # a closed terminal may send two
         (signal.SIGINT, signal.SIGHUP, 0),
+        (signal.SIGTERM, signal.SIGTERM, 0),  # so does `timeout`
+        (signal.SIGTERM, signal.SIGINT, 130),
     ],
 )
-def test_the_second_signal_ends_the_process_at_once_unless_it_is_a_hangup(first, second, code):
+def test_the_second_signal_ends_the_process_at_once_unless_it_is_an_echo(first, second, code):
     script = (
         "import os, signal; from grokray.sweep.interruption import interruptible\n"
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
@@ -71,7 +73,7 @@ def test_the_second_signal_gives_a_terminal_its_cursor_back():
     script = (
         "import os; from grokray.sweep.interruption import interruptible\n"
         "with interruptible(lambda: os.write(1, b'picture')):\n"
-        "    os.kill(os.getpid(), 15); os.kill(os.getpid(), 15)\n"
+        "    os.kill(os.getpid(), 2); os.kill(os.getpid(), 2)\n"
     )
     assert subprocess.run([sys.executable, "-c", script], stdout=theirs).returncode == 130
     os.close(theirs)
