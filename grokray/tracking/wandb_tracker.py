@@ -119,8 +119,7 @@ class WandbBackend:
                 self._send(run, point)
 
     def finish(self, run: _Run, fold: Fold) -> None:
-        if run.held is not None:  # the last point of a minimal run is always there
-            self._send(run, run.held)
+        self._send_held(run)
         row = {name: value for name, value in fold.row().items() if value is not None}
         run.wandb.summary.update({name: v for name, v in row.items() if name not in (fold.config or {})})
         if self.settings.wandb == "maximal":
@@ -129,6 +128,7 @@ class WandbBackend:
         self._finish(run, exit_code=int(row.get("outcome") == "failed"))
 
     def leave(self, run: _Run) -> None:
+        self._send_held(run)
         self._finish(run, exit_code=INTERRUPTED)
 
     def close(self) -> None:
@@ -145,6 +145,11 @@ class WandbBackend:
             if not (folder / WHOLE).exists() and not list(folder.glob("*.synced")):
                 shutil.rmtree(folder)
 
+    def _send_held(self, run: _Run) -> None:
+        """The last point of a minimal run is always there, and that of a session: it may turn out to be the last."""
+        if run.held is not None:
+            self._send(run, run.held)
+
     def _send(self, run: _Run, point: Point) -> None:
         values: dict[str, Any] = dict(point.values)
         if self.settings.wandb == "minimal":
@@ -158,7 +163,9 @@ class WandbBackend:
         if last:
             columns = list(dict.fromkeys(name for example in last for name in example))
             data = [[_cell(example.get(name)) for name in columns] for example in last]
-            run.wandb.log({"examples": _client().Table(columns=columns, data=data)}, step=fold.last_step)
+            # A run that goes on is a step further than what its server holds, and drops what is said of an earlier one.
+            step = max(fold.last_step, run.wandb.step)
+            run.wandb.log({"examples": _client().Table(columns=columns, data=data)}, step=step)
 
     def _add_artifact(self, run: _Run, fold: Fold, row: dict[str, Any]) -> None:
         artifact = _client().Artifact(f"trial-{fold.trial_id}", type="trial")

@@ -101,6 +101,16 @@ def test_minimal_holds_at_most_200_points_and_the_last(wandb_at_home, tmp_path):
         assert not {"weight_norm", "wall_time_s"} & run.history[0].keys()
 
 
+def test_minimal_holds_the_last_point_of_who_ends_without_another(wandb_at_home, tmp_path):
+    config = TrialConfig(num_steps=4000, eval_interval=10)  # of which every third would do
+    known = [SESSION, trial(0, config), *(measurement(step, config.id) for step in (10, 20, 30, 40))]
+    for more in ([], [end(40, "pruned", config.id)]):
+        made = tracker(tmp_path, "minimal")
+        show(made, [*known, *more])
+        made.close()
+    assert [step for run in run_files(tmp_path) for step in run.steps] == [30, 40]
+
+
 @pytest.mark.parametrize(("steps", "every"), [(1, 1), (199, 1), (200, 1), (398, 1), (399, 1), (20_000, 50), (10**6, 7)])
 def test_no_minimal_run_has_more_than_200_points(steps, every):
     from grokray.tracking.wandb_tracker import _stride
@@ -176,17 +186,28 @@ def test_online_init_log_and_finish_go_through(stub, tmp_path):
 
 
 def test_a_resumed_online_run_goes_on_where_the_server_says(stub, tmp_path):
+    store, other = Store.from_uri(tmp_path), CONFIG.model_copy(update={"init_seed": 1})
+    store.write_atomic(f"examples/{other.id}.jsonl", b'{"step": 200, "example": "8 + 5"}\n')
     first = [SESSION, trial(), *(measurement(step) for step in (100, 200, 300))]
-    made = tracker(tmp_path, "minimal", mode="online")
+    first += [trial(1, other), *(measurement(step, other.id) for step in (100, 200))]
+    settings = Settings(wandb="maximal", mode="online")
+    (made,) = make_trackers(settings, tmp_path, partial(TrialFold, store), group="tiny", say=[].append)
     show(made, first)
     made.close()
     run = stub.runs[ID]
     assert run.steps == [100, 200, 300]
     run.history, run.summary = run.history[:2], run.history[1]  # as if the last point had never arrived
-    made = tracker(tmp_path, "minimal", mode="online")
-    show(made, [*first, measurement(300, attempt=1), measurement(400, attempt=1), end(400)])
+    (made,) = make_trackers(settings, tmp_path, partial(TrialFold, store), group="tiny", say=[].append)
+    ends = [end(400), end(200, "pruned", other.id)]
+    show(made, [*first, measurement(300, attempt=1), measurement(400, attempt=1), *ends])
     made.close()
     assert run.steps == [100, 200, 300, 400]
+    # Where no point is new the examples are a step of their own: the client drops what is of an earlier one.
+    assert [("train_loss" in row, "examples" in row) for row in stub.runs[other.id].history] == [
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
 
 
 def test_a_refused_key_is_one_line_of_warning(stub, tmp_path):
