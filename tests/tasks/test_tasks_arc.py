@@ -231,6 +231,10 @@ def test_tasks_of_folders_by_number_by_name_and_by_size(tmp_path: Path) -> None:
     [
         ({"arc_tasks": 3}, "arc_tasks is 3, but of 2 tasks there 2 fit arc_max_cells 100 and"),
         ({"arc_tasks": 0}, "arc_tasks is 0, but must be at least 1"),
+        ({"arc_tasks": "0000003"}, "arc_tasks is 0000003, but of 2 tasks there 2 fit arc_max_cells 100 and"),
+        ({"arc_tasks": "00000003"}, "arc_tasks is 00000003, but there is no task 00000003"),  # a name of ARC's own
+        ({"arc_tasks": "a,bb"}, "arc_tasks is a,bb, but there is no task bb; the nearest is b"),
+        ({"arc_max_cells": 3}, "arc_tasks is not given, but of 2 tasks there 0 fit arc_max_cells 3 and"),
         ({"arc_tasks": ""}, "arc_tasks is '', but must not be empty"),
         ({"data_dir": ""}, "data_dir is '', but must not be empty"),
         ({"arc_data_hash": "abc"}, "arc_data_hash is 'abc', but must be 16 hexadecimal digits, in lower case"),
@@ -242,6 +246,7 @@ def test_tasks_of_folders_by_number_by_name_and_by_size(tmp_path: Path) -> None:
         ({"arc_tasks": "a", "arc_context": 3}, "arc_tasks is a, but a has 4 train pairs, and 5 are needed"),
         ({"arc_holdout": "tasks"}, "arc_context is 0 with arc_holdout tasks, but must be at least 1"),
         ({"training_fraction": 0.2}, "training_fraction is 0.2, but of the 4 pairs that task a asks must leave"),
+        ({"training_fraction": 0.4, "arc_context": 2}, "of the 2 pairs that task a asks must leave"),
         ({"training_fraction": 0.2, "arc_holdout": "tasks", "arc_context": 1}, "of 2 tasks must leave at least one"),
         ({"task_type": "classification"}, "task_type is classification, but operation arc means sequence"),
         (
@@ -267,6 +272,7 @@ def test_data_must_come_from_somewhere(tmp_path: Path) -> None:
 def test_rows_that_are_too_long_are_refused(tmp_path: Path) -> None:
     large = {"input": [[1] * 30] * 30, "output": [[1] * 30] * 30}
     write(tmp_path, "large", {"train": [large] * 4})
+    write(tmp_path, "small", task(1, 2, 3, 4))
     assert "arc_max_cells is 900, but the longest row, of task large, may have at most 4,096 tokens and has 5," in (
         refused(tmp_path, arc_max_cells=900, arc_context=2)
     )
@@ -302,6 +308,16 @@ def test_rows_that_are_too_long_are_refused(tmp_path: Path) -> None:
             {"train": [{"input": [[1]], "output": [[1]] * 31}]},
             ": train[0].output is 31 by 1, but must be at most 30 by",
         ),
+        (
+            {"train": [{"input": [[1]], "output": [[1] * 31]}]},
+            ": train[0].output is 1 by 31, but must be at most 30 by",
+        ),
+        ({"train": [{"input": 3, "output": [[1]]}]}, ": train[0].input is 3, but must be a list of rows"),
+        (
+            '{"train": [' + ", ".join(["{}"] * 10_001) + "]}",
+            ": train has 10,001 pairs, but must have at most 10,000",
+        ),
+        (" " * 4_194_305, ": is larger than 4,194,304 bytes, which no task needs"),
         ('{"train": ' + "[" * 100_000, ": is not JSON that holds a task"),
         ('{"train": ' + "9" * 5000 + "}", ": is not JSON that holds a task"),
     ],
@@ -326,6 +342,35 @@ def test_a_folder_without_files_is_named(tmp_path: Path) -> None:
     assert refused(tmp_path).endswith(f"{tmp_path / 'c.json'}: is no plain file")
 
 
+def test_other_files_beside_the_tasks_are_passed_over(folder: Path) -> None:
+    (folder / "README.md").write_text("Two tasks.")
+    assert build_table(arc(folder)).task_names == ("a", "b")
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    nowhere = tmp_path / ("a" * 300)
+    assert refused(nowhere) == f"data_dir is {nowhere}, but {nowhere}: cannot be read: File name too long"
+
+
+def test_one_name_of_two_tasks_is_refused(tmp_path: Path) -> None:
+    for part in ("training", "evaluation"):
+        write(tmp_path / part, "a", task(1, 2))
+    message = f"data_dir is {tmp_path}, but the task a is both in training and in evaluation"
+    assert refused(tmp_path, arc_subset="both") == message
+    assert build_table(arc(tmp_path)).task_names == ("a",)
+
+
+def test_there_may_be_255_tasks_with_tokens_of_their_own(tmp_path: Path) -> None:
+    for number in range(256):
+        write(tmp_path, f"t{number:03}", task(1, 2))
+    rule = "which takes 256, but must take at most 255 tasks with arc_holdout pairs"
+    assert refused(tmp_path) == f"arc_tasks is not given, {rule}"
+    assert refused(tmp_path, arc_tasks=256) == f"arc_tasks is 256, {rule}"
+    table = build_table(arc(tmp_path, arc_tasks=255))
+    assert (table.task[:510].max(), table.tokens.max()) == (254, 10 + 2 + 2 * 255 - 1)
+    assert len(build_table(arc(tmp_path, arc_holdout="tasks", arc_context=1)).task_names) == 1
+
+
 def test_all_faults_of_a_folder_are_shown_up_to_ten(folder: Path) -> None:
     for number in range(4):
         write(folder, f"c{number}", {"train": [{"input": [[1], [1, 2]], "output": [[10]]}] * 2})
@@ -345,6 +390,18 @@ def test_a_resolved_trial_resolves_to_itself(folder: Path) -> None:
     assert (config.modulus, config.base, config.task_type) == (None, None, "sequence")
 
 
+def test_what_grids_have_no_use_for_makes_no_other_trial(folder: Path) -> None:
+    numbers = {"base": 2, "digit_order": "least_first", "fixed_sequence_length": True, "split": "commutative"}
+    sizes = {"modulus": 7, "operand_limit": 5, "operand_limit_out": 6, "list_length": 3, "list_rows": 9}
+    assert arc(folder, **numbers, **sizes, parity_bits=2) == arc(folder)
+
+
+def test_a_relative_folder_is_meant_from_where_one_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setenv("HOME", str(folder))
+    assert arc(Path(folder.name)).data_dir == arc(Path("~")).data_dir == str(folder)
+
+
 def test_another_operation_has_no_use_for_arc(folder: Path) -> None:
     assert resolve({"operation": "x+y_mod", "data_dir": str(folder), "arc_context": 3}) == resolve(
         {"operation": "x+y_mod"}
@@ -358,6 +415,7 @@ def test_a_trial_is_its_data_wherever_that_lies(folder: Path, tmp_path_factory: 
     here, there = arc(folder), arc(elsewhere)
     assert here.data_dir != there.data_dir
     assert (here.id, table_key(here)) == (there.id, table_key(there))
+    assert here.arc_data_hash == "49ea3096b20d895b", "of every version: else no trial on ARC goes on"
     write(elsewhere, "a", task(5, 6, 7, 9))
     changed = arc(elsewhere)
     assert changed.id != here.id

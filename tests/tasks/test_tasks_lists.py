@@ -95,6 +95,7 @@ def test_a_number_of_lists_that_changes_nothing_is_none() -> None:
 def test_parity_has_a_canonical_config() -> None:
     config = resolve({"operation": "parity"})
     assert (config.task_type, config.base, config.modulus) == ("classification", None, None)
+    assert not config.fixed_sequence_length
     assert (config.list_length, config.parity_bits, config.list_rows) == (40, 3, 2_000)
     assert resolve(config.model_dump()) == config
     assert resolve({"operation": "parity", "base": 7, "modulus": 23, "fixed_sequence_length": True}) == config

@@ -120,6 +120,11 @@ def test_bit_lengths_have_the_original_s_meaning(written: dict[str, Any], sizes:
         ({"max_bit_length": 1}, "max_bit_length", "the nearest is max_bit_length_train"),
         ({"modulus": 98}, "modulus", "modulus is 98, but x/y_mod needs a prime; the nearest are 97 and 101"),
         ({"operation": "x/y", "prime": 4}, "prime", "prime is 4, but x/y_mod needs a prime; the nearest are 3 and 5"),
+        (
+            {"modulus": 65_536, "operand_limit": 97, "task_type": "sequence"},
+            "modulus",
+            "modulus is 65536, but x/y_mod needs a prime; the nearest is 65521",
+        ),
         ({"prime": 97, "modulus": 101}, "prime", "prime is 97, but modulus is 101"),
         ({"operand_limit": 120}, "operand_limit", "operand_limit is 120, but must be at most the modulus, which is 97"),
         ({"modulus": 101, "operand_limit": 97, "operand_limit_out": 102}, "operand_limit_out", "at most the modulus"),
@@ -136,6 +141,22 @@ def test_bit_lengths_have_the_original_s_meaning(written: dict[str, Any], sizes:
             "training_fraction",
             "and one to hold out",
         ),
+        (
+            {"operation": "x+y_mod,x/y_mod", "modulus": 2, "training_fraction": 0.3},
+            "training_fraction",
+            "of 2 pairs must leave at least one to train on",  # the sums are four
+        ),
+        (
+            {"operation": "x+y", "operand_limit": 97, "operand_limit_out": 2001},
+            "operand_limit_out",
+            "operand_limit_out is 2001, which makes 4,004,001 pairs, but must make at most 4,000,000",
+        ),
+        (
+            {"operation": "expr:x // (y - 5)", "operand_limit": 5, "operand_limit_out": 6},
+            "operation",
+            "at x = 0, y = 5",
+        ),
+        ({"optimizer": ["adamw"]}, "optimizer", 'optimizer is ["adamw"], but must be one of'),
         ({"base": 1, "task_type": "sequence"}, "base", "base is 1, but must be at least 2"),
         ({"batch_size": "64"}, "batch_size", "batch_size is '64', but must be a whole number"),
         ({"batch_size": True}, "batch_size", "batch_size is true, but must be a whole number"),
@@ -153,7 +174,7 @@ def test_bit_lengths_have_the_original_s_meaning(written: dict[str, Any], sizes:
         ({"num_steps": float("inf")}, "num_steps", "num_steps is inf, but must be a whole number"),
         ({"learning_rate": "1e-3"}, "learning_rate", "learning_rate is '1e-3', but must be a number"),
         ({"learning_rate": float("nan")}, "learning_rate", "learning_rate is nan, but must be finite"),
-        ({"weight_decay": 10**400}, "weight_decay", "but must be a number"),
+        ({"weight_decay": 10**400}, "weight_decay", "weight_decay is 100000"),
         ({"weight_decay": True}, "weight_decay", "weight_decay is true, but must be a number"),
         ({"continue_training": 1}, "continue_training", "continue_training is 1, but must be true or false"),
         ({"task_type": "seq"}, "task_type", "must be one of 'classification' or 'sequence'"),
@@ -220,6 +241,15 @@ def test_all_problems_are_found_at_once() -> None:
 def test_what_follows_from_a_fault_is_not_reported_as_well() -> None:
     assert list(problems(modulus="101x", operand_limit=100, operand_limit_out=101)) == ["modulus"]
     assert list(problems(task_type="seq", max_bit_length_train=6, max_bit_length_val_out=7)) == ["task_type"]
+    assert list(problems(prime=97, modulus="97x", max_bit_length_train="x")) == ["modulus", "max_bit_length_train"]
+    assert list(problems(num_heads="x", dim_model=30)) == ["num_heads"]
+    assert list(problems(precision="tf32", dtype="float")) == ["dtype"]
+    assert list(problems(operation="parity", list_length="x", parity_bits=41)) == ["list_length"]
+
+
+def test_bounds_are_what_may_still_be() -> None:
+    assert resolve({"operation": "x+y", "operand_limit": 2000}).operand_limit == 2000, "4,000,000 pairs"
+    assert resolve({"operation": "x+y_mod", "modulus": 8190, "operand_limit": 97}).modulus == 8190, "8,192 tokens"
 
 
 def test_parameters_are_the_clear_names_and_the_original_s() -> None:
