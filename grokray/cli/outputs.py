@@ -20,11 +20,16 @@ def output_place(folders: list[str], out: str | None, name: str) -> str:
     from grokray.records.uri import join
 
     if out is not None:
-        return a_path(out, "--out")
+        return at_home(out)
     SweepFolder.open(parts_of(folders[0])[0])  # what is no sweep is said first
     if len(folders) > 1:
         raise ConfigError([Problem(message="there are several folders, so --out must say where results go")])
     return join(Store.from_uri(folders[0]).uri, name)
+
+
+def at_home(out: str) -> str:
+    """What --out names: in `--out=~/tables` a shell leaves the `~` as it is."""
+    return a_path(out, "--out") if "://" in out else os.path.expanduser(a_path(out, "--out"))
 
 
 def require_place(folder: str) -> None:

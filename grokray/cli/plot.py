@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grokray.arguments import a_path
-from grokray.cli.outputs import is_folder, require_place, writing
+from grokray.cli.outputs import at_home, is_folder, require_place, writing
 from grokray.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def place_of(out: str | None) -> tuple[str, str]:
 
     if out is None:
         return "", ""
-    place, name = (out, "") if is_folder(a_path(out, "--out")) else split_last(out)
+    out = at_home(out)
+    place, name = (out, "") if is_folder(out) else split_last(out)
     if name:
         figure_paths(Path(name), FORMATS)
     return place, name

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from grokray.cli.main import main
-from grokray.cli.plot import figure_paths
+from grokray.cli.outputs import output_place
+from grokray.cli.plot import figure_paths, place_of
 from grokray.errors import ConfigError
 from grokray.records.collect import collect
 from grokray.records.store import as_folder_error
@@ -124,6 +125,15 @@ def test_a_folder_of_parts_names_them(begun, tmp_path, capsys):
         f"error: {tmp_path}/whole is no sweep's folder, but holds parts of one: part-1of2, part-2of2",
         "hint: name one of the parts",
     ]
+
+
+def test_out_may_be_at_home(tmp_path, monkeypatch):
+    """In `--out=~/curve.png` a shell leaves the `~` as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert place_of("~/curve.png") == (str(tmp_path), "curve.png")
+    assert place_of("~") == (str(tmp_path), "")
+    assert output_place(["anything"], "~/tables", "analysis") == str(tmp_path / "tables")
+    assert output_place(["anything"], "s3://bucket/~/tables", "analysis") == "s3://bucket/~/tables"
 
 
 def test_names_of_files():
