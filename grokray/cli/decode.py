@@ -43,7 +43,7 @@ def decode(
     print(f"tokens: {' '.join(answer['prediction_tokens'])}")
     print(f"answer: {NOTHING if answer['prediction'] is None else answer['prediction']}")
     print(f"right: {_judgement(answer)}")
-    noise = answer.get("noisy_label")
+    noise = answer["noisy_label"]
     print(f"part: {PARTS[answer['part']]}" + (f", trained on the wrong answer {noise}" if noise is not None else ""))
     return 0
 

@@ -20,8 +20,8 @@ LONGEST = 200  # characters of a question that is shown as an example
 
 def ask(trial: Restored, text: str) -> dict[str, Any]:
     """The model's answer, as `grokray.engine.examples.judged` has it, with `part`: the one that the question is from,
-    or None; of pairs with `noisy_label`, the wrong answer that it was trained on, or None. ConfigError for a question
-    that this model cannot be asked.
+    or None, and `noisy_label`, the wrong answer that it was trained on, or None. ConfigError for a question that this
+    model cannot be asked.
     """
     if trial.dataset.table.x is None:
         return _ask_tokens(trial, text)
@@ -31,13 +31,14 @@ def ask(trial: Restored, text: str) -> dict[str, Any]:
 def _ask_tokens(trial: Restored, text: str) -> dict[str, Any]:
     """Where rows are no pairs: one of the table's rows, or any list of a task whose table is a sample of them."""
     from grokray.engine.examples import question
+    from grokray.tasks.tables import build_table
 
-    table, prompts = trial.dataset.table, _prompts(trial, text)
+    table, prompts = build_table(trial.config), _prompts(trial, text)  # the dataset's own may hold wrong answers
     row = _row_of(table, prompts)
     if row is not None:
-        return {**_answered(trial, table, row), "part": _part(trial, row)}
+        return _placed(trial, _answered(trial, table, row), row)
     if (another := _list_of(trial, prompts)) is not None:
-        return {**_answered(trial, another, 0), "part": None}
+        return _placed(trial, _answered(trial, another, 0), None)
     one = question(table, 0)
     raise refused(
         f"{text!r} is no example of {trial.config.operation}" + (f"; {one!r} is" if len(one) < LONGEST else "")
@@ -115,8 +116,12 @@ def _ask_pair(trial: Restored, text: str) -> dict[str, Any]:
     marks = table.vocabulary.for_task(task)
     asked = f"{left} {marks.symbols[marks.op]} {right}"
     row = _known_row(table, task, left, right)
-    found = {**judged(table, asked, prompt, answer, truth), "part": _part(trial, row)}
-    return {**found, "noisy_label": _noisy_label(trial, row)}
+    return _placed(trial, judged(table, asked, prompt, answer, truth), row)
+
+
+def _placed(trial: Restored, answer: dict[str, Any], row: int | None) -> dict[str, Any]:
+    """The answer with what the table's row, if it is one, was in training."""
+    return {**answer, "part": _part(trial, row), "noisy_label": _noisy_label(trial, row)}
 
 
 def _noisy_label(trial: Restored, row: int | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -290,16 +291,33 @@ def test_groups_and_expressions(words, question, truth, beyond, message, tmp_pat
     assert message in error(capsys, "decode", str(folder), beyond)[0]
 
 
-def test_a_pair_with_label_noise_is_held_against_the_truth_and_says_so(tmp_path, capsys):
-    words = ["--operation", "x+y_mod", "--modulus", "7", "--label_noise", "0.5", "--num_steps", "5"]
-    folder = str(train(tmp_path / "o", *SMALL, *words))
-    found = [asked(capsys, folder, f"{x} + {y}") for x in range(7) for y in range(7)]
-    assert [answer["truth"] for answer in found] == [str((x + y) % 7) for x in range(7) for y in range(7)]
+@pytest.mark.parametrize(
+    ("words", "truths"),
+    [
+        (
+            ["--operation", "x+y_mod", "--modulus", "7"],
+            {f"{x} + {y}": str((x + y) % 7) for x in range(7) for y in range(7)},
+        ),
+        (
+            ["--operation", "parity", "--list_length", "4", "--parity_bits", "2"],
+            {f"{a} {b} {c} {d}": str(a ^ b) for a, b, c, d in product((0, 1), repeat=4)},
+        ),
+        (
+            ["--operation", "reverse", "--list_length", "2", "--base", "5"],
+            {f"{a} {b}": f"{b} {a}" for a in range(5) for b in range(5)},
+        ),
+    ],
+    ids=["pairs", "parity", "lists"],
+)
+def test_a_question_with_label_noise_is_held_against_the_truth_and_says_so(words, truths, tmp_path, capsys):
+    folder = train(tmp_path / "o", *SMALL, *words, "--label_noise", "0.5", "--num_steps", "5")
+    trained = grokray.load_model(folder)
+    found = [ask(trained, question) for question in truths]
+    assert [answer["truth"] for answer in found] == [*truths.values()]
     noisy = [answer for answer in found if answer["noisy_label"] is not None]
-    trained = sum(answer["part"] == "train" for answer in found)
-    assert len(noisy) == trained // 2 > 0
+    assert len(noisy) == sum(answer["part"] == "train" for answer in found) // 2 > 0
     assert all(answer["part"] == "train" and answer["noisy_label"] != answer["truth"] for answer in noisy)
-    assert main(["decode", folder, noisy[0]["example"]]) == 0
+    assert main(["decode", str(folder), noisy[0]["example"]]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"part: a training pair, trained on the wrong answer {noisy[0]['noisy_label']}"
 
