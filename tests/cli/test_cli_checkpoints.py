@@ -215,7 +215,7 @@ def test_lists_are_asked_as_they_stand_in_the_table(tmp_path, capsys):
     record = asked(capsys, folder, "3 1 2")
     assert record["truth"] == "1 2 3"
     assert record["part"] in ("train", "heldout")
-    for same in ("3, 1, 2", "sort 3 1 2", "sort 3 1 2 =", "3 1 2=?"):
+    for same in ("3, 1, 2", "sort 3 1 2", "sort 3 1 2 =", "3 1 2=?", "3 1 2 = ?"):
         assert asked(capsys, folder, same) == record
     for other in ("3 1", "3 1 9", "", "=", "hello"):
         (line,) = error(capsys, "decode", folder, other)
