@@ -1,10 +1,9 @@
-"""Shares with Wilson's interval, and the bootstrap over clusters.
+"""Shares with Wilson's interval.
 
 Wilson, E. B. (1927). Probable inference, the law of succession, and statistical inference. JASA 22, 209-212. For
 weighted trials with the effective number of them, as in Korn, E. L., and Graubard, B. I. (1998). Confidence intervals
 for proportions with small expected number of positive counts estimated from survey data. Survey Methodology 24,
-193-201. Efron, B. (1979). Bootstrap methods: another look at the jackknife. Annals of Statistics 7, 1-26; of whole
-clusters: Davison, A. C., and Hinkley, D. V. (1997). Bootstrap Methods and Their Application, section 3.8.
+193-201.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ from scipy.stats import t as student
 
 from grokray.analysis.clusters import cluster_codes, cluster_sums
 
-# Of the counts that a bootstrap holds at once; 64 MB.
-_CHUNK_NUMBERS = 8_000_000
 _NEGLIGIBLE = 0.02  # part of the weight: whatever is true of it, the share hardly moves
 
 

@@ -2,7 +2,9 @@
 
 Wilson's interval (1927, JASA 22) with the *effective* number of trials in place of their number: as many independent
 ones of equal weight as would give an equal variance (Franco, Little, Louis and Slud 2019, Journal of Survey Statistics
-and Methodology 7), corrected for few clusters as Korn and Graubard (1998, Survey Methodology 24) do.
+and Methodology 7), corrected for few clusters as Korn and Graubard (1998, Survey Methodology 24) do. Resamples are
+those of the bootstrap (Efron 1979, Annals of Statistics 7), of whole clusters (Davison and Hinkley 1997, Bootstrap
+Methods and Their Application, section 3.8).
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ class Sweeps:
                 continue
             everything = ids is None and len(self.folders) == 1 and self.of is None
             found = read_curves(folder, None if everything else sorted(wanted), _there(folder, columns))
-            parts.append(self._numbered(found, folder))
+            parts.append(self._numbered(found))
         return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})
 
     def curve_parts(self, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -151,7 +151,7 @@ class Sweeps:
             keys = ["trial_id", "trial_index", "step"] if is_part else ["trial_index", "step"]
             for part in curve_parts(folder, [*keys, *columns]):
                 if is_part:
-                    part = self._numbered(part.filter(_of(own)), folder)
+                    part = self._numbered(part.filter(_of(own)))
                 yield part
 
     def tasks(self) -> pa.Table:
@@ -167,7 +167,7 @@ class Sweeps:
         ids = np.array(self.trials["trial_id"].to_pylist(), dtype=object)
         return [set(ids[place == number].tolist()) for number in range(len(self.folders))]
 
-    def _numbered(self, curves: pa.Table, folder: SweepFolder) -> pa.Table:
+    def _numbered(self, curves: pa.Table) -> pa.Table:
         is_whole = len(self.folders) == 1 and self.of is None
         if is_whole or "trial_id" not in curves.column_names:
             return curves

@@ -229,7 +229,7 @@ def test_lists_that_were_not_drawn_can_be_asked_too(tmp_path, capsys):
     assert (record["truth"], record["part"]) == ("0", None)
     assert record["example"] == " ".join(["parity", *map(str, bits)])
     assert asked(capsys, folder, f"parity 1 {' '.join(map(str, bits[1:]))} =")["truth"] == "1"
-    for wrong in ([*bits, 1], [2, *bits[1:]], bits[1:]):
+    for wrong in ([*bits, 1], [2, *bits[1:]], bits[1:], ["parity", *bits[1:]]):
         (line,) = error(capsys, "decode", folder, " ".join(map(str, wrong)))
         assert "is no example of parity; 'parity 0 0 " in line
 
