@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 from records_helpers import Flaky, memory_store
@@ -210,6 +212,43 @@ def test_why_a_small_object_is_refused_is_asked_where_pyarrow_has_no_room_for_th
             with pytest.raises(FolderError, match=f"cannot read s3://bucket/x/a: {reason}"):
                 read()
     assert caplog.messages == []  # nothing was tried again
+
+
+@pytest.mark.parametrize(
+    ("given", "impatient", "delays"),
+    [
+        (None, False, [0.5, 1, 2, 4, *[5] * 58]),  # 297.5 of 300 seconds
+        (" ", False, [0.5, 1, 2, 4, *[5] * 58]),
+        ("4", False, [0.5, 1, 2]),
+        ("0", False, []),
+        (None, True, [0.5, 1, 2, 4]),  # 7.5 of 10 seconds
+        ("3", True, [0.5, 1]),
+    ],
+)
+def test_an_outage_is_waited_for_as_long_as_is_said(monkeypatch, caplog, given, impatient, delays):
+    def fail():
+        raise OSError(next(iter(PASSING)))
+
+    monkeypatch.delenv(patience.VARIABLE)
+    if given is not None:
+        monkeypatch.setenv(patience.VARIABLE, given)
+    waited: list[float] = []
+    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: sum(waited), sleep=waited.append))
+    own = patience.Patience()
+    with own.short() if impatient else nullcontext(), pytest.raises(OSError, match="AWS"):
+        own.keep_trying(fail, "s3://bucket/x")
+    assert waited == delays
+    assert len(caplog.messages) == (bool(delays) and not impatient)
+
+
+def test_a_folder_that_has_been_opened_is_waited_for_again():
+    own = patience.Patience()
+    with suppress(FolderError), own.short():
+        with own.short():
+            assert own.impatient
+        assert own.impatient
+        raise FolderError("there is none")
+    assert not own.impatient
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan"])

@@ -173,6 +173,24 @@ def test_a_trial_stopped_for_good_ends_in_the_state_in_which_it_was_stopped(tmp_
     assert kept(tmp_path) == []
 
 
+def test_a_checkpoint_takes_the_place_of_earlier_ones_of_its_kind_and_of_no_later_one(tmp_path):
+    """An engine that lost contact may not know that the trial goes on elsewhere."""
+    train(tmp_path, until=50)
+    files = TrialCheckpoints(Store.from_uri(tmp_path), ID, "none")
+    (tmp_path / files.folder / "notes.txt").write_text("of somebody else")
+    state = files.latest()
+    assert state is not None
+    files.write(replace(state, step=20))
+    assert kept(tmp_path) == [("step", 20), ("step", 40)]
+    files.write(state)
+    assert kept(tmp_path) == [("step", 40)]
+    files.write(replace(state, step=60), "best")
+    assert kept(tmp_path) == [("step", 40), ("best", 60)]
+    for metrics in ({}, state.metrics):  # of one step, which is measured by now
+        files.write(replace(state, step=60, metrics=metrics))
+        assert kept(tmp_path) == [("best", 60), ("step", 60)]
+
+
 def test_settling_turns_the_newest_state_of_a_lost_trial_into_its_last_one(tmp_path):
     train(tmp_path, "last", until=70)
     files = TrialCheckpoints(Store.from_uri(tmp_path), ID, "last")
