@@ -6,7 +6,7 @@ import os
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 
 import duckdb
 import pandas as pd
@@ -18,6 +18,7 @@ from records_helpers import VERSIONS, event, little_room, make_folder, measureme
 
 from grokray.errors import FolderBusy, FolderError
 from grokray.records import collect as collect_module
+from grokray.records import tables
 from grokray.records.collect import collect
 from grokray.records.folder import SweepFolder
 from grokray.records.lock import hold
@@ -331,6 +332,47 @@ def test_damage_is_found(folder):
         read_trials(folder)
     collect(folder)
     assert len(rows(folder)) == 4
+
+
+def test_no_number_is_read_off_a_flipped_bit(folder):
+    collect(folder)
+    [part] = folder.store.list("curves")
+    path, there = folder.store.local_path(part), read_curves(folder)
+    sound = path.read_bytes()
+    footer = len(sound) - 8 - int.from_bytes(sound[-8:-4], "little")
+    found = 0
+    for place in range(4, footer, footer // 60):
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
+        try:
+            assert read_curves(folder).equals(there)
+        except FolderError:
+            found += 1
+    assert found > 30
+
+
+def test_tables_that_are_made_anew_while_they_are_read_are_read_again(folder, monkeypatch):
+    collect(folder)
+    old = read_manifest(folder)
+    with folder.writer("engine") as writer:
+        writer.write_many([measurement(IDS[3], 200)])
+    collect(folder)
+    seen = [old, old]
+    monkeypatch.setattr(tables, "read_manifest", lambda folder: seen.pop() if seen else read_manifest(folder))
+    assert read_curves(folder).num_rows == 6
+    seen += [old] * 3
+    with pytest.raises(FolderError, match=r"a table of .* is missing"):
+        read_curves(folder)
+
+
+def test_who_has_lost_the_lock_names_no_tables(folder, monkeypatch):
+    class Lost:
+        def require(self):
+            raise FolderBusy("somebody else has it")
+
+    monkeypatch.setattr(collect_module, "hold", lambda *_, **__: nullcontext(Lost()))
+    with pytest.raises(FolderBusy):
+        collect(folder)
+    assert not folder.store.exists("manifest.json")
 
 
 @pytest.mark.parametrize("read", [read_curves, curve_columns, lambda folder: [*curve_parts(folder, ["step"])]])

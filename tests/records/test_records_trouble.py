@@ -78,6 +78,9 @@ def test_an_outage_is_waited_for_and_said_once(quick, caplog):
     assert handler.errors == []
     (said,) = caplog.messages
     assert said == "s3://bucket/outage: it does not answer; trying again for up to 2 s"
+    handler.errors = [OSError(next(iter(PASSING)))] * 2
+    store.write_atomic("a", b"2")
+    assert caplog.messages == [said, said], "another one is said again"
 
 
 def test_an_outage_that_lasts_is_an_error(quick, monkeypatch):

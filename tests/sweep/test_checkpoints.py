@@ -199,6 +199,26 @@ def test_settling_turns_the_newest_state_of_a_lost_trial_into_its_last_one(tmp_p
     assert trials_with_checkpoints(files.store) == {ID}
 
 
+def test_settling_leaves_the_newest_state_whatever_was_left_before(tmp_path):
+    """A failed trial that is run again, and fails again, further on."""
+    for until in (50, 70):
+        train(tmp_path, "last", until=until)
+        TrialCheckpoints(Store.from_uri(tmp_path), ID, "last").settle()
+        assert kept(tmp_path)[-1] == ("last", until - 10)
+
+
+def test_settling_leaves_no_step_of_an_interruption(tmp_path):
+    own = trainer(tmp_path)
+    own.start(assignment("all", rungs=(50,)))
+    while not own.turn():
+        pass
+    own.stop(ID, save=True)
+    own.close()
+    assert ("step", 50) in kept(tmp_path)
+    TrialCheckpoints(own.store, ID, "all", lambda step: step % 20 == 0).settle()
+    assert [file for file in kept(tmp_path) if file[0] != "best"] == [("step", 20), ("step", 40), ("last", 50)]
+
+
 def test_a_trial_interrupted_between_two_measurements_has_no_metrics(tmp_path):
     config = CONFIG.model_copy(update={"eval_interval": 100})
     own = trainer(tmp_path)
