@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
 
 # Of intervals: one of a lower level says little, one of a higher level is said to be of 100 %, and has no end.
 LEVELS = 0.5, 0.9999
@@ -65,7 +66,7 @@ class Analysis:
         trials = count(number, "trial") if of is None else f"{number:,} of {count(of, 'trial')}"
         return f"<Analysis of {self.sweeps.name}: {trials}>"
 
-    def where(self, chosen: pd.Series | Sequence[bool] | np.ndarray) -> Analysis:
+    def where(self, chosen: ArrayLike) -> Analysis:
         """The analysis of a part of the trials, by a truth for each: `a.where(a.trials.base == 10)`.
 
         Choose by parameters, seeds or sweeps. What is chosen by what came of trials, such as those that grokked, is no

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grokray.arguments import a_path
 from grokray.cli.outputs import at_home, is_folder, require_place, writing
 from grokray.errors import ConfigError, Problem
 
