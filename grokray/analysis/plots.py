@@ -19,7 +19,7 @@ from grokray.analysis.figures.profile import draw_profile, height_beside
 from grokray.analysis.figures.style import new_axes, nothing_to_draw, styled
 from grokray.analysis.figures.survival import draw_survival, height_above
 from grokray.analysis.findings.finding import Finding
-from grokray.analysis.findings.groups import main_parameters
+from grokray.analysis.findings.groups import main_parameters, name_of
 from grokray.analysis.findings.phases import diagram_of
 from grokray.analysis.sweeps import unknown_column
 from grokray.analysis.trial_curve import choose, curve_of
@@ -44,7 +44,7 @@ def survival(a: Analysis, by: By, ax: Axes | None) -> Axes:
     if finding.missing is not None:
         return _drawn(ax, HEIGHT, finding, lambda axes: axes)
     found = finding.estimates
-    name = "" if by is None else by if isinstance(by, str) else ", ".join(by)
+    name = "" if by is None else name_of(by)
     curves = found.groups[name] if name else {"all": found.overall}
     height = HEIGHT + height_above([*curves])
     return _drawn(ax, height, finding, lambda axes: draw_survival(axes, curves, found.horizon, name))

@@ -78,6 +78,11 @@ class Sweeps:
         return dataclasses.replace(self, trials=trials, folders=folders, names=names)
 
     @property
+    def _is_one_folder(self) -> bool:
+        """Whether it is all of one folder: then its curves are taken as they are."""
+        return len(self.folders) == 1 and self.of is None
+
+    @property
     def name(self) -> str:
         return ", ".join(self.names)
 
@@ -139,18 +144,17 @@ class Sweeps:
             wanted = own if ids is None else own & ids
             if not wanted and (ids or self.of is not None):
                 continue
-            everything = ids is None and len(self.folders) == 1 and self.of is None
+            everything = ids is None and self._is_one_folder
             found = read_curves(folder, None if everything else sorted(wanted), _there(folder, columns))
             parts.append(self._numbered(found))
         return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})
 
     def curve_parts(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """`trial_index`, `step` and these columns of all curves, a part at a time, each of whole trials."""
-        is_part = len(self.folders) > 1 or self.of is not None
         for folder, own in zip(self.folders, self._owned(), strict=True):
-            keys = ["trial_id", "trial_index", "step"] if is_part else ["trial_index", "step"]
+            keys = ["trial_index", "step"] if self._is_one_folder else ["trial_id", "trial_index", "step"]
             for part in curve_parts(folder, [*keys, *columns]):
-                if is_part:
+                if not self._is_one_folder:
                     part = self._numbered(part.filter(_of(own)))
                 yield part
 
@@ -168,8 +172,7 @@ class Sweeps:
         return [set(ids[place == number].tolist()) for number in range(len(self.folders))]
 
     def _numbered(self, curves: pa.Table) -> pa.Table:
-        is_whole = len(self.folders) == 1 and self.of is None
-        if is_whole or "trial_id" not in curves.column_names:
+        if self._is_one_folder or "trial_id" not in curves.column_names:
             return curves
         index = dict(zip(self.trials["trial_id"].to_pylist(), self.trials["trial_index"].to_pylist(), strict=True))
         numbers = pa.array([index[trial_id] for trial_id in curves["trial_id"].to_pylist()], pa.int64())

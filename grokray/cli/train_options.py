@@ -28,9 +28,8 @@ GROUPS = {
     "prime": "The original's names",
 }
 _TRUTH = {"true": True, "false": False}
-_LISTS = (
-    "measure",
-)  # names by commas; each may also have the option to itself: of --measure a --measure b both are meant
+# Names by commas. Each may also have the option to itself: of --measure a --measure b both are meant.
+_LISTS = ("measure",)
 _METAVARS = {int: "INT", float: "NUMBER", bool: "BOOL"}
 # Where the search space's wording does not suit a single trial.
 _DESCRIPTIONS = {"seed": "Sets init_seed, split_seed and order_seed."}

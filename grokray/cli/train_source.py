@@ -10,6 +10,7 @@ from grokray.cli.train_folder import space_of, trial_of_train
 from grokray.cli.train_options import trial_from
 from grokray.errors import ConfigError, FolderError, Problem
 from grokray.sweep.sections import Tracking
+from grokray.tasks.problems import names_in
 from grokray.trial import TrialConfig
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ def _config_of(trial: TrialState, uri: str) -> TrialConfig:
     try:
         config = TrialConfig.model_validate(dict(trial.config))
     except ValidationError as error:
-        names = ", ".join(str(fault["loc"][0]) for fault in error.errors() if fault["loc"]) or "its config"
-        raise FolderError(f"{text}: this one cannot read {names}") from error
+        raise FolderError(f"{text}: this one cannot read {names_in(error.errors())}") from error
     if config.id != trial.trial_id:
         raise FolderError(f"{text}: here its config means {config.id}")
     return config

@@ -23,6 +23,7 @@ from grokray.tasks.dataset import Dataset, build_dataset
 from grokray.tasks.expressions import ExpressionError
 from grokray.tasks.families import FAMILIES
 from grokray.tasks.operations import operations_of
+from grokray.tasks.problems import names_in
 from grokray.trial import TrialConfig
 
 
@@ -86,8 +87,7 @@ def config_of(checkpoint: Checkpoint) -> TrialConfig:
     try:
         config = TrialConfig.model_validate(checkpoint.config)
     except ValidationError as error:
-        names = ", ".join(str(fault["loc"][0]) for fault in error.errors() if fault["loc"]) or "its config"
-        raise CheckpointError(f"{text}: {names}") from error
+        raise CheckpointError(f"{text}: {names_in(error.errors())}") from error
     if config.operation not in FAMILIES:
         try:
             operations_of(config.operation)

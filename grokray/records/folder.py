@@ -266,22 +266,24 @@ def _difference(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> st
 
 def _names(setting: Any) -> list[str] | None:
     """Of a list of texts, as JSON; None of anything else."""
-    try:
-        found = json.loads(setting) if isinstance(setting, str) else None
-    except ValueError:
-        return None
+    found = _parsed(setting)
     return found if isinstance(found, list) and found and all(isinstance(name, str) for name in found) else None
 
 
 def _held(setting: Any) -> str | None:
     """The hash of what the one folder of data holds, where a setting is that."""
-    try:
-        found = json.loads(setting) if isinstance(setting, str) else None
-    except ValueError:
-        return None
+    found = _parsed(setting)
     holds = found.get("holds") if isinstance(found, dict) and len(found) == 1 else None
     hashes = holds[0] if isinstance(holds, list) and len(holds) == 1 else ()
     return ", ".join(hashes) if hashes and all(_HASH.fullmatch(str(one)) for one in hashes) else None
+
+
+def _parsed(setting: Any) -> Any:
+    """What a setting says as JSON; None where it is none."""
+    try:
+        return json.loads(setting) if isinstance(setting, str) else None
+    except ValueError:
+        return None
 
 
 def _shown(settings: Mapping[str, Any], name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from grokray.errors import Problem
@@ -15,6 +15,11 @@ def problem_of(error: Mapping[str, Any], parameters: Collection[str]) -> Problem
     if error["type"] == "extra_forbidden":
         return unknown_parameter(name, parameters)
     return Problem(field=name, message=f"{name} is {show(error['input'])}, but {rule_of(error)}")
+
+
+def names_in(errors: Iterable[Mapping[str, Any]]) -> str:
+    """`dim_model, norm`: the fields of a config that such errors are about; `its config` where they name none."""
+    return ", ".join(str(error["loc"][0]) for error in errors if error["loc"]) or "its config"
 
 
 def unknown_parameter(name: str, parameters: Collection[str]) -> Problem:

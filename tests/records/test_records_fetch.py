@@ -77,16 +77,17 @@ def test_again_nothing_is_copied_and_what_is_new_is(source, tmp_path):
 def test_a_copy_of_a_sweep_that_has_grown_since_grows_with_it(source, tmp_path):
     collect(source)
     fetch(source.store.uri, tmp_path / "copy")
-    meta = json.loads(source.store.read_bytes("meta.json"))
-    for number, is_grown in ((4, True), (2, False)):
-        meta["fingerprint"] = {**source.fingerprint, "num_trials": number}
+
+    def become(number: int) -> None:
+        meta = {**source.meta, "fingerprint": {**source.fingerprint, "num_trials": number}}
         source.store.write_atomic("meta.json", json.dumps(meta).encode())
-        if is_grown:
-            fetch(source.store.uri, tmp_path / "copy")
-            assert SweepFolder.open(tmp_path / "copy").fingerprint["num_trials"] == 4
-        else:
-            with pytest.raises(FolderError, match="holds another sweep than"):
-                fetch(source.store.uri, tmp_path / "copy")
+
+    become(4)
+    fetch(source.store.uri, tmp_path / "copy")
+    assert SweepFolder.open(tmp_path / "copy").fingerprint["num_trials"] == 4
+    become(2)
+    with pytest.raises(FolderError, match="holds another sweep than"):
+        fetch(source.store.uri, tmp_path / "copy")
 
 
 def test_a_file_of_the_same_size_and_other_content_is_no_copy(source, tmp_path):

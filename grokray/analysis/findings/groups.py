@@ -40,6 +40,11 @@ def groups_by(trials: pa.Table, by: str | Sequence[str], argument: str = "by") -
     return parts[0] if len(parts) == 1 else _together(parts, argument)
 
 
+def name_of(by: str | Sequence[str]) -> str:
+    """Of the groups that `by` makes."""
+    return by if isinstance(by, str) else ", ".join(by)
+
+
 def groups_by_each(trials: pa.Table, by: str | Sequence[str], argument: str = "by") -> list[Groups]:
     """By each of the columns."""
     names: list[Any] = list(by) if isinstance(by, list | tuple) and by else [by]
@@ -50,7 +55,7 @@ def groups_by_each(trials: pa.Table, by: str | Sequence[str], argument: str = "b
 
 def _together(parts: Sequence[Groups], argument: str) -> Groups:
     """A trial that one of the columns puts in no group is in none."""
-    name, coded = ", ".join(part.name for part in parts), np.stack([part.group for part in parts], axis=1)
+    name, coded = name_of([part.name for part in parts]), np.stack([part.group for part in parts], axis=1)
     inside = (coded >= 0).all(axis=1)
     found, number = np.unique(coded[inside], axis=0, return_inverse=True)
     if len(found) > MAX_GROUPS:
