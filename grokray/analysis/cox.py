@@ -154,8 +154,8 @@ def _effects(part: Estimable, corrected: Corrected, alone: np.ndarray, level: fl
 class _PartialLikelihood:
     """Trials sorted by time, the latest first, so that a risk set is a beginning. Columns are standardised: `by` (p,).
 
-    A trial with a `stop` has two rows: one to its end, with its weight, and one to its stop, with 1 less that weight,
-    which is negative. So a risk set holds it with weight 1 until its stop, and with its own from then on.
+    A trial with a `stop`, unless its weight is 1, has two rows: one to its end, with its weight, and one to its stop,
+    with 1 less that weight. So a risk set holds it with weight 1 until its stop, and with its own from then on.
 
     Each event is a term of its own. With ties by Efron, the d events of one time leave the risk set bit by bit: the
     l-th term counts l / d of their sum less. Terms have the mean weight of the events of their time.
@@ -163,7 +163,8 @@ class _PartialLikelihood:
 
     def __init__(self, times: Times, matrix: np.ndarray, ties: Ties) -> None:
         self.by = matrix.std(axis=0)
-        stopped = np.flatnonzero(np.isfinite(times.stop))
+        # Of weight 1 the second row would weigh nothing, and yet decide how sums are rounded on some processors.
+        stopped = np.flatnonzero(np.isfinite(times.stop) & (times.weight != 1))
         trial = np.append(np.arange(len(times)), stopped)  # (rows,)
         seen = np.append(times.seen_until, times.stop[stopped])
         event = np.append(times.observed, np.zeros(len(stopped), bool))

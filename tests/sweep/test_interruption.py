@@ -21,11 +21,12 @@ ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture(autouse=True)
 def heard():
-    """As in a new process in a terminal: whoever runs the tests may have SIGHUP ignored, and Ray, once it has run in a
-    process, leaves a handler of SIGTERM."""
-    was = [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)]
+    """As in a new process in a terminal: whoever runs the tests may have SIGHUP ignored, a shell's `&` SIGINT, and Ray,
+    once it has run in a process, leaves a handler of SIGTERM."""
+    fresh = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}
+    was = {number: signal.signal(number, handler) for number, handler in fresh.items()}
     yield
-    for number, handler in zip((signal.SIGTERM, signal.SIGHUP), was, strict=True):
+    for number, handler in was.items():
         signal.signal(number, handler)
 
 
