@@ -24,6 +24,9 @@ PARTS = ("train", "heldout", "out_of_domain")
 # Fields of a trial; the parameter `seed` sets them all.
 SEEDS = ("init_seed", "split_seed", "order_seed")
 
+# Fields that say where something lies.
+PATHS = ("data_dir", "initial_checkpoint")
+
 # What can be measured along the curve besides losses and accuracies; definitions: `grokray.engine.measures`.
 Measure = Literal[
     "weight_norm",
@@ -130,6 +133,10 @@ class TrialConfig(BaseModel):
     activation: Literal["gelu", "relu"] = "gelu"
     init_scale: float = Field(default=1.0, gt=0, le=1000, description="Multiplies the initial weights.")
     embedding_scale: float = Field(default=1.0, gt=0, le=1000, description="Multiplies the initial embeddings too.")
+    initial_checkpoint: str | None = Field(
+        default=None, min_length=1, description="Of the weights; not part of the id."
+    )
+    initial_checkpoint_hash: str | None = Field(default=None, pattern="^[0-9a-f]{16}$", description="Of the weights.")
     dropout: float = Field(default=0.0, ge=0, lt=1)
     dtype: Literal["float32", "float64"] = "float32"
     precision: Literal["float32", "tf32", "bf16"] = Field(default="float32", description="Of matrix products.")
@@ -197,9 +204,9 @@ class TrialConfig(BaseModel):
     def id(self) -> str:
         """16 hexadecimal digits, from every field that differs from its default.
 
-        A field that a later version adds leaves the ids of existing trials as they are. Where data lies is not part
-        of it, what it holds is: see arc_data_hash.
+        A field that a later version adds leaves the ids of existing trials as they are. Where data and weights lie is
+        not part of it, what they hold is: see arc_data_hash and initial_checkpoint_hash.
         """
-        fields = self.model_dump(exclude_defaults=True, exclude={"data_dir", "data"})
+        fields = self.model_dump(exclude_defaults=True, exclude={*PATHS, "data"})
         text = json.dumps([TRIAL_VERSION, fields], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

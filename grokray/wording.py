@@ -15,6 +15,18 @@ _CHARACTERS = 60  # of a value
 _BYTE = re.compile(r"(?<!\\)((?:\\\\)*)\\u(dc[89a-f][0-9a-f])")
 
 
+# A checkpoint's path, whose folder is called after the trial.
+_CHECKPOINT = re.compile(r"(?:.*/)?([0-9a-f]{8})[0-9a-f]{8}/(?:(last|best)-)?(\d{10})-[0-9a-f]{64}\.pt")
+
+
+def short(text: str) -> str:
+    """A checkpoint's path by its trial and step, `ae50d0f5 at 2,000` or `ae50d0f5 best at 2,600`; other texts whole."""
+    if not (found := _CHECKPOINT.fullmatch(text)):
+        return text
+    trial, kind, step = found.groups()
+    return f"{trial}{f' {kind}' if kind else ''} at {int(step):,}"
+
+
 def show(value: Any) -> str:
     """As YAML would write it, on one line, cut where it is long: `'fast'`, `null`, `true`, `[1, 2]`."""
     text = _as_yaml(value)

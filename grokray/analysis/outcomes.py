@@ -24,7 +24,9 @@ from grokray.records.schema import CONFIG_FIELDS
 from grokray.trial import SEEDS
 
 # Fields that say how a trial is watched or where its data lies, and not what it is.
-NO_PARAMETERS = frozenset({*SEEDS, "eval_interval", "eval_train_rows", "measure", "data_dir", "arc_data_hash"})
+NO_PARAMETERS = frozenset(
+    {*SEEDS, "eval_interval", "eval_train_rows", "measure", "data_dir", "arc_data_hash", "initial_checkpoint_hash"}
+)
 # Those of a search space that do the same. They differ where sweeps are read together that were watched differently.
 WATCHING = ("eval_interval", "eval_train_rows", "threshold", "sustain", "continue_training")
 LOG_FACTOR = 10

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from grokray.wording import count
+from grokray.wording import count, short
 
 _MOST_DIGITS = 17  # of a float: any two are told apart
 _WITHIN = 0.1  # of a range's width: an end that is rounded further off seems to be another one
@@ -38,7 +38,7 @@ def value_text(value: object, digits: int = 6) -> str:
     """A parameter's value as a search space has it: 2.0, as columns with gaps hold 2, is `2`; True `true`; "" `""`."""
     if value is None or isinstance(value, bool):
         return {None: "none", True: "true", False: "false"}[value]
-    return readable(value, digits) if isinstance(value, float) else str(value) or '""'
+    return readable(value, digits) if isinstance(value, float) else short(str(value)) or '""'
 
 
 def value_texts(values: Sequence[object]) -> list[str]:

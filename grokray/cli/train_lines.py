@@ -38,6 +38,11 @@ class TrainLines:
         if (number := self.config.num_measurements) < (sustain := self.config.sustain):
             measured = count(number, "measurement")
             print(f"note: {measured}, but sustain is {sustain}: it cannot grok", flush=True)
+        if self.config.initial_checkpoint is not None:
+            from grokray.sweep.initial import remarks
+
+            for remark in remarks([self.config]):
+                print(f"note: {remark}", flush=True)
 
     def started(self, step: int, folder: str) -> None:
         if self.quiet:

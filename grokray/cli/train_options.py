@@ -14,9 +14,9 @@ import typer
 
 from grokray.cli.usage import number_in
 from grokray.errors import ConfigError, Problem
+from grokray.sweep.initial import resolved
 from grokray.sweep.schema import DESCRIPTIONS
 from grokray.tasks.draft import PARAMETERS
-from grokray.tasks.resolve import resolve
 from grokray.trial import TrialConfig
 
 # The first parameter of each group of the help; the others follow in the order of PARAMETERS.
@@ -64,7 +64,7 @@ def parameters_from(texts: Mapping[str, str | Sequence[str] | None]) -> dict[str
 def trial_from(parameters: Mapping[str, Any], command: str = "train") -> TrialConfig:
     """As `resolve`, but its problems name options: `--dropout is 2, but must be less than 1`."""
     try:
-        return resolve(parameters)
+        return resolved(parameters)
     except ConfigError as error:
         problems = [Problem(message=_as_option(p), field=p.field) for p in error.problems]
         raise ConfigError(problems, hint=f"grokray {command} --help") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from grokray.wording import NOTHING
+from grokray.wording import NOTHING, short
 
 PART_NAMES = {"train": "training", "heldout": "held-out", "out_of_domain": "out of domain"}
 
@@ -36,4 +36,4 @@ def value(parameter: Any) -> str:
         return str(parameter).lower()
     if isinstance(parameter, float):
         return f"{parameter:.4g}"
-    return str(parameter)
+    return short(str(parameter))

@@ -12,6 +12,7 @@ import io
 import json
 import pickle
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
@@ -116,6 +117,15 @@ def from_bytes(data: bytes, sha256: str | None = None, *, name: str = "checkpoin
         raise CheckpointError(f"{name} is not a checkpoint of grokray") from e
     known = {field.name for field in fields(Checkpoint)} - {"tensors"}
     return Checkpoint(tensors=tensors, **{key: value for key, value in head.items() if key in known})
+
+
+def hash_of(parameters: Mapping[str, Tensor]) -> str:
+    """16 hexadecimal digits, of names, types, shapes and values: of the weights alone, in whichever file they lie."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(parameters.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def _check_tensors(tensors: dict[str, Any]) -> None:

@@ -112,6 +112,8 @@ class Engine:
         Whether `auto` compiles goes by what is `planned` of its shape, by default this trial alone. `compiled` says it
         outright, as a trial that is repeated or goes on must have the same kernels.
         """
+        if config.initial_checkpoint is not None:
+            raise ValueError("a trial that starts from a checkpoint's weights is restored: see `start.before_training`")
         dataset = build_dataset(config)
         names = dataset.tasks_apart
         tracker, *of_tasks = (

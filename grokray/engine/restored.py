@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -13,7 +12,6 @@ from torch import Tensor
 from grokray.engine.checkpoint import Checkpoint
 from grokray.engine.evaluation import Evaluation
 from grokray.engine.plain import Transformer, plain
-from grokray.engine.randomness import initial_parameters
 from grokray.engine.seat import Seat
 from grokray.engine.shape import ShapeKey, shape_of
 from grokray.engine.stack import Stack
@@ -68,18 +66,6 @@ def restored(checkpoint: Checkpoint, device: str = "cpu") -> Restored:
         raise CheckpointError(f"the checkpoint of trial {checkpoint.trial_id} holds parameters of another model")
     parameters = {name: t.to(device) for name, t in checkpoint.tensors["parameters"].items()}
     return Restored(checkpoint, config, dataset, shape, parameters, torch.device(device))
-
-
-def untrained(checkpoint: Checkpoint) -> Checkpoint:
-    """The same trial before its first step: initial weights are a function of the config, and written nowhere."""
-    config = config_of(checkpoint)
-    shape = shape_of(build_dataset(config))
-    initial = initial_parameters(shape, config.init_seed, config.init_scale, config.embedding_scale)
-    others = {name: torch.zeros_like(tensor) for name, tensor in initial.items()}
-    tensors = {kind: initial if kind == "parameters" else others for kind in checkpoint.tensors}
-    events = EventTracker(threshold=config.threshold, sustain=config.sustain)
-    before: dict[str, Any] = {"step": 0, "wall_time_s": 0.0, "metrics": {}, "events": asdict(events), "task_events": {}}
-    return replace(checkpoint, tensors=tensors, **before)
 
 
 def config_of(checkpoint: Checkpoint) -> TrialConfig:

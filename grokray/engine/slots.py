@@ -33,6 +33,11 @@ def settings_of(config: TrialConfig) -> dict[str, float]:
     }
 
 
+def states_of(shape: ShapeKey) -> tuple[str, ...]:
+    """The kinds of tensors that a trial goes on from, each as large as its parameters."""
+    return KINDS if shape.averages_gradients else tuple(kind for kind in KINDS if kind != "average")
+
+
 class Slots:
     """Room for `capacity` trials; `reserve` doubles it. Shapes:
 
@@ -47,7 +52,7 @@ class Slots:
     def __init__(self, shape: ShapeKey, device: torch.device) -> None:
         self.capacity, self.max_rows, self.device = 0, 1, device
         row, dtype = (shape.layout.row_size,), shape.torch_dtype
-        self.states = KINDS if shape.averages_gradients else tuple(kind for kind in KINDS if kind != "average")
+        self.states = states_of(shape)
         kinds = {
             **dict.fromkeys(self.states, (row, dtype)),
             **dict.fromkeys((*SETTINGS, *SCHEDULE, "active", *OF_THE_STEP), ((), torch.float64)),

@@ -18,12 +18,13 @@ from grokray.engine.measures import OF_THE_STEP
 from grokray.engine.measuring import Measuring
 from grokray.engine.memory import cuda_free, slots_ahead
 from grokray.engine.orders import Due, Orders, epochs_due
-from grokray.engine.randomness import dropout_key, initial_parameters
+from grokray.engine.randomness import dropout_key
 from grokray.engine.recorder import Work, recorder_for
 from grokray.engine.recordings import Recordings
 from grokray.engine.seat import Seat
 from grokray.engine.shape import ShapeKey
 from grokray.engine.slots import Slots, settings_of
+from grokray.engine.start import drawn_parameters
 from grokray.engine.step import parts_of
 from grokray.engine.tables import Tables
 from grokray.tasks.dataset import Dataset
@@ -58,8 +59,7 @@ class Stack:
         seat.slot = slot = len(self.seats)
         self._make_room(slot + 1, seat.dataset)
         self.slots.clear(slot)
-        initial = initial_parameters(self.shape, config.init_seed, config.init_scale, config.embedding_scale)
-        row = self.shape.layout.rows({n: p[None] for n, p in initial.items()})
+        row = self.shape.layout.rows({n: p[None] for n, p in drawn_parameters(self.shape, config).items()})
         self.slots.parameters[slot] = row[0].to(self.device)
         scalars = {
             **settings_of(config),

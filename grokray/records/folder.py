@@ -253,7 +253,8 @@ def _difference(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> st
     """Of lists of names only those that one of them lacks: they may be cut short before they differ."""
     before, after = _names(was.get(name)), _names(now.get(name))
     if None not in (held := [_held(settings.get(name)) for settings in (was, now)]):
-        return f"{name} holds other tasks: their hash was {held[0]}, is now {held[1]}"
+        what = "weights" if name.endswith("checkpoint") else "tasks"
+        return f"{name} holds other {what}: their hash was {held[0]}, is now {held[1]}"
     if before is None or after is None:
         return f"{name} was {_shown(was, name)}, is now {_shown(now, name)}"
     gone = [n for n in before if n not in after]
@@ -271,7 +272,7 @@ def _names(setting: Any) -> list[str] | None:
 
 
 def _held(setting: Any) -> str | None:
-    """The hash of what the one folder of data holds, where a setting is that."""
+    """The hash of what the one path leads to, where a setting is that."""
     found = _parsed(setting)
     holds = found.get("holds") if isinstance(found, dict) and len(found) == 1 else None
     hashes = holds[0] if isinstance(holds, list) and len(holds) == 1 else ()

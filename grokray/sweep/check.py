@@ -14,6 +14,7 @@ from itertools import islice
 from grokray.errors import ConfigError, Problem
 from grokray.sweep import space
 from grokray.sweep.config import SweepConfig
+from grokray.sweep.initial import remarks
 from grokray.sweep.multiples import Scalar
 from grokray.sweep.parameters import Parameter
 from grokray.sweep.rules import Fault
@@ -24,6 +25,7 @@ from grokray.wording import count
 
 MAX_GRID = 20_000
 MAX_CORNERS = 5_000
+MAX_STARTING = 16  # trials of which the held-out rows are looked at
 SHOWN_PER_FIELD = 3
 # Whole words: `split` is not mentioned where `split_seed` is.
 _WORD = re.compile(r"\w+")
@@ -39,6 +41,7 @@ def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tu
     used: set[str] = set()
     unused: dict[str, str] = {}  # and what may have been meant instead
     lengths: dict[tuple[int, int, int], TrialConfig] = {}  # one trial of each
+    starting: list[TrialConfig] = []  # from weights of a checkpoint
     for parameters in _tried(config):
         try:
             trial = config.trial_config(parameters, config.seeds[0])
@@ -48,13 +51,15 @@ def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tu
             used |= {name for name, value in parameters.items() if name not in idle and value != DEFAULTS[name]}
             used |= {f"measure {name}" for name in trial.measures} - idle
             lengths.setdefault((trial.num_steps, trial.eval_interval, trial.sustain), trial)
+            if trial.initial_checkpoint is not None and len(starting) < MAX_STARTING:
+                starting += [config.trial_config(parameters, seed) for seed in config.seeds[:MAX_STARTING]]
         except ConfigError as error:
             for problem in error.problems:
                 if omitted.isdisjoint(_WORD.findall(problem.message)):
                     found.setdefault((problem.field, problem.message), problem)
     in_order = sorted(unused.keys() - used, key=[*config.parameters, *unused].index)
     notes = [f"{name} is given, but no trial has a use for it{unused[name]}" for name in in_order]
-    return list(_faults(list(found.values()), config)), [*notes, *_too_short(lengths.values())]
+    return list(_faults(list(found.values()), config)), [*notes, *_too_short(lengths.values()), *remarks(starting)]
 
 
 def _too_short(trials: Collection[TrialConfig]) -> Iterator[str]:

@@ -13,7 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 
-from grokray.sweep import rules, space
+from grokray.sweep import initial, rules, space
+from grokray.sweep.initial import resolved
 from grokray.sweep.parameters import Parameter
 from grokray.sweep.part import Part, numbers
 from grokray.sweep.sections import (
@@ -32,8 +33,7 @@ from grokray.sweep.sections import (
 )
 from grokray.tasks.arc_data import DEFAULT_SUBSET, folder_hash
 from grokray.tasks.arc_files import Malformed
-from grokray.tasks.resolve import resolve
-from grokray.trial import TrialConfig
+from grokray.trial import PATHS, TrialConfig
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -167,7 +167,7 @@ class SweepConfig(BaseModel):
     def trial_config(self, parameters: Mapping[str, Any], seed: int) -> TrialConfig:
         """The trial of one configuration and seed. Raises ConfigError where no such trial can be."""
         section = {name: getattr(self.trial, name) for name in DEFINING}
-        return resolve({**section, "seed": seed, **parameters, **self._where_data_lies(parameters)})
+        return resolved({**section, "seed": seed, **parameters, **self._where_it_lies(parameters)})
 
     def fingerprint(self) -> dict[str, str]:
         """What defines the search, flat, as JSON texts: a sweep's folder is for one of these.
@@ -219,21 +219,25 @@ class SweepConfig(BaseModel):
         return {f"{prefix}.{key}": _json(value) for prefix, m in pairs for key, value in m.model_dump().items()}
 
     def _defined_by(self, name: str) -> dict[str, Any]:
-        """A parameter as YAML has it, but a folder of data by what it holds: it may be moved, and not be changed."""
+        """A parameter as YAML has it, but a path by what lies there: it may be moved, and not be changed."""
         parameter = self.parameters[name]
-        if name != "data_dir":
+        if name not in PATHS:
             return parameter.spec()
+        # Of several paths the journal tells which is meant by name, so these stay where they are.
+        return {"holds": self._holds(name), **{k: v for k, v in parameter.spec().items() if k != "value"}}
+
+    def _holds(self, name: str) -> list[Any]:
+        paths = self.parameters[name].values
+        if name == initial.FIELD:
+            return [path and [initial.hash_at(str(path))] for path in paths]
         subset = self.parameters.get("arc_subset")
         subsets = [name for name in subset.values if name] if subset else []
-        holds = [_held(path, subsets or [DEFAULT_SUBSET]) for path in parameter.values]
-        # Of several folders the journal tells which is meant by name, so these stay where they are.
-        return {"holds": holds, **{k: v for k, v in parameter.spec().items() if k != "value"}}
+        return [_held(path, subsets or [DEFAULT_SUBSET]) for path in paths]
 
-    def _where_data_lies(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The one folder of data as it is called now: what was proposed earlier may name it as it was called then."""
-        parameter = self.parameters.get("data_dir")
-        is_moved = parameter is not None and parameter.is_fixed and "data_dir" in parameters
-        return {"data_dir": parameter.values[0]} if parameter is not None and is_moved else {}
+    def _where_it_lies(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The one path of each name as it is now: what was proposed earlier may name it as it was called then."""
+        known = {name: self.parameters[name] for name in PATHS if name in parameters and name in self.parameters}
+        return {name: parameter.values[0] for name, parameter in known.items() if parameter.is_fixed}
 
     def _searched(self) -> list[str]:
         return [name for name, parameter in self.parameters.items() if not parameter.is_fixed]

@@ -17,7 +17,7 @@ from grokray.sweep.config import SweepConfig
 from grokray.sweep.proposer import make_proposer
 from grokray.sweep.space import MAX_FRUITLESS
 from grokray.sweep.worth import Worth
-from grokray.trial import TrialConfig
+from grokray.trial import PATHS, TrialConfig
 
 FRUITLESS_GUESSES = 20  # repeats in a row after which a search that learns proposes at random
 
@@ -154,13 +154,13 @@ class Configurations:
         """The configuration's trials by seed; none where no such trial can be.
 
         The file's check tries every value, but not every combination of a large space: a modulus drawn from a range
-        may turn out composite. Data that have gone since then are no matter of the combination: ConfigError.
+        may turn out composite. What has gone from its path since then is no matter of the combination: ConfigError.
         """
         choice = self.proposer.choice(parameters)
         try:
             trials = {seed: self.config.trial_config(choice, seed) for seed in self.config.seeds}
         except ConfigError as error:
-            if any(problem.field == "data_dir" for problem in error.problems):
+            if any(problem.field in PATHS for problem in error.problems):
                 raise
             return {}
         # Where the parameters set all three seeds themselves, the seeds of the sweep make no difference.

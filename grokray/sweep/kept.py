@@ -58,14 +58,15 @@ def load_models(path: str | Path, *, trial: str | None = None, device: str = "cp
 
 
 def _models(loads: Sequence[Callable[[], Checkpoint | None]], device: str) -> Iterator[Restored]:
-    from grokray.engine.restored import restored, untrained
+    from grokray.engine.restored import config_of, restored
+    from grokray.sweep.initial import first_checkpoint
 
     seen = False
     for load in loads:
         if (checkpoint := load()) is None:
             continue
         if not seen and checkpoint.step > 0:
-            yield restored(untrained(checkpoint), device)
+            yield restored(first_checkpoint(config_of(checkpoint)), device)
         seen = True
         yield restored(checkpoint, device)
 
@@ -84,9 +85,10 @@ def load_checkpoint(path: str | Path, *, trial: str | None = None, which: str = 
         raise ConfigError([Problem(message=f"trial is {trial}, but {path} is a checkpoint, not a folder of trials")])
     loaded = _load(store, name)
     if which.isdecimal() and int(which) == 0 < loaded.step and found is not None:
-        from grokray.engine.restored import untrained
+        from grokray.engine.restored import config_of
+        from grokray.sweep.initial import first_checkpoint
 
-        return untrained(loaded)
+        return first_checkpoint(config_of(loaded))
     return loaded
 
 

@@ -22,6 +22,7 @@ from grokray.sweep.rules import Fault
 from grokray.sweep.translate import Translation, translate
 from grokray.sweep.yaml_text import Document, dotted, parse_yaml, read_text
 from grokray.tasks.draft import PARAMETERS
+from grokray.trial import PATHS
 
 HINT = "The README explains search spaces; `grokray schema` prints their JSON Schema."
 
@@ -70,18 +71,20 @@ def load_text(
 
 
 def _anchor(data: dict[str, Any], folder: Path) -> None:
-    """Make data_dir's paths start from the file's folder; what --set gives starts where the command is run."""
+    """Make paths start from the file's folder; what --set gives starts where the command is run."""
     parameters = data.get("parameters")
-    spec = parameters.get("data_dir") if isinstance(parameters, dict) else None
-    if not isinstance(spec, dict):
+    if not isinstance(parameters, dict):
         return
+    for name in PATHS:
+        if isinstance(spec := parameters.get(name), dict):
+            spec.update({key: _anchored(spec[key], folder) for key in ("value", "values") if key in spec})
 
-    def anchored(path: Any) -> Any:
-        if isinstance(path, list):
-            return [anchored(p) for p in path]
-        return str((folder / Path(path).expanduser()).absolute()) if isinstance(path, str) else path
 
-    spec.update({key: anchored(spec[key]) for key in ("value", "values") if key in spec})
+def _anchored(path: Any, folder: Path) -> Any:
+    if isinstance(path, list):
+        return [_anchored(p, folder) for p in path]
+    is_path = isinstance(path, str) and "://" not in path
+    return str((folder / Path(path).expanduser()).absolute()) if is_path else path
 
 
 def _validate(translation: Translation, try_out: bool) -> tuple[SweepConfig | None, list[Fault]]:

@@ -14,10 +14,12 @@ from grokray.errors import ConfigError, Problem
 from grokray.records.parts import part_name
 from grokray.records.store import Store
 from grokray.records.uri import hide_secrets, holds_credentials, join
+from grokray.sweep import initial
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.part import numbers
+from grokray.trial import PATHS
 
-DATA = "data"
+DATA, WEIGHTS = "data", "initial.pt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +84,24 @@ _CREDENTIALS = "Leave them out; nodes have an instance profile, their environmen
 
 
 def _with_data(config: SweepConfig, folder: Path) -> SweepConfig:
-    """The search space with its data beside it. Of several folders of data the journal tells which is meant by its
-    path, so these stay where they are, and must be there on the nodes too."""
-    parameter = config.parameters.get("data_dir")
-    if parameter is None or not parameter.is_fixed or parameter.values[0] is None:
-        return config
-    _copy_tasks(Path(str(parameter.values[0])), folder / DATA)
-    moved = parameter.model_copy(update={"values": (DATA,)})
-    return config.model_copy(update={"parameters": {**config.parameters, "data_dir": moved}})
+    """The search space with what it names by a path beside it. Of several paths of one name the journal tells which is
+    meant by its path, so these stay where they are, and must be there on the nodes too."""
+    known = {name: config.parameters[name] for name in PATHS if name in config.parameters}
+    moved = {
+        name: parameter.model_copy(update={"values": (_packed(name, str(parameter.values[0]), folder),)})
+        for name, parameter in known.items()
+        if parameter.is_fixed and parameter.values[0] is not None and "://" not in str(parameter.values[0])
+    }
+    return config.model_copy(update={"parameters": {**config.parameters, **moved}}) if moved else config
+
+
+def _packed(name: str, path: str, folder: Path) -> str:
+    """Where in the folder it lies now."""
+    if name == initial.FIELD:
+        (folder / WEIGHTS).write_bytes(initial.file_of(path))
+        return WEIGHTS
+    _copy_tasks(Path(path), folder / DATA)
+    return DATA
 
 
 def _copy_tasks(source: Path, target: Path) -> None:

@@ -161,6 +161,8 @@ DESCRIPTIONS: dict[str, str] = {
     "activation": "Of the feed-forward layers.",
     "init_scale": "Multiplies the initial weights, but for those of layer norms.",
     "embedding_scale": "Multiplies the initial embeddings, beside init_scale.",
+    "initial_checkpoint": "Of another trial, whose weights it starts from: docs/checkpoints.md.",
+    "initial_checkpoint_hash": "Of those weights; filled in, and refused where they are others.",
     "dropout": "Share of activations dropped in training.",
     "dtype": "Of all numbers.",
     "precision": "Of matrix products; tf32 is of GPUs, a CPU computes it as float32. See docs/precision.md.",

@@ -20,6 +20,7 @@ from grokray.records.store import Store
 from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.background import Background
 from grokray.sweep.checkpoints import Kind, TrialCheckpoints, is_checkpoint_step
+from grokray.sweep.initial import first_checkpoint
 from grokray.sweep.keepsakes import Keepsakes
 from grokray.trial import TrialConfig
 
@@ -134,6 +135,8 @@ class Trainer:
         trial_id, steps = assignment.trial_id, assignment.planned_steps
         planned = None if steps is None else Planned(steps=steps * self.share, company=self.company)
         kernels = {"planned": planned, "compiled": assignment.compiled}
+        if checkpoint is None and config.initial_checkpoint is not None:
+            checkpoint = first_checkpoint(config)
         if checkpoint is None:
             self.engine.join(trial_id, config, **kernels)
         else:

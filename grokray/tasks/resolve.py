@@ -7,6 +7,7 @@ plain operation), and a default that is written out is the same as none.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +30,8 @@ USED_BY = {
     ("optimizer", ("adamw", "adam", "muon")): ("beta2", "epsilon"),
     ("learning_rate_schedule", ("linear", "cosine")): ("learning_rate_end",),
 }
+# What weights that are drawn need, and those of a checkpoint do not.
+DRAWN = ("init_scale", "embedding_scale")
 OF_RESIDUES, OF_PROBABILITIES = "fourier_gini", "softmax_collapse"
 # What the original's names stand for in a trial's config.
 CLEAR_NAMES = {
@@ -53,12 +56,22 @@ def resolve(parameters: Mapping[str, Any]) -> TrialConfig:
             draft.values |= dict.fromkeys(ARC_FIELDS)
     check_heads(draft)
     check_precision(draft)
+    _take_initial_checkpoint(draft)
     for (name, users), used in USED_BY.items():
         if draft.values.get(name, DEFAULTS[name]) not in users:
             draft.values = {name: value for name, value in draft.values.items() if name not in used}
     if draft.problems:
         raise ConfigError(list(dict.fromkeys(draft.problems)))  # several names may have the same fault
     return TrialConfig(**_with_seeds(draft))
+
+
+def _take_initial_checkpoint(draft: Draft) -> None:
+    """What it holds is looked at in `grokray.sweep.initial`: the door does without torch."""
+    path = draft.values.get("initial_checkpoint")
+    unused = DRAWN if path else ("initial_checkpoint_hash",)
+    draft.values = {name: value for name, value in draft.values.items() if name not in unused}
+    if path and "://" not in path:
+        draft.values["initial_checkpoint"] = os.path.abspath(os.path.expanduser(path))
 
 
 def left_out(parameters: Mapping[str, Any], config: TrialConfig) -> set[str]:
