@@ -25,7 +25,9 @@ PARTS = ("train", "heldout", "out_of_domain")
 SEEDS = ("init_seed", "split_seed", "order_seed")
 
 # Fields that say where something lies.
-PATHS = ("data_dir", "initial_checkpoint")
+PATHS = ("data_dir", "data_file", "initial_checkpoint")
+# And what lies there.
+HASHES = ("arc_data_hash", "data_file_hash", "initial_checkpoint_hash")
 
 # What can be measured along the curve besides losses and accuracies; definitions: `grokray.engine.measures`.
 Measure = Literal[
@@ -112,6 +114,10 @@ class TrialConfig(BaseModel):
     split: Literal["random", "commutative"] = "random"
     curriculum: Literal["random", "ordered"] = "random"
     label_noise: float = Field(default=0.0, ge=0, lt=1, description="Training rows that get another row's answer.")
+
+    # Of the operation file; none otherwise
+    data_file: str | None = Field(default=None, min_length=1, description="A file of rows; not part of the id.")
+    data_file_hash: str | None = Field(default=None, pattern="^[0-9a-f]{16}$", description="Of its rows.")
 
     # Of the operation arc; none otherwise
     data_dir: str | None = Field(default=None, min_length=1, description="Folder of ARC tasks; not part of the id.")
@@ -205,7 +211,7 @@ class TrialConfig(BaseModel):
         """16 hexadecimal digits, from every field that differs from its default.
 
         A field that a later version adds leaves the ids of existing trials as they are. Where data and weights lie is
-        not part of it, what they hold is: see arc_data_hash and initial_checkpoint_hash.
+        not part of it, what they hold is: see HASHES.
         """
         fields = self.model_dump(exclude_defaults=True, exclude={*PATHS, "data"})
         text = json.dumps([TRIAL_VERSION, fields], sort_keys=True, separators=(",", ":"))

@@ -20,7 +20,7 @@ from grokray.analysis.outcomes import WATCHING
 from grokray.analysis.trial_columns import flags, numbers, table_of, texts
 from grokray.analysis.wording import value_text
 from grokray.records.schema import CONFIG_FIELDS
-from grokray.trial import SEEDS, TrialConfig
+from grokray.trial import HASHES, SEEDS, TrialConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 QUESTIONS = ("weight_decay", "dropout", "training_fraction", "base", "task_type")
 DOUBLINGS, TENTHS = ("weight_decay", "base"), ("dropout", "training_fraction")
 # Chance, where data lie, and how long and how closely a trial is watched: no causes of grokking.
-NO_CAUSES = (*SEEDS, "data_dir", "arc_data_hash", "initial_checkpoint_hash", "measure", "num_steps", *WATCHING)
+NO_CAUSES = (*SEEDS, *HASHES, "data_dir", "measure", "num_steps", *WATCHING)
 CAUSES = (*QUESTIONS, *(name for name in CONFIG_FIELDS if name not in (*QUESTIONS, *NO_CAUSES)))
 GROKKED = "event_observed"
 _WIDE = 10.0  # a factor

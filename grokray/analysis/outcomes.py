@@ -21,12 +21,10 @@ import pyarrow.compute as pc
 from grokray.analysis.wording import counted
 from grokray.errors import ConfigError, Problem
 from grokray.records.schema import CONFIG_FIELDS
-from grokray.trial import SEEDS
+from grokray.trial import HASHES, SEEDS
 
 # Fields that say how a trial is watched or where its data lies, and not what it is.
-NO_PARAMETERS = frozenset(
-    {*SEEDS, "eval_interval", "eval_train_rows", "measure", "data_dir", "arc_data_hash", "initial_checkpoint_hash"}
-)
+NO_PARAMETERS = frozenset({*SEEDS, *HASHES, "eval_interval", "eval_train_rows", "measure", "data_dir"})
 # Those of a search space that do the same. They differ where sweeps are read together that were watched differently.
 WATCHING = ("eval_interval", "eval_train_rows", "threshold", "sustain", "continue_training")
 LOG_FACTOR = 10

@@ -61,12 +61,14 @@ def _prompts(trial: Restored, text: str) -> list[list[int]]:
 
     table = trial.dataset.table
     ids = {word: i for i, word in enumerate(words(table))}
-    spoken = text.replace(",", " ").rstrip("? ").split()
-    if spoken and spoken[-1] in ids and spoken[-1].endswith("="):
-        spoken.pop()
-    said = [ids.get(word.rstrip("="), ids.get(word, -1)) for word in spoken]
-    # Of several tasks the operator must be said.
-    return [said, [table.vocabulary.op, *said]] if len(table.task_names) == 1 else [said]
+    found = []
+    for spoken in (text.split(), text.replace(",", " ").rstrip("? ").split()):  # a comma may be a token itself
+        if spoken and spoken[-1] in ids and spoken[-1].endswith("="):
+            spoken.pop()
+        said = [ids.get(word.rstrip("="), ids.get(word, -1)) for word in spoken]
+        # Of several tasks the operator must be said.
+        found += [said, [table.vocabulary.op, *said]] if len(table.task_names) == 1 else [said]
+    return found
 
 
 def _row_of(table: Table, prompts: Sequence[Sequence[int]]) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from grokray.cli.wording import PART_NAMES, duration
+from grokray.tasks.file_rows import reaches_beyond
 from grokray.wording import NOTHING, count, percent
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class TrainLines:
 
     def __init__(self, config: TrialConfig, *, quiet: bool) -> None:
         self.config, self.quiet = config, quiet
-        beyond = config.operand_limit_out is not None or config.operation == "arc"
+        beyond = config.operand_limit_out is not None or config.operation == "arc" or reaches_beyond(config.data_file)
         self.parts = [p for p in PART_NAMES if p != "out_of_domain" or beyond]
         self._told: set[str] = set()
 

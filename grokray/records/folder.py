@@ -253,7 +253,7 @@ def _difference(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> st
     """Of lists of names only those that one of them lacks: they may be cut short before they differ."""
     before, after = _names(was.get(name)), _names(now.get(name))
     if None not in (held := [_held(settings.get(name)) for settings in (was, now)]):
-        what = "weights" if name.endswith("checkpoint") else "tasks"
+        what = {"data_dir": "tasks", "data_file": "rows"}.get(name.rpartition(".")[2], "weights")
         return f"{name} holds other {what}: their hash was {held[0]}, is now {held[1]}"
     if before is None or after is None:
         return f"{name} was {_shown(was, name)}, is now {_shown(now, name)}"

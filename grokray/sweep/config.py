@@ -32,7 +32,8 @@ from grokray.sweep.sections import (
     Whole,
 )
 from grokray.tasks.arc_data import DEFAULT_SUBSET, folder_hash
-from grokray.tasks.arc_files import Malformed
+from grokray.tasks.file_rows import rows_of
+from grokray.tasks.malformed import Malformed
 from grokray.trial import PATHS, TrialConfig
 
 if TYPE_CHECKING:
@@ -45,7 +46,17 @@ LATER = ("measure", "eval_train_rows", "audit_fraction")
 SHAPING = (
     *("operation", "task_type", "base", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
     *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "list_length", "list_rows", "multitask"),
-    *("arc_tasks", "arc_subset", "arc_max_cells", "arc_context", "num_layers", "dim_model", "num_heads", "norm"),
+    *(
+        "arc_tasks",
+        "arc_subset",
+        "arc_max_cells",
+        "arc_context",
+        "data_file",
+        "num_layers",
+        "dim_model",
+        "num_heads",
+        "norm",
+    ),
     "activation",
     *("dtype", "precision", "batch_size", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
     "input_noise",
@@ -230,6 +241,8 @@ class SweepConfig(BaseModel):
         paths = self.parameters[name].values
         if name == initial.FIELD:
             return [path and [initial.hash_at(str(path))] for path in paths]
+        if name == "data_file":
+            return [path and [_hash_of_rows(str(path))] for path in paths]
         subset = self.parameters.get("arc_subset")
         subsets = [name for name in subset.values if name] if subset else []
         return [_held(path, subsets or [DEFAULT_SUBSET]) for path in paths]
@@ -260,6 +273,13 @@ def _held(path: Any, subsets: Sequence[Any]) -> list[str]:
         return [folder_hash(str(path), str(subset)) for subset in subsets]
     except Malformed:
         return [str(path)]
+
+
+def _hash_of_rows(path: str) -> str:
+    try:
+        return rows_of(path).hash
+    except Malformed:
+        return path
 
 
 def _listed(parameter: Parameter) -> Sequence[Any]:

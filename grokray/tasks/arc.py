@@ -15,9 +15,10 @@ from torch import Tensor
 from grokray.errors import ConfigError, Problem
 from grokray.tasks.arc_data import content_hash
 from grokray.tasks.arc_door import arc_tasks
-from grokray.tasks.arc_files import ArcTask, Malformed
+from grokray.tasks.arc_files import ArcTask
 from grokray.tasks.arc_rows import ArcRow, grid_ids, in_domain, out_of_domain, prompt, vocabulary
 from grokray.tasks.codes import Vocabulary
+from grokray.tasks.malformed import Malformed
 from grokray.tasks.tables import Table, one_task
 from grokray.trial import TrialConfig
 

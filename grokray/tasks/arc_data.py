@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from grokray.tasks.arc_files import ArcTask, Malformed, read_tasks, task_of
+from grokray.tasks.arc_files import ArcTask, read_tasks, task_of
+from grokray.tasks.malformed import Malformed
 from grokray.wording import count, nearest
 
 SUBSETS = ("training", "evaluation")

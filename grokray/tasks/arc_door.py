@@ -6,11 +6,12 @@ import os
 from typing import Any
 
 from grokray.tasks.arc_data import DEFAULT_SUBSET, all_tasks, chosen, content_hash
-from grokray.tasks.arc_files import ArcTask, Malformed
+from grokray.tasks.arc_files import ArcTask
 from grokray.tasks.arc_rows import in_domain, least_pairs, out_of_domain
 from grokray.tasks.checks import check_split
 from grokray.tasks.draft import Draft
 from grokray.tasks.list_door import FIELDS as LIST_FIELDS
+from grokray.tasks.malformed import Malformed
 from grokray.trial import listed_names
 
 # What other operations have no use for.

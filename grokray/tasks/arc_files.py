@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grokray.tasks.malformed import Malformed
 from grokray.wording import count, show
 
 COLOURS = 10
 LARGEST_SIDE = 30  # as in ARC
 LARGEST_FILE = 4_194_304  # bytes; ARC's own largest task takes some 50 thousand
 MOST_PAIRS = 10_000
-MOST_SHOWN = 10
 
 Grid = tuple[tuple[int, ...], ...]
 Pair = tuple[Grid, Grid]  # input, output
@@ -37,15 +37,6 @@ class ArcTask:
     def largest_grid(self) -> int:
         """Cells of the largest grid, inputs and outputs, train and test."""
         return max(len(grid) * len(grid[0]) for pair in (*self.train, *self.test) for grid in pair)
-
-
-class Malformed(Exception):
-    """What is wrong with one or more files, a line each."""
-
-    def __init__(self, faults: list[str]) -> None:
-        self.faults = faults
-        more = [f"and {len(faults) - MOST_SHOWN} more such faults"] if len(faults) > MOST_SHOWN else []
-        super().__init__("\n".join([*faults[:MOST_SHOWN], *more]))
 
 
 def read_tasks(folder: Path) -> tuple[ArcTask, ...]:

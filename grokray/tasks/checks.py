@@ -53,6 +53,12 @@ def check_split(draft: Draft, number: int, of: str) -> None:
         draft.add("training_fraction", fault)
 
 
+def refuse(draft: Draft, field: str, value: object, rule: str) -> None:
+    """A value that was given and cannot be here."""
+    if draft.given.get(field) == value:
+        draft.add(field, f"{field} is {show(value)}, {rule}")
+
+
 def check_heads(draft: Draft) -> None:
     heads, width = (draft.given.get(name, DEFAULTS[name]) for name in ("num_heads", "dim_model"))
     if draft.sound("num_heads", "dim_model") and (fault := fault_of_heads(heads, width)):

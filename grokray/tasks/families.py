@@ -52,6 +52,7 @@ FAMILIES: dict[str, Family] = {
     "reverse": LISTS,
     "copy": LISTS,
     "parity": LISTS,
+    "file": Family(tables="grokray.tasks.file_tables", door="grokray.tasks.file_door"),
     "arc": Family(tables="grokray.tasks.arc", door="grokray.tasks.arc_door"),
 }
 

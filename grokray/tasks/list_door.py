@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from grokray.tasks.checks import check_split
+from grokray.tasks.checks import check_split, refuse
 from grokray.tasks.draft import DEFAULTS, Draft
-from grokray.wording import show
 
 # What other operations have no use for.
 FIELDS = ("list_length", "list_rows", "parity_bits")
@@ -19,8 +18,8 @@ PARITY_DEFAULTS = {"list_length": 40, "parity_bits": 3, "list_rows": 2_000}
 def resolve(draft: Draft) -> None:
     """What is said of pairs of numbers lists have no use for."""
     name = draft.values["operation"]
-    _refuse(draft, "split", "commutative", f"but {name} has no pairs (x, y) and (y, x)")
-    _refuse(draft, "curriculum", "ordered", f"but the lists of {name} have no order from easy to hard")
+    refuse(draft, "split", "commutative", f"but {name} has no pairs (x, y) and (y, x)")
+    refuse(draft, "curriculum", "ordered", f"but the lists of {name} have no order from easy to hard")
     own = _parity(draft) if name == PARITY else _list(draft)
     draft.values |= {
         **own,
@@ -41,7 +40,7 @@ def list_count(base: int, length: int, rows: int | None) -> int:
 def _list(draft: Draft) -> dict[str, object]:
     """Sequences of digits in a base, in the prompt and in the answer."""
     name = draft.values["operation"]
-    _refuse(draft, "task_type", "classification", f"but {name} answers with a list, which takes task_type sequence")
+    refuse(draft, "task_type", "classification", f"but {name} answers with a list, which takes task_type sequence")
     draft.values = {"base": 10, "list_length": DEFAULT_LIST_LENGTH, **draft.values}
     return {"task_type": "sequence", "parity_bits": None}
 
@@ -49,17 +48,12 @@ def _list(draft: Draft) -> dict[str, object]:
 def _parity(draft: Draft) -> dict[str, object]:
     """Bits in the prompt, and one in the answer."""
     rule = "but parity answers with one token, which takes task_type classification"
-    _refuse(draft, "task_type", "sequence", rule)
+    refuse(draft, "task_type", "sequence", rule)
     draft.values = {**PARITY_DEFAULTS, **draft.values}
     bits, length = draft.values["parity_bits"], draft.values["list_length"]
     if draft.sound("parity_bits", "list_length") and bits > length:
         draft.object_to("parity_bits", f"but must be at most list_length, which is {length}")
     return {"task_type": "classification", "base": None, "fixed_sequence_length": False}
-
-
-def _refuse(draft: Draft, field: str, value: str, rule: str) -> None:
-    if draft.given.get(field) == value:
-        draft.add(field, f"{field} is {show(value)}, {rule}")
 
 
 def _check_rows(draft: Draft) -> None:

@@ -58,5 +58,5 @@ _RULES = {
     "model_type": "must be a mapping",
     "string_unicode": "must be a text in this terminal's encoding",
     "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "must be 16 hexadecimal digits, in lower case",  # only the two hashes have a pattern
+    "string_pattern_mismatch": "must be 16 hexadecimal digits, in lower case",  # only hashes have a pattern
 }

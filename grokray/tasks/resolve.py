@@ -18,12 +18,15 @@ from grokray.tasks.checks import check_heads, check_precision
 from grokray.tasks.draft import DEFAULTS, Draft
 from grokray.tasks.expressions import ExpressionError
 from grokray.tasks.families import FAMILIES, family_of
+from grokray.tasks.file_door import FIELDS as FILE_FIELDS
 from grokray.tasks.groups import GROUPS
 from grokray.tasks.operations import ALIASES, EXPRESSION, OPERATIONS, Alias, expressed, of_group, split_names
 from grokray.trial import SEEDS, TrialConfig
 from grokray.wording import nearest, show
 
 MAX_TASKS = 32
+# Of operations that other ones have no use for the parameters of.
+OWN_FIELDS = {"arc": ARC_FIELDS, "file": FILE_FIELDS}
 # Parameters that mean something only beside some values of another one.
 USED_BY = {
     ("gradient_filter", ("grokfast_ema",)): ("grokfast_alpha", "grokfast_lambda"),
@@ -52,8 +55,9 @@ def resolve(parameters: Mapping[str, Any]) -> TrialConfig:
     draft = Draft(parameters)
     if _take_operation(draft):
         family_of(draft.values["operation"]).resolve(draft)
-        if draft.values["operation"] != "arc":
-            draft.values |= dict.fromkeys(ARC_FIELDS)
+        for operation, fields in OWN_FIELDS.items():
+            if draft.values["operation"] != operation:
+                draft.values |= dict.fromkeys(fields)
     check_heads(draft)
     check_precision(draft)
     _take_initial_checkpoint(draft)
