@@ -155,7 +155,7 @@ PARTS = {"fused": fused, "process": process, "trivial": trivial, "memory": memor
 
 def run_bare(parameters: dict[str, Any], trials: int, steps: int, place: Path) -> dict[str, float]:
     """The same trials without Ray: a one-thread process for each core, and nothing written down."""
-    from grokray.sweep.cluster import ENVIRONMENT
+    from grokray.sweep.ray_start import ENVIRONMENT
 
     start = time.time()
     processes = []

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,15 +31,6 @@ QUIET = {
     "TUNE_WARN_THRESHOLD_S": "60",
 }
 
-# OpenMP threads that spin while they wait steal the core from the engine next door.
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "passive",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-}
-# What an embedded Ray starts beside what we need, each a Python process that takes a second to import Ray: a scaler of
-# clusters, a forwarder of logs, and a dashboard, which is there even where it is to be left out.
-NOT_NEEDED = ("start_monitor", "start_log_monitor", "start_api_server")
 TRY_AGAIN = "The machine may be too busy, or `ulimit` leave too little: run the same command again, nothing is lost."
 
 
@@ -126,12 +116,13 @@ def _init(address: str | None, num_cpus: int | None, *, insecure: bool) -> None:
 
     from grokray.errors import ExecutionError, GrokrayError
     from grokray.sweep.quiet import quiet_stderr
+    from grokray.sweep.ray_start import only_what_is_needed
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         with quiet_stderr():
             if address is None:
-                with _only_what_is_needed():
+                with only_what_is_needed():
                     ray.init(address="local", num_cpus=num_cpus or os.cpu_count(), include_dashboard=False, **quiet)
             else:
                 ray.init(address=reach(address, insecure=insecure), **quiet)
@@ -145,25 +136,6 @@ def _init(address: str | None, num_cpus: int | None, *, insecure: bool) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     # Of a snapshot that nobody reads it says on a page that the disk was full.
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
-
-
-@contextmanager
-def _only_what_is_needed() -> Iterator[None]:
-    """Ray's processes inherit what they find here. Workers with an environment of their own would be started anew,
-    and those that Ray starts ahead of time be in their way. Each has a process group of its own: a shell whose terminal
-    is closed, and `timeout`, signal the whole group of the command, and without Ray nothing could be saved."""
-    from ray._private import services
-    from ray._private.node import Node
-
-    own_group = partial(services.ConsolePopen, process_group=0)
-
-    ahead = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0"}
-    with ExitStack() as stack:
-        stack.enter_context(mock.patch.dict(os.environ, ENVIRONMENT | ahead))
-        stack.enter_context(mock.patch.object(services, "ConsolePopen", own_group))
-        for start in NOT_NEEDED:
-            stack.enter_context(mock.patch.object(Node, start))
-        yield
 
 
 @contextmanager

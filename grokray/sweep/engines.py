@@ -17,13 +17,13 @@ from typing import Any
 import ray
 
 from grokray.errors import ExecutionError, FolderError
-from grokray.sweep.cluster import ENVIRONMENT
 from grokray.sweep.engine_actor import EngineActor
 from grokray.sweep.engine_handle import EngineHandle, look_at
 from grokray.sweep.introduction import Introduction, here, remarks
 from grokray.sweep.messages import Say, WorkerOptions
 from grokray.sweep.placement import EngineSpec
 from grokray.sweep.pulse import ASK_EACH_S, ASK_S, Pulse, change, what_then
+from grokray.sweep.ray_start import ENVIRONMENT
 
 MAX_CALLS = 20_000  # calls that wait at the same time in one engine: two per slot, so never the limit
 MAX_DEAD_STARTS = 5

@@ -22,12 +22,13 @@ from grokray.records.state import SweepState
 from grokray.records.uri import hide_secrets
 from grokray.sweep.ahead import import_ahead
 from grokray.sweep.assignment import COMPILING
-from grokray.sweep.cluster import ENVIRONMENT, Machine, ray_cluster, reach
+from grokray.sweep.cluster import Machine, ray_cluster, reach
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.interruption import interruptible, stopping_together
 from grokray.sweep.messages import State, WorkerOptions
 from grokray.sweep.placement import engine_spec, idle_gpus, missing_gpus, worker_options
 from grokray.sweep.progress import Progress, progress_of
+from grokray.sweep.ray_start import ENVIRONMENT
 from grokray.sweep.tracked import check_tracking, tracked
 from grokray.sweep.versions import made_with
 

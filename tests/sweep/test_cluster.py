@@ -11,7 +11,9 @@ import ray
 from ray._private import worker
 
 from grokray.errors import ExecutionError
-from grokray.sweep.cluster import ENVIRONMENT, ray_cluster
+from grokray.sweep import ray_start
+from grokray.sweep.cluster import ray_cluster
+from grokray.sweep.ray_start import ENVIRONMENT, patient
 from grokray.sweep.ray_watch import groups_of_ray
 
 pytestmark = pytest.mark.ray
@@ -61,6 +63,31 @@ def test_a_machine_too_busy_or_too_small_for_ray_is_one_clear_error(monkeypatch)
     with pytest.raises(ExecutionError, match=why) as raised, ray_cluster():
         pytest.fail("there is none")
     assert "run the same command again" in (raised.value.hint or "")
+
+
+@pytest.mark.parametrize(("dead", "times"), [(False, 3), (True, 1)])
+def test_a_busy_machine_is_waited_for_as_long_as_rays_processes_live(monkeypatch, dead, times):
+    asked = []
+
+    def look(*where):
+        asked.append(where)
+        if len(asked) < 3:
+            raise RuntimeError("not yet")
+        return "node"
+
+    monkeypatch.setattr(ray_start, "PAUSE_S", 0.01)
+    with subprocess.Popen(["true" if dead else "cat"], stdin=subprocess.PIPE) as process:
+        if dead:
+            process.wait()
+            with pytest.raises(RuntimeError, match="not yet"):
+                patient(look, [process])("gcs", "id")
+        else:
+            assert patient(look, [process])("gcs", "id") == "node"
+    assert asked == [("gcs", "id")] * times
+    monkeypatch.setattr(ray_start, "PATIENCE_S", -1)
+    asked.clear()
+    with pytest.raises(RuntimeError):
+        patient(look, [])("gcs", "id")
 
 
 def test_a_name_that_is_none_in_this_locale_is_no_fault_of_ray(monkeypatch):
