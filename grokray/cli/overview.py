@@ -61,10 +61,13 @@ def overview(uri: str) -> Overview:
         state.apply_all(chunk)
         last = max([event["t"] for event in chunk] + ([] if last is None else [last]), default=None)
     sessions, holder = state.sessions, holder_of(folder)
+    # What an earlier session left begun waits, where somebody goes on. Journals of before sessions were numbered do not
+    # tell which one started a trial.
+    last_session = sessions[-1].session if holder and sessions and sessions[-1].number else None
     return Overview(
         folder=str(folder.store),
         config=config,
-        progress=progress_of(state, trials_in_all(config, state), metric=config.metrics[0]),
+        progress=progress_of(state, trials_in_all(config, state), metric=config.metrics[0], session=last_session),
         phases=dict(Counter(t.phase for t in state.trials.values() if t.phase)),
         sessions=sessions,
         interrupted=bool(sessions) and sessions[-1].session in state.interrupted,

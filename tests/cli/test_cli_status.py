@@ -131,6 +131,22 @@ def test_status_tells_who_works_there_and_gets_in_nobody_s_way(begun, capsys):
     assert "nobody works on it, " in capsys.readouterr().out
 
 
+def test_what_an_earlier_session_began_waits_until_the_one_that_goes_on_starts_it(begun, capsys):
+    folder = begun(interrupted=True)
+    third, fourth = list(folder.state().trials)[2:]
+    meta = {"versions": {}, "command": "grokray sweep small.yaml", "fingerprint": {}}
+    with folder.lock("grokray sweep small.yaml"), folder.writer("again") as journal:
+        journal.write("sweep", session="b", number=2, **meta)
+        journal.write("start", trial_id=fourth, attempt=0, step=0, session="b")
+        journal.flush()
+        assert main(["status", str(folder.store)]) == 0
+        assert "8 trials: 2 ended · 1 running · 5 waiting" in capsys.readouterr().out
+        journal.write("start", trial_id=third, attempt=1, step=700, session="b")
+        journal.flush()
+        assert main(["status", str(folder.store)]) == 0
+        assert "8 trials: 2 ended · 2 running · 4 waiting" in capsys.readouterr().out
+
+
 def test_status_tells_of_engines_that_do_not_answer_while_somebody_works_there(begun, capsys):
     folder = begun()
     with folder.writer("driver") as journal:
