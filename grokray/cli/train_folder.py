@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 def space_of(folder: SweepFolder) -> SweepConfig:
     from grokray.records.folder import SWEEP_YAML
+    from grokray.sweep.inputs import with_copies
     from grokray.sweep.load import load_text
 
-    return load_text(folder.sweep_yaml, folder.store.shown(SWEEP_YAML), "sweep", try_out=False)
+    space = load_text(folder.sweep_yaml, folder.store.shown(SWEEP_YAML), "sweep", try_out=False)
+    return with_copies(folder.store, space)
 
 
 def trial_of_train(space: SweepConfig) -> TrialConfig | None:

@@ -21,6 +21,7 @@ from grokray.records.folder import SweepFolder
 from grokray.records.journal import JournalWriter
 from grokray.records.state import SweepState
 from grokray.records.trial_state import TrialState
+from grokray.sweep import inputs
 from grokray.sweep.assignment import COMPILING, Assignment, Report
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.interruption import interruptible
@@ -71,6 +72,7 @@ def train_in(run: Run, watcher: Watcher) -> TrialState:
     with folder.lock():
         state, damaged = folder.folded()
         require_all(folder, state, damaged)
+        inputs.keep(folder.store, sweep)
         known = state.trials.get(run.config.id)
         with tracked(folder, run.tracking, _say, group=None):
             if known is None or not known.done:

@@ -14,6 +14,7 @@ from grokray.tasks.problems import names_in
 from grokray.trial import TrialConfig
 
 if TYPE_CHECKING:
+    from grokray.records.folder import SweepFolder
     from grokray.records.trial_state import TrialState
 
 
@@ -86,12 +87,14 @@ def _resumed(uri: str) -> Source:
     )
 
 
-def _config_of(trial: TrialState, uri: str) -> TrialConfig:
+def _config_of(trial: TrialState, folder: SweepFolder, uri: str) -> TrialConfig:
     from pydantic import ValidationError
+
+    from grokray.sweep.inputs import at_hand
 
     text = f"trial {trial.trial_id} of {uri} is of another version"
     try:
-        config = TrialConfig.model_validate(dict(trial.config))
+        config = TrialConfig.model_validate(at_hand(folder.store, trial.config))
     except ValidationError as error:
         raise FolderError(f"{text}: this one cannot read {names_in(error.errors())}") from error
     if config.id != trial.trial_id:
@@ -112,7 +115,7 @@ def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
         raise FolderError(
             f"trial {trial.trial_id} of {uri} has not been measured yet: there is nothing to compare with"
         )
-    config = _config_of(trial, uri)
+    config = _config_of(trial, folder, uri)
     target = default_folder(config) if out is None else out
     if folder.store == type(folder.store).from_uri(target):
         raise FolderError(f"{target} holds the trial that is to be repeated", hint="--out DIR names another folder")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 
+from grokray.errors import GrokrayError
 from grokray.sweep import initial, rules, space
 from grokray.sweep.initial import resolved
 from grokray.sweep.parameters import Parameter
@@ -240,9 +241,9 @@ class SweepConfig(BaseModel):
     def _holds(self, name: str) -> list[Any]:
         paths = self.parameters[name].values
         if name == initial.FIELD:
-            return [path and [initial.hash_at(str(path))] for path in paths]
+            return [path and [_hash_or_path(initial.hash_of, str(path))] for path in paths]
         if name == "data_file":
-            return [path and [_hash_of_rows(str(path))] for path in paths]
+            return [path and [_hash_or_path(lambda p: rows_of(p).hash, str(path))] for path in paths]
         subset = self.parameters.get("arc_subset")
         subsets = [name for name in subset.values if name] if subset else []
         return [_held(path, subsets or [DEFAULT_SUBSET]) for path in paths]
@@ -275,10 +276,11 @@ def _held(path: Any, subsets: Sequence[Any]) -> list[str]:
         return [str(path)]
 
 
-def _hash_of_rows(path: str) -> str:
+def _hash_or_path(hash_of: Callable[[str], str], path: str) -> str:
+    """What lies there; the path where that cannot be read, as a trial that needs it would have been refused."""
     try:
-        return rows_of(path).hash
-    except Malformed:
+        return hash_of(path)
+    except (GrokrayError, Malformed):
         return path
 
 

@@ -38,10 +38,13 @@ class EngineActor:
         worker = WorkerOptions(**options)
         self._said = Introduction(seats=seats)
         if sample:
+            self._said = introduced(seats, worker.store_uri)
+        if sample and not self._said.fault:
+            from grokray.records.store import Store
             from grokray.sweep.seats import seats_that_fit
 
-            seats = seats_that_fit(seats, sample, worker.device)
-            self._said = introduced(seats, worker.store_uri)
+            seats = seats_that_fit(seats, sample, worker.device, Store.from_uri(worker.store_uri))
+            self._said = replace(self._said, seats=seats)
         self._tenants: dict[int, _Tenant] = {}
         self._by_trial: dict[str, _Tenant] = {}
         self._asyncio: asyncio.AbstractEventLoop | None = None

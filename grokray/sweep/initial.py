@@ -69,12 +69,9 @@ def first_checkpoint(config: TrialConfig) -> Checkpoint:
     return before_training(config, weights.parameters)
 
 
-def hash_at(path: str) -> str:
-    """Of the weights there; the path itself where there are none."""
-    try:
-        return _weights_at(path).hash
-    except GrokrayError:
-        return path
+def hash_of(path: str) -> str:
+    """Of the weights there. Raises as `load_checkpoint` does."""
+    return _weights_at(path).hash
 
 
 def file_of(path: str) -> bytes:
@@ -114,9 +111,9 @@ class _Weights:
 
     @cached_property
     def hash(self) -> str:
-        from grokray.engine.checkpoint import hash_of
+        from grokray.engine import checkpoint
 
-        return hash_of(self.parameters)
+        return checkpoint.hash_of(self.parameters)
 
     @cached_property
     def dataset(self) -> Dataset | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grokray.arguments import a_path, start_of_id
 from grokray.errors import CheckpointError, ConfigError, Problem
-from grokray.records.folder import SweepFolder
+from grokray.records.folder import CHECKPOINTS, SweepFolder
 from grokray.records.store import Store
 from grokray.records.uri import split_last
 from grokray.sweep.checkpoints import CheckpointFile, TrialCheckpoints, trials_with_checkpoints
@@ -139,10 +140,20 @@ def _plain_file_or_folder(path: str | Path) -> str:
 
 
 def _load(store: Store, name: str) -> Checkpoint:
+    """With paths to what its trial was made of that lead there."""
     from grokray.engine.checkpoint import from_bytes
+    from grokray.sweep.inputs import at_hand
 
     known = CheckpointFile.of(name)
-    return from_bytes(store.read_bytes(name), known.sha256 if known else None, name=store.shown(name))
+    found = from_bytes(store.read_bytes(name), known.sha256 if known else None, name=store.shown(name))
+    return replace(found, config=at_hand(_whole_folder(store, name), found.config))
+
+
+def _whole_folder(store: Store, name: str) -> Store:
+    """The sweep's that a checkpoint lies in, if it lies in one; else where it lies."""
+    folder, trial = split_last(store.uri)
+    root, checkpoints = split_last(folder)
+    return Store.from_uri(root) if root and trial and checkpoints == CHECKPOINTS and "/" not in name else store
 
 
 def _chosen(found: TrialCheckpoints, which: str) -> str:

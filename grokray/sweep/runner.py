@@ -20,6 +20,7 @@ from grokray.records.folder import SweepFolder
 from grokray.records.lock import Lock
 from grokray.records.state import SweepState
 from grokray.records.uri import hide_secrets
+from grokray.sweep import inputs
 from grokray.sweep.ahead import import_ahead
 from grokray.sweep.assignment import COMPILING
 from grokray.sweep.cluster import Machine, ray_cluster, reach
@@ -82,6 +83,7 @@ def run_sweep(
     meta = {"versions": made_with(), "command": shlex.join(hide_secrets(word) for word in sys.argv)}
     folder = SweepFolder.create_or_open(out, config.to_yaml(), config.fingerprint(), meta)
     with folder.lock() as lock:
+        inputs.keep(folder.store, config)
         session = _Session(folder, config, observer, meta, lock, retry_failed=retry_failed)
         with tracked(folder, config.tracking, observer.message, group=config.name, rounds=session.rounds):
             try:

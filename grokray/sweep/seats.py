@@ -6,23 +6,26 @@ from typing import Any
 
 import ray
 
+from grokray.records.store import Store
+from grokray.sweep.inputs import at_hand
 from grokray.trial import TrialConfig
 
 SHARE = 0.5  # of the memory; the rest is for what a step needs, the tables, evaluations and checkpoints
 
 
-def seats_that_fit(seats: int, sample: tuple[dict[str, Any], ...], device: str) -> int:
-    """As many of `seats` as fit, at least one, if every trial is as large as the largest of the configs in `sample`."""
-    return max(min(seats, int(SHARE * _memory(device) / _largest(sample))), 1)
+def seats_that_fit(seats: int, sample: tuple[dict[str, Any], ...], device: str, store: Store) -> int:
+    """As many of `seats` as fit, at least one, if every trial is as large as the largest of the configs in `sample`;
+    `store` is the sweep's folder."""
+    return max(min(seats, int(SHARE * _memory(device) / _largest(sample, store))), 1)
 
 
-def _largest(sample: tuple[dict[str, Any], ...]) -> int:
+def _largest(sample: tuple[dict[str, Any], ...], store: Store) -> int:
     """Bytes that the largest trial keeps from step to step."""
     from grokray.engine.memory import state_bytes
     from grokray.engine.shape import shape_of
     from grokray.tasks.dataset import build_dataset
 
-    configs = (TrialConfig.model_validate(config) for config in sample)
+    configs = (TrialConfig.model_validate(at_hand(store, config)) for config in sample)
     return max(state_bytes(shape_of(build_dataset(config))) for config in configs)
 
 

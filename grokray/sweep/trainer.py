@@ -21,6 +21,7 @@ from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.background import Background
 from grokray.sweep.checkpoints import Kind, TrialCheckpoints, is_checkpoint_step
 from grokray.sweep.initial import first_checkpoint
+from grokray.sweep.inputs import at_hand
 from grokray.sweep.keepsakes import Keepsakes
 from grokray.trial import TrialConfig
 
@@ -70,7 +71,7 @@ class Trainer:
 
     def start(self, assignment: Assignment) -> int:
         """Seat the trial, from its latest sound checkpoint if it has one; the step it starts from."""
-        config = TrialConfig.model_validate(assignment.config)
+        config = TrialConfig.model_validate(at_hand(self.store, assignment.config))
         checkpoint = self._begin(assignment)
         step = 0 if checkpoint is None else checkpoint.step
         keepsakes = Keepsakes(

@@ -18,7 +18,7 @@ from grokray.tasks.malformed import Malformed
 from grokray.tasks.tables import Table, one_task
 from grokray.trial import TrialConfig
 
-WHERE = "a trial looks for its file where it lay when it began; a link there will do"
+WHERE = "it is looked for where it lay when the trial began, and in inputs/ of the sweep's folder; a link there will do"
 
 
 def key(config: TrialConfig) -> tuple[object, ...]:

@@ -6,12 +6,15 @@ import pytest
 
 from grokray.engine.memory import state_bytes
 from grokray.engine.shape import shape_of
+from grokray.records.store import Store
 from grokray.sweep import seats
 from grokray.sweep.load import load_sweep
 from grokray.sweep.samples import sample_of_trials
 from grokray.tasks.dataset import build_dataset
 from grokray.trial import TrialConfig
 from tests.sweep.sweeps import write
+
+STORE = Store.from_uri("nowhere")  # no trial is made of files
 
 
 @pytest.fixture
@@ -25,13 +28,13 @@ def test_as_many_as_fit_in_half_of_the_memory_by_the_largest_trial(sample, monke
     sizes = [state_bytes(shape_of(build_dataset(TrialConfig.model_validate(config)))) for config in sample]
     assert len(set(sizes)) == 2
     monkeypatch.setattr(seats, "_memory", lambda device: 2 * 7 * max(sizes))
-    assert seats.seats_that_fit(50, sample, "cpu") == 7
-    assert seats.seats_that_fit(5, sample, "cpu") == 5
+    assert seats.seats_that_fit(50, sample, "cpu", STORE) == 7
+    assert seats.seats_that_fit(5, sample, "cpu", STORE) == 5
 
 
 def test_an_engine_has_one_seat_at_least(sample, monkeypatch):
     monkeypatch.setattr(seats, "_memory", lambda device: 1.0)
-    assert seats.seats_that_fit(50, sample, "cpu") == 1
+    assert seats.seats_that_fit(50, sample, "cpu", STORE) == 1
 
 
 @pytest.mark.ray
