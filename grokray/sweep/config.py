@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -13,8 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 
-from grokray.errors import GrokrayError
-from grokray.sweep import initial, rules, space
+from grokray.sweep import rules, space
+from grokray.sweep.holds import holds
 from grokray.sweep.initial import resolved
 from grokray.sweep.parameters import Parameter
 from grokray.sweep.part import Part, numbers
@@ -32,9 +32,6 @@ from grokray.sweep.sections import (
     TrialSection,
     Whole,
 )
-from grokray.tasks.arc_data import DEFAULT_SUBSET, folder_hash
-from grokray.tasks.file_rows import rows_of
-from grokray.tasks.malformed import Malformed
 from grokray.trial import PATHS, TrialConfig
 
 if TYPE_CHECKING:
@@ -47,18 +44,8 @@ LATER = ("measure", "eval_train_rows", "audit_fraction")
 SHAPING = (
     *("operation", "task_type", "base", "fixed_sequence_length", "modulus", "prime", "operand_limit"),
     *("operand_limit_out", "max_bit_length_train", "max_bit_length_val_out", "list_length", "list_rows", "multitask"),
-    *(
-        "arc_tasks",
-        "arc_subset",
-        "arc_max_cells",
-        "arc_context",
-        "data_file",
-        "num_layers",
-        "dim_model",
-        "num_heads",
-        "norm",
-    ),
-    "activation",
+    *("arc_tasks", "arc_subset", "arc_max_cells", "arc_context", "data_file"),
+    *("num_layers", "dim_model", "num_heads", "norm", "activation"),
     *("dtype", "precision", "batch_size", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
     "input_noise",
 )
@@ -236,17 +223,7 @@ class SweepConfig(BaseModel):
         if name not in PATHS:
             return parameter.spec()
         # Of several paths the journal tells which is meant by name, so these stay where they are.
-        return {"holds": self._holds(name), **{k: v for k, v in parameter.spec().items() if k != "value"}}
-
-    def _holds(self, name: str) -> list[Any]:
-        paths = self.parameters[name].values
-        if name == initial.FIELD:
-            return [path and [_hash_or_path(initial.hash_of, str(path))] for path in paths]
-        if name == "data_file":
-            return [path and [_hash_or_path(lambda p: rows_of(p).hash, str(path))] for path in paths]
-        subset = self.parameters.get("arc_subset")
-        subsets = [name for name in subset.values if name] if subset else []
-        return [_held(path, subsets or [DEFAULT_SUBSET]) for path in paths]
+        return {"holds": holds(name, self.parameters), **{k: v for k, v in parameter.spec().items() if k != "value"}}
 
     def _where_it_lies(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The one path of each name as it is now: what was proposed earlier may name it as it was called then."""
@@ -266,22 +243,6 @@ def _choices(name: str, parameter: Parameter) -> int:
     """How many values that tell shapes apart a parameter may take; one of a range is as good as constant here."""
     values = parameter.grid_values() or [None]
     return len({as_shaping(name, value) for value in values}) if name in WHETHER_ANY else len(values)
-
-
-def _held(path: Any, subsets: Sequence[Any]) -> list[str]:
-    """Hashes of what the folder holds; its name where no trial reads it, as one that does would have been refused."""
-    try:
-        return [folder_hash(str(path), str(subset)) for subset in subsets]
-    except Malformed:
-        return [str(path)]
-
-
-def _hash_or_path(hash_of: Callable[[str], str], path: str) -> str:
-    """What lies there; the path where that cannot be read, as a trial that needs it would have been refused."""
-    try:
-        return hash_of(path)
-    except (GrokrayError, Malformed):
-        return path
 
 
 def _listed(parameter: Parameter) -> Sequence[Any]:
