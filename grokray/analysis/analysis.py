@@ -142,10 +142,11 @@ class Analysis:
 
     def critical_fraction(self, by: str | Sequence[str] | None = None) -> Finding:
         """The training fraction above which trials grok more often than not, in each group of a column, or of
-        several: `by=["modulus", "base"]`."""
+        several: `by=["modulus", "base"]`; and in what each two groups differ."""
+        learned = self.sweeps.learned
         if by is not None:
-            return critical_fraction(self.sweeps.trials, by, self.level)
-        return self._keep("critical", lambda: critical_fraction(self.sweeps.trials, level=self.level))
+            return critical_fraction(self.sweeps.trials, by, self.level, learned=learned)
+        return self._keep("critical", lambda: critical_fraction(self.sweeps.trials, level=self.level, learned=learned))
 
     def importance(self) -> Finding:
         """Which parameters matter, by fANOVA and by PED-ANOVA."""

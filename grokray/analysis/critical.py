@@ -1,22 +1,20 @@
 """The critical training fraction: where a trial groks within its budget with probability one half.
 
 A logistic curve over the training fraction, for each group of trials apart, averaged over whatever else the sweep
-varies. Its midpoint is a ratio of coefficients, so its interval is Fieller's (1954, JRSS B 16): as lopsided, and where
-the curve hardly rises as boundless, as the data have it. The covariance is a sandwich: see `regression`.
+varies; its midpoint has Fieller's interval, see `midpoint`. Whether two groups differ: see `critical_differences`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from scipy import stats
 
+from grokray.analysis.midpoint import Midpoint
 from grokray.analysis.outcomes import codes, column, grouped, outcomes, varying
-from grokray.analysis.regression import Fit, logistic
 from grokray.analysis.shares import LEVEL
 from grokray.analysis.wording import counted
 from grokray.wording import count
@@ -41,7 +39,7 @@ class Critical:
     straight line between what was tried crosses one half); `none` where it cannot be estimated, and `fraction` is NaN.
     `reason` says why it could not, or what to mind; empty where all is well.
     `slope`: log odds for each 0.1 of training fraction. Bounds are cut to [0, 1]. `is_extrapolated`: `fraction` lies
-    beyond all that were tried.
+    beyond all that were tried. `midpoint`: what the interval is made of; None where there is none, or none is known.
     """
 
     group: dict[str, Any]
@@ -54,6 +52,7 @@ class Critical:
     trials: int = 0
     configurations: int = 0
     is_extrapolated: bool = False
+    midpoint: Midpoint | None = field(default=None, repr=False, compare=False)
 
     @property
     def mark(self) -> str:
@@ -103,10 +102,8 @@ def critical_fraction(
     never, always = fraction[~grokked].max(), fraction[grokked].min()
     if never <= always:
         return _separated(fraction, grokked, weight, known)
-    centre, scale = fraction.mean(), fraction.std()
-    design = np.stack([np.ones(len(fraction)), (fraction - centre) / scale], axis=1)
-    fits = [logistic(design, grokked, weight / weight.mean(), by) for by in (cluster, np.arange(len(fraction)))]
-    return _midpoint(fits, centre, scale, (fraction.min(), fraction.max()), level, known)
+    midpoint = Midpoint(place=fraction, success=grokked, weight=weight, cluster=cluster)
+    return _fitted(midpoint, level, known)
 
 
 def _not_estimable(fraction: np.ndarray, grokked: np.ndarray, known: dict[str, Any]) -> str:
@@ -163,32 +160,22 @@ def _unsure(one: Critical, audited: int, pruned: int) -> Critical:
         return one
     stand = counted(audited, "audited trial", "stands", "stand")
     few = f"no interval is known: {stand} for {pruned:,} pruned, and {MIN_AUDITED} are needed"
-    return replace(one, lower=0.0, upper=1.0, reason="; ".join(filter(None, [few, one.reason])))
+    return replace(one, lower=0.0, upper=1.0, reason="; ".join(filter(None, [few, one.reason])), midpoint=None)
 
 
-def _midpoint(
-    fits: Sequence[Fit], centre: float, scale: float, seen: tuple[float, float], level: float, known: dict[str, Any]
-) -> Critical:
-    """`fits` by configuration and by trial: the wider interval counts, as that configurations of one fraction are more
-    alike than chance would have them is no knowledge."""
-    fit = fits[0]
-    intercept, slope = fit.coefficients
-    if not fit.converged or slope <= 0:
-        reason = (
-            "the fit did not converge" if not fit.converged else "the share grokked does not rise with the fraction"
-        )
-        return _unknown(reason, known)
-    middle = centre + scale * -intercept / slope
+def _fitted(midpoint: Midpoint, level: float, known: dict[str, Any]) -> Critical:
+    if not midpoint.converged:
+        return _unknown("the fit did not converge", known)
+    if midpoint.slope <= 0:
+        return _unknown("the share grokked does not rise with the fraction", known)
+    middle = midpoint.value
     if not 0 < middle < 1:
         reason = "fewer" if middle >= 1 else "more"
         return _unknown(
             f"{reason} than half would grok at any fraction: the curve crosses one half at {middle:.3g}", known
         )
-    quantile = float(stats.t.ppf((1 + level) / 2, max(fit.clusters - 2, 1)))
-    signs = np.array([[1, -1], [-1, 1]])
-    found = [fieller(-intercept, slope, one.covariance * signs, quantile) for one in fits]
-    bounds = None if None in found else max((one for one in found if one), key=lambda ends: ends[1] - ends[0])
-    lower, upper = np.clip(centre + scale * np.array(bounds), 0, 1) if bounds else (0.0, 1.0)
+    bounds, seen = midpoint.ends(level), (midpoint.place.min(), midpoint.place.max())
+    lower, upper = np.clip(bounds, 0, 1).tolist() if bounds else (0.0, 1.0)
     reasons = []
     if bounds is None:
         reasons.append("that the share grokked rises with the fraction may be chance: the interval is boundless")
@@ -200,22 +187,11 @@ def _midpoint(
         upper=upper,
         method="fieller",
         reason="; ".join(reasons),
-        slope=0.1 * slope / scale,
+        slope=0.1 * midpoint.slope,
         is_extrapolated=beyond,
+        midpoint=midpoint,
         **known,
     )
-
-
-def fieller(above: float, below: float, covariance: np.ndarray, quantile: float) -> tuple[float, float] | None:
-    """Bounds of above / below, whose covariance is (2, 2); None where `below` cannot be told from 0, and the set of
-    ratios that agree with the data is no interval."""
-    a = below**2 - quantile**2 * covariance[1, 1]
-    b = above * below - quantile**2 * covariance[0, 1]
-    c = above**2 - quantile**2 * covariance[0, 0]
-    if a <= 0:
-        return None
-    root = np.sqrt(max(b**2 - a * c, 0.0))
-    return (b - root) / a, (b + root) / a
 
 
 def _rows_of(group: np.ndarray) -> list[np.ndarray]:

@@ -78,6 +78,13 @@ def student_quantile(degrees: float, level: float = 0.95) -> float:
     return float(student.isf((1 - level) / 2, max(degrees, 1)))
 
 
+def joined(one: float, other: float, correlation: float = 0.0) -> float:
+    """How far a difference may lie to one side, where its terms may lie so far: of 3 and 4, independently, 5. As ends
+    need not lie alike on both sides: Zou, G. Y., and Donner, A. (2008). Construction of confidence limits about effect
+    measures. Statistics in Medicine 27, 1693-1702."""
+    return float(np.sqrt(max(one**2 - 2 * correlation * one * other + other**2, 0.0)))
+
+
 def size_of_strata(sizes: np.ndarray, parts: np.ndarray, level: float = 0.95) -> float | np.ndarray:
     """The most that a sample is worth whose trials are of strata that weigh differently, as audited trials do.
 

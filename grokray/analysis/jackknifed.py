@@ -2,10 +2,9 @@
 
 A variance that is estimated too low has too low an error, too: the percentiles of a bootstrap lie too low, and of few
 configurations, or where a few carry the variance, far too low. So variances go by their logarithm: Miller, R. G.
-(1968). Jackknifing variances. Annals of Mathematical Statistics 39, 567-582; differences of two by the ends of both:
-Zou, G. Y., and Donner, A. (2008). Construction of confidence limits about effect measures. Statistics in Medicine 27,
-1693-1702; and shares, which are intraclass correlations, by Fisher's z (1925, Statistical Methods for Research Workers,
-chapter 7).
+(1968). Jackknifing variances. Annals of Mathematical Statistics 39, 567-582; differences of two by the ends of both,
+see `intervals.joined`; and shares, which are intraclass correlations, by Fisher's z (1925, Statistical Methods for
+Research Workers, chapter 7).
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
+from grokray.analysis.intervals import joined
 
 MOST_BLOCKS = 200  # of configurations, each left out; of as many configurations, each is a block
 
@@ -47,11 +48,7 @@ def of_difference(whole: tuple[float, Ends, np.ndarray], part: tuple[float, Ends
     (a, (low_a, high_a), moved_a), (b, (low_b, high_b), moved_b) = whole, part
     apart = float(np.sqrt(moved_a.var() * moved_b.var()))
     alike = float(np.mean((moved_a - moved_a.mean()) * (moved_b - moved_b.mean()))) / apart if apart > 0 else 0.0
-
-    def half(one: float, other: float) -> float:
-        return float(np.sqrt(max(one**2 - 2 * alike * one * other + other**2, 0.0)))
-
-    return a - b - half(a - low_a, high_b - b), a - b + half(high_a - a, b - low_b)
+    return a - b - joined(a - low_a, high_b - b, alike), a - b + joined(high_a - a, b - low_b, alike)
 
 
 def of_share(value: float, moved: np.ndarray, critical: float, trials: float) -> Ends:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from grokray.analysis.clusters import cluster_codes
-from grokray.analysis.intervals import effective_size, share_and_size, student_quantile, wilson
+from grokray.analysis.intervals import effective_size, joined, share_and_size, student_quantile, wilson
 from grokray.analysis.shares import Estimate, resampled, shares, spread
 
 MIN_CONFIGURATIONS = 3  # for an interval
@@ -122,11 +122,7 @@ def _joined(
     pairs = len(cluster)
     sides = shares(success.ravel(), weight.ravel(), np.tile(cluster, 2), np.repeat([0, 1], pairs), 2, level)
     (less_a, less_b), (more_a, more_b) = sides.share - sides.lower, sides.upper - sides.share
-
-    def root(b: float, a: float) -> float:
-        return float(np.sqrt(max(b**2 - 2 * correlation * b * a + a**2, 0.0)))
-
-    return root(less_b, more_a), root(more_b, less_a)
+    return joined(less_b, more_a, correlation), joined(more_b, less_a, correlation)
 
 
 def _correlation(parts: np.ndarray, share: np.ndarray, cluster: np.ndarray, size: float) -> float:

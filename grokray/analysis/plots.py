@@ -6,7 +6,7 @@ A finding that is missing leaves its reason in the axes, so that a figure of sev
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -18,12 +18,12 @@ from grokray.analysis.figures.phases import draw_phases, height_of_phases
 from grokray.analysis.figures.profile import draw_profile, height_beside
 from grokray.analysis.figures.style import new_axes, nothing_to_draw, styled
 from grokray.analysis.figures.survival import draw_survival, height_above
+from grokray.analysis.findings.critical import group_name
 from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.groups import main_parameters, name_of
 from grokray.analysis.findings.phases import diagram_of
 from grokray.analysis.sweeps import unknown_column
 from grokray.analysis.trial_curve import choose, curve_of
-from grokray.analysis.wording import value_text
 from grokray.arguments import refused, start_of_id
 from grokray.errors import ConfigError, Problem
 
@@ -171,13 +171,7 @@ def critical_rows(finding: Finding) -> list[Row]:
 
 
 def _label(one: Critical) -> str:
-    return ", ".join(filter(None, [_group(one.group), one.mark]))
-
-
-def _group(values: dict[str, Any]) -> str:
-    """`task_type sequence, base 10`; what a trial does not have is told only where nothing else tells it."""
-    there = [f"{name} {value_text(value)}" for name, value in values.items() if value is not None]
-    return ", ".join(there or [f"no {name}" for name in values]) or "all trials"
+    return ", ".join(filter(None, [group_name(one) or "all trials", one.mark]))
 
 
 def _drawn(ax: Axes | None, height: float, finding: Finding | None, draw: Callable[[Axes], Axes]) -> Axes:

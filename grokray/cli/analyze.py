@@ -26,6 +26,7 @@ FURTHER = {
     "robustness": ("profiles", "seeds"),
     "survival": ("groups", "tests", "pairs"),
     "effects": ("hazard_ratios",),
+    "critical": ("differences",),
     "delay": ("ungrokking",),
     "audit": ("counts",),
 }

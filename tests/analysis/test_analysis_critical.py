@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from grokray.analysis.critical import critical_fraction, critical_fractions, fieller
+from grokray.analysis.critical import critical_fraction, critical_fractions
 from grokray.analysis.findings.critical import critical_fraction as finding
+from grokray.analysis.midpoint import fieller
 from grokray.analysis.regression import expit, linear, logistic
 from grokray.errors import ConfigError
 from tests.analysis.tables import grokking, trials_of

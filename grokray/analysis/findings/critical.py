@@ -1,26 +1,37 @@
-"""The training fraction above which a trial groks more often than not."""
+"""The training fraction above which a trial groks more often than not, and whether groups differ in it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from grokray.analysis.critical import EXTRAPOLATED, NO_LEVEL, Critical, critical_fractions
-from grokray.analysis.findings.finding import Finding, missing, nothing_in, without_silence
-from grokray.analysis.findings.groups import Groups, groups_by_each
-from grokray.analysis.findings.words import cell, number
+from grokray.analysis.critical_differences import Difference, differences
+from grokray.analysis.findings.finding import Finding, interval, missing, nothing_in, unique, without_silence
+from grokray.analysis.findings.groups import MOST_PAIRS, Groups, groups_by_each
+from grokray.analysis.findings.words import cell, number, stated
 from grokray.analysis.outcomes import outcomes
+from grokray.analysis.shares import Estimate
 from grokray.analysis.wording import value_text
 
 NAME, TITLE = "critical", "Critical training fraction"
+DIFFERENCES = "differences"
+LEARNED = (
+    "tpe chose configurations by what came of others: groups differ in more than their parameter, and so may their "
+    "critical fractions"
+)
 
 
-def critical_fraction(trials: pa.Table, by: str | Sequence[str] | None = None, level: float = 0.95) -> Finding:
-    """In each group of one column or several, or of operation, task type and base as far as they vary."""
+def critical_fraction(
+    trials: pa.Table, by: str | Sequence[str] | None = None, level: float = 0.95, *, learned: bool = False
+) -> Finding:
+    """In each group of one column or several, or of operation, task type and base as far as they vary, and in what
+    each two of them differ. `learned`: see `Sweeps.learned`."""
     chosen = None if by is None else groups_by_each(trials, by)
     if len(trials["training_fraction"].unique()) < 2:
         fraction = trials["training_fraction"][0].as_py()
@@ -41,15 +52,78 @@ def critical_fraction(trials: pa.Table, by: str | Sequence[str] | None = None, l
     table = pd.DataFrame(rows)
     if nothing_in(table, "fraction"):
         return missing(NAME, TITLE, _why_none(found))
+    tables, compared = {"critical_fraction": without_silence(table, "note")}, _compared(found, level)
+    if compared:
+        tables[DIFFERENCES] = without_silence(pd.DataFrame(map(_row, compared)), "note")
     return Finding(
         name=NAME,
         title=TITLE,
-        tables={"critical_fraction": without_silence(table, "note")},
-        summary=_summary(found),
-        notes=outcomes(trials).notes,
+        tables=tables,
+        summary=" ".join(filter(None, [_summary(found), _surest(compared, level)])),
+        notes=unique([*outcomes(trials).notes, *_too_many(found), LEARNED if learned and len(found) > 1 else None]),
         level=level,
         estimates=found,
     )
+
+
+def _compared(found: Sequence[Critical], level: float) -> list[Difference]:
+    return [] if list(_too_many(found)) else differences(found, level)
+
+
+def _too_many(found: Sequence[Critical]) -> Iterator[str]:
+    known = sum(one.method != "none" for one in found)
+    if known > MOST_PAIRS:
+        few = f"differences are told of {MOST_PAIRS} at most, so choose some with where"
+        yield f"{known} groups have a critical fraction: {few}"
+
+
+def _row(one: Difference) -> dict[str, Any]:
+    return {
+        "comparison": _against(one),
+        **interval("fraction_difference", one.difference),
+        "p_value": one.p_value,
+        "adjusted_p": one.adjusted,
+        "note": "; ".join(_remarks(one)),
+    }
+
+
+def _against(one: Difference) -> str:
+    """`base 10 against base 2`"""
+    return f"{group_name(one.b)} against {group_name(one.a)}"
+
+
+def _remarks(one: Difference) -> Iterator[str]:
+    """Why there is no p, or what to mind of either side; why there is no interval its own row says."""
+    sides = (one.b, one.a)
+    if any(parted := [side.method == "separation" for side in sides]):
+        yield f"perfect separation of {_which(parted)}: from end to end, {NO_LEVEL}, so there is no p"
+    elif any(unsure := [side.midpoint is None for side in sides]):
+        yield f"no interval is known of {_which(unsure)}, so there is no p"
+    if any(beyond := [side.is_extrapolated for side in sides]):
+        yield f"{_which(beyond)} {EXTRAPOLATED}"
+
+
+def _which(are: Sequence[bool]) -> str:
+    first, second = are
+    return "both" if first and second else "the first" if first else "the second"
+
+
+def _surest(found: Sequence[Difference], level: float) -> str:
+    """The largest difference that can be told from none among so many, by Holm's correction as in `effects.py`."""
+    tested = [one for one in found if not math.isnan(one.p_value)]
+    if not tested:
+        return ""
+    certain = [one for one in tested if one.adjusted < 1 - level]
+    if not certain:
+        rest = (
+            f"; of {len(found) - len(tested)} of {len(found)} nothing can be tested" if len(tested) < len(found) else ""
+        )
+        return f"No difference between groups can be told from none{rest}."
+    top = max(certain, key=lambda one: abs(one.difference.value))
+    more, less = (top.b, top.a) if top.difference.value > 0 else (top.a, top.b)
+    ends = sorted((abs(top.difference.lower), abs(top.difference.upper)))
+    size = Estimate(value=abs(top.difference.value), lower=ends[0], upper=ends[1], method=top.difference.method)
+    return f"The largest difference: {group_name(more)} needs {stated('fraction', size)} more than {group_name(less)}."
 
 
 def _why_none(found: Sequence[Critical]) -> str:
@@ -57,7 +131,7 @@ def _why_none(found: Sequence[Critical]) -> str:
     largest = max(found, key=lambda one: one.trials)
     if len(found) == 1:
         return largest.reason
-    return f"it can be estimated for none of {len(found)} groups; {_named(largest) or 'the largest'}: {largest.reason}"
+    return f"it can be estimated for none of {len(found)} groups; {group_name(largest)}: {largest.reason}"
 
 
 def _summary(found: Sequence[Critical]) -> str:
@@ -76,14 +150,16 @@ def _text(one: Critical) -> str:
     if one.method == "separation":
         value, lower, upper = (number(x, "") for x in (one.fraction, one.lower, one.upper))
         fraction = f"{value} (somewhere from {lower} to {upper}, {NO_LEVEL})"
-    group = _named(one)
+    group = group_name(one)
     text = f"{fraction} for {group}" if group else fraction
     return f"{text}, {EXTRAPOLATED}" if one.is_extrapolated else text
 
 
-def _named(one: Critical) -> str:
-    """task_type sequence, base 10"""
-    return ", ".join(f"{name} {value_text(value)}" for name, value in one.group.items() if value is not None)
+def group_name(one: Critical) -> str:
+    """`task_type sequence, base 10`; what a trial does not have is told only where nothing else tells it. Empty where
+    all trials are one group."""
+    there = [f"{name} {value_text(value)}" for name, value in one.group.items() if value is not None]
+    return ", ".join(there or [f"no {name}" for name in one.group])
 
 
 def _values(groups: Groups) -> tuple[np.ndarray, list[str | None]]:

@@ -19,6 +19,7 @@ from grokray.arguments import refused
 from grokray.errors import ConfigError, Problem
 
 MAX_VALUES, QUARTERS, MAX_GROUPS = 6, 4, 20
+MOST_PAIRS = 8  # groups that are compared pair by pair
 
 
 @dataclass(frozen=True, kw_only=True)

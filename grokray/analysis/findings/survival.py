@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from grokray.analysis.findings.finding import Finding, interval, missing, unique, without_silence
-from grokray.analysis.findings.groups import Groups, groups_by, groups_of_parameters
+from grokray.analysis.findings.groups import MOST_PAIRS, Groups, groups_by, groups_of_parameters
 from grokray.analysis.findings.words import between
 from grokray.analysis.logrank import holm, log_rank, pairwise
 from grokray.analysis.outcomes import NOBODY, Outcomes, column, diverged, outcomes
@@ -23,7 +23,6 @@ from grokray.analysis.wording import counted, names_apart
 from grokray.wording import percent
 
 NAME, TITLE = "survival", "Time to grok"
-MOST_PAIRS = 8  # groups that are compared pair by pair
 LEARNED = (
     "tpe chose configurations by what came of others: groups differ in more than their parameter, and their shares and "
     "times may be another's doing; p is of configurations that were proposed one after the other, and effects hold the "

@@ -18,6 +18,7 @@ KINDS = {
     **dict.fromkeys(("median", "mean_steps", "steps", "horizon", "delay", "grok_step", "median_within"), "steps"),
     **dict.fromkeys(("ratio", "time_ratio", "hazard_ratio", "median_ratio"), "ratio"),
     "difference": "points",
+    "fraction_difference": "change",
     **dict.fromkeys(("p_value", "adjusted_p"), "p"),
     **dict.fromkeys(("trials", "configurations", "grokked", "pairs", "seeds", "effective"), "count"),
 }
@@ -27,6 +28,7 @@ HEADINGS = {
     "adjusted_p": "p (Holm)",
     "ped_anova": "PED-ANOVA",
     "fanova": "fANOVA",
+    "fraction_difference": "difference",
 }
 
 
@@ -91,6 +93,8 @@ def number(value: Any, kind: str, *, is_end: bool = False) -> str:
         return percent(value)
     if kind == "points":
         return f"{100 * value:+.1f}".replace("-", "−")
+    if kind == "change":
+        return f"{value:+.3g}".replace("-", "−")
     if kind in ("steps", "count"):
         return f"{value:,.0f}".replace("-", "−")
     if kind == "p":

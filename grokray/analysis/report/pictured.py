@@ -15,6 +15,7 @@ from grokray.analysis.figures.importance import height_of_importance
 from grokray.analysis.figures.phases import draw_phases, height_of_phases
 from grokray.analysis.figures.profile import height_beside
 from grokray.analysis.figures.survival import MOST_BANDS, height_above
+from grokray.analysis.findings.critical import DIFFERENCES
 from grokray.analysis.findings.finding import Finding, nothing_in
 from grokray.analysis.findings.groups import main_parameters
 from grokray.analysis.findings.typical import Typical, typical_trials
@@ -124,7 +125,13 @@ def critical(a: Analysis) -> Section:
         caption += _not_drawn(drawn, len(finding.table), "groups")
         pictures.add(lambda axes: plots.critical(a, None, axes), caption, height_of(drawn))
     about = "Where a logistic curve of grokked within the budget over the training fraction crosses one half."
-    return section_of(finding, about, pictures, {"critical_fraction": "Critical training fraction"})
+    if DIFFERENCES in finding.tables:
+        about += (
+            " Groups are compared pair by pair; above 0 the first needs more data. An interval is of one comparison by "
+            "itself, p (Holm) is corrected for all."
+        )
+    captions = {"critical_fraction": "Critical training fraction", DIFFERENCES: "Do groups differ in it?"}
+    return section_of(finding, about, pictures, captions)
 
 
 def _ends(a: Analysis, found: Sequence[Critical]) -> str:
