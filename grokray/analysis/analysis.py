@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grokray.analysis.conditions import chosen_by
 from grokray.analysis.findings.audit import audit
 from grokray.analysis.findings.comparison import comparison, delay
 from grokray.analysis.findings.critical import critical_fraction
@@ -27,7 +28,7 @@ from grokray.analysis.findings.robustness import robustness
 from grokray.analysis.findings.survival import survival
 from grokray.analysis.findings.tasks import tasks
 from grokray.analysis.findings.variance import variance
-from grokray.analysis.sweeps import Sweeps, load_sweeps
+from grokray.analysis.sweeps import BY_HAND, Sweeps, load_sweeps
 from grokray.analysis.times import times_of
 from grokray.arguments import refused, texts
 from grokray.errors import ConfigError, Problem
@@ -62,17 +63,24 @@ class Analysis:
         self._kept: dict[str, Finding] = {}
 
     def __repr__(self) -> str:
-        of, number = self.sweeps.of, self.sweeps.trials.num_rows
-        trials = count(number, "trial") if of is None else f"{number:,} of {count(of, 'trial')}"
-        return f"<Analysis of {self.sweeps.name}: {trials}>"
+        return f"<Analysis of {self.sweeps.name}: {self.sweeps.size}>"
 
-    def where(self, chosen: ArrayLike) -> Analysis:
-        """The analysis of a part of the trials, by a truth for each: `a.where(a.trials.base == 10)`.
+    def where(self, *chosen: ArrayLike) -> Analysis:
+        """The analysis of a part of the trials: `a.where("weight_decay>=0.1", "base=10")`, or by a truth for each,
+        `a.where(a.trials.base == 10)`. All must hold.
 
-        Choose by parameters, seeds or sweeps. What is chosen by what came of trials, such as those that grokked, is no
-        fair sample of anything. The search space is then the part of it that the chosen trials span.
+        A condition is a column, one of = != < <= > >=, and a value; where a trial has no value != alone holds, and
+        `base=none`. Choose by parameters, seeds or sweeps. What is chosen by what came of trials, such as those that
+        grokked, is no fair sample of anything, and no condition. The search space is then the part of it that the
+        chosen trials span.
         """
-        return Analysis(self.sweeps.part(_truths(chosen, self.trials)), level=self.level, seed=self.seed)
+        if not chosen:
+            raise ConfigError([Problem(message="where needs a condition, or a truth for each trial", field="chosen")])
+        held, by = chosen_by(self.sweeps.trials, [one for one in chosen if isinstance(one, str)])
+        for one in chosen:
+            if not isinstance(one, str):
+                held, by = held & _truths(one, self.trials), (*by, BY_HAND)
+        return Analysis(self.sweeps.part(held, by), level=self.level, seed=self.seed)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
@@ -250,7 +258,8 @@ def _truths(chosen: Any, trials: pd.DataFrame) -> np.ndarray:
     is_in_order = not isinstance(chosen, type(trials["trial_id"])) or chosen.index.equals(trials.index)
     if found.dtype != bool or found.shape != (len(trials),) or not is_in_order:
         rule = (
-            f"must be true or false for each of {count(len(trials), 'trial')} in order, as analysis.trials.seed == 0 is"
+            f"must be true or false for each of {count(len(trials), 'trial')} in order, as analysis.trials.seed == 0 "
+            "is, or a condition such as 'weight_decay>=0.1'"
         )
         raise ConfigError([Problem(message=f"chosen is {type(chosen).__name__}, but {rule}", field="chosen")])
     return found

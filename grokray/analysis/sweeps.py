@@ -44,30 +44,43 @@ from grokray.wording import count, listed, nearest, show
 # What a column holds that an older table does not have. A field of the config had its default then.
 _DEFAULTS: dict[str, Any] = {name: info.get_default() for name, info in TrialConfig.model_fields.items()}
 _DEFAULTS |= {"audited": False}
-CHOSEN = "chosen by hand"
+BY_HAND = "by hand"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweeps:
     """`trials`: TRIALS_SCHEMA and `sweep`, the folder's name, one row a trial, by trial_index. `notes`: what a reader
-    should know of how they came together. `of`: how many trials there are, where these were chosen among them."""
+    should know of how they came together. `of`: how many trials there are, where these were chosen among them, and
+    `chosen` by what: conditions, or BY_HAND."""
 
     folders: tuple[SweepFolder, ...]
     names: tuple[str, ...]
     trials: pa.Table
     notes: tuple[str, ...] = ()
     of: int | None = None
+    chosen: tuple[str, ...] = ()
 
-    def part(self, chosen: np.ndarray) -> Sweeps:
-        """Those of the trials for which `chosen` (n,) bool is true, and the folders that have any. ConfigError where
-        there is none."""
+    def part(self, chosen: np.ndarray, by: tuple[str, ...] = (BY_HAND,)) -> Sweeps:
+        """Those of the trials for which `chosen` (n,) bool is true, and the folders that have any; `by` says what chose
+        them. ConfigError where there is none."""
         if not chosen.any():
             raise ConfigError([Problem(message=f"none of {self.trials.num_rows:,} trials is chosen", field="chosen")])
         trials, of = self.trials.filter(pa.array(chosen)), self.of or self.trials.num_rows
-        said = [note for note in self.notes if not note.endswith(CHOSEN)]
-        note = f"{trials.num_rows:,} of {count(of, 'trial')} {'was' if trials.num_rows == 1 else 'were'} {CHOSEN}"
-        part = dataclasses.replace(self, trials=trials, of=of, notes=(*said, note))
+        part = dataclasses.replace(self, trials=trials, of=of, chosen=tuple(dict.fromkeys((*self.chosen, *by))))
         return part._without_empty_folders() if len(self.folders) > 1 else part
+
+    @property
+    def size(self) -> str:
+        """`300 trials`, `120 of 300 trials`"""
+        number = self.trials.num_rows
+        return count(number, "trial") if self.of is None else f"{number:,} of {count(self.of, 'trial')}"
+
+    @property
+    def choice(self) -> str | None:
+        """`120 of 300 trials were chosen: weight_decay>=0.1, base=10`; None where these are all."""
+        if self.of is None:
+            return None
+        return f"{self.size} {'was' if self.trials.num_rows == 1 else 'were'} chosen: {', '.join(self.chosen)}"
 
     def _without_empty_folders(self) -> Sweeps:
         there, number = np.unique(self.trials["folder_number"].to_numpy(), return_inverse=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grokray.cli.outputs import output_place, remove, require_place, writing
+from grokray.cli.part import Where, part_of
 from grokray.cli.usage import number
 from grokray.wording import NOTHING, listed
 
@@ -46,6 +47,7 @@ def analyze(
             metavar="COLUMN", help="Time to grok and critical fraction by this column, or by several with commas."
         ),
     ] = None,
+    where: Where = None,
     level: Annotated[str, typer.Option(metavar="NUMBER", help="Of all intervals.")] = "0.95",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> int:
@@ -56,7 +58,7 @@ def analyze(
     share = number("--level", level)
     place = output_place(folders, out, "analysis")
     require_place(place)
-    analysis = load(folders, level=share)
+    analysis = part_of(load(folders, level=share), where)
     grouped = {}
     if by is not None:
         columns = [name.strip() for name in by.split(",")]
@@ -67,11 +69,14 @@ def analyze(
     remove(place, files_of(list(found.values())) - written)
     if as_json:
         plain = {name: as_plain(finding) for name, finding in found.items()}
-        print(json.dumps({"sweeps": analysis.sweeps.names, "level": share, **plain}, indent=2, ensure_ascii=False))
+        known = {"sweeps": analysis.sweeps.names, "where": analysis.sweeps.chosen, "level": share}
+        print(json.dumps({**known, **plain}, indent=2, ensure_ascii=False))
         return 0
     from grokray.cli.screen import screen
 
     console = screen()
+    if choice := analysis.sweeps.choice:
+        console.print(f"{choice}\n", soft_wrap=True, markup=False)
     for finding in found.values():
         show(console, finding)
     console.print(f"tables: {hide_secrets(place)} ({len(written) // 2} as Parquet and CSV)", soft_wrap=True)

@@ -784,7 +784,7 @@ def test_a_part_of_the_trials_is_analysed_as_a_sweep_of_that_part(analysis, swee
     part = analysis.where(chosen)
     assert repr(part) == f"<Analysis of robust: {chosen.sum()} of 300 trials>"
     assert part.trials["trial_id"].tolist() == trials["trial_id"][chosen].tolist()
-    assert f"{chosen.sum()} of 300 trials were chosen by hand" in part.overview().notes
+    assert f"{chosen.sum()} of 300 trials were chosen: by hand" in part.overview().notes
     assert "space" not in part.overview().tables["parameters"]
     axes = {axis.name: axis for axis in part.sweeps.space().axes}
     assert list(axes) == ["base", "weight_decay", "dropout", "training_fraction"]
@@ -826,7 +826,7 @@ def test_a_part_of_the_trials_is_analysed_as_a_sweep_of_that_part(analysis, swee
         lambda trials: trials[trials["seed"] == 0]["base"] == 10,
         lambda trials: [True],
         lambda trials: None,
-        lambda trials: "base == 10",
+        lambda trials: trials["operation"],
     ],
 )
 def test_a_part_is_chosen_by_a_truth_for_each_trial(analysis, chosen):

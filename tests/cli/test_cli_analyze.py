@@ -88,9 +88,38 @@ def test_by_a_column(begun, capsys):
     assert (first["parameter"], first["value"][:5]) == ("weight_decay, modulus", "0.1, ")
 
 
+def test_a_part_of_the_trials_is_called_one_everywhere(begun, capsys, tmp_path):
+    folder = str(begun().store)
+    words = [folder, "--where", "weight_decay>=0.5", "--where", "num_steps=2000"]
+    assert main(["analyze", *words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["where"] == ["weight_decay>=0.5", "num_steps=2000"]
+    assert found["survival"]["tables"]["overall"][0]["trials"] == 2
+    assert main(["analyze", *words]) == 0
+    assert capsys.readouterr().out.startswith("2 of 4 trials were chosen: weight_decay>=0.5, num_steps=2000\n")
+    assert main(["report", *words, "--out", f"{tmp_path}/a.html"]) == 0
+    page = (tmp_path / "a.html").read_text()
+    assert (
+        '<p class="part">2 of 4 trials, chosen: <code>weight_decay&gt;=0.5</code>, <code>num_steps=2000</code>' in page
+    )
+    assert "grokray report repeated --where &#39;weight_decay&gt;=0.5&#39; --where num_steps=2000</pre>" in page
+    assert main(["report", folder, "--out", f"{tmp_path}/b.html"]) == 0
+    assert "chosen" not in (tmp_path / "b.html").read_text()
+    capsys.readouterr()
+    assert main(["analyze", folder, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["where"] == []
+
+
 @pytest.mark.parametrize(
     ("command", "words", "message"),
     [
+        ("analyze", ["--where", "grok_step<1000"], "where grok_step<1000: grok_step is what came of trials"),
+        (
+            "report",
+            ["--where", "weight_deca>1"],
+            "where weight_deca>1: the trials have no column weight_deca; the near",
+        ),
+        ("report", ["--where", "weight_decay"], "where weight_decay: that is no condition"),
         (
             "analyze",
             ["--by", "weight_deca"],

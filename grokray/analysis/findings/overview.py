@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from grokray.analysis.findings.finding import Finding
+from grokray.analysis.findings.finding import Finding, unique
 from grokray.analysis.outcomes import column, varying
 from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.wording import ranges, readable, value_text
@@ -42,8 +42,10 @@ def overview(sweeps: Sweeps) -> Finding:
     tables = {"sweeps": pd.DataFrame(rows).fillna(0)}
     if len(parameters):
         tables["parameters"] = parameters
-    notes = sweeps.notes if len(parameters) else (*sweeps.notes, "no parameter varies among the trials")
-    return Finding(name=NAME, title=TITLE, tables=tables, notes=notes)
+    if sweeps.chosen:  # files of tables have no notes
+        tables["sweeps"]["chosen"] = ", ".join(sweeps.chosen)
+    notes = [*sweeps.notes, sweeps.choice, None if len(parameters) else "no parameter varies among the trials"]
+    return Finding(name=NAME, title=TITLE, tables=tables, notes=unique(notes))
 
 
 def _parameters(sweeps: Sweeps) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 from grokray.analysis.analysis import Analysis
 from grokray.analysis.outcomes import column
 from grokray.analysis.report.sections import sections
+from grokray.analysis.sweeps import BY_HAND
 from grokray.records.folder import SweepFolder
 from grokray.records.store import as_folder_error
 from grokray.records.store_local import in_place_of
 from grokray.version import VERSION
-from grokray.wording import count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,9 @@ def render(analysis: Analysis) -> str:
         ],
         version=VERSION,
         level=f"{100 * analysis.level:g}",
-        trials=count(trials.num_rows, "trial"),
+        trials=analysis.sweeps.size,
+        chosen=analysis.sweeps.chosen,
+        where="".join(f" --where {shlex.quote(text)}" for text in analysis.sweeps.chosen if text != BY_HAND),
     )
 
 
