@@ -82,6 +82,15 @@ class Analysis:
                 held, by = held & _truths(one, self.trials), (*by, BY_HAND)
         return Analysis(self.sweeps.part(held, by), level=self.level, seed=self.seed)
 
+    def with_column(self, name: str, expression: str) -> Analysis:
+        """The analysis with a column made of others: `a.with_column("shrinkage", "learning_rate*weight_decay")`.
+
+        Of columns of numbers that are known before a trial trains, numbers, + - * / ** and parentheses; null where it
+        is no number. Groups, critical fractions, profiles, phase diagrams, conditions and effects take it like a
+        parameter; the search space stays as it is.
+        """
+        return Analysis(self.sweeps.with_column(name, expression), level=self.level, seed=self.seed)
+
     @cached_property
     def trials(self) -> pd.DataFrame:
         """A row for each trial, as in trials.parquet, and `sweep`, the folder's name."""

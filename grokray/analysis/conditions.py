@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from grokray.analysis.findings.groups import main_parameters
 from grokray.analysis.outcomes import column, missing_in
+from grokray.analysis.trial_columns import CAME_OF_TRIALS, HIDDEN
 from grokray.analysis.wording import value_text
 from grokray.errors import ConfigError, Problem
-from grokray.records.schema import CONFIG_FIELDS, TRIALS_SCHEMA
 from grokray.wording import listed, nearest, show
 
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -35,11 +35,6 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 _EQUALITIES = ("=", "!=")
 _MEANT = {"==": "=", "=<": "<=", "=>": ">=", "<>": "!="}  # how others write them
 _FORM = re.compile(r"\s*(\w+)\s*([<>=!~:]+)\s*(.*?)\s*", re.DOTALL)
-_VERSIONS = tuple(name for name in TRIALS_SCHEMA.names if name.endswith("_version"))
-_BEFORE = ("trial_id", "trial_index", "configuration", "seed", "compiled", *_VERSIONS, *CONFIG_FIELDS)
-# What is known of a trial once it has trained.
-CAME_OF_TRIALS = frozenset(TRIALS_SCHEMA.names) - {*_BEFORE}
-_HIDDEN = "folder_number"
 _MOST = 6  # values that are named
 NOTHING = "none"
 
@@ -57,7 +52,7 @@ class Condition:
 
     def holds(self, trials: pa.Table) -> np.ndarray:
         """(n,) bool. ValueError with what is wrong with it, as the second half of a sentence."""
-        known = [name for name in trials.column_names if name not in CAME_OF_TRIALS and name != _HIDDEN]
+        known = [name for name in trials.column_names if name not in CAME_OF_TRIALS and name != HIDDEN]
         if self.column in CAME_OF_TRIALS:
             raise ValueError(
                 f"{self.column} is what came of trials, and those that are chosen by it are no fair sample of "

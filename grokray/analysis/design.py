@@ -5,6 +5,9 @@ part: a number in doublings if it is positive and spans more than a factor of te
 within its range; a text by indicators against its most frequent value, of equals the default one, among those in which
 any trial grokked: with one in which none did nothing can be compared. Zero has no logarithm, so it is an indicator of
 its own, against the geometric mean of the others; and so is a number that some trials do not have.
+
+Columns made of others come first. Of a product of powers logarithms are sums, so with it in the model one of its
+factors says nothing more and is left out; all of them count in doublings.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from grokray.analysis.made_columns import exponents, made_of
 from grokray.analysis.outcomes import WATCHING
 from grokray.analysis.trial_columns import flags, numbers, table_of, texts
 from grokray.analysis.wording import value_text
@@ -138,12 +142,15 @@ def design_of(trials: pa.Table | pd.DataFrame) -> Design:
     absences: list[_Column] = []
     left_out: dict[str, str] = {}
     grokked = flags(table, GROKKED) if GROKKED in table.column_names else np.zeros(table.num_rows, bool)
-    for name in CAUSES:
-        if name not in table.column_names:
+    products = {name: factors for name in made_of(table) if (factors := exponents(table, name)) is not None}
+    in_doublings = {*DOUBLINGS, *products, *(factor for factors in products.values() for factor in factors)}
+    left_out |= _said_by_products(table, products)
+    for name in (*made_of(table), *CAUSES):
+        if name not in table.column_names or name in left_out:
             continue
         kind = table.schema.field(name).type
         if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-            columns += _numeric(name, numbers(table, name))
+            columns += _numeric(name, numbers(table, name), in_doublings=name in in_doublings)
             absences += _absent(name, numbers(table, name))
             continue
         labels = np.array([_text(value) for value in texts(table, name)], dtype=object)
@@ -171,13 +178,47 @@ def _stand_ins(columns: list[_Column], rows: int) -> np.ndarray:
     return np.stack(masks, axis=1) if masks else np.zeros((rows, 0), bool)
 
 
-def _numeric(name: str, values: np.ndarray) -> Iterator[_Column]:
+def _said_by_products(table: pa.Table, products: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """Which factors are left out, as products say as much: of each product the one that sweeps are least about; and
+    why. A product that follows from those before it takes no factor's place."""
+    factors = [one for one in CAUSES if any(one in found for found in products.values())]
+    factors = [one for one in factors if len(table[one].unique()) > 1]
+    left_out: dict[str, str] = {}  # factor → product
+    for name, found in products.items():
+        varying = {one for one in found if len(table[one].unique()) > 1}
+        if not varying <= {*factors}:  # what else varies is not in the model, so all of them say something
+            continue
+        for last in reversed([one for one in factors if one in varying and one not in left_out]):
+            kept = [one for one in factors if one not in left_out and one != last]
+            rows = [products[one] for one in (*left_out.values(), name)] + [{one: 1.0} for one in kept]
+            powers = np.array([[row.get(one, 0.0) for one in factors] for row in rows])
+            if np.linalg.matrix_rank(powers) == len(factors):
+                left_out[last] = name
+                break
+    stay = [one for one in factors if one not in left_out]
+    return {factor: _why_left_out(table, name, products, left_out, stay) for factor, name in left_out.items()}
+
+
+def _why_left_out(
+    table: pa.Table,
+    name: str,
+    products: Mapping[str, Mapping[str, float]],
+    left_out: Mapping[str, str],
+    stay: Sequence[str],
+) -> str:
+    others = [one for one in stay if one in products[name]]
+    all_of = " and ".join([*left_out.values(), *others])
+    fixed = f"; the ratio of {' and '.join(others)} is one at the same {name}" if others else ""
+    return f"{name} is {made_of(table)[name]}, so it says no more than {all_of}{fixed}"
+
+
+def _numeric(name: str, values: np.ndarray, *, in_doublings: bool) -> Iterator[_Column]:
     known = values[~np.isnan(values)]
     if not len(known) or known.min() == known.max():
         return
     positive = known[known > 0]
     wide = known.min() >= 0 and len(positive) and positive.max() > _WIDE * positive.min()
-    if name in DOUBLINGS or (wide and name not in TENTHS):
+    if (in_doublings and known.min() >= 0 and len(positive)) or (wide and name not in TENTHS):
         yield from _doublings(name, values, positive)
         return
     unit = 0.1 if name in TENTHS else 10.0 ** np.floor(np.log10(known.max() - known.min()) + 1e-9)

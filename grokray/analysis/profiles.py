@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from grokray.analysis.diagram import cut
 from grokray.analysis.intervals import wilsons
 from grokray.analysis.neighbours import Neighbours
 from grokray.analysis.outcomes import Outcomes, column, grouped, outcomes
@@ -87,14 +88,24 @@ class Sample:
 
 def profile_of_mean(sample: Sample, number: int, level: float) -> Profile:
     axis = sample.space.axes[number]
-    labels, cell = _binned(axis, sample.points[:, number])
+    return _of_cells(sample, axis.name, *_binned(axis, sample.points[:, number]), level)
+
+
+def profile_of_column(sample: Sample, trials: pa.Table, name: str, level: float) -> Profile:
+    """Along a column that is no axis of the space, in bins of about equally many trials."""
+    bins = cut(trials, name)
+    bins = bins if bins.scale == "categories" else cut(trials, name, PROFILE_BINS, "quantiles")
+    return _of_cells(sample, name, bins.labels, bins.bin, level)
+
+
+def _of_cells(sample: Sample, name: str, labels: list[str], cell: np.ndarray, level: float) -> Profile:
     found = shares(
         *(sample.found.grokked, sample.mass, sample.found.configuration, cell, len(labels), level),
         audited=sample.found.is_audited,
     )
     unknown = sample.found.unrepresented_in(cell, len(labels))
     return Profile(
-        name=axis.name,
+        name=name,
         labels=labels,
         share=np.where(unknown, np.nan, found.share),
         lower=np.where(unknown, np.nan, found.lower),

@@ -20,9 +20,10 @@ import numpy as np
 import pyarrow as pa
 
 from grokray.analysis.intervals import wilson
+from grokray.analysis.made_columns import made_of
 from grokray.analysis.neighbours import Neighbours
 from grokray.analysis.outcomes import Outcomes, outcomes
-from grokray.analysis.profiles import Profile, Sample, profile_of_mean, profile_of_model
+from grokray.analysis.profiles import Profile, Sample, profile_of_column, profile_of_mean, profile_of_model
 from grokray.analysis.shares import LEVEL, REPLICATES, Estimate, Shares, mean_of_known, percentiles, resampled, shares
 from grokray.analysis.space import Space, space_of_trials
 from grokray.wording import count
@@ -89,6 +90,11 @@ def robustness(
     rng = np.random.default_rng(seed)
     build = _by_model if sample.adaptive else _by_mean
     share, over_seeds, effective, profiles, notes = build(sample, replicates, level, rng)
+    made = [name for name in made_of(trials) if len(trials[name].unique()) > 1]
+    if sample.adaptive and made:
+        notes = (*notes, f"no profile along {', '.join(made)}: the model knows the search space alone")
+    elif made:
+        profiles = [*(profile_of_column(sample, trials, name, level) for name in made), *profiles]
     found = sample.found
     return Robustness(
         share=share,

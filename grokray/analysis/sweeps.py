@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grokray.analysis.lost_steps import with_lost_steps
+from grokray.analysis.made_columns import with_made
 from grokray.analysis.outcomes import DECIDED, NO_PARAMETERS
 from grokray.analysis.space import Space, narrowed, space_of_sweep, space_of_trials
 from grokray.analysis.trial_curve import bring_up_to_date
@@ -68,6 +69,11 @@ class Sweeps:
         trials, of = self.trials.filter(pa.array(chosen)), self.of or self.trials.num_rows
         part = dataclasses.replace(self, trials=trials, of=of, chosen=tuple(dict.fromkeys((*self.chosen, *by))))
         return part._without_empty_folders() if len(self.folders) > 1 else part
+
+    def with_column(self, name: str, expression: str) -> Sweeps:
+        """With one more column of the trials: see `made_columns`."""
+        trials, note = with_made(self.trials, name, expression)
+        return dataclasses.replace(self, trials=trials, notes=(*self.notes, *([note] if note else [])))
 
     @property
     def size(self) -> str:

@@ -9,9 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from grokray.errors import ConfigError, Problem
+from grokray.records.schema import CONFIG_FIELDS, TRIALS_SCHEMA
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_VERSIONS = tuple(name for name in TRIALS_SCHEMA.names if name.endswith("_version"))
+_BEFORE = ("trial_id", "trial_index", "configuration", "seed", "compiled", *_VERSIONS, *CONFIG_FIELDS)
+# What is known of a trial once it has trained: nothing to choose trials by, or to take for a cause.
+CAME_OF_TRIALS = frozenset(TRIALS_SCHEMA.names) - {*_BEFORE}
+HIDDEN = "folder_number"  # of several folders, by which `sweeps` finds curves
 
 
 def table_of(trials: pa.Table | pd.DataFrame) -> pa.Table:

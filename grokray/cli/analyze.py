@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grokray.cli.outputs import output_place, remove, require_place, writing
-from grokray.cli.part import Where, part_of
+from grokray.cli.part import Columns, Where, part_of
 from grokray.cli.usage import number
 from grokray.wording import NOTHING, listed
 
@@ -48,17 +48,19 @@ def analyze(
         ),
     ] = None,
     where: Where = None,
+    column: Columns = None,
     level: Annotated[str, typer.Option(metavar="NUMBER", help="Of all intervals.")] = "0.95",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> int:
     """Say how robust grokking is, and against what; several sweeps as one."""
     from grokray.analysis.analysis import FINDINGS, load
+    from grokray.analysis.made_columns import made_of
     from grokray.records.uri import hide_secrets
 
     share = number("--level", level)
     place = output_place(folders, out, "analysis")
     require_place(place)
-    analysis = part_of(load(folders, level=share), where)
+    analysis = part_of(load(folders, level=share), column, where)
     grouped = {}
     if by is not None:
         columns = [name.strip() for name in by.split(",")]
@@ -69,7 +71,8 @@ def analyze(
     remove(place, files_of(list(found.values())) - written)
     if as_json:
         plain = {name: as_plain(finding) for name, finding in found.items()}
-        known = {"sweeps": analysis.sweeps.names, "where": analysis.sweeps.chosen, "level": share}
+        sweeps = analysis.sweeps
+        known = {"sweeps": sweeps.names, "where": sweeps.chosen, "columns": made_of(sweeps.trials), "level": share}
         print(json.dumps({**known, **plain}, indent=2, ensure_ascii=False))
         return 0
     from grokray.cli.screen import screen

@@ -1,10 +1,12 @@
-"""`--where`: which of the trials `grokray analyze` and `grokray report` are about."""
+"""`--column` and `--where`: what trials of `analyze` and `report` also have, and which of them these are about."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from grokray.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from grokray.analysis.analysis import Analysis
@@ -18,8 +20,23 @@ Where = Annotated[
         "hold.",
     ),
 ]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="NAME=EXPRESSION",
+        help="One more column, made of parameters, such as 'shrinkage=learning_rate*weight_decay'. May be repeated.",
+    ),
+]
 
 
-def part_of(analysis: Analysis, where: list[str] | None) -> Analysis:
-    """ConfigError with all that is wrong with the conditions, and where no trial fulfils them."""
+def part_of(analysis: Analysis, columns: list[str] | None, where: list[str] | None) -> Analysis:
+    """With these columns, of the trials that fulfil these conditions. ConfigError with what is wrong with either, and
+    where no trial fulfils them."""
+    for column in columns or ():
+        name, sign, expression = column.partition("=")
+        if not sign:
+            message = f"--column is {column}, but must be NAME=EXPRESSION, such as shrinkage=learning_rate*weight_decay"
+            raise ConfigError([Problem(message=message)])
+        analysis = analysis.with_column(name.strip(), expression)
     return analysis.where(*where) if where else analysis

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grokray.cli.outputs import is_folder, output_place, require_place, writing
-from grokray.cli.part import Where, part_of
+from grokray.cli.part import Columns, Where, part_of
 from grokray.cli.plot import need_matplotlib
 from grokray.cli.usage import number
 from grokray.errors import ConfigError, Problem
@@ -22,6 +22,7 @@ def report(
         str | None, typer.Option(metavar="FILE", help="Ends in .html; or a folder. Default: DIR/report.html.")
     ] = None,
     where: Where = None,
+    column: Columns = None,
     level: Annotated[str, typer.Option(metavar="NUMBER", help="Of all intervals.")] = "0.95",
 ) -> int:
     """Write the report: one HTML file with figures, that needs nothing beside it; several sweeps as one."""
@@ -33,7 +34,7 @@ def report(
     place = report_file(output_place(folders, out, REPORT))  # a wrong ending is said before anything is read
     if not Path(place).is_file():  # one that is there may be written where no other can
         require_place(split_last(place)[0])
-    analysis = part_of(load(folders, level=number("--level", level)), where)
+    analysis = part_of(load(folders, level=number("--level", level)), column, where)
     with writing(place) as path:
         write_report(analysis, path)
     print(hide_secrets(place))

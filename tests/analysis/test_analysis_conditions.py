@@ -105,4 +105,5 @@ def test_a_text_of_that_name_comes_before_no_value():
     trials = trials_of(3, norm=["none", "layer", "layer"], base=[2, None, 10])
     assert chosen_by(trials, ["norm=none"])[0].tolist() == [True, False, False]
     assert chosen_by(trials, ["norm!=none"])[0].tolist() == [False, True, True]
+    assert chosen_by(trials, ['measure=""'])[0].all()
     assert chosen_by(trials, ["base=none"])[0].tolist() == [False, True, False]

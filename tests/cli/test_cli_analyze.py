@@ -110,9 +110,26 @@ def test_a_part_of_the_trials_is_called_one_everywhere(begun, capsys, tmp_path):
     assert json.loads(capsys.readouterr().out)["where"] == []
 
 
+def test_a_column_made_of_others_is_grouped_by_and_repeated(begun, capsys, tmp_path):
+    words = [str(begun().store), "--column", "made = weight_decay*training_fraction", "--where", "made>0"]
+    assert main(["analyze", *words, "--by", "made", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["columns"] == {"made": "weight_decay * training_fraction"}
+    assert [row["value"] for row in found["survival"]["tables"]["groups"]] == ["0.04567", "0.75"]
+    assert main(["report", *words, "--out", f"{tmp_path}/a.html"]) == 0
+    command = "repeated --column &#39;made=weight_decay * training_fraction&#39; --where &#39;made&gt;0&#39;</pre>"
+    assert command in (tmp_path / "a.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("command", "words", "message"),
     [
+        (
+            "report",
+            ["--column", "made=weight_deca"],
+            "column made is weight_deca, but the trials have no column weight_d",
+        ),
+        ("analyze", ["--column", "made"], "--column is made, but must be NAME=EXPRESSION, such as shrinkage=learning_"),
         ("analyze", ["--where", "grok_step<1000"], "where grok_step<1000: grok_step is what came of trials"),
         (
             "report",

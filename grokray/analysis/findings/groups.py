@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from grokray.analysis.design import CAUSES
 from grokray.analysis.diagram import cut
+from grokray.analysis.made_columns import made_of
 from grokray.analysis.outcomes import codes, column
 from grokray.analysis.space import space_of_trials
 from grokray.analysis.sweeps import unknown_column
@@ -94,10 +95,11 @@ def groups_of_parameters(trials: pa.Table) -> tuple[list[Groups], list[str]]:
 
 
 def main_parameters(trials: pa.Table) -> list[str]:
-    """What varies among the trials and may cause grokking, what sweeps are about first; nothing that another one says
-    already, as the task type says whether there is a digit order."""
+    """What varies among the trials and may cause grokking, columns made of others and what sweeps are about first;
+    nothing that another one says already, as the task type says whether there is a digit order."""
     there = {axis.name for axis in space_of_trials(trials).axes}
-    return [name for name in CAUSES if name in there]
+    made = [name for name in made_of(trials) if len(trials[name].unique()) > 1]
+    return [*made, *(name for name in CAUSES if name in there)]
 
 
 def _too_many(values: np.ndarray) -> str:

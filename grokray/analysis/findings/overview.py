@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from grokray.analysis.findings.finding import Finding, unique
+from grokray.analysis.made_columns import made_of
 from grokray.analysis.outcomes import column, varying
 from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.wording import ranges, readable, value_text
@@ -44,20 +45,22 @@ def overview(sweeps: Sweeps) -> Finding:
         tables["parameters"] = parameters
     if sweeps.chosen:  # files of tables have no notes
         tables["sweeps"]["chosen"] = ", ".join(sweeps.chosen)
-    notes = [*sweeps.notes, sweeps.choice, None if len(parameters) else "no parameter varies among the trials"]
+    made = [f"{name} is {text}" for name, text in made_of(trials).items()]
+    notes = [*sweeps.notes, *made, sweeps.choice, None if len(parameters) else "no parameter varies among the trials"]
     return Finding(name=NAME, title=TITLE, tables=tables, notes=unique(notes))
 
 
 def _parameters(sweeps: Sweeps) -> pd.DataFrame:
     """What varied, as the search space says it or, where there are several spaces, as the trials have it."""
-    names = varying(sweeps.trials)
+    made = made_of(sweeps.trials)
+    names = [*varying(sweeps.trials), *made]
     known = sweeps.folders[0].fingerprint if sweeps.one_space and sweeps.of is None else {}
     specs = {name: known[f"parameters.{name}"] for name in names if f"parameters.{name}" in known}
     rows = []
     for name in names:
         row = {"parameter": name, "seen": _seen(sweeps.trials[name])}
         if specs:
-            row["space"] = _spec(json.loads(specs[name])) if name in specs else FOLLOWS
+            row["space"] = _spec(json.loads(specs[name])) if name in specs else made.get(name, FOLLOWS)
         rows.append(row)
     return pd.DataFrame(rows, columns=["parameter", *(["space"] if specs else []), "seen"])
 

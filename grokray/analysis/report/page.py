@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from grokray.analysis.analysis import Analysis
+from grokray.analysis.made_columns import made_of
 from grokray.analysis.outcomes import column
 from grokray.analysis.report.sections import sections
 from grokray.analysis.sweeps import BY_HAND
@@ -60,7 +62,7 @@ def render(analysis: Analysis) -> str:
         level=f"{100 * analysis.level:g}",
         trials=analysis.sweeps.size,
         chosen=analysis.sweeps.chosen,
-        where="".join(f" --where {shlex.quote(text)}" for text in analysis.sweeps.chosen if text != BY_HAND),
+        options="".join(f" {option}" for option in _options(analysis)),
     )
 
 
@@ -71,6 +73,15 @@ def write_report(analysis: Analysis, path: Path) -> None:
     text = render(analysis)
     with as_folder_error("write", str(path)), in_place_of(path) as written:
         written.write_text(text, encoding="utf-8")
+
+
+def _options(analysis: Analysis) -> Iterator[str]:
+    """Of the command that repeats the page."""
+    for name, text in made_of(analysis.sweeps.trials).items():
+        yield f"--column {shlex.quote(f'{name}={text}')}"
+    for text in analysis.sweeps.chosen:
+        if text != BY_HAND:
+            yield f"--where {shlex.quote(text)}"
 
 
 def _sentence(text: str) -> str:
