@@ -39,7 +39,8 @@ class Critical:
     straight line between what was tried crosses one half); `none` where it cannot be estimated, and `fraction` is NaN.
     `reason` says why it could not, or what to mind; empty where all is well.
     `slope`: log odds for each 0.1 of training fraction. Bounds are cut to [0, 1]. `is_extrapolated`: `fraction` lies
-    beyond all that were tried. `midpoint`: what the interval is made of; None where there is none, or none is known.
+    beyond all that were tried. `midpoint`: of the trials that count; None where no fraction, or no interval, is known.
+    `pruned`: how many trials of the group were.
     """
 
     group: dict[str, Any]
@@ -51,6 +52,7 @@ class Critical:
     slope: float = float("nan")
     trials: int = 0
     configurations: int = 0
+    pruned: int = 0
     is_extrapolated: bool = False
     midpoint: Midpoint | None = field(default=None, repr=False, compare=False)
 
@@ -83,7 +85,7 @@ def critical_fractions(
         else:
             known = {"group": named, "trials": len(rows), "configurations": len(np.unique(clusters))}
             one = _unknown(UNAUDITED, known)
-        results.append(one)
+        results.append(replace(one, pruned=int((here & found.is_pruned).sum())))
     return results
 
 
@@ -99,10 +101,10 @@ def critical_fraction(
     known = {"group": group or {}, "trials": len(fraction), "configurations": len(np.unique(cluster))}
     if reason := _not_estimable(fraction, grokked, known):
         return _unknown(reason, known)
-    never, always = fraction[~grokked].max(), fraction[grokked].min()
-    if never <= always:
-        return _separated(fraction, grokked, weight, known)
     midpoint = Midpoint(place=fraction, success=grokked, weight=weight, cluster=cluster)
+    if fraction[~grokked].max() <= fraction[grokked].min():
+        one = _separated(fraction, grokked, weight, known)
+        return replace(one, midpoint=midpoint) if one.method == "separation" else one
     return _fitted(midpoint, level, known)
 
 

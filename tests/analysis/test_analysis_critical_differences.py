@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -62,15 +64,50 @@ def test_all_pairs_share_one_level_and_a_group_without_a_fraction_has_no_pair():
     assert [one.adjusted for one in found] == pytest.approx(holm(np.array([one.p_value for one in found])).tolist())
 
 
-def test_of_perfect_separation_the_gaps_alone_are_known():
-    rng, fraction = np.random.default_rng(4), np.linspace(0.1, 0.9, 17)
-    parted = critical_fraction(fraction, fraction > 0.42, np.ones(17), 500 + np.arange(17))
-    fitted = group(rng, 0.6)
-    (one,) = differences([parted, fitted])
-    assert np.isnan([one.p_value, one.adjusted]).all()
-    assert one.difference.value == pytest.approx(fitted.fraction - 0.425)
-    ends = fitted.lower - parted.upper, fitted.upper - parted.lower
-    assert (one.difference.lower, one.difference.upper) == pytest.approx(ends)
+EVENLY = np.linspace(0.2, 0.8, 24)
+
+
+def parted(middle: float, first: int = 0, fraction: np.ndarray = EVENLY):
+    """A group that is perfectly separated there."""
+    number = first + np.arange(len(fraction))
+    return critical_fraction(fraction, fraction > middle, np.ones(len(fraction)), number, group={"base": middle})
+
+
+def test_of_perfect_separation_the_gaps_alone_are_known_and_whether_there_is_a_difference_is_tested_all_the_same():
+    a, b, same = parted(0.4), parted(0.6, 500), parted(0.4, 900)
+    for other, is_told in ((b, True), (same, False)):
+        (one,) = differences([a, other])
+        ends = other.lower - a.upper, other.upper - a.lower
+        assert (one.difference.lower, one.difference.upper) == pytest.approx(ends)
+        assert one.is_gap
+        assert (one.p_value < 0.05) == is_told
+    fitted = group(np.random.default_rng(4), 0.6, first=500)
+    (mixed,) = differences([a, fitted])
+    assert (mixed.is_gap, mixed.difference.lower) == (True, pytest.approx(fitted.lower - a.upper))
+    assert mixed.p_value < 0.05
+
+
+def test_groups_of_a_grid_are_compared_at_equal_fractions_and_seeds_of_the_same_configurations_within_them():
+    grid = np.repeat(np.linspace(0.2, 0.8, 7), 6)
+    (one,) = differences([parted(0.35, 0, grid), parted(0.55, 500, grid)])
+    assert one.p_value < 0.01
+    (shared,) = differences([parted(0.35, 0, grid), parted(0.55, 0, grid)])
+    assert shared.p_value == pytest.approx(0.5**11, abs=1e-3)  # 12 configurations of which one seed alone groks
+
+
+def test_where_nothing_tells_separated_groups_apart_there_is_no_p():
+    (elsewhere,) = differences(
+        [parted(0.25, 0, np.linspace(0.2, 0.45, 20)), parted(0.6, 500, np.linspace(0.5, 0.8, 20))]
+    )
+    assert np.isnan(elsewhere.p_value)
+    (pruned,) = differences([replace(parted(0.4), pruned=1), parted(0.6, 500)])
+    assert np.isnan(pruned.p_value)
+    columns = {"training_fraction": np.tile(np.linspace(0.2, 0.8, 24), 2), "base": np.repeat([2, 10], 24)}
+    happened = columns["training_fraction"] > np.repeat([0.4, 0.6], 24)
+    said = finding(trials_of(48, task_type="sequence", grok_step=grokking(happened), **columns), by="base")
+    assert "base 10 needs 0.209 (somewhere from 0.183 to 0.235, without a level of confidence) more" in said.summary
+    gap = "perfect separation of both: from end to end, without a level of confidence"
+    assert said.tables["differences"]["note"].tolist() == [f"{gap}; p by permutation"]
 
 
 def test_a_boundless_side_leaves_the_whole_range_and_no_small_p():
@@ -141,7 +178,9 @@ def test_few_audited_trials_for_many_that_were_pruned_leave_no_p():
     outcome = np.where(wanted & ~audited, "pruned", np.where(grokked, "grokked", "budget")).tolist()
     columns = {"training_fraction": fraction, "outcome": outcome, "grok_step": grokking(grokked), "base": base}
     trials = trials_of(400, **columns, audited=audited, audit_probability=np.where(wanted, 9 / wanted.sum(), np.nan))
-    (one,) = differences(critical_fractions(trials))
+    sides = critical_fractions(trials)
+    assert [side.pruned for side in sides] == [outcome.count("pruned"), 0]
+    (one,) = differences(sides)
     assert np.isnan(one.p_value)
     assert one.difference.lower < -0.3
     assert one.difference.upper > 0.3

@@ -14,7 +14,7 @@ from grokray.analysis.critical import EXTRAPOLATED, NO_LEVEL, Critical, critical
 from grokray.analysis.critical_differences import Difference, differences
 from grokray.analysis.findings.finding import Finding, interval, missing, nothing_in, unique, without_silence
 from grokray.analysis.findings.groups import MOST_PAIRS, Groups, groups_by_each
-from grokray.analysis.findings.words import cell, number, stated
+from grokray.analysis.findings.words import cell, number
 from grokray.analysis.outcomes import outcomes
 from grokray.analysis.shares import Estimate
 from grokray.analysis.wording import value_text
@@ -96,11 +96,12 @@ def _remarks(one: Difference) -> Iterator[str]:
     """Why there is no p, or what to mind of either side; why there is no interval its own row says."""
     sides = (one.b, one.a)
     if any(parted := [side.method == "separation" for side in sides]):
-        yield f"perfect separation of {_which(parted)}: from end to end, {NO_LEVEL}, so there is no p"
+        p = ", and no p" if math.isnan(one.p_value) else "; p by permutation"
+        yield f"perfect separation of {_which(parted)}: from end to end, {NO_LEVEL}{p}"
     elif any(unsure := [side.midpoint is None for side in sides]):
         yield f"no interval is known of {_which(unsure)}, so there is no p"
     if any(beyond := [side.is_extrapolated for side in sides]):
-        yield f"{_which(beyond)} {EXTRAPOLATED}"
+        yield f"{_which(beyond)} {'are' if all(beyond) else 'is'} {EXTRAPOLATED}"
 
 
 def _which(are: Sequence[bool]) -> str:
@@ -121,9 +122,13 @@ def _surest(found: Sequence[Difference], level: float) -> str:
         return f"No difference between groups can be told from none{rest}."
     top = max(certain, key=lambda one: abs(one.difference.value))
     more, less = (top.b, top.a) if top.difference.value > 0 else (top.a, top.b)
-    ends = sorted((abs(top.difference.lower), abs(top.difference.upper)))
-    size = Estimate(value=abs(top.difference.value), lower=ends[0], upper=ends[1], method=top.difference.method)
-    return f"The largest difference: {group_name(more)} needs {stated('fraction', size)} more than {group_name(less)}."
+    value, lower, upper = (number(abs(x), "") for x in (top.difference.value, *_nearest_first(top.difference)))
+    ends = f"somewhere from {lower} to {upper}, {NO_LEVEL}" if top.is_gap else f"{lower} to {upper}"
+    return f"The largest difference: {group_name(more)} needs {value} ({ends}) more than {group_name(less)}."
+
+
+def _nearest_first(estimate: Estimate) -> list[float]:
+    return sorted((estimate.lower, estimate.upper), key=abs)
 
 
 def _why_none(found: Sequence[Critical]) -> str:
