@@ -87,7 +87,7 @@ class Condition:
     def _text(self, values: np.ndarray) -> str:
         self._only_equalities("texts")
         known = sorted({value for value in values.tolist() if isinstance(value, str)})
-        value = "" if self.value == '""' else self.value
+        value = {value_text(one): one for one in known}.get(self.value, self.value)  # as tables write it
         if value not in known:
             offer = f"; there {'is' if len(known) == 1 else 'are'} {listed(list(map(value_text, known)), _MOST)}"
             raise ValueError(f"no trial has {self.column} {self.value}{nearest(value, known) or offer}")

@@ -107,3 +107,13 @@ def test_a_text_of_that_name_comes_before_no_value():
     assert chosen_by(trials, ["norm!=none"])[0].tolist() == [False, True, True]
     assert chosen_by(trials, ['measure=""'])[0].all()
     assert chosen_by(trials, ["base=none"])[0].tolist() == [False, True, False]
+
+
+def test_a_checkpoint_is_chosen_as_tables_write_it():
+    from grokray.analysis.conditions import chosen_by
+    from tests.analysis.tables import trials_of
+
+    path = f"/a/checkpoints/ae50d0f563955fdb/0000002000-{'0' * 64}.pt"
+    trials = trials_of(3, initial_checkpoint=[path, None, path.replace("2000", "4000")])
+    for text in ("ae50d0f5 at 2,000", path):
+        assert chosen_by(trials, [f"initial_checkpoint={text}"])[0].tolist() == [True, False, False]
