@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from grokray.records.batch import batch_of
 from grokray.records.journal import Event
 from grokray.records.rows import number
 from grokray.records.schema import TASK_CURVES_SCHEMA, curves_schema
@@ -109,7 +110,7 @@ class _Spill:
 
     def _take(self) -> pa.RecordBatch:
         rows, self._rows = self._rows, []
-        return pa.RecordBatch.from_pylist(rows, schema=self._schema)
+        return batch_of(rows, self._schema)
 
 
 def _curve_rows(event: Event, trial_index: int) -> Iterator[dict[str, Any]]:

@@ -40,6 +40,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from types import UnionType
 from typing import Any
 
 from grokray.records.store import Store
@@ -70,7 +71,15 @@ EVENT_FIELDS = (
     "train_phase_step",
     "heldout_phase_step",
 )
-_TYPES: dict[str, type] = {
+# Of other fields: they may be missing or null, but nothing else than these.
+OPTIONAL: dict[str, tuple[str, ...]] = {
+    "sweep": ("number",),
+    "suggest": ("value_of",),
+    "measurement": ("events", "wall_time_s", "tasks", "task_events"),
+    "end": ("step", "round"),
+    "again": ("round",),
+}
+_TYPES: dict[str, type | UnionType] = {
     "trial_id": str,
     "index": int,
     "configuration": int,
@@ -81,6 +90,27 @@ _TYPES: dict[str, type] = {
     "config": dict,
     "parameters": dict,
     "versions": dict,
+    "outcome": str,
+    "fault": str,
+    "action": str,
+    "state": str,
+    "number": int,
+    "round": int,
+    "value_of": int,
+    "events": dict,
+    "tasks": dict,
+    "task_events": dict,
+    "wall_time_s": int | float,
+}
+OF_EACH_TASK = ("tasks", "task_events")
+# What `fault_of` goes through for each line: field, type, whether it must be there.
+_RULES = {
+    kind: tuple(
+        (field, _TYPES.get(field), fields is REQUIRED)
+        for fields in (REQUIRED, OPTIONAL)
+        for field in fields.get(kind, ())
+    )
+    for kind in REQUIRED
 }
 UNHURRIED = ("measurement",)  # there are many, and nobody acts on one
 
@@ -138,14 +168,19 @@ def fault_of(event: Any) -> str | None:
     """What is wrong with an event. An event of a kind that only a later version knows is sound."""
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         return "it is no event"
-    for field in REQUIRED.get(event["event"], ()):
+    for field, expected, required in _RULES.get(event["event"], ()):
         value = event.get(field)
-        expected = _TYPES.get(field)
-        if expected is not None and not isinstance(value, expected):
-            return f"{field} is {value!r}, but must be {expected.__name__}"
-        if field not in event:
+        if expected is not None and not isinstance(value, expected) and (required or value is not None):
+            return f"{field} is {value!r}, but must be {_named(expected)}" if field in event else f"{field} is missing"
+        if value is None and required and field not in event:
             return f"{field} is missing"
+        if value and field in OF_EACH_TASK and not all(isinstance(of_task, dict) for of_task in value.values()):
+            return f"{field} is {value!r}, but must have a dict for each task"
     return None
+
+
+def _named(expected: type | UnionType) -> str:
+    return getattr(expected, "__name__", str(expected))
 
 
 def _checked(event: Mapping[str, Any]) -> Mapping[str, Any]:

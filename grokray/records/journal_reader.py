@@ -19,6 +19,7 @@ READING_SHARE = 0.1  # of the time, for those who read again and again
 _CHUNK_BYTES = 4 << 20
 _LISTINGS = 3
 _AHEAD = 8
+_LATEST = 1e11  # unix seconds, which dates can have
 _END: Any = object()
 
 Data = TypeVar("Data")
@@ -123,9 +124,13 @@ class JournalReader:
         values = _parse_together(lines)
         if values is None:
             values = [_parse(line) for line in lines]
-        events = [value for value in values if fault_of(value) is None and isinstance(value.get("t"), int | float)]
+        events = [value for value in values if fault_of(value) is None and _is_time(value.get("t"))]
         self.damaged += len(lines) - len(events)
         return events
+
+
+def _is_time(t: Any) -> bool:
+    return isinstance(t, int | float) and 0 <= t < _LATEST
 
 
 def _ahead(names: list[str], read: Callable[[str], Data]) -> Iterator[tuple[str, Data]]:

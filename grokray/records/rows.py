@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from grokray.events import EventTracker
+from grokray.records.batch import batch_of
 from grokray.records.schema import CONFIG_FIELDS, METRICS, TASKS_SCHEMA, TRIALS_SCHEMA
 from grokray.records.state import SweepState
 from grokray.records.trial_state import Session, TrialState
@@ -56,7 +57,7 @@ def trial_row(trial: TrialState, session: Session | None) -> dict[str, Any]:
 def tasks_table(state: SweepState) -> pa.Table:
     """TASKS_SCHEMA, one row for each task of each multitask trial."""
     trials = (trial for trial in state.trials.values() if trial.task_metrics)
-    return pa.Table.from_pylist([row for trial in trials for row in _task_rows(trial)], schema=TASKS_SCHEMA)
+    return pa.Table.from_batches([batch_of([row for trial in trials for row in _task_rows(trial)], TASKS_SCHEMA)])
 
 
 def _task_rows(trial: TrialState) -> Iterator[dict[str, Any]]:
@@ -110,4 +111,4 @@ def _batches(state: SweepState) -> Iterator[pa.RecordBatch]:
     sessions, trials = state.sessions, list(state.trials.values())
     for start in range(0, len(trials), _BATCH_ROWS):
         rows = [trial_row(trial, state.session_of(trial, sessions)) for trial in trials[start : start + _BATCH_ROWS]]
-        yield pa.RecordBatch.from_pylist(rows, schema=TRIALS_SCHEMA)
+        yield batch_of(rows, TRIALS_SCHEMA)

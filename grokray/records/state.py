@@ -165,7 +165,7 @@ class SweepState:
         trial = self._trial(event)
         trial.attempt = max(trial.attempt, event["attempt"])
         trial.started = max(trial.started or event["t"], event["t"])
-        start = event["attempt"], event["t"], sys.intern(event.get("session") or "")
+        start = event["attempt"], event["t"], sys.intern(str(event.get("session") or ""))
         trial._start = max(trial._start, start)
 
     def _on_kernels(self, event: Event) -> None:
@@ -271,16 +271,16 @@ def _when(decision: Decision) -> tuple[int, float, str]:
 
 def _known_events(events: dict[str, int | None] | None) -> dict[str, int]:
     seen = events or {}
-    return {name: step for name in EVENT_FIELDS if (step := seen.get(name)) is not None}
+    return {name: step for name in EVENT_FIELDS if isinstance(step := seen.get(name), int)}
 
 
 def _keep_best(best: dict[str, float], step: int, metrics: dict[str, float | None]) -> None:
     accuracy, loss = metrics.get("heldout_exact_match"), metrics.get("heldout_loss")
-    if accuracy is not None:
+    if isinstance(accuracy, int | float):
         before = best.get("heldout_exact_match", float("-inf"))
         if accuracy > before or (accuracy == before and step < best["heldout_exact_match_step"]):
             best["heldout_exact_match"], best["heldout_exact_match_step"] = accuracy, step
-    if loss is not None and loss < best.get("heldout_loss", float("inf")):
+    if isinstance(loss, int | float) and loss < best.get("heldout_loss", float("inf")):
         best["heldout_loss"] = loss
 
 

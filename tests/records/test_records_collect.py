@@ -305,6 +305,29 @@ def test_trials_that_ended_after_their_last_measurement_are_counted(folder):
     assert collect(folder).cut_short == 0
 
 
+@pytest.mark.parametrize(
+    ("edited", "said"),
+    [
+        ({"modulus": "x"}, "modulus of trial {} is 'x', but must be a whole number"),
+        ({"operation": None}, "operation of trial {} is null, but must be text"),
+        ({"num_steps": 10**30}, "num_steps of trial {} is 1000000000000000000000000000000, but must be a whole number"),
+        ({"fixed_sequence_length": 3}, "fixed_sequence_length of trial {} is 3, but must be true or false"),
+    ],
+)
+def test_a_config_that_was_edited_to_another_type_is_one_error_that_names_it(folder, edited, said):
+    with folder.writer("driver") as driver:
+        driver.write_many([trial_event(9)])
+    part = folder.store.local_path(driver.name)
+    line = json.loads(part.read_text())
+    line["config"] |= edited
+    part.write_text(json.dumps(line) + "\n")
+    with pytest.raises(FolderError, match=said.format(line["trial_id"])) as raised:
+        collect(folder)
+    assert raised.value.exit_code == 2
+    part.unlink()
+    assert collect(folder).trials_rows == 4
+
+
 def test_damaged_lines_are_reported(folder):
     folder.store.write_atomic("journal/z.jsonl", b"damaged\n")
     assert collect(folder).damaged_lines == 1

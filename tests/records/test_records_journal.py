@@ -74,6 +74,11 @@ DAMAGED = [
     b'{"t":1,"event":["interrupt"]}',
     b'{"t":1,"event":"finish","trial_id":"a","attempt":1,"outcome":"budget"}',
     b'{"t":1,"event":"finish","trial_id":"a","attempt":1,"outcome":"budget","step":null}',
+    b'{"t":1,"event":"finish","trial_id":"a","attempt":1,"outcome":["budget"],"step":9}',
+    b'{"t":1,"event":"end","trial_id":"a","outcome":"budget","step":"9"}',
+    b'{"t":1,"event":"measurement","trial_id":"a","attempt":1,"step":9,"metrics":{},"events":"x"}',
+    b'{"t":1,"event":"measurement","trial_id":"a","attempt":1,"step":9,"metrics":{},"tasks":{"x+y":1}}',
+    b'{"t":1e30,"event":"interrupt","session":"a"}',
     b"[" * 100_000,
     b'{"t":1,"event":"interrupt","session":"a"},{"t":1,"event":"interrupt","session":"a"}',
 ]

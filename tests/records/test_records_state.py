@@ -340,3 +340,10 @@ def test_rounds_of_older_journals_are_told_by_time():
     again = event("again", t=20.0, trial_id=ID)
     assert one_trial(failed, again).outcome is None
     assert one_trial(failed, again, done).outcome == "budget"
+
+
+def test_metrics_and_events_that_are_no_numbers_are_nothing():
+    odd = {"metrics": {"heldout_exact_match": "x", "heldout_loss": [1]}, "events": {"grok_step": "x"}}
+    trial = one_trial(trial_event(0), measurement(ID, 10), measurement(ID, 20, **odd))
+    assert trial.best == {"heldout_exact_match": 0.5, "heldout_exact_match_step": 10, "heldout_loss": 2.0}
+    assert trial.events == {}
