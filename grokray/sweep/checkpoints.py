@@ -89,15 +89,19 @@ class TrialCheckpoints:
             self.store.delete_tree(self.folder)
             return
         files = self.files()
+        # Of a failed trial that was run again, and ended sooner, what the tables tell of: its furthest step.
+        furthest = max((file.step for file in files if file.kind == "last"), default=-1)
         if self.last:
             # Where it was stopped from outside, its newest state is its last one. Nothing is deleted for it: the
             # process that trained it may be writing a newer one at this moment.
             newest = self.latest()
-            if newest and not any(file.kind == "last" and file.step >= newest.step for file in files):
+            if newest and newest.step > furthest:
+                furthest = newest.step
                 self._put(newest, "last")
         kept = {"step": self.every, "last": self.last, "best": self.best}
         for file in files:
-            if not kept[file.kind] or (file.kind == "step" and not self._stays(file)):
+            stays = self._stays(file) if file.kind == "step" else file.kind == "best" or file.step == furthest
+            if not (kept[file.kind] and stays):
                 self.store.delete(file.name)
 
     def _stays(self, old: CheckpointFile) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import OutOfMemoryError, RayError
 
 from grokray.sweep.introduction import Introduction
 from grokray.sweep.pulse import EnginePulse
@@ -16,11 +16,11 @@ from grokray.sweep.pulse import EnginePulse
 class EngineHandle:
     """`slots` are what it was asked to hold, and when it is `up` what it says that it can; `used` are taken, those in
     line before it included. `up` once it ever answered, with what it `said` then; `dead` for good, and why if it could
-    say so in its `last_words`."""
+    say so in its `last_words`; `starved` if Ray ended it for want of memory."""
 
     def __init__(self, actor: Any, *, number: int, slots: int) -> None:
         self.actor, self.number, self.slots, self.used = actor, number, slots, 0
-        self.up = self.dead = False
+        self.up = self.dead = self.starved = False
         self.said: Introduction | None = None
         self.last_words: str | None = None
         self.ready = actor.introduce.remote()
@@ -60,8 +60,8 @@ class EngineHandle:
         """One of its two calls has come back: that it is up, or that it is gone."""
         try:
             said: Any = ray.get(answer)
-        except RayError:
-            self.dead = True
+        except RayError as error:
+            self.dead, self.starved = True, isinstance(error, OutOfMemoryError)
             return
         if answer == self.death:
             self.dead, self.last_words = True, said

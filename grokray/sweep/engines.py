@@ -16,7 +16,8 @@ from typing import Any
 
 import ray
 
-from grokray.errors import ExecutionError, FolderError
+from grokray.errors import FolderError
+from grokray.sweep.dead_starts import DeadStarts
 from grokray.sweep.engine_actor import EngineActor
 from grokray.sweep.engine_handle import EngineHandle, look_at
 from grokray.sweep.introduction import Introduction, here, remarks
@@ -26,7 +27,6 @@ from grokray.sweep.pulse import ASK_EACH_S, ASK_S, Pulse, change, what_then
 from grokray.sweep.ray_start import ENVIRONMENT
 
 MAX_CALLS = 20_000  # calls that wait at the same time in one engine: two per slot, so never the limit
-MAX_DEAD_STARTS = 5
 NODES_HINT = "grokray doctor --address … --out … says what each node lacks; a role, credentials, or a mounted folder"
 # Of a GPU, and on a cluster of a core, what the engine takes where trials are alone; the others leave it, or it would
 # wait for ever.
@@ -59,7 +59,7 @@ class EnginePool:
         self._environment, self._sample, self._say = dict(environment), sample, say
         self._options = asdict(options)
         self._started = 0
-        self._dead_starts = 0
+        self._dead_starts = DeadStarts(say)
         self._looked, self._asked = -math.inf, time.monotonic()
         self._engines: list[EngineHandle] = []
         self._free: list[EngineHandle] | None = None  # those with a place, until something changes
@@ -74,6 +74,8 @@ class EnginePool:
 
     def start(self) -> None:
         """Start, or ask for, the engines that are needed and not there: at once, for they take seconds to get up."""
+        if self._dead_starts.rests:
+            return
         if not self.spec.elastic:
             missing = self.spec.count - len(self._engines)
         else:
@@ -273,13 +275,7 @@ class EnginePool:
     def _count_death(self, engine: EngineHandle) -> None:
         if engine.pulse.absent and not engine.pulse.hangs:
             self._say(f"{engine.name} has ended: its trials go on from their last checkpoints", engine.name, "ended")
-        self._dead_starts = 0 if engine.up else self._dead_starts + 1
-        if self._dead_starts >= MAX_DEAD_STARTS:
-            why = f": {engine.last_words}" if engine.last_words else ""
-            raise ExecutionError(
-                f"{self._dead_starts} engines in a row died before they were up{why}",
-                hint="Their output is in Ray's session folder, logs/worker-*.err.",
-            )
+        self._dead_starts.count(engine)
 
     def _start(self, *, alone: bool) -> EngineHandle:
         number, self._started = self._started, self._started + 1

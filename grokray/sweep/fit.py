@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
+from grokray.errors import GrokrayError
 from grokray.sweep.cluster import scratch_folder
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.engines import EnginePool
@@ -48,13 +50,27 @@ def fit(
         faults = FOLDER_FAULTS if pool.spec.elastic else 0
         callback = LedgerCallback(ledger, on_tick, pool.save_from_now_on, folder_faults=faults)
         slots, stop, seam = pool.seats, _saving(pool, stop_when), slots_for_tune(pool)
-    with seam, without_keys(), scratch_folder() as scratch:
+    with errors_of_ours_first(), seam, without_keys(), scratch_folder() as scratch:
         search = _search(ledger, scheduler, options, slots=slots)
         run = _run(str(scratch), callback, stop)
         tune.Tuner(_trainable(ledger.config, options), tune_config=search, run_config=run).fit()
     gc.collect()  # what Tune kept of its trials, in circles
     if callback.error is not None:
         raise callback.error
+
+
+@contextmanager
+def errors_of_ours_first() -> Iterator[None]:
+    """Where an error of ours ends Tune's loop, Tune tidies up, which may fail: then it is that error that is told."""
+    try:
+        yield
+    except Exception as error:
+        before: BaseException | None = error
+        while before is not None and not isinstance(before, GrokrayError):
+            before = before.__cause__ or before.__context__
+        if before is None:
+            raise
+        raise before from before.__cause__
 
 
 def _trainable(config: SweepConfig, options: WorkerOptions) -> Any:

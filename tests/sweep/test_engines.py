@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from unittest.mock import Mock
 
 import pytest
-from ray.exceptions import ActorDiedError
+from ray.exceptions import ActorDiedError, OutOfMemoryError
 
 from grokray.errors import ExecutionError, FolderError
 from grokray.records.folder import SweepFolder
-from grokray.sweep import engine_handle, engines
-from grokray.sweep.engines import MAX_DEAD_STARTS, EnginePool, EngineSlot
+from grokray.sweep import dead_starts, engine_handle, engines
+from grokray.sweep.dead_starts import MAX_DEAD_STARTS
+from grokray.sweep.engines import EnginePool, EngineSlot
+from grokray.sweep.fit import errors_of_ours_first
 from grokray.sweep.introduction import introduced
 from grokray.sweep.messages import WorkerOptions
 from grokray.sweep.placement import EngineSpec
@@ -208,6 +210,35 @@ def test_engines_that_never_come_up_but_die_end_the_sweep(fake_ray):
     fake_ray.answers[f"e{MAX_DEAD_STARTS - 1}.introduce"] = ActorDiedError()
     with pytest.raises(ExecutionError, match=f"{MAX_DEAD_STARTS} engines in a row died before they were up"):
         pool.look()
+
+
+def test_engines_that_ray_ends_for_want_of_memory_rest_a_while_before_they_end_the_sweep(fake_ray, monkeypatch):
+    pool = pool_of([20], count=2)
+    pool.start()
+    fake_ray.answers |= {f"e{number}.until_death": OutOfMemoryError("killed") for number in range(99)}
+    for _ in range(2 * MAX_DEAD_STARTS):  # memory is short for a moment
+        pool.look()
+    assert pool._engines == []
+    SAID.assert_called_once()
+    assert "memory is nearly full: their trials go on from their last checkpoints in 30 s" in SAID.call_args[0][0]
+    monkeypatch.setattr(dead_starts, "REST_S", 0.0)
+    pool._dead_starts._rests_until = 0.0
+    with pytest.raises(ExecutionError, match="before they were up: .* memory is nearly full$") as error:
+        [pool.look() for _ in range(MAX_DEAD_STARTS)]
+    assert "RAY_memory_usage_threshold" in (error.value.hint or "")
+
+
+def test_the_error_that_ends_the_loop_of_tune_is_told_and_not_what_its_tidying_up_meets():
+    def tidied_up():
+        try:
+            raise ExecutionError("5 engines in a row died")
+        except ExecutionError:
+            raise ValueError("Tracked actor is not managed by this event manager")  # noqa: B904 as Tune does
+
+    with pytest.raises(ExecutionError, match="5 engines in a row died"), errors_of_ours_first():
+        tidied_up()
+    with pytest.raises(KeyError), errors_of_ours_first():
+        raise KeyError("a defect")
 
 
 def test_why_they_died_is_said_if_they_could_say_so(fake_ray):
