@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from grokray.errors import GrokrayError
 
 # `errors.INTERRUPTED` again, which is not loaded yet where a Ctrl-C comes early.
-INTERRUPTED, USAGE, DEFECT = 130, 2, 70
+INTERRUPTED, FAILED, USAGE, DEFECT = 130, 1, 2, 70
+# In what PyTorch, the loader of libraries and the system say.
+OF_MEMORY = ("can't allocate memory", "out of memory", "failed to map segment", "Cannot allocate memory")
+MORE_MEMORY = "Close other programs; `ulimit -v`, or the limit of a container or of a job, may be low."
 # Names of ways to write what an encoding does not have.
 BYTES_OR_MARK, BYTES_OR_NUMBER = "grokray.bytes_or_mark", "grokray.bytes_or_number"
 DIGITS_OF_A_SIZE = 5  # of the screen, in characters
@@ -125,21 +128,29 @@ def _answer(invocation: Invocation, words: list[str]) -> int:
             _say(_traceback(error))
         return error.exit_code
     except Exception as error:
-        return INTERRUPTED if _is_interruption(error) else _unforeseen(error, debug)
+        # Pydantic tells of whatever happens while a model is defined as its own error.
+        if _behind(error, KeyboardInterrupt, "KeyboardInterrupt"):
+            return INTERRUPTED
+        return _unforeseen(error, debug)
 
 
-def _is_interruption(error: BaseException | None) -> bool:
-    """Whether a Ctrl-C is behind it: pydantic tells of whatever happens while a model is defined as its own error."""
+def _behind(error: BaseException | None, kind: type[BaseException], *words: str) -> BaseException | None:
+    """The error of this kind that is behind another one; libraries tell of some as of their own, in these words."""
     while error is not None:
-        if isinstance(error, KeyboardInterrupt) or "KeyboardInterrupt" in str(error):
-            return True
+        if isinstance(error, kind) or any(word in str(error) for word in words):
+            return error
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def _unforeseen(error: Exception, debug: bool) -> int:
+    from grokray.wording import in_a_line
+
     if debug:
         raise error
+    if lack := _behind(error, MemoryError, *OF_MEMORY):
+        _say(f"error: there is not enough memory: {in_a_line(lack)}", f"hint: {MORE_MEMORY}")
+        return FAILED
     _say(*_defect(error))
     return DEFECT
 

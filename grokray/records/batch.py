@@ -9,6 +9,8 @@ import pyarrow as pa
 from grokray.errors import FolderError
 from grokray.wording import show
 
+# Not ArrowException, which a lack of memory is too.
+UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
 _RULES = {
     pa.string(): "must be text",
     pa.int64(): "must be a whole number below 2^63",
@@ -22,7 +24,7 @@ def batch_of(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
     try:
         batch = pa.RecordBatch.from_pylist(rows, schema=schema)
         holds_all = not any(batch[field.name].null_count for field in schema if not field.nullable)
-    except (pa.ArrowException, OverflowError):
+    except UNFIT:
         batch, holds_all = None, False
     if batch is None or not holds_all:
         raise _edited(rows, schema)
@@ -41,5 +43,5 @@ def _edited(rows: list[dict[str, Any]], schema: pa.Schema) -> FolderError:
 def _holds(field: pa.Field, value: Any) -> bool:
     try:
         return pa.array([value], field.type).null_count == 0 or field.nullable
-    except (pa.ArrowException, OverflowError):
+    except UNFIT:
         return False

@@ -127,6 +127,22 @@ def test_debug_shows_where_an_error_came_from(failing, capsys):
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+    ],
+)
+def test_want_of_memory_is_no_defect(failing, capsys, error):
+    failing(error)
+    assert main(["schema"]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: there is not enough memory: ")
+    assert "ulimit -v" in second
+
+
 def test_a_defect_is_one_line_and_a_file(failing, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     failing(ZeroDivisionError("division by zero\nand more"))

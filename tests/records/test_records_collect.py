@@ -7,6 +7,7 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
+from unittest.mock import Mock
 
 import duckdb
 import pandas as pd
@@ -326,6 +327,15 @@ def test_a_config_that_was_edited_to_another_type_is_one_error_that_names_it(fol
     assert raised.value.exit_code == 2
     part.unlink()
     assert collect(folder).trials_rows == 4
+
+
+def test_want_of_memory_is_not_taken_for_an_edited_journal(folder, monkeypatch):
+    def out_of_memory(*_, **__):
+        raise pa.ArrowMemoryError("malloc of size 64 failed")
+
+    monkeypatch.setattr(pa, "RecordBatch", Mock(from_pylist=out_of_memory))
+    with pytest.raises(MemoryError):
+        collect(folder)
 
 
 def test_damaged_lines_are_reported(folder):
