@@ -120,6 +120,7 @@ def test_parts_that_are_missing_are_named(tmp_path):
     assert missing == ["part-1of6", "part-3of6", "part-5of6", "part-6of6"]
     end = "are not there: these are not all trials of the sweep"
     assert not_there(missing) == f"part-1of6, part-3of6 and 2 more {end}"
+    assert not_there(missing[:3]) == f"{', '.join(missing[:2])} and {missing[2]} {end}"
     assert not_there(missing[:2]) == f"part-1of6 and part-3of6 {end}"
     assert not_there(missing[:1]) == "part-1of6 is not there: these are not all trials of the sweep"
     one = tmp_path / "part-2of6"

@@ -8,6 +8,7 @@ from queue import Empty, SimpleQueue
 
 import pytest
 
+from grokray.tracking import feeder as feeder_module
 from grokray.tracking.base import Event
 from grokray.tracking.feeder import Feeder
 
@@ -146,3 +147,36 @@ def test_a_journal_that_cannot_be_read_ends_tracking_alone():
     feeder.close()
     assert "the journal cannot be read: OSError: disk on fire" in said[0]
     assert len(said) == 1
+
+
+def test_between_two_readings_of_the_journal_it_waits_and_the_last_one_is_whole():
+    calls = []
+    listener = Listener()
+    listener.settle = lambda *, whole: calls.append(whole)
+
+    def poll():
+        calls.append("poll")
+        yield [{"n": 0}]
+
+    feeder = Feeder(poll, [listener], lambda text: None, interval_s=60)
+    feeder.start()
+    time.sleep(0.1)
+    assert calls == ["poll", False, True]
+    feeder.close()
+    assert calls == ["poll", False, True] * 2
+
+
+def test_that_one_waits_for_a_tracker_is_said_once_and_so_is_one_that_cannot_be_closed(journal, monkeypatch):
+    monkeypatch.setattr(feeder_module, "SAY_AFTER_S", 0.0)
+    slow, said = Listener("slow", delay_s=0.4), []
+
+    def close():
+        raise OSError("disk full.")
+
+    slow.close = close
+    journal.events.put({"n": 0})
+    feed(journal, slow, said=said).close()
+    assert said == [
+        "waiting for slow; Ctrl-C leaves the rest to the next run of the same command",
+        "warning: slow is given up for now: OSError: disk full; run the same command again to write what is missing",
+    ]

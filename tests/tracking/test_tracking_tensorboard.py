@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from grokray.errors import ConfigError
 from grokray.sweep.tracked import TrialFold
 from grokray.tracking import tensorboard
-from grokray.tracking.base import Settings
+from grokray.tracking.base import Point, Settings
 from grokray.tracking.make import check, make_trackers
+from grokray.tracking.tensorboard import TensorBoardBackend
 from tests.tracking.journals import CONFIG, SESSION, end, measurement, show, trial, whole_run
 
 ID = CONFIG.id
@@ -67,6 +69,20 @@ def test_a_resumed_trial_repeats_no_step(library, tmp_path):
     made.close()
     found = scalars(tmp_path / "tensorboard" / ID)
     assert sorted(step for step, _ in found["loss/train"]) == [100, 200, 300]
+
+
+def test_what_a_killed_session_wrote_and_did_not_close_is_written_anew(library, tmp_path):
+    fold, killed = Mock(trial_id=ID), []
+    for closes in (True, False, True):  # sessions one after the other
+        backend = TensorBoardBackend(tmp_path)
+        run, _ = backend.open(fold)
+        backend.log(run, [Point(step=100 * (1 + closes + len(killed)), time=1.0, values={"train_loss": 0.5})])
+        run.writer.flush()
+        if closes:
+            backend.leave(run)
+        else:
+            killed.append(run)
+    assert sorted(step for step, _ in scalars(tmp_path / ID)["loss/train"]) == [200, 300]
 
 
 def test_without_a_library_there_is_an_error_before_anything_starts(monkeypatch):
