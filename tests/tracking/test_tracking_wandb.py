@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import math
 from functools import partial
+from unittest.mock import MagicMock, Mock
 
 import pytest
 
 from grokray.errors import ConfigError
 from grokray.records.store import Store
 from grokray.sweep.tracked import TrialFold
+from grokray.tracking import wandb_tracker
 from grokray.tracking.base import Settings
 from grokray.tracking.feeder import Feeder
 from grokray.tracking.make import check, make_trackers
-from grokray.tracking.wandb_tracker import resolve_mode
+from grokray.tracking.wandb_tracker import WandbBackend, _quiet_settings, resolve_mode
 from grokray.trial import TrialConfig
 from tests.tracking.journals import CONFIG, SESSION, end, measurement, show, trial, whole_run
 from tests.tracking.run_file import run_files
@@ -60,6 +62,27 @@ def test_an_offline_run_holds_config_history_and_summary(wandb_at_home, tmp_path
     assert run.artifacts == [f"trial: trial-{ID}"]
     assert run.exit_code == 0
     assert not list(wandb_at_home.rglob("*.wandb"))
+    assert not list(tmp_path.glob("wandb/offline-run-*/files/*"))  # nothing of what is installed here, or of code
+
+
+def test_the_client_is_asked_to_look_at_no_code_machine_or_environment(wandb_at_home):
+    settings = _quiet_settings()
+    off = ("disable_git", "disable_code", "disable_job_creation")
+    off += ("x_disable_stats", "x_disable_meta", "x_disable_machine_info")
+    assert [getattr(settings, name) for name in off] == [True] * len(off)
+    assert (settings.save_code, settings.x_save_requirements, settings.console) == (False, False, "off")
+
+
+def test_what_a_killed_session_did_not_finish_is_written_anew_and_nothing_else_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(wandb_tracker, "_client", MagicMock())
+    for name, file in (("1-ab", "x"), ("2-ab", wandb_tracker.WHOLE), ("3-ab", "run-ab.wandb.synced"), ("4-cd", "x")):
+        folder = tmp_path / "wandb" / f"offline-run-{name}"
+        folder.mkdir(parents=True)
+        (folder / file).touch()
+    backend = WandbBackend(Settings(wandb="maximal"), "offline", tmp_path, None, print)
+    backend.open(Mock(trial_id="ab", config={}))
+    left = [folder.name for folder in sorted((tmp_path / "wandb").glob("offline-run-*"))]
+    assert left == ["offline-run-2-ab", "offline-run-3-ab", "offline-run-4-cd"]
 
 
 def test_a_resumed_offline_run_goes_on_and_repeats_no_step(wandb_at_home, tmp_path):
