@@ -131,13 +131,6 @@ def test_a_pruned_trial_that_once_failed_has_no_error():
     assert trial.error is None
 
 
-def test_the_first_step_of_the_best_accuracy_counts():
-    accuracies = [(300, 0.9), (100, 0.2), (200, 0.9), (400, None)]
-    trial = one_trial(*(measurement(ID, step, metrics={"heldout_exact_match": a}) for step, a in accuracies))
-    assert (trial.best["heldout_exact_match"], trial.best["heldout_exact_match_step"]) == (0.9, 200)
-    assert trial.last_metrics["heldout_exact_match"] is None
-
-
 def test_divergence_is_a_phase():
     trial = one_trial(event("finish", trial_id=ID, attempt=1, step=0, outcome="diverged"))
     assert trial.phase == "diverged"
@@ -347,3 +340,13 @@ def test_metrics_and_events_that_are_no_numbers_are_nothing():
     trial = one_trial(trial_event(0), measurement(ID, 10), measurement(ID, 20, **odd))
     assert trial.best == {"heldout_exact_match": 0.5, "heldout_exact_match_step": 10, "heldout_loss": 2.0}
     assert trial.events == {}
+
+
+def test_the_best_is_the_first_step_that_reached_it_and_configurations_have_an_order_however_they_are_read():
+    said = [measurement(ID, step, metrics={"heldout_exact_match": a}) for step, a in ((10, 0.5), (20, 0.7), (30, 0.7))]
+    suggested = [event("suggest", configuration=index, parameters={}) for index in range(3)]
+    for order in itertools.permutations(range(3)):
+        state = SweepState()
+        state.apply_all([trial_event(0), *(said[i] for i in order), *(suggested[i] for i in order)])
+        assert state.trials[ID].best["heldout_exact_match_step"] == 20
+        assert list(state.configurations) == [0, 1, 2]

@@ -16,7 +16,7 @@ from grokray.tracking import wandb_tracker
 from grokray.tracking.base import Settings
 from grokray.tracking.feeder import Feeder
 from grokray.tracking.make import check, make_trackers
-from grokray.tracking.wandb_tracker import WandbBackend, _quiet_settings, resolve_mode
+from grokray.tracking.wandb_tracker import WandbBackend, _do_not_stop, _quiet_settings, resolve_mode
 from grokray.trial import TrialConfig
 from tests.tracking.journals import CONFIG, SESSION, end, measurement, show, trial, whole_run
 from tests.tracking.run_file import run_files
@@ -71,6 +71,7 @@ def test_the_client_is_asked_to_look_at_no_code_machine_or_environment(wandb_at_
     off += ("x_disable_stats", "x_disable_meta", "x_disable_machine_info")
     assert [getattr(settings, name) for name in off] == [True] * len(off)
     assert (settings.save_code, settings.x_save_requirements, settings.console) == (False, False, "off")
+    assert (settings.stop_fn, settings.finish_timeout_raises) == (_do_not_stop, True)  # no web page ends a sweep
 
 
 def test_what_a_killed_session_did_not_finish_is_written_anew_and_nothing_else_is_removed(tmp_path, monkeypatch):
