@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,12 @@ def test_each_rule_keeps_its_files_when_the_trial_ends(keep, tmp_path):
     expected = {"none": [], "last": [last], "best": [best], "last+best": [best, last], "all": [best, last, *by_step]}
     assert sorted(kept(tmp_path)) == sorted(expected[keep])
     assert (tmp_path / "checkpoints" / ID).exists() == bool(expected[keep])
+
+
+def test_the_last_measurement_may_be_the_best(tmp_path, monkeypatch):
+    monkeypatch.setattr("grokray.sweep.best.rank", lambda metrics, numbers=itertools.count(): (next(numbers), 0))
+    train(tmp_path, "best")
+    assert kept(tmp_path) == [("best", 100)]
 
 
 def test_while_it_trains_only_the_newest_state_lies_there_and_the_best(tmp_path):

@@ -142,6 +142,13 @@ parameters:
     assert load_text(config.to_yaml(), "f.yaml", "f") == config
 
 
+def test_a_remark_is_there_once_though_the_sweeps_own_file_is_read_again() -> None:
+    text = SMALL + "  dropout: {distribution: log_uniform, min: -9, max: -1}\nrun_cap: 5\n"
+    config = load_text(text, "f.yaml", "f")
+    assert "run_cap: ignored beside num_trials" in config.notes
+    assert load_text(config.to_yaml(), "f.yaml", "f").notes == config.notes
+
+
 def test_it_is_remarked_what_a_metric_is_taken_as() -> None:
     text = SMALL + "metric: [{name: validation/accuracy}, {name: grok_step}]\nscheduler: {type: asha, metric: val_loss,"
     assert load_text(text + " grace_period: 100}\n", "f.yaml", "f").notes == (
@@ -157,6 +164,8 @@ def test_it_is_remarked_what_a_metric_is_taken_as() -> None:
         ("operation: {value: 'x/y, x+y_mod'}\n  multitask: {value: true}", ["x/y_mod,x+y_mod"]),
         ("operation: {values: [[x/y_mod, x+y_mod], x-y]}", ["x/y_mod,x+y_mod", "x-y"]),
         ("operation: {value: [x/y_mod, x+y_mod]}", ["x/y_mod", "x+y_mod"]),
+        ("operation: {value: [x+y, x-y], distribution: constant}", ["x+y", "x-y"]),
+        ("operation: {value: x+y}\n  multitask: {values: [false], distribution: constant}", ["x+y"]),
         ("operation: {values: [x+y, x-y]}\n  multitask: {value: false}", ["x+y", "x-y"]),
     ],
 )
