@@ -97,7 +97,8 @@ def test_each_rule_keeps_its_files_when_the_trial_ends(keep, tmp_path):
 
 
 def test_the_last_measurement_may_be_the_best(tmp_path, monkeypatch):
-    monkeypatch.setattr("grokray.sweep.best.rank", lambda metrics, numbers=itertools.count(): (next(numbers), 0))
+    numbers = itertools.count()
+    monkeypatch.setattr("grokray.sweep.best.rank", lambda metrics: (next(numbers), 0))
     train(tmp_path, "best")
     assert kept(tmp_path) == [("best", 100)]
 
