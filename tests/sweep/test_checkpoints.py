@@ -232,7 +232,9 @@ def test_a_trial_interrupted_between_two_measurements_has_no_metrics(tmp_path):
     own = trainer(tmp_path)
     own.start(Assignment(trial_id=ID, config=config.model_dump()))
     assert own.turn(lambda: True) == []
+    assert (own.busy, own.seated_steps > 0) == (True, True)
     own.stop(ID, save=True)
+    assert (own.busy, own.trials) == (False, ())
     assert 0 < read(tmp_path, "step").step < 100
     assert read(tmp_path, "step").metrics == {}
 
@@ -339,6 +341,29 @@ def test_the_journal_knows_who_is_to_be_seated_before_the_checkpoint_is_read(tmp
     monkeypatch.setattr(of_trainer.TrialCheckpoints, "latest", read_and_die)
     with pytest.raises(MemoryError):
         trainer(tmp_path).start(assignment(attempt=1))
+
+
+def test_the_journal_is_safe_before_a_checkpoint_is_read_and_before_one_is_written(tmp_path, monkeypatch):
+    """In an object store lines wait for a second or five: nobody would measure again what lies before a checkpoint."""
+    order = []
+
+    def noted(kind, name):
+        original = getattr(kind, name)
+
+        def act(self, *args):
+            order.append(name)
+            return original(self, *args)
+
+        monkeypatch.setattr(kind, name, act)
+
+    noted(of_trainer.JournalWriter, "flush")
+    noted(of_trainer.TrialCheckpoints, "latest")
+    noted(of_trainer.TrialCheckpoints, "write")
+    own = trainer(tmp_path)
+    own.start(assignment())
+    while "write" not in order:
+        own.turn()
+    assert order[:3] == ["flush", "latest", "flush"]
 
 
 def test_checkpoints_are_there_until_the_journal_says_that_the_trial_has_finished(tmp_path, monkeypatch):
