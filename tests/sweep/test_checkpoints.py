@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -359,11 +360,31 @@ def test_the_journal_is_safe_before_a_checkpoint_is_read_and_before_one_is_writt
     noted(of_trainer.JournalWriter, "flush")
     noted(of_trainer.TrialCheckpoints, "latest")
     noted(of_trainer.TrialCheckpoints, "write")
+    noted(of_trainer.Keepsakes, "measured")
     own = trainer(tmp_path)
     own.start(assignment())
     while "write" not in order:
         own.turn()
-    assert order[:3] == ["flush", "latest", "flush"]
+    assert order[:5] == ["flush", "latest", "measured", "measured", "flush"]
+
+
+def test_the_last_checkpoint_is_there_before_the_journal_says_that_the_trial_has_finished(tmp_path, monkeypatch):
+    order, write, say = [], of_trainer.TrialCheckpoints.write, of_trainer.JournalWriter.write
+
+    def write_slowly(self, checkpoint, kind):
+        time.sleep(0.05)
+        written = write(self, checkpoint, kind)
+        order.append(kind)
+        return written
+
+    def note(self, event, **fields):
+        order.append(event)
+        say(self, event, **fields)
+
+    monkeypatch.setattr(of_trainer.TrialCheckpoints, "write", write_slowly)
+    monkeypatch.setattr(of_trainer.JournalWriter, "write", note)
+    train(tmp_path, "last")
+    assert order[-3:] == ["last", "checkpoint", "finish"]
 
 
 def test_checkpoints_are_there_until_the_journal_says_that_the_trial_has_finished(tmp_path, monkeypatch):
