@@ -100,8 +100,14 @@ def test_each_rule_keeps_its_files_when_the_trial_ends(keep, tmp_path):
 def test_the_last_measurement_may_be_the_best(tmp_path, monkeypatch):
     numbers = itertools.count()
     monkeypatch.setattr("grokray.sweep.best.rank", lambda metrics: (next(numbers), 0))
-    train(tmp_path, "best")
-    assert kept(tmp_path) == [("best", 100)]
+    train(tmp_path / "ended", "best")
+    assert kept(tmp_path / "ended") == [("best", 100)]
+    own = trainer(tmp_path)
+    own.start(assignment("best", rungs=(30,)))
+    while not own.turn():
+        pass
+    own.stop(ID, save=False)
+    assert ("best", 30) in kept(tmp_path)
 
 
 def test_while_it_trains_only_the_newest_state_lies_there_and_the_best(tmp_path):
@@ -384,6 +390,7 @@ def test_the_last_checkpoint_is_there_before_the_journal_says_that_the_trial_has
     monkeypatch.setattr(of_trainer.TrialCheckpoints, "write", write_slowly)
     monkeypatch.setattr(of_trainer.JournalWriter, "write", note)
     train(tmp_path, "last")
+    assert order[:2] == ["start", "kernels"]
     assert order[-3:] == ["last", "checkpoint", "finish"]
 
 
