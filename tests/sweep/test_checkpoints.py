@@ -371,6 +371,7 @@ def test_the_journal_is_safe_before_a_checkpoint_is_read_and_before_one_is_writt
     own.start(assignment())
     while "write" not in order:
         own.turn()
+    own.close()  # its threads would tell the next test of theirs
     assert order[:5] == ["flush", "latest", "measured", "measured", "flush"]
 
 
