@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +13,10 @@ settings.register_profile(
 settings.load_profile("grokray")
 # One thread per process: threads that wait for each other make tiny steps many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where a test has two, they would take whole cores while they wait for each other, 2 s of them or 13 in place of 0.6.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# PyTorch's compiler would find out by compiling, 6 s in each new cache, that g++ knows the processor's instructions.
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
 # Ray makes its workers nice by 15: beside other tests on the same cores they would hardly be computed.
 os.environ.setdefault("RAY_worker_niceness", "0")
 # A store that is not there: no test waits five minutes for it.
@@ -34,3 +39,12 @@ def ray_up():
 
     with ray_cluster(num_cpus=2) as machine:
         yield machine
+
+
+@pytest.fixture
+def one_core(ray_up, monkeypatch):
+    """Sweeps of this test have one engine: the second takes more of a core to get up than it trains here."""
+    from grokray.sweep import cluster
+
+    machine = cluster._machine
+    monkeypatch.setattr(cluster, "_machine", lambda **kind: replace(machine(**kind), cpus=1))

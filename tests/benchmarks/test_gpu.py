@@ -42,7 +42,7 @@ def said() -> list[dict]:
 
 @pytest.fixture
 def notes(said) -> Notes:
-    return Notes(PLAN, "tiny", emit=said.append, seconds=60)
+    return Notes(PLAN, "tiny", emit=said.append, seconds=600)
 
 
 def puts(said) -> dict[str, object]:
@@ -124,22 +124,23 @@ def test_the_engines_rates_are_of_all_trials(notes, said):
     assert {what.split()[-1] for what in left_out(said)} == missing
 
 
-def test_what_the_engine_will_need_is_built_beforehand(notes, said):
+def test_what_the_engine_will_need_is_built_beforehand(monkeypatch, notes, said):
+    """The first and the last of what is needed: each is a process."""
+    first, *_, last = builds._builds(notes)
+    monkeypatch.setattr(builds, "_builds", lambda notes: [first, last])
     builds.measure(notes)
     assert said == []  # on a CPU nothing is compiled
     builds.build(notes, "grokray")
     found = puts(said)
-    eager = {f"float32 {trials}" for trials in (1, 2, 4)}
-    assert {*found} == {f"builds/{name}" for name in (*eager, "tf32 4", "bf16 4")}
+    assert {*found} == {"builds/float32 4", "builds/float32 1"}
     assert all(value["warm_up_s"] > 0 for value in found.values())
     assert not left_out(said)
 
 
-def test_what_cannot_be_built_is_left_out(monkeypatch, notes, said):
+def test_what_cannot_be_built_is_left_out_and_why(monkeypatch, notes, said):
     monkeypatch.setattr(builds, "_builds", lambda notes: [builds.Build("float32 4", TINY, 4, False)])
     builds.build(notes, "nobody")
-    (why,) = left_out(said).values()
-    assert why.partition(":")[0] == "WorkerError"
+    assert left_out(said) == {"building float32 4": "WorkerError: KeyError: 'nobody'"}
 
 
 def test_upkeep_is_measured_beside_the_same_without_it(monkeypatch, notes, said):
@@ -161,7 +162,8 @@ def test_upkeep_is_measured_beside_the_same_without_it(monkeypatch, notes, said)
     assert found["upkeep/checkpoints"]["trials"] == 4
 
 
-def test_curves_are_compared_in_one_bucket_and_between_buckets(notes, said):
+def test_curves_are_compared_in_one_bucket_and_between_buckets(monkeypatch, notes, said):
+    monkeypatch.setattr(exactness, "precisions", lambda notes: ["float32"])
     exactness.measure(notes)
     value = puts(said)["exactness/eager float32"]
     assert value == {"identical_in_bucket": True, "in_bucket": 0.0, "between_buckets": 0.0, "steps": 20}
@@ -194,15 +196,11 @@ def test_rivals_that_are_not_installed_are_said_to_be_left_out(notes, said, monk
     }
 
 
-def test_processes_train_at_the_same_time_and_one_that_fails_says_why(notes, said):
+def test_processes_train_at_the_same_time(notes, said):
     processes.measure(notes)
     found = puts(said)
     assert [*found] == ["processes/plain/1", "processes/plain/2"]
     assert all(value["per_s"] > 0 for value in found.values())
-    worker = Worker("nobody", TINY, 1)
-    with pytest.raises(WorkerError, match="KeyError: 'nobody'"):
-        worker.answer()
-    worker.end()
 
 
 def test_a_remote_contestant_trains_as_many_steps_as_it_says():

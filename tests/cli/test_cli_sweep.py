@@ -392,7 +392,7 @@ def test_dry_run_counts_what_is_trained_once_only(tmp_path, capsys):
 
 
 @pytest.mark.ray
-def test_a_real_sweep_from_the_command_line_to_parquet(ray_up, tmp_path, capsys):
+def test_a_real_sweep_from_the_command_line_to_parquet(one_core, tmp_path, capsys):
     space = tmp_path / "real.yaml"
     space.write_text(
         "method: grid\nparameters: {modulus: {value: 7}, num_layers: {value: 1}, dim_model: {value: 8},"

@@ -344,7 +344,7 @@ def test_where_curves_part():
 
 
 @pytest.mark.ray
-def test_trials_of_a_sweep_repeated_alone_are_the_same(ray_up, tmp_path, capsys):
+def test_trials_of_a_sweep_repeated_alone_are_the_same(one_core, tmp_path, capsys):
     (tmp_path / "tiny.yaml").write_text(SWEEP)
     out = tmp_path / "out"
     run_sweep(load_sweep(tmp_path / "tiny.yaml"), out)

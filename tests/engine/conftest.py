@@ -16,8 +16,8 @@ SMALL = {
     "num_heads": 2,
     "batch_size": 32,
     "learning_rate": 3e-3,
-    "num_steps": 60,
-    "eval_interval": 20,
+    "num_steps": 30,
+    "eval_interval": 10,
 }
 
 

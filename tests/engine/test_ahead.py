@@ -164,7 +164,7 @@ def test_whatever_is_there_every_slot_is_in_one_tile():
 
 def test_no_trial_feels_what_is_there(monkeypatch, processes):
     """Eager kernels in place of compiled ones: it is the tiles that change under the trials."""
-    (stack, *_), engine = pretend(monkeypatch), joined(6, dropout=0.1, num_steps=100)
+    (stack, *_), engine = pretend(monkeypatch), joined(6, dropout=0.1, num_steps=50)
     recorded = stack.recordings.recorder.recorded
     stack.backend = _Eager(stack, processes.ahead())
     assert engine.next(should_yield=lambda: engine.building) == []
@@ -181,7 +181,7 @@ def test_no_trial_feels_what_is_there(monkeypatch, processes):
     assert recorded == [8, 4]
     monkeypatch.undo()
     for i in range(3):
-        config = small(seed=i, dropout=0.1, num_steps=100)
+        config = small(seed=i, dropout=0.1, num_steps=50)
         assert curve([m for m in found if m.trial == str(i)]) == curve(alone(config))
 
 

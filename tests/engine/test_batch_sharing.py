@@ -140,7 +140,7 @@ def test_curves_are_bit_identical_alone_and_in_company_and_when_tables_move():
 
 def test_recorded_steps_follow_tables_that_move(monkeypatch):
     """Label noise gives each trial a table of its own."""
-    configs = [small(**WIDE, label_noise=0.2, split_seed=i, num_steps=60) for i in range(3)]
+    configs = [small(**WIDE, label_noise=0.2, split_seed=i, num_steps=30) for i in range(3)]
     pretend(monkeypatch)
     engine = Engine()
     for i, config in enumerate(configs):

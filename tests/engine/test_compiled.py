@@ -57,7 +57,7 @@ def compiled(configs) -> list[list[Measurement]]:
 
 
 def assert_near(found: list[Measurement], reference: list[Measurement]) -> None:
-    assert [m.step for m in found] == [m.step for m in reference] == [20, 40, 60]
+    assert [m.step for m in found] == [m.step for m in reference] == [10, 20, 30]
     for m, eager in zip(found, reference, strict=True):
         assert m.metrics.keys() == eager.metrics.keys()
         for name, value in eager.metrics.items():

@@ -37,9 +37,10 @@ def test_each_slot_looks_its_own_rows_up_and_gets_their_gradient(monkeypatch, cp
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 @pytest.mark.parametrize(
-    ("name", "form"), [("plain", "unrolled"), ("shared prefixes", "unrolled"), ("sequence, warm-up", "products")]
+    ("name", "form", "layers"),
+    [("plain", "unrolled", 2), ("shared prefixes", "unrolled", 1), ("sequence, warm-up", "products", 1)],
 )
-def test_nothing_that_is_compiled_adds_up_in_any_order(monkeypatch, name, form):
+def test_nothing_that_is_compiled_adds_up_in_any_order(monkeypatch, name, form, layers):
     """What would be compiled for a GPU, as the compiler sees it."""
     monkeypatch.setattr("grokray.engine.kernels.form_of", lambda *_, **__: form)
     graphs = []
@@ -48,7 +49,7 @@ def test_nothing_that_is_compiled_adds_up_in_any_order(monkeypatch, name, form):
         graphs.append(graph)
         return graph.forward
 
-    shape = shape_of(build_dataset(small(**OPTIONS[name])))
+    shape = shape_of(build_dataset(small(**OPTIONS[name], num_layers=layers)))
     compiled = partial(torch.compile, dynamic=False, fullgraph=True, backend=aot_autograd(fw_compiler=keep))
     kernels = Kernels(shape, CPU, (), compile=lambda _, function: compiled(function), functional=True)
     s = made_up.slots(shape, 2, CPU).span(0, 2)

@@ -45,7 +45,7 @@ def assert_same(a, b, tolerance):
 
 @pytest.mark.parametrize("norm", ["pre", "post", "input", "none"])
 def test_five_stacked_trials_equal_the_same_trials_alone(norm):
-    trials = configs(dtype="float64", num_steps=200, eval_interval=50, norm=norm)
+    trials = configs(dtype="float64", num_steps=60, eval_interval=20, norm=norm)
     engine = Engine()
     for i, config in enumerate(trials):
         engine.join(str(i), config)
@@ -66,11 +66,11 @@ def test_float32_curves_are_bit_identical_alone_and_in_company(changes):
 
 
 def test_neighbours_that_join_leave_park_or_diverge_are_not_felt():
-    watched = small(dropout=0.2, num_steps=200)
+    watched = small(dropout=0.2, num_steps=100)
     engine = Engine()
-    engine.join("wild", small(learning_rate=10.0, weight_decay=0.0, seed=3, num_steps=200))
+    engine.join("wild", small(learning_rate=10.0, weight_decay=0.0, seed=3, num_steps=100))
     engine.join("watched", watched)
-    engine.join("parked", small(seed=5, num_steps=200))
+    engine.join("parked", small(seed=5, num_steps=100))
     seen, diverged, turn = [], [], 0
     while "watched" in engine.trials:
         for m in engine.next():
@@ -79,8 +79,8 @@ def test_neighbours_that_join_leave_park_or_diverge_are_not_felt():
         turn += 1
         if turn == 1:
             engine.park("parked")
-            engine.join("late", small(seed=6, training_fraction=0.9, num_steps=200))
-            engine.join("other shape", small(dim_model=32, num_steps=40))
+            engine.join("late", small(seed=6, training_fraction=0.9, num_steps=100))
+            engine.join("other shape", small(dim_model=32, num_steps=20))
         if turn == 3:
             engine.leave("late")
             engine.unpark("parked")
@@ -96,14 +96,14 @@ def test_a_trial_with_an_infinite_loss_ends_as_diverged_and_spares_the_rest():
     stack.slots.parameters[stack.slot("broken")] = float("inf")
     curves = run(engine)
     assert curves["broken"][-1].outcome == "diverged"
-    assert curves["broken"][-1].step == 20
+    assert curves["broken"][-1].step == 10
     assert curves["broken"][-1].events["diverged"]
     assert curve(curves["fine"]) == curve(alone(small()))
 
 
 @pytest.mark.parametrize("changes", [{}, SEQUENCE, {"curriculum": "ordered"}], ids=["plain", "sequence", "ordered"])
 def test_save_and_restore_into_another_slot_of_another_engine(changes):
-    config = small(**({"dropout": 0.3, "num_steps": 100} | changes))
+    config = small(**({"dropout": 0.3, "num_steps": 50} | changes))
     first, second = Engine(), Engine()
     first.join("moved", config)
     head = first.next() + first.next()
@@ -125,26 +125,26 @@ def test_parked_trials_do_not_train():
     engine.next()
     engine.park("a")
     assert engine.next() == []
-    assert engine.save("a").step == 20
+    assert engine.save("a").step == 10
     engine.unpark("a")
-    assert engine.next()[0].step == 40
+    assert engine.next()[0].step == 20
 
 
 def test_ends_at_the_budget_even_between_evaluations():
-    measurements = alone(small(num_steps=50))
-    assert [m.step for m in measurements] == [20, 40, 50]
+    measurements = alone(small(num_steps=25))
+    assert [m.step for m in measurements] == [10, 20, 25]
     assert [m.outcome for m in measurements] == [None, None, "budget"]
 
 
 def test_ends_when_grokking_is_sustained_and_goes_on_if_asked():
     easy = {"operation": "xy_avg", "modulus": None, "operand_limit": 11, "threshold": 0.05, "sustain": 2}
-    easy |= {"training_fraction": 0.8, "num_steps": 400}
+    easy |= {"training_fraction": 0.8, "num_steps": 100}
     measurements = alone(small(**easy))
     last = measurements[-1]
     assert last.outcome == "grokked"
-    assert last.events["grok_step"] == last.step - 20
+    assert last.events["grok_step"] == last.step - 10
     longer = alone(small(**easy, continue_training=True))
-    assert longer[-1].step == 400 > last.step
+    assert longer[-1].step == 100 > last.step
     assert longer[-1].outcome == "grokked"
     assert curve(longer)[: len(measurements)] == curve(measurements)
 
@@ -242,10 +242,10 @@ def test_more_rows_than_there_are_to_train_on_are_all_of_them():
 
 def test_tables_that_nobody_uses_any_more_are_dropped_and_the_others_go_on_as_they_were():
     """Label noise gives each trial a table of its own."""
-    watched = small(label_noise=0.2, dropout=0.1, num_steps=100)
+    watched = small(label_noise=0.2, dropout=0.1, num_steps=50)
     engine = Engine()
     for seed in range(1, 4):
-        engine.join(f"passing {seed}", small(label_noise=0.2, split_seed=seed, num_steps=100))
+        engine.join(f"passing {seed}", small(label_noise=0.2, split_seed=seed, num_steps=50))
     engine.join("watched", watched)
     (stack,) = engine._stacks.values()
     rows = len(stack.tables.all.tokens)
@@ -365,13 +365,13 @@ def test_trials_of_few_rows_are_evaluated_together_whatever_their_tables(monkeyp
     calls = []
     real = measuring.totals_of
     monkeypatch.setattr(measuring, "totals_of", lambda *args: calls.append(len(args[3])) or real(*args))
-    trials = [small(label_noise=0.2, seed=seed, num_steps=20, measure="fourier_gini,logit_scale") for seed in range(3)]
-    trials += [small(operation="x-y_mod", training_fraction=0.7, num_steps=20, eval_train_rows=121)]
-    trials += [small(eval_train_rows=5, num_steps=20), small(seed=4, num_steps=20, eval_interval=10)]
+    trials = [small(label_noise=0.2, seed=seed, num_steps=10, measure="fourier_gini,logit_scale") for seed in range(3)]
+    trials += [small(operation="x-y_mod", training_fraction=0.7, num_steps=10, eval_train_rows=121)]
+    trials += [small(eval_train_rows=5, num_steps=10), small(seed=4, num_steps=10, eval_interval=5)]
     engine = Engine()
     for i in (0, 4, 1, 3, 2, 5):
         engine.join(str(i), trials[i])
     together = run(engine)
-    assert calls == [1, 5, 1]  # after 10 steps the last one, after 20 it and the others, but for that of fewer rows
+    assert calls == [1, 5, 1]  # after 5 steps the last one, after 10 it and the others, but for that of fewer rows
     for i, config in enumerate(trials):
         assert curve(together[str(i)]) == curve(alone(config))

@@ -24,7 +24,7 @@ pytestmark = [
     *(pytest.mark.gpu, pytest.mark.usefixtures("cuda")),
     pytest.mark.filterwarnings("ignore::Warning:torch"),  # of its compiler, and that its search for waits is new
 ]
-# Sums are taken in another order: over 60 steps of float32 curves drift apart by less than this.
+# Sums are taken in another order: over 30 steps of float32 curves drift apart by less than this.
 TOLERANCE = 1e-2
 LEARNING = {"learning_rate": 1e-3, "dropout": 0.1, "measure": "gradient_norm,update_norm,weight_norm"}
 
@@ -140,16 +140,16 @@ def test_the_host_waits_for_no_evaluation_before_all_are_begun(compile_):
 
 
 def test_stacks_grow_and_shrink_and_neighbours_are_not_felt():
-    config = small(seed=1, num_steps=200, **LEARNING)
+    config = small(seed=1, num_steps=100, **LEARNING)
     engine, seen = Engine(device="cuda", compile="off"), []
     engine.join("watched", config)
     for turn in range(9):
         if turn < 4:
-            engine.join(str(turn), small(seed=turn + 2, operation=("x-y_mod", "x+y_mod")[turn % 2], num_steps=200))
+            engine.join(str(turn), small(seed=turn + 2, operation=("x-y_mod", "x+y_mod")[turn % 2], num_steps=100))
         elif turn < 6:
             engine.leave(str(turn - 4))
         seen += [m for m in engine.next() if m.trial == "watched"]
-    assert_near(seen[:3], alone(config)[:3], TOLERANCE)
+    assert_near(seen[:3], alone(small(seed=1, **LEARNING)), TOLERANCE)
     assert len(seen) == 9
 
 
@@ -165,7 +165,7 @@ def test_all_that_can_be_measured_is_near_what_a_cpu_finds(operation):
 
 
 def test_a_trial_goes_on_on_a_cpu_and_on_a_gpu_again():
-    config = small(dtype="float64", num_steps=80, dropout=0.1)
+    config = small(dtype="float64", num_steps=40, dropout=0.1)
     seen, checkpoint = [], None
     for device in ("cuda", "cpu", "cuda", "cpu"):
         engine = Engine(device=device, compile="off")
@@ -181,7 +181,7 @@ def test_a_trial_goes_on_on_a_cpu_and_on_a_gpu_again():
 
 
 def test_an_evaluation_that_does_not_fit_is_done_in_halves(monkeypatch):
-    configs = [small(seed=seed, num_steps=20) for seed in range(7)]
+    configs = [small(seed=seed, num_steps=10) for seed in range(7)]
     whole = together(configs, compile="off")
     sizes = of_three_at_most(monkeypatch)
     for found, wanted in zip(together(configs, compile="off"), whole, strict=True):

@@ -88,7 +88,7 @@ def test_measures_equal_a_plain_model_of_the_same_parameters(changes):
     config = small(**changes, dtype="float64", measure=ALL)
     metrics = alone(config)[0].metrics
     plain = PlainTraining(config)
-    plain.train(20)
+    plain.train(10)
     with torch.no_grad():
         everything = torch.cat([p.reshape(-1) for p in plain.model.parameters()])
         table, rows = plain.dataset.table, plain.dataset.split.heldout

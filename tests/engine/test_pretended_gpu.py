@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # otherwise, and `all`.
 LEFT_OUT = (
     *("compiled", "tf32", "bf16", "noise", "adam", "muon", "grokfast", "stablemax", "warm-up", "moments", "relu"),
-    *("large", "accumulation"),
+    *("large", "accumulation", "linear"),
 )
 
 

@@ -13,7 +13,7 @@ from grokray.errors import ConfigError
 from grokray.tasks.resolve import resolve
 from tests.engine.conftest import alone, curve, run
 
-WIDE = {"operation": "x/y_mod", "modulus": 97, "num_steps": 6, "eval_interval": 3}
+WIDE = {"operation": "x/y_mod", "modulus": 97, "num_steps": 4, "eval_interval": 4}
 # Operands of layers, and of one-hot products: rows, in, out. Of the last one columns are fewer than rows.
 SIZES = [(2048, 128, 512), (2048, 512, 128), (2048, 128, 99), (512, 64, 64)]
 

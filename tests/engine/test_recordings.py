@@ -35,12 +35,12 @@ def joined(number: int, **changes) -> Engine:
 @pytest.mark.parametrize("number", [1, 3, 8])
 def test_a_bucket_is_recorded_once_and_replayed_for_every_further_step(monkeypatch, number):
     stacks = pretend(monkeypatch)
-    curves = run(joined(number, dropout=0.1, num_steps=60))
+    curves = run(joined(number, dropout=0.1, num_steps=30))
     (stack,) = stacks
     assert stack.recordings.recorder.recorded == [1 << (number - 1).bit_length()]
     monkeypatch.undo()
     for i in range(number):
-        assert curve(curves[str(i)]) == curve(alone(small(seed=i, dropout=0.1, num_steps=60)))
+        assert curve(curves[str(i)]) == curve(alone(small(seed=i, dropout=0.1, num_steps=30)))
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
@@ -61,7 +61,7 @@ def test_every_option_is_computed_as_it_is_without_recording(monkeypatch, option
 
 def test_what_replaces_tensors_is_followed_by_new_recordings_and_nothing_else_is(monkeypatch):
     stacks = pretend(monkeypatch)
-    config = {"dropout": 0.2, "num_steps": 100, "eval_interval": 5}
+    config = {"dropout": 0.2, "num_steps": 60, "eval_interval": 3}
     engine, seen = Engine(), {}
 
     def turn() -> list[int]:
@@ -108,16 +108,16 @@ def test_what_replaces_tensors_is_followed_by_new_recordings_and_nothing_else_is
         found = curve(seen[name])
         assert found[: len(reference)] == reference[: len(found)] or name == "watched"
     steps = [m.step for m in seen["watched"]]
-    assert steps == [*range(5, 5 * len(steps), 5), 5]
+    assert steps == [*range(3, 3 * len(steps), 3), 3]
 
 
 def test_tables_that_are_dropped_are_followed_by_new_recordings(monkeypatch):
     """Label noise gives each trial a table of its own."""
     stacks = pretend(monkeypatch)
-    watched = small(label_noise=0.2, dropout=0.1, num_steps=100)
+    watched = small(label_noise=0.2, dropout=0.1, num_steps=50)
     engine = Engine()
     for seed in range(1, 4):
-        engine.join(f"passing {seed}", small(label_noise=0.2, split_seed=seed, num_steps=100))
+        engine.join(f"passing {seed}", small(label_noise=0.2, split_seed=seed, num_steps=50))
     engine.join("watched", watched)
     head = [m for m in engine.next() if m.trial == "watched"]
     for seed in range(1, 4):
@@ -130,7 +130,7 @@ def test_tables_that_are_dropped_are_followed_by_new_recordings(monkeypatch):
 
 def test_a_trial_moves_to_an_engine_that_records_otherwise(monkeypatch):
     pretend(monkeypatch)
-    config = small(dropout=0.3, num_steps=100, **SEQUENCE)
+    config = small(dropout=0.3, num_steps=50, **SEQUENCE)
     first, second = Engine(), Engine()
     first.join("moved", config)
     head = first.next() + first.next()
@@ -177,7 +177,7 @@ def test_padding_slots_are_left_as_they_are(monkeypatch):
     stack.advance(3)
     stack.backend.tiles = lambda *_: [(0, 8)]
     stack.advance(3)
-    assert [seat.step for seat in stack.seats] == [26, 26, 26, 20]
+    assert [seat.step for seat in stack.seats] == [16, 16, 16, 10]
     for name, t in stack.slots.tensors.items():
         assert torch.equal(t[3:], before[name][3:]), name
     assert not torch.equal(stack.slots.parameters[:3], before["parameters"][:3])
@@ -188,9 +188,9 @@ def test_rows_of_a_trial_that_has_left_are_not_read(monkeypatch):
     pretend(monkeypatch)
     engine = Engine()
     for i in range(3):
-        engine.join(f"plain {i}", small(seed=i, num_steps=40))
+        engine.join(f"plain {i}", small(seed=i, num_steps=20))
     for i in range(2):
-        engine.join(f"noisy {i}", small(seed=i, num_steps=40, label_noise=0.1))
+        engine.join(f"noisy {i}", small(seed=i, num_steps=20, label_noise=0.1))
     assert len(engine._stacks) == 1
     engine.next()
     engine.leave("noisy 0")

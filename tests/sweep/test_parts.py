@@ -132,7 +132,7 @@ def test_a_part_of_a_uri_keeps_the_options_at_its_end():
 
 
 @pytest.mark.ray
-def test_drivers_of_parts_and_what_reads_all_of_them(ray_up, tmp_path):
+def test_drivers_of_parts_and_what_reads_all_of_them(one_core, tmp_path):
     fewer = {"[1e-3, 3e-3, 1e-2, 3e-2]": "[3e-3]", "{value: 300}": "{value: 60}"}
     for k in (1, 2):
         config = load_sweep(write(tmp_path, **fewer), [f"part={k}/2"])
