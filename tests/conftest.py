@@ -22,7 +22,10 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 # A store that is not there: no test waits five minutes for it.
 os.environ.setdefault("GROKRAY_STORE_PATIENCE", "2")
 # Whoever takes these up last would still be at it when all others have ended.
-LONGEST = ("sweep/test_runs.py", "engine/test_compiled.py", "sweep/test_nodes.py", "notebooks/test_notebooks.py")
+LONGEST = (
+    *("sweep/test_runs.py", "engine/test_compiled.py", "sweep/test_nodes.py", "notebooks/test_notebooks.py"),
+    *("engine/test_pretended_gpu.py", "tracking/test_tracking_runs.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
