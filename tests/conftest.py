@@ -15,8 +15,6 @@ settings.load_profile("grokray")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Where a test has two, they would take whole cores while they wait for each other, 2 s of them or 13 in place of 0.6.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-# PyTorch's compiler would find out by compiling, 6 s in each new cache, that g++ knows the processor's instructions.
-os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
 # Ray makes its workers nice by 15: beside other tests on the same cores they would hardly be computed.
 os.environ.setdefault("RAY_worker_niceness", "0")
 # A store that is not there: no test waits five minutes for it.
