@@ -105,7 +105,7 @@ class _Weights:
     def parameters(self) -> dict[str, Tensor]:
         return self.checkpoint.tensors["parameters"]
 
-    @property
+    @cached_property
     def shapes(self) -> Shapes:
         return {name: tuple(tensor.shape) for name, tensor in self.parameters.items()}
 

@@ -59,7 +59,7 @@ def at_hand(store: Store, values: Mapping[str, Any]) -> dict[str, Any]:
     for kind in KINDS:
         path, known = found.get(kind.path), found.get(kind.hash)
         if path and known and _hash(kind, path) != known and (copy := _copy_of(store, known)) is not None:
-            found[kind.path] = _path(store, copy) if kind.needs_file else join(store.uri, copy)
+            found[kind.path] = _path(store, copy, kind, known) if kind.needs_file else join(store.uri, copy)
     return found
 
 
@@ -91,11 +91,13 @@ def _copy_of(store: Store, known: str) -> str | None:
     return next((name for name in store.list(INPUTS) if Path(name).stem == known), None)
 
 
-def _path(store: Store, name: str) -> str:
-    """Where the folder's file lies on this machine: there, or once more in the cache."""
+def _path(store: Store, name: str, kind: _Kind, known: str) -> str:
+    """Where the folder's file lies on this machine: there, or once more in the cache, where the first trial puts it."""
     if store.is_local:
         return str(store.local_path(name))
     target = _cache() / Path(name).name
+    if _hash(kind, str(target)) == known:
+        return str(target)
     with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
         file.write(store.read_bytes(name))
     os.replace(file.name, target)

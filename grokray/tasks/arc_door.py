@@ -86,10 +86,7 @@ def _tasks(draft: Draft) -> tuple[ArcTask, ...]:
         field = "arc_tasks"
         tasks = _chosen(every, draft.values)
     except Malformed as error:
-        fault = str(error)
-        if "\n" in fault:
-            fault = "\n  ".join([":", *fault.splitlines()])
-        draft.add(field, f"{field} is {_stated(draft, field)}, but {fault}".replace("but :", "but:"))
+        draft.add(field, f"{field} is {_stated(draft, field)}, {error.rule}")
         return ()
     if draft.values["arc_holdout"] == "pairs" and len(tasks) > MOST_TASKS:
         rule = f"but must take at most {MOST_TASKS} tasks with arc_holdout pairs"

@@ -6,7 +6,7 @@ import os
 
 from grokray.tasks.checks import check_split, refuse
 from grokray.tasks.draft import DEFAULTS, Draft
-from grokray.tasks.file_rows import EQUALS, FileRows, rows_of
+from grokray.tasks.file_rows import FileRows, rows_of
 from grokray.tasks.list_door import FIELDS as LIST_FIELDS
 from grokray.tasks.malformed import Malformed
 from grokray.tasks.sizes import VOCABULARY_LIMIT
@@ -29,16 +29,13 @@ def resolve(draft: Draft) -> None:
     try:
         rows = rows_of(path)
     except Malformed as error:
-        lines = str(error).splitlines()
-        rule = f"but {lines[0]}" if len(lines) == 1 else "\n  ".join(["but:", *lines])
-        draft.object_to("data_file", rule)
+        draft.object_to("data_file", error.rule)
         return
     _take_hash(draft, rows)
     _take_type(draft, rows)
     check_split(draft, *rows.units)
-    tokens = len({token for row in (*rows.inputs, *rows.answers) for token in row} | {EQUALS})
-    if tokens > VOCABULARY_LIMIT:
-        rule = f"which has {tokens:,} different tokens, but may have at most {VOCABULARY_LIMIT:,}"
+    if rows.num_tokens > VOCABULARY_LIMIT:
+        rule = f"which has {rows.num_tokens:,} different tokens, but may have at most {VOCABULARY_LIMIT:,}"
         draft.object_to("data_file", rule)
 
 
@@ -51,7 +48,7 @@ def _take_hash(draft: Draft, rows: FileRows) -> None:
 
 def _take_type(draft: Draft, rows: FileRows) -> None:
     """Answers of one token each are a classification, unless that is said otherwise."""
-    lengths = {len(answer) for answer in rows.answers}
+    lengths = rows.answer_lengths
     single = lengths == {1}
     if not single:
         longest = max(lengths)

@@ -18,7 +18,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,18 @@ class FileRows:
     groups: tuple[int, ...] | None
     hash: str
 
-    @property
+    # The door asks for these of every trial, so each is gone through once.
+
+    @cached_property
+    def answer_lengths(self) -> frozenset[int]:
+        return frozenset(len(answer) for answer in self.answers)
+
+    @cached_property
+    def num_tokens(self) -> int:
+        """How many different ones there are, the equals sign among them."""
+        return len({token for row in (*self.inputs, *self.answers) for token in row} | {EQUALS})
+
+    @cached_property
     def units(self) -> tuple[int, str]:
         """How many there are to split, and what they are."""
         if self.groups is None:

@@ -12,3 +12,9 @@ class Malformed(Exception):
         self.faults = faults
         more = [f"and {len(faults) - MOST_SHOWN} more such faults"] if len(faults) > MOST_SHOWN else []
         super().__init__("\n".join([*faults[:MOST_SHOWN], *more]))
+
+    @property
+    def rule(self) -> str:
+        """As it reads on from what a parameter is: `but there is no such file`, or `but:` and a line for each fault."""
+        lines = str(self).splitlines()
+        return f"but {lines[0]}" if len(lines) == 1 else "\n  ".join(["but:", *lines])

@@ -126,6 +126,9 @@ def test_of_an_object_store_rows_lie_in_the_cache_and_weights_where_they_are(gon
     found = at_hand(store, trial.config)
     assert found["data_file"] == str(tmp_path / f"cache/inputs/{found['data_file_hash']}.csv")
     assert file_rows.rows_of(found["data_file"]).hash == found["data_file_hash"]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "read_bytes", lambda *args: pytest.fail("it is in the cache"))
+        assert at_hand(store, trial.config) == found
     assert found["initial_checkpoint"] == f"{store.uri}/inputs/{found['initial_checkpoint_hash']}.pt"
     (tmp_path / "cache").rename(tmp_path / "moved")
     (tmp_path / "cache").write_text("no folder")
