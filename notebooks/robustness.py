@@ -184,9 +184,9 @@ analysis.effects()
 # %% [markdown]
 # ## The critical training fraction
 #
-# Above which a trial groks more often than not. A fraction is a ratio of two coefficients, so its interval is
-# Fieller's, which may be lopsided, or have no end: then the share grokked hardly rises with the fraction, or there
-# are too few trials to say so. The reason stands in place of the number.
+# Above which a trial groks more often than not. All that is assumed is that the share that groks rises with the
+# fraction. An interval may be lopsided, or have no end: then that share hardly rises, or there are too few trials to
+# say so. The reason stands in place of the number.
 
 # %%
 display(analysis.critical_fraction())

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from grokray.analysis.critical import Critical
 from grokray.analysis.figures.curves import draw_curve
 from grokray.analysis.figures.forest import Row, draw_forest, foremost, height_of
 from grokray.analysis.figures.importance import draw_importance, height_of_importance
@@ -165,13 +164,9 @@ def rows_of(table: pd.DataFrame, label: str, value: str, why: str) -> list[Row]:
 
 def critical_rows(finding: Finding) -> list[Row]:
     return [
-        Row(label=_label(one), value=one.fraction, lower=one.lower, upper=one.upper, why=one.reason)
+        Row(label=group_name(one) or "all trials", value=one.fraction, lower=one.lower, upper=one.upper, why=one.reason)
         for one in finding.estimates or ()
     ]
-
-
-def _label(one: Critical) -> str:
-    return ", ".join(filter(None, [group_name(one) or "all trials", one.mark]))
 
 
 def _drawn(ax: Axes | None, height: float, finding: Finding | None, draw: Callable[[Axes], Axes]) -> Axes:

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from grokray.analysis.critical import EXTRAPOLATED, NO_LEVEL, Critical, critical_fractions
+from grokray.analysis.critical import Critical, critical_fractions
 from grokray.analysis.critical_differences import Difference, differences
 from grokray.analysis.findings.finding import Finding, interval, missing, nothing_in, unique, without_silence
 from grokray.analysis.findings.groups import MOST_PAIRS, Groups, groups_by_each
-from grokray.analysis.findings.words import cell, number
+from grokray.analysis.findings.words import number
 from grokray.analysis.outcomes import outcomes
 from grokray.analysis.shares import Estimate
 from grokray.analysis.wording import value_text
@@ -71,7 +71,7 @@ def _compared(found: Sequence[Critical], level: float) -> list[Difference]:
 
 
 def _too_many(found: Sequence[Critical]) -> Iterator[str]:
-    known = sum(one.method != "none" for one in found)
+    known = sum(one.is_known for one in found)
     if known > MOST_PAIRS:
         few = f"differences are told of {MOST_PAIRS} at most, so choose some with where"
         yield f"{known} groups have a critical fraction: {few}"
@@ -93,15 +93,9 @@ def _against(one: Difference) -> str:
 
 
 def _remarks(one: Difference) -> Iterator[str]:
-    """Why there is no p, or what to mind of either side; why there is no interval its own row says."""
-    sides = (one.b, one.a)
-    if any(parted := [side.method == "separation" for side in sides]):
-        p = ", and no p" if math.isnan(one.p_value) else "; p by permutation"
-        yield f"perfect separation of {_which(parted)}: from end to end, {NO_LEVEL}{p}"
-    elif any(unsure := [side.midpoint is None for side in sides]):
+    """Why there is no p."""
+    if any(unsure := [side.crossing is None for side in (one.b, one.a)]):
         yield f"no interval is known of {_which(unsure)}, so there is no p"
-    if any(beyond := [side.is_extrapolated for side in sides]):
-        yield f"{_which(beyond)} {'are' if all(beyond) else 'is'} {EXTRAPOLATED}"
 
 
 def _which(are: Sequence[bool]) -> str:
@@ -123,8 +117,9 @@ def _surest(found: Sequence[Difference], level: float) -> str:
     top = max(certain, key=lambda one: abs(one.difference.value))
     more, less = (top.b, top.a) if top.difference.value > 0 else (top.a, top.b)
     value, lower, upper = (number(abs(x), "") for x in (top.difference.value, *_nearest_first(top.difference)))
-    ends = f"somewhere from {lower} to {upper}, {NO_LEVEL}" if top.is_gap else f"{lower} to {upper}"
-    return f"The largest difference: {group_name(more)} needs {value} ({ends}) more than {group_name(less)}."
+    return (
+        f"The largest difference: {group_name(more)} needs {value} ({lower} to {upper}) more than {group_name(less)}."
+    )
 
 
 def _nearest_first(estimate: Estimate) -> list[float]:
@@ -141,7 +136,7 @@ def _why_none(found: Sequence[Critical]) -> str:
 
 def _summary(found: Sequence[Critical]) -> str:
     """Of the only group, or of those that need the least and the most; not of one of which nothing is sure."""
-    known = [one for one in found if not math.isnan(one.fraction) and (one.lower > 0 or one.upper < 1)]
+    known = [one for one in found if one.is_known and (one.lower > 0 or one.upper < 1)]
     texts = [_text(one) for one in sorted(known, key=lambda one: one.fraction)]
     if len(texts) > 1:
         return f"The training fraction at which half of the trials grok is from {texts[0]} to {texts[-1]}."
@@ -149,15 +144,11 @@ def _summary(found: Sequence[Critical]) -> str:
 
 
 def _text(one: Critical) -> str:
-    """0.78 (0.61 to 1) for task_type classification; 0.6 (somewhere from 0.5 to 0.7, without a level of confidence)"""
-    ends = {"fraction_lower": one.lower, "fraction_upper": one.upper}
-    fraction = cell("fraction", {"fraction": one.fraction, **ends})
-    if one.method == "separation":
-        value, lower, upper = (number(x, "") for x in (one.fraction, one.lower, one.upper))
-        fraction = f"{value} (somewhere from {lower} to {upper}, {NO_LEVEL})"
+    """`0.78 or more (0.61 to 1) for task_type classification`, where larger ones are few"""
+    value, lower, upper = (number(x, "") for x in (one.fraction, one.lower, one.upper))
+    beyond = " or more" if one.upper >= 1 else " or less" if one.lower <= 0 else ""
     group = group_name(one)
-    text = f"{fraction} for {group}" if group else fraction
-    return f"{text}, {EXTRAPOLATED}" if one.is_extrapolated else text
+    return f"{value}{beyond} ({lower} to {upper})" + (f" for {group}" if group else "")
 
 
 def group_name(one: Critical) -> str:

@@ -8,7 +8,6 @@ import pandas as pd
 
 from grokray.analysis import plots
 from grokray.analysis.analysis import Analysis
-from grokray.analysis.critical import NO_LEVEL, SEPARATED, Critical
 from grokray.analysis.figures.curves import draw_curve
 from grokray.analysis.figures.forest import foremost, height_of
 from grokray.analysis.figures.importance import height_of_importance
@@ -121,10 +120,13 @@ def critical(a: Analysis) -> Section:
     finding, pictures = a.critical_fraction(), Pictures("critical")
     if finding.missing is None:
         drawn = len(foremost(plots.critical_rows(finding)))
-        caption = f"Training fraction at which half of the trials grok: {_n(a)}{_ends(a, finding.estimates)}."
+        caption = f"Training fraction at which half of the trials grok: {_n(a)}, {_level(a)} intervals."
         caption += _not_drawn(drawn, len(finding.table), "groups")
         pictures.add(lambda axes: plots.critical(a, None, axes), caption, height_of(drawn))
-    about = "Where a logistic curve of grokked within the budget over the training fraction crosses one half."
+    about = (
+        "Where the share that grokked within the budget crosses one half, on the best curve that rises with the "
+        "training fraction; no other shape of it is assumed."
+    )
     if DIFFERENCES in finding.tables:
         about += (
             " Groups are compared pair by pair; above 0 the first needs more data. An interval is of one comparison by "
@@ -132,14 +134,6 @@ def critical(a: Analysis) -> Section:
         )
     captions = {"critical_fraction": "Critical training fraction", DIFFERENCES: "Do groups differ in it?"}
     return section_of(finding, about, pictures, captions)
-
-
-def _ends(a: Analysis, found: Sequence[Critical]) -> str:
-    """What the lines of critical fractions are."""
-    methods = {one.method for one in found}
-    fitted = f", {_level(a)} intervals (Fieller)" if "fieller" in methods else ""
-    parted = f"; {SEPARATED}: from where none to where all grok, {NO_LEVEL}" if "separation" in methods else ""
-    return fitted + parted
 
 
 def importance(a: Analysis) -> Section:
