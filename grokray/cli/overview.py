@@ -81,13 +81,16 @@ def overview(uri: str) -> Overview:
 
 
 def trials_in_all(config: SweepConfig, state: SweepState) -> int:
-    """Those known and those still to be proposed. A proposal that is impossible or a repetition makes no trials."""
+    """Those known, those still to be proposed, and those of seeds that have come and that no session has begun yet. A
+    proposal that is impossible or a repetition makes no trials."""
     own = [index for index, c in state.configurations.items() if c.trial_ids]
     proposed = len(state.configurations)
     given_up = sum(index > max(own, default=-1) for index in state.configurations) >= MAX_FRUITLESS
     at_end = config.method == "grid" and proposed >= config.num_configurations()
     left = 0 if given_up or at_end else config.num_configurations() - len(own)
-    return len(state.trials) + max(left, 0) * len(config.seeds)
+    begun = state.seeds or {str(trial.seed) for trial in state.trials.values()}
+    late = len(own) * len({str(seed) for seed in config.seeds} - begun)
+    return len(state.trials) + late + max(left, 0) * len(config.seeds)
 
 
 def show(console: Console, found: Overview) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from grokray.errors import FileMissing, FolderError
+from grokray.records.fingerprints import has_grown
 from grokray.records.folder import (
     CURVES,
     LOCK,
@@ -23,7 +24,6 @@ from grokray.records.folder import (
     SWEEP_YAML,
     TASK_CURVES,
     SweepFolder,
-    has_grown,
     refuse_foreign,
 )
 from grokray.records.journal import JOURNAL

@@ -17,7 +17,6 @@ lock                   who works here
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from grokray.errors import FolderError, OtherSearchSpace
+from grokray.records.fingerprints import difference, differing, growth, has_grown, why_not_grown
 from grokray.records.journal import JOURNAL, JournalWriter
 from grokray.records.journal_reader import JournalReader
 from grokray.records.lock import Lock, hold
@@ -48,10 +48,7 @@ LOCK = "lock"
 PART = re.compile(r"part-(\d+)of(\d+)")
 
 META_VERSION = 1
-GROWING = "num_trials"  # may be raised: what was proposed so far is what would be proposed first
-_HASH = re.compile("[0-9a-f]{16}")
 _LINES = 10
-_VALUE_CHARACTERS = 60
 
 
 class SweepFolder:
@@ -71,9 +68,9 @@ class SweepFolder:
         """The sweep's folder, made anew or gone on with.
 
         `fingerprint` maps every setting that defines the search space to its value; `meta` holds `versions`
-        {package: version} and `command`. If `num_trials` alone is larger than it was, the folder is that of the larger
-        sweep as soon as it is locked. Raises FolderError if the folder holds another search space, or
-        something that is no sweep; and, within seconds, if the store cannot be reached or does not let one work there.
+        {package: version} and `command`. If the sweep has only grown, the folder is that of the larger sweep as soon as
+        it is locked. Raises FolderError if the folder holds another search space, or something that is no sweep; and,
+        within seconds, if the store cannot be reached or does not let one work there.
         """
         store = Store.from_uri(uri)
         fingerprint = json.loads(json.dumps(fingerprint))
@@ -144,7 +141,7 @@ class SweepFolder:
         """Whether it is to grow; then its fingerprint is the larger sweep's."""
         if not has_grown(self.fingerprint, fingerprint):
             return False
-        self.growth = _difference(GROWING, self.fingerprint, fingerprint)
+        self.growth = growth(self.fingerprint, fingerprint)
         self.meta["fingerprint"] = dict(fingerprint)
         return True
 
@@ -214,28 +211,11 @@ def _read_meta(store: Store) -> dict[str, Any]:
     return meta
 
 
-def has_grown(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether two fingerprints are of one search space, of which the latter has more configurations."""
-    return _differing(was, now) == [GROWING] and _limit(was) < _limit(now)
-
-
-def _limit(settings: Mapping[str, Any]) -> float:
-    """Of configurations; a grid without one has all that there are. Not a number where none is told."""
-    value = settings.get(GROWING, math.nan)
-    if value in (None, "null"):
-        return math.inf
-    return float(value) if str(value).isdecimal() else math.nan
-
-
-def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [name for name in sorted(was.keys() | now.keys()) if was.get(name, _ABSENT) != now.get(name, _ABSENT)]
-
-
 def _refuse_other(store: Store, was: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    names = _differing(was, now)
+    names = differing(was, now)
     if not names or has_grown(was, now):
         return
-    lines = [_difference(name, was, now) for name in names]
+    lines = [difference(name, was, now) for name in names]
     if len(lines) > _LINES:
         lines = [*lines[: _LINES - 1], f"and {len(lines) - _LINES + 1} more"]
     text = "\n".join(f"  {line}" for line in lines)
@@ -243,60 +223,9 @@ def _refuse_other(store: Store, was: Mapping[str, Any], now: Mapping[str, Any]) 
     hint = "choose another folder with --out"
     if is_new:
         hint = f"nothing has happened there yet: remove it, or {hint}"
-    elif names == [GROWING]:
-        hint = f"a sweep may grow, but not shrink: leave {GROWING} as it was, or {hint}"
+    elif allowed := why_not_grown(was, now):
+        hint = f"{allowed}, or {hint}"
     raise OtherSearchSpace(f"{store} holds a sweep of another search space:\n{text}", hint=hint)
-
-
-_ABSENT = object()
-
-
-def _difference(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Of lists of names only those that one of them lacks: they may be cut short before they differ."""
-    before, after = _names(was.get(name)), _names(now.get(name))
-    if None not in (held := [_held(settings.get(name)) for settings in (was, now)]):
-        what = {"data_dir": "tasks", "data_file": "rows"}.get(name.rpartition(".")[2], "weights")
-        return f"{name} holds other {what}: their hash was {held[0]}, is now {held[1]}"
-    if before is None or after is None:
-        return f"{name} was {_shown(was, name)}, is now {_shown(now, name)}"
-    gone = [n for n in before if n not in after]
-    new = [n for n in after if n not in before]
-    if not gone and not new:
-        return f"{name} stand in another order"
-    said = ("without", gone), ("with", new)
-    return f"{name} are now " + " and ".join(f"{word} {listed(names)}" for word, names in said if names)
-
-
-def _names(setting: Any) -> list[str] | None:
-    """Of a list of texts, as JSON; None of anything else."""
-    found = _parsed(setting)
-    return found if isinstance(found, list) and found and all(isinstance(name, str) for name in found) else None
-
-
-def _held(setting: Any) -> str | None:
-    """The hash of what the one path leads to, where a setting is that."""
-    found = _parsed(setting)
-    holds = found.get("holds") if isinstance(found, dict) and len(found) == 1 else None
-    hashes = holds[0] if isinstance(holds, list) and len(holds) == 1 else ()
-    return ", ".join(hashes) if hashes and all(_HASH.fullmatch(str(one)) for one in hashes) else None
-
-
-def _parsed(setting: Any) -> Any:
-    """What a setting says as JSON; None where it is none."""
-    try:
-        return json.loads(setting) if isinstance(setting, str) else None
-    except ValueError:
-        return None
-
-
-def _shown(settings: Mapping[str, Any], name: str) -> str:
-    if name not in settings:
-        return "absent"
-    value = settings[name]
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if text == "null":
-        return "left out"
-    return text if len(text) <= _VALUE_CHARACTERS else text[: _VALUE_CHARACTERS - 1] + "…"
 
 
 def _encode(meta: Mapping[str, Any]) -> bytes:

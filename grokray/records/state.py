@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter
 
 from grokray.records.compact import NOTHING, Compactor
+from grokray.records.fingerprints import seeds_of
 from grokray.records.journal import EVENT_FIELDS, Event
 from grokray.records.trial_state import Checkpoint, Configuration, Decision, Session, TrialState
 
@@ -30,6 +31,7 @@ class SweepState:
 
     def __init__(self) -> None:
         self.metric_names: set[str] = set()
+        self.seeds: set[str] = set()  # that any session's search space had
         self._compact = Compactor()
         self._configurations: dict[int, Configuration] = {}
         self._mentioned: dict[str, TrialState] = {}
@@ -118,7 +120,8 @@ class SweepState:
         return sessions[max(bisect_right(sessions, trial.started, key=attrgetter("started")) - 1, 0)]
 
     def _on_sweep(self, event: Event) -> None:
-        session = str(event["session"])
+        session, fingerprint = str(event["session"]), event["fingerprint"]
+        self.seeds.update((seeds_of(fingerprint) if isinstance(fingerprint, dict) else None) or ())
         known = self._sessions.get(session)
         if known is None or event["t"] < known.started:
             self._sessions[session] = Session(

@@ -14,6 +14,7 @@ from grokray.errors import ConfigError
 from grokray.records.state import TrialState
 from grokray.records.trial_state import Configuration
 from grokray.sweep.config import SweepConfig
+from grokray.sweep.numbering import Numbering
 from grokray.sweep.proposer import make_proposer
 from grokray.sweep.space import MAX_FRUITLESS
 from grokray.sweep.worth import Worth
@@ -24,32 +25,37 @@ FRUITLESS_GUESSES = 20  # repeats in a row after which a search that learns prop
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """`twin` is the earlier configuration that it equals. `trials` are those that it adds, by seed, the first of them
-    number `first` of the sweep: none of a twin, nor where no such trial can be."""
+    """`twin` is the earlier configuration that it equals. `trials` are those that it adds, by seed: none of a twin, nor
+    where no such trial can be. `numbers` are those that they have in the sweep, by seed: one without comes late."""
 
     index: int
     parameters: Mapping[str, Any]
-    first: int
     twin: int | None = None
     trials: Mapping[int, TrialConfig] = field(default_factory=dict)
+    numbers: Mapping[int, int] = field(default_factory=dict)
 
     def suggested(self) -> dict[str, Any]:
         """Its event in the journal."""
         twin = {} if self.twin is None else {"value_of": self.twin}
         return {"event": "suggest", "configuration": self.index, "parameters": self.parameters, **twin}
 
+    @property
+    def numbered(self) -> list[TrialConfig]:
+        """Its trials that have numbers."""
+        return [self.trials[seed] for seed in self.numbers]
+
     def trial_events(self) -> list[dict[str, Any]]:
-        """Those of its trials."""
+        """Those of its trials that have numbers."""
         return [
             {
                 "event": "trial",
-                "trial_id": config.id,
-                "index": self.first + place,
+                "trial_id": self.trials[seed].id,
+                "index": number,
                 "configuration": self.index,
                 "seed": seed,
-                "config": config.model_dump(),
+                "config": self.trials[seed].model_dump(),
             }
-            for place, (seed, config) in enumerate(self.trials.items())
+            for seed, number in self.numbers.items()
         ]
 
 
@@ -63,7 +69,8 @@ class Configurations:
         self.members: dict[int, list[str]] = {}  # configuration -> its trials
         self.of_trial: dict[str, int] = {}
         self.proposed = config.first_index  # up to here, not included; those of other parts are passed over
-        self.next_trial = 0  # the number of the next new trial
+        self._numbering = Numbering()
+        self._late: list[Proposal] = []  # of one trial each, that an earlier session did not write down
         self._newest = config.first_index - config.stride  # of the members: looked for it would take longer each time
         self._lost: deque[int] = deque()  # proposals that the journal has lost, to be made once more
         self._exhausted = False
@@ -89,7 +96,8 @@ class Configurations:
             self._exhausted = True
             return None
         self.proposed = max(self.proposed, index + self.config.stride)
-        return self._proposal(index, parameters)
+        proposal = self._proposal(index, parameters)
+        return replace(proposal, numbers=self._numbering.new(proposal.trials))
 
     def _proposal(self, index: int, parameters: Mapping[str, Any]) -> Proposal:
         """With the trials that no earlier configuration has; a twin has none."""
@@ -97,7 +105,7 @@ class Configurations:
         known = [self.of_trial[trial.id] for trial in trials.values() if trial.id in self.of_trial]
         new = {seed: trial for seed, trial in trials.items() if trial.id not in self.of_trial}
         twin = known[0] if known and not new else None
-        return Proposal(index=index, parameters=parameters, first=self.next_trial, twin=twin, trials=new)
+        return Proposal(index=index, parameters=parameters, twin=twin, trials=new)
 
     def take(self, proposal: Proposal) -> None:
         if proposal.twin is not None:
@@ -108,42 +116,55 @@ class Configurations:
             self.members[proposal.index] = [config.id for config in proposal.trials.values()]
             self._newest = max(self._newest, proposal.index)
             self.of_trial |= dict.fromkeys(self.members[proposal.index], proposal.index)
-            self.next_trial = max(self.next_trial, proposal.first + len(proposal.trials))
         # A grid says itself when it ends; repeats may stand in a row there, and what follows them is new.
         self._exhausted = self.config.method != "grid" and self._fruitless_in_a_row() >= MAX_FRUITLESS
 
+    def replay_begins(self, trials: Mapping[str, TrialState]) -> None:
+        """`trials` are those of the journal, here and in `replay`."""
+        self._numbering.replay_begins(trials)
+
     def replay(self, known: Configuration, trials: Mapping[str, TrialState]) -> Proposal:
-        """Take a proposal of an earlier session once more, with what the journal has of its trials."""
+        """Take a proposal of an earlier session once more, with what the journal has of its trials. Those of a seed
+        that has come since are late ones, see `late`."""
         self.proposed = known.index + self.config.stride
         parameters: Mapping[str, Any] | None = known.parameters
         if known.suggested is None:  # its line was damaged
             parameters = self.proposer.propose_again(known.index)
         else:
             self.proposer.replay(known.index, known.parameters)
-        if parameters is None:
-            proposal = self._unexplained(known, trials)
-        elif known.value_of is None:
-            proposal = self._proposal(known.index, parameters)
-        else:
-            proposal = Proposal(index=known.index, parameters=parameters, first=self.next_trial, twin=known.value_of)
-        proposal = self._numbered(proposal, trials)
+        proposal = self._unexplained(known, trials) if parameters is None else self._again(known, parameters, trials)
+        proposal = replace(proposal, numbers=self._numbering.known(proposal.trials, trials))
         self.take(proposal)
+        late = [seed for seed in proposal.trials if seed not in proposal.numbers]
+        self._late += [replace(proposal, trials={seed: proposal.trials[seed]}) for seed in late]
         return proposal
+
+    def late(self) -> list[Proposal]:
+        """Once all are replayed: their trials that have no number yet, each as a proposal of its own. They are numbered
+        seed by seed, so that to grow by one seed and then by another is to grow by both."""
+        place = {seed: place for place, seed in enumerate(self.config.seeds)}
+        late = sorted(self._late, key=lambda one: (place[next(iter(one.trials))], one.index))
+        self._late = []
+        self._numbering.replay_ends()
+        return [replace(proposal, numbers=self._numbering.new(proposal.trials)) for proposal in late]
+
+    def _again(self, known: Configuration, parameters: Mapping[str, Any], trials: Mapping[str, TrialState]) -> Proposal:
+        """With the trials that it has now, but for those that the journal has of another configuration."""
+        twin = Proposal(index=known.index, parameters=parameters, twin=known.value_of)
+        if known.value_of is not None and known.value_of not in self.members:
+            return twin
+        now = self._proposal(known.index, parameters)
+        journaled = {seed: trials.get(config.id) for seed, config in now.trials.items()}
+        own = {seed: now.trials[seed] for seed, t in journaled.items() if t is None or t.configuration == known.index}
+        # Even a twin may have some, of seeds that have come since: conditions may fix the seeds of one of the two.
+        return replace(now, trials=own) if own or known.value_of is None else twin
 
     def _unexplained(self, known: Configuration, trials: Mapping[str, TrialState]) -> Proposal:
         """Its trials are known, but not why they were proposed: no search learns from them."""
         made: dict[int, TrialConfig] = {}
         for place, trial in enumerate(trials[trial_id] for trial_id in known.trial_ids):
             made[place if trial.seed is None else trial.seed] = TrialConfig.model_validate(dict(trial.config))
-        return Proposal(index=known.index, parameters={}, first=self.next_trial, trials=made)
-
-    def _numbered(self, proposal: Proposal, trials: Mapping[str, TrialState]) -> Proposal:
-        """With the numbers that its trials have in the journal."""
-        for place, trial in enumerate(proposal.trials.values()):
-            known = trials.get(trial.id)
-            if known is not None and known.index is not None:
-                return replace(proposal, first=known.index - place)
-        return proposal
+        return Proposal(index=known.index, parameters={}, trials=made)
 
     def find_lost(self, known: Collection[int]) -> None:
         """Once all are replayed: those are proposed again of which the journal has lost every line."""

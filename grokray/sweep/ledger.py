@@ -184,7 +184,7 @@ class Ledger:
             self._enqueue(proposal)
 
     def _enqueue(self, proposal: Proposal) -> None:
-        new = {config.id: config for config in proposal.trials.values()}
+        new = {config.id: config for config in proposal.numbered}
         self._configs |= new
         self._queue.extend(new)
 
@@ -216,7 +216,7 @@ class Ledger:
     def _replay(self) -> None:
         """Open the books with what the journal says. Nothing is written but what a crash kept from being written."""
         self.poll()
-        self.configurations.next_trial = 1 + max((t.index or 0 for t in self.state.trials.values()), default=-1)
+        self.configurations.replay_begins(self.state.trials)
         for index, known in self.state.configurations.items():
             proposal = self.configurations.replay(known, self.state.trials)
             if known.suggested is None and proposal.parameters:
@@ -228,8 +228,11 @@ class Ledger:
                 )
             self._enqueue(proposal)
             self.journal.write_many(e for e in proposal.trial_events() if e["trial_id"] not in self.state.trials)
-            for config in proposal.trials.values():
+            for config in proposal.numbered:
                 self._replay_trial(config.id)
+        for proposal in self.configurations.late():
+            self.journal.write_many(proposal.trial_events())
+            self._enqueue(proposal)
         self.configurations.find_lost(self.state.configurations.keys())
         self.catch_up()
 

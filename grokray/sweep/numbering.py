@@ -1,0 +1,46 @@
+"""The numbers of a sweep's trials: a new one has the next, and one that the journal has keeps its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from grokray.records.trial_state import TrialState
+from grokray.trial import TrialConfig
+
+
+class Numbering:
+    def __init__(self) -> None:
+        self._next = 0
+        self._taken: set[int] = set()  # while the journal is replayed
+
+    def replay_begins(self, trials: Mapping[str, TrialState]) -> None:
+        """`trials` are those of the journal."""
+        self._taken = {trial.index for trial in trials.values() if trial.index is not None}
+        self._next = 1 + max(self._taken, default=-1)
+
+    def replay_ends(self) -> None:
+        self._taken = set()
+
+    def new(self, seeds: Iterable[int]) -> dict[int, int]:
+        """The next ones, by seed."""
+        numbers = {seed: self._next + place for place, seed in enumerate(seeds)}
+        self._next += len(numbers)
+        return numbers
+
+    def known(self, own: Mapping[int, TrialConfig], trials: Mapping[str, TrialState]) -> dict[int, int]:
+        """By seed, of a configuration's `own` trials those that the journal has, or had: one whose line was damaged has
+        left the number free that its place among the others tells. One of a seed that has come since has none."""
+        numbers = {seed: trials[config.id].index for seed, config in own.items() if config.id in trials}
+        first = next(
+            (number - place for place, seed in enumerate(own) if (number := numbers.get(seed)) is not None), None
+        )
+        if first is None:
+            return {}
+        for place, seed in enumerate(own):
+            numbers.setdefault(seed, self._free(first + place))
+        found = {seed: number for seed in own if (number := numbers[seed]) is not None}
+        self._taken |= {*found.values()}
+        return found
+
+    def _free(self, number: int) -> int | None:
+        return number if 0 <= number < self._next and number not in self._taken else None
