@@ -73,7 +73,10 @@ class SweepConfig(BaseModel):
         le=MAX_CONFIGURATIONS,
         description="Configurations; each runs once for each seed. For grid a limit. May be raised later.",
     )
-    seeds: Seeds = Field(default=(0,), description="Every configuration runs once for each of these; 3 means 0, 1, 2.")
+    seeds: Seeds = Field(
+        default=(0,),
+        description="Every configuration runs once for each of these; 3 means 0, 1, 2. Others may be added later, but for tpe.",
+    )
     seed: Seed = Field(default=0, description="Of the search itself.")
     parameters: dict[str, Parameter] = Field(min_length=1, description="What is searched, in W&B's grammar.")
     trial: TrialSection = Field(default=TrialSection(), description="How every trial is measured and kept.")

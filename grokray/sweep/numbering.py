@@ -28,8 +28,8 @@ class Numbering:
         return numbers
 
     def known(self, own: Mapping[int, TrialConfig], trials: Mapping[str, TrialState]) -> dict[int, int]:
-        """By seed, of a configuration's `own` trials those that the journal has, or had: one whose line was damaged has
-        left the number free that its place among the others tells. One of a seed that has come since has none."""
+        """By seed, in their order, of a configuration's `own` trials those that the journal has, or had: one whose line was
+        damaged has left the number free that its place among the others tells. One of a later seed has none."""
         numbers = {seed: trials[config.id].index for seed, config in own.items() if config.id in trials}
         first = next(
             (number - place for place, seed in enumerate(own) if (number := numbers.get(seed)) is not None), None
@@ -38,9 +38,9 @@ class Numbering:
             return {}
         for place, seed in enumerate(own):
             numbers.setdefault(seed, self._free(first + place))
-        found = {seed: number for seed in own if (number := numbers[seed]) is not None}
-        self._taken |= {*found.values()}
-        return found
+        found = sorted((number, seed) for seed, number in numbers.items() if number is not None)
+        self._taken.update(number for number, _ in found)
+        return {seed: number for number, seed in found}
 
     def _free(self, number: int) -> int | None:
         return number if 0 <= number < self._next and number not in self._taken else None

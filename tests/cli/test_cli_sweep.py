@@ -229,6 +229,9 @@ def test_dry_run_tells_what_the_folder_holds(space, begun, tmp_path, monkeypatch
     assert main(["sweep", "small.yaml", "--dry-run", "--out", "out", "--num-trials", "5"]) == 0
     line = "folder: out, which holds this sweep: 2 of 10 trials ended; it grows: num_trials was 4, is now 5"
     assert capsys.readouterr().out.splitlines()[-2] == line
+    assert main(["sweep", "small.yaml", "--dry-run", "--out", "out", "--set", "seeds=3"]) == 0
+    line = "folder: out, which holds this sweep: 2 of 12 trials ended; it grows: seeds was [0, 1], is now [0, 1, 2]"
+    assert capsys.readouterr().out.splitlines()[-2] == line
     assert main(["sweep", "small.yaml", "--dry-run", "--out", "out", "--num-trials", "3"]) == 2
     assert "out holds a sweep of another search space:\n  num_trials was 4, is now 3" in capsys.readouterr().err
 

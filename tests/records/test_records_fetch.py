@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import Any
 
 import fsspec
 import pytest
@@ -74,18 +75,22 @@ def test_again_nothing_is_copied_and_what_is_new_is(source, tmp_path):
     assert copy.store.list("curves") == source.store.list("curves")  # the old part is gone
 
 
-def test_a_copy_of_a_sweep_that_has_grown_since_grows_with_it(source, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "few", "more", "fewer"), [("num_trials", 3, 4, 2), ("seeds", "[0, 1]", "[0, 1, 2]", "[0]")]
+)
+def test_a_copy_of_a_sweep_that_has_grown_since_grows_with_it(name, few, more, fewer, source, tmp_path):
     collect(source)
-    fetch(source.store.uri, tmp_path / "copy")
 
-    def become(number: int) -> None:
-        meta = {**source.meta, "fingerprint": {**source.fingerprint, "num_trials": number}}
+    def become(value: Any) -> None:
+        meta = {**source.meta, "fingerprint": {**source.fingerprint, name: value}}
         source.store.write_atomic("meta.json", json.dumps(meta).encode())
 
-    become(4)
+    become(few)
     fetch(source.store.uri, tmp_path / "copy")
-    assert SweepFolder.open(tmp_path / "copy").fingerprint["num_trials"] == 4
-    become(2)
+    become(more)
+    fetch(source.store.uri, tmp_path / "copy")
+    assert SweepFolder.open(tmp_path / "copy").fingerprint[name] == more
+    become(fewer)
     with pytest.raises(FolderError, match="holds another sweep than"):
         fetch(source.store.uri, tmp_path / "copy")
 

@@ -69,16 +69,28 @@ def test_another_search_space_is_refused_with_what_differs(tmp_path):
     assert max(map(len, lines[1:])) < 100
 
 
-@pytest.mark.parametrize(("few", "many", "said"), [("3", "5", "5"), ("3", "null", "left out")])  # the whole grid
-def test_a_sweep_may_grow(few, many, said, tmp_path):
-    grown = {"method": '"grid"', "num_trials": many}
-    with make_folder(tmp_path, {"method": '"grid"', "num_trials": few}).lock():
+SMALL = {"method": '"grid"', "num_trials": "3", "seeds": "[0, 1]"}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"num_trials": "5"}, "num_trials was 3, is now 5"),
+        ({"num_trials": "null"}, "num_trials was 3, is now left out"),  # the whole grid
+        ({"seeds": "[2, 1, 0]"}, "seeds was [0, 1], is now [2, 1, 0]"),
+        ({"seeds": json.dumps([*range(30)])}, "seeds are now with 2, 3, 4, …"),
+        ({"num_trials": "5", "seeds": "[0, 1, 2]"}, "num_trials was 3, is now 5; seeds was [0, 1], is now [0, 1, 2]"),
+    ],
+)
+def test_a_sweep_may_grow(more, said, tmp_path):
+    grown = SMALL | more
+    with make_folder(tmp_path, SMALL).lock():
         pass
-    assert SweepFolder.find(tmp_path, grown).growth == f"num_trials was {few}, is now {said}"
+    assert SweepFolder.find(tmp_path, grown).growth == said
     larger = make_folder(tmp_path, grown, sweep_yaml="num_trials: more\n")
-    assert larger.growth == f"num_trials was {few}, is now {said}"
+    assert larger.growth == said
     found = SweepFolder.open(tmp_path)
-    assert (found.fingerprint["num_trials"], found.sweep_yaml) == (few, "num_trials: 3\n")  # others may work there yet
+    assert (found.fingerprint, found.sweep_yaml) == (SMALL, "num_trials: 3\n")  # others may work there yet
     with larger.lock():
         pass
     found = SweepFolder.open(tmp_path)
@@ -87,19 +99,82 @@ def test_a_sweep_may_grow(few, many, said, tmp_path):
     assert make_folder(tmp_path, grown).growth is None
 
 
-@pytest.mark.parametrize(("was", "said"), [("5", "5"), ("null", "left out")])
-def test_a_sweep_may_not_shrink(was, said, tmp_path):
-    folder = make_folder(tmp_path, {"num_trials": was})
+def test_a_sweep_that_was_killed_as_it_grew_grows_when_it_goes_on(tmp_path, monkeypatch):
+    grown = SMALL | {"seeds": "[0, 1, 2]"}
+    with make_folder(tmp_path, SMALL).lock():
+        pass
+    killed = make_folder(tmp_path, grown, sweep_yaml="seeds: more\n")
+    write, written = type(killed.store).write_atomic, []
+
+    def write_one(self, name, data):
+        if written:
+            raise KeyboardInterrupt
+        written.append(name)
+        write(self, name, data)
+
+    monkeypatch.setattr(type(killed.store), "write_atomic", write_one)
+    with pytest.raises(KeyboardInterrupt), killed.lock():
+        pytest.fail("the second file was not written")
+    monkeypatch.undo()
+    larger = make_folder(tmp_path, grown, sweep_yaml="seeds: more\n")
+    assert larger.growth is not None
+    with larger.lock():
+        pass
+    found = SweepFolder.open(tmp_path)
+    assert (found.fingerprint, found.sweep_yaml) == (grown, "seeds: more\n")
+
+
+LEAVE = "a sweep may grow, but not shrink: leave"
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said", "hint"),
+    [
+        ({"num_trials": "5"}, {}, "num_trials was 5, is now 3", f"{LEAVE} num_trials as it was, or choose"),
+        ({"num_trials": "null"}, {}, "num_trials was left out, is now 3", f"{LEAVE} num_trials as it was, or choose"),
+        ({}, {"seeds": "[1, 2]"}, "seeds was [0, 1], is now [1, 2]", f"{LEAVE} seed 0 in, or choose"),
+        (
+            {"seeds": json.dumps([*range(30)])},
+            {"seeds": json.dumps([*range(2, 31)])},
+            "seeds are now without 0, 1 and with 30",
+            f"{LEAVE} seeds 0, 1 in, or choose",
+        ),
+        (
+            {"num_trials": "5"},
+            {"seeds": "[0, 1, 2]"},
+            "num_trials was 5, is now 3\n  seeds was [0, 1], is now [0, 1, 2]",
+            f"{LEAVE} num_trials as it was, or choose",
+        ),
+        (
+            {"method": '"tpe"'},
+            {"method": '"tpe"', "seeds": "[0, 1, 2]", "num_trials": "4"},
+            "num_trials was 3, is now 4\n  seeds was [0, 1], is now [0, 1, 2]",
+            "tpe chose each configuration by what all seeds of others gave: leave seeds as they were, or choose",
+        ),
+    ],
+)
+def test_a_sweep_may_not_shrink_nor_may_tpe_have_other_seeds(was, now, said, hint, tmp_path):
+    folder = make_folder(tmp_path, SMALL | was)
     folder.writer("driver").write("sweep", session="a", versions={}, command="", fingerprint={})
-    with pytest.raises(FolderError, match=f"num_trials was {said}, is now 3") as caught:
-        make_folder(tmp_path, {"num_trials": "3"})
-    assert caught.value.hint.startswith("a sweep may grow, but not shrink: leave num_trials as it was, or choose")
+    with pytest.raises(FolderError) as caught:
+        make_folder(tmp_path, SMALL | now)
+    assert str(caught.value).partition("\n")[2] == f"  {said}"
+    assert caught.value.hint.startswith(hint)
 
 
 def test_what_grows_and_differs_is_another_search_space(tmp_path):
-    make_folder(tmp_path, {"num_trials": "3", "seeds": "[0]"})
-    with pytest.raises(FolderError, match=r"num_trials was 3, is now 5\n  seeds was"):
-        make_folder(tmp_path, {"num_trials": "5", "seeds": "[0, 1]"})
+    make_folder(tmp_path, {"num_trials": "3", "seed": "0", "seeds": "[0]"})
+    with pytest.raises(FolderError, match=r"num_trials was 3, is now 5\n  seed was 0, is now 1\n  seeds was \[0\], is"):
+        make_folder(tmp_path, {"num_trials": "5", "seed": "1", "seeds": "[0, 1]"})
+
+
+def test_seeds_in_another_order_are_the_same_sweep(tmp_path):
+    make_folder(tmp_path, SMALL)
+    again = make_folder(tmp_path, SMALL | {"seeds": "[1, 0]"})
+    assert again.growth is None
+    with again.lock():
+        pass
+    assert SweepFolder.open(tmp_path).fingerprint == SMALL
 
 
 def test_a_sweep_that_grew_meanwhile_does_not_shrink_again(tmp_path):
