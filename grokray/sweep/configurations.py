@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from grokray.errors import ConfigError
 from grokray.records.state import TrialState
@@ -23,6 +23,13 @@ from grokray.trial import PATHS, TrialConfig
 FRUITLESS_GUESSES = 20  # repeats in a row after which a search that learns proposes at random
 
 
+class Proposed(NamedTuple):
+    """A trial, with its id, which is a hash that takes its time."""
+
+    id: str
+    config: TrialConfig
+
+
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
     """`twin` is the earlier configuration that it equals. `trials` are those that it adds, by seed: none of a twin, nor
@@ -31,7 +38,7 @@ class Proposal:
     index: int
     parameters: Mapping[str, Any]
     twin: int | None = None
-    trials: Mapping[int, TrialConfig] = field(default_factory=dict)
+    trials: Mapping[int, Proposed] = field(default_factory=dict)
     numbers: Mapping[int, int] = field(default_factory=dict)
 
     def suggested(self) -> dict[str, Any]:
@@ -40,12 +47,12 @@ class Proposal:
         return {"event": "suggest", "configuration": self.index, "parameters": self.parameters, **twin}
 
     @property
-    def numbered(self) -> list[TrialConfig]:
+    def numbered(self) -> list[Proposed]:
         """Its trials that have numbers."""
         return [self.trials[seed] for seed in self.numbers]
 
-    def trial_events(self) -> list[dict[str, Any]]:
-        """Those of its trials that have numbers."""
+    def trial_events(self, known: Collection[str] = ()) -> list[dict[str, Any]]:
+        """Those of its trials that have numbers, but for the known ones."""
         return [
             {
                 "event": "trial",
@@ -53,9 +60,10 @@ class Proposal:
                 "index": number,
                 "configuration": self.index,
                 "seed": seed,
-                "config": self.trials[seed].model_dump(),
+                "config": self.trials[seed].config.model_dump(),
             }
             for seed, number in self.numbers.items()
+            if self.trials[seed].id not in known
         ]
 
 
@@ -113,7 +121,7 @@ class Configurations:
         elif not proposal.trials:
             self.worth.refuse(proposal.index)
         else:
-            self.members[proposal.index] = [config.id for config in proposal.trials.values()]
+            self.members[proposal.index] = [trial.id for trial in proposal.trials.values()]
             self._newest = max(self._newest, proposal.index)
             self.of_trial |= dict.fromkeys(self.members[proposal.index], proposal.index)
         # A grid says itself when it ends; repeats may stand in a row there, and what follows them is new.
@@ -133,7 +141,9 @@ class Configurations:
         else:
             self.proposer.replay(known.index, known.parameters)
         proposal = self._unexplained(known, trials) if parameters is None else self._again(known, parameters, trials)
-        proposal = replace(proposal, numbers=self._numbering.known(proposal.trials, trials))
+        proposal = replace(
+            proposal, numbers=self._numbering.known({s: t.id for s, t in proposal.trials.items()}, trials)
+        )
         self.take(proposal)
         late = [seed for seed in proposal.trials if seed not in proposal.numbers]
         self._late += [replace(proposal, trials={seed: proposal.trials[seed]}) for seed in late]
@@ -154,16 +164,17 @@ class Configurations:
         if known.value_of is not None and known.value_of not in self.members:
             return twin
         now = self._proposal(known.index, parameters)
-        journaled = {seed: trials.get(config.id) for seed, config in now.trials.items()}
+        journaled = {seed: trials.get(trial.id) for seed, trial in now.trials.items()}
         own = {seed: now.trials[seed] for seed, t in journaled.items() if t is None or t.configuration == known.index}
         # Even a twin may have some, of seeds that have come since: conditions may fix the seeds of one of the two.
         return replace(now, trials=own) if own or known.value_of is None else twin
 
     def _unexplained(self, known: Configuration, trials: Mapping[str, TrialState]) -> Proposal:
         """Its trials are known, but not why they were proposed: no search learns from them."""
-        made: dict[int, TrialConfig] = {}
+        made: dict[int, Proposed] = {}
         for place, trial in enumerate(trials[trial_id] for trial_id in known.trial_ids):
-            made[place if trial.seed is None else trial.seed] = TrialConfig.model_validate(dict(trial.config))
+            config = TrialConfig.model_validate(dict(trial.config))
+            made[place if trial.seed is None else trial.seed] = Proposed(config.id, config)
         return Proposal(index=known.index, parameters={}, trials=made)
 
     def find_lost(self, known: Collection[int]) -> None:
@@ -171,7 +182,7 @@ class Configurations:
         every = range(self.config.first_index, self.proposed, self.config.stride)
         self._lost = deque(index for index in every if index not in known)
 
-    def _trials_of(self, parameters: Mapping[str, Any]) -> dict[int, TrialConfig]:
+    def _trials_of(self, parameters: Mapping[str, Any]) -> dict[int, Proposed]:
         """The configuration's trials by seed; none where no such trial can be.
 
         The file's check tries every value, but not every combination of a large space: a modulus drawn from a range
@@ -179,12 +190,13 @@ class Configurations:
         """
         choice = self.proposer.choice(parameters)
         try:
-            trials = {seed: self.config.trial_config(choice, seed) for seed in self.config.seeds}
+            configs = {seed: self.config.trial_config(choice, seed) for seed in self.config.seeds}
         except ConfigError as error:
             if any(problem.field in PATHS for problem in error.problems):
                 raise
             return {}
         # Where the parameters set all three seeds themselves, the seeds of the sweep make no difference.
+        trials = {seed: Proposed(config.id, config) for seed, config in configs.items()}
         first_of_id = {trial.id: seed for seed, trial in reversed(trials.items())}
         return {seed: trial for seed, trial in trials.items() if first_of_id[trial.id] == seed}
 

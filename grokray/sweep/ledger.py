@@ -184,7 +184,7 @@ class Ledger:
             self._enqueue(proposal)
 
     def _enqueue(self, proposal: Proposal) -> None:
-        new = {config.id: config for config in proposal.numbered}
+        new = {trial.id: trial.config for trial in proposal.numbered}
         self._configs |= new
         self._queue.extend(new)
 
@@ -227,9 +227,9 @@ class Ledger:
                     hint="Has the data that they learn been moved or changed?",
                 )
             self._enqueue(proposal)
-            self.journal.write_many(e for e in proposal.trial_events() if e["trial_id"] not in self.state.trials)
-            for config in proposal.numbered:
-                self._replay_trial(config.id)
+            self.journal.write_many(proposal.trial_events(known=self.state.trials))
+            for trial in proposal.numbered:
+                self._replay_trial(trial.id)
         for proposal in self.configurations.late():
             self.journal.write_many(proposal.trial_events())
             self._enqueue(proposal)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from grokray.records.trial_state import TrialState
-from grokray.trial import TrialConfig
 
 
 class Numbering:
@@ -27,16 +26,17 @@ class Numbering:
         self._next += len(numbers)
         return numbers
 
-    def known(self, own: Mapping[int, TrialConfig], trials: Mapping[str, TrialState]) -> dict[int, int]:
-        """By seed, in their order, of a configuration's `own` trials those that the journal has, or had: one whose line was
-        damaged has left the number free that its place among the others tells. One of a later seed has none."""
-        numbers = {seed: trials[config.id].index for seed, config in own.items() if config.id in trials}
+    def known(self, ids: Mapping[int, str], trials: Mapping[str, TrialState]) -> dict[int, int]:
+        """By seed, in their order, of a configuration's trials those that the journal has, or had: one whose line was
+        damaged has left the number free that its place among the others tells. One of a later seed has none. `ids` are
+        those of all its trials."""
+        numbers = {seed: trials[trial_id].index for seed, trial_id in ids.items() if trial_id in trials}
         first = next(
-            (number - place for place, seed in enumerate(own) if (number := numbers.get(seed)) is not None), None
+            (number - place for place, seed in enumerate(ids) if (number := numbers.get(seed)) is not None), None
         )
         if first is None:
             return {}
-        for place, seed in enumerate(own):
+        for place, seed in enumerate(ids):
             numbers.setdefault(seed, self._free(first + place))
         found = sorted((number, seed) for seed, number in numbers.items() if number is not None)
         self._taken.update(number for number, _ in found)
