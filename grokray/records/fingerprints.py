@@ -40,9 +40,10 @@ def growth(was: Fingerprint, now: Fingerprint) -> str:
 
 
 def why_not_grown(was: Fingerprint, now: Fingerprint) -> str | None:
-    """Where only what may grow differs, but does not: what would be allowed, for people."""
+    """Where only what may grow differs, but does not: what would be allowed, for people. No seed in common is another
+    sweep, such as that of one trial that `grokray train` makes."""
     names = differing(was, now)
-    if not names or not {*names} <= {NUM_TRIALS, SEEDS}:
+    if not names or not {*names} <= {NUM_TRIALS, SEEDS} or not {*(seeds_of(was) or ())} & {*(seeds_of(now) or ())}:
         return None
     if SEEDS in names and was.get("method") == TPE:
         return f"tpe chose each configuration by what all seeds of others gave: leave {SEEDS} as they were"

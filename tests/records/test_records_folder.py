@@ -133,6 +133,7 @@ LEAVE = "a sweep may grow, but not shrink: leave"
         ({"num_trials": "5"}, {}, "num_trials was 5, is now 3", f"{LEAVE} num_trials as it was, or choose"),
         ({"num_trials": "null"}, {}, "num_trials was left out, is now 3", f"{LEAVE} num_trials as it was, or choose"),
         ({}, {"seeds": "[1, 2]"}, "seeds was [0, 1], is now [1, 2]", f"{LEAVE} seed 0 in, or choose"),
+        ({}, {"seeds": "[2]"}, "seeds was [0, 1], is now [2]", "choose another folder with --out"),
         (
             {"seeds": json.dumps([*range(30)])},
             {"seeds": json.dumps([*range(2, 31)])},
