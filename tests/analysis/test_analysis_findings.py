@@ -127,7 +127,8 @@ def test_effects_of_one_event_speak_of_one():
         (1, "too few: 8 trials, but 10 are needed"),
         (
             2,
-            "it can be estimated for none of 2 groups; task_type sequence: too few: 5 trials, but 10 are needed",
+            "it can be estimated for none of 2 groups; task_type sequence: too few: 5 trials, but 10 are needed; "
+            "task_type classification: too few: 3 trials, but 10 are needed",
         ),
     ],
 )

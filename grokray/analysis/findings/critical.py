@@ -21,6 +21,7 @@ from grokray.analysis.wording import value_text
 
 NAME, TITLE = "critical", "Critical training fraction"
 DIFFERENCES = "differences"
+FEW = 3  # groups whose reasons are told where none has a fraction
 LEARNED = (
     "tpe chose configurations by what came of others: groups differ in more than their parameter, and so may their "
     "critical fractions"
@@ -127,11 +128,12 @@ def _nearest_first(estimate: Estimate) -> list[float]:
 
 
 def _why_none(found: Sequence[Critical]) -> str:
-    """Of several groups, why the one with the most trials has none."""
-    largest = max(found, key=lambda one: one.trials)
+    """Of several groups, why none of those with the most trials has one."""
     if len(found) == 1:
-        return largest.reason
-    return f"it can be estimated for none of {len(found)} groups; {group_name(largest)}: {largest.reason}"
+        return found[0].reason
+    largest = sorted(found, key=lambda one: -one.trials)[:FEW]
+    named = "; ".join(f"{group_name(one)}: {one.reason}" for one in largest)
+    return f"it can be estimated for none of {len(found)} groups; {named}"
 
 
 def _summary(found: Sequence[Critical]) -> str:
