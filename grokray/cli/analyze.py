@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from grokray.cli.outputs import output_place, remove, require_place, writing
-from grokray.cli.part import Columns, Where, part_of
+from grokray.cli.part import Columns, Where, named_by, part_of
 from grokray.cli.usage import number
 from grokray.wording import NOTHING, listed
 
@@ -39,7 +39,10 @@ DIGITS = 15  # of numbers in JSON: all that a float is sure of
 def analyze(
     folders: Annotated[list[str], typer.Argument(metavar="DIR…", help="Folders of sweeps, or their URIs.")],
     out: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Where the tables go. Default: DIR/analysis.")
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="Where the tables go. Default: DIR/analysis, with --where DIR/analysis-CONDITION."
+        ),
     ] = None,
     by: Annotated[
         str | None,
@@ -58,7 +61,7 @@ def analyze(
     from grokray.records.uri import hide_secrets
 
     share = number("--level", level)
-    place = output_place(folders, out, "analysis")
+    place = output_place(folders, out, named_by(where, "analysis"))
     require_place(place)
     analysis = part_of(load(folders, level=share), column, where)
     grouped = {}

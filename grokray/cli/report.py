@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grokray.cli.outputs import is_folder, output_place, require_place, writing
-from grokray.cli.part import Columns, Where, part_of
+from grokray.cli.part import Columns, Where, named_by, part_of
 from grokray.cli.plot import need_matplotlib
 from grokray.cli.usage import number
 from grokray.errors import ConfigError, Problem
@@ -19,7 +19,11 @@ REPORT = "report.html"
 def report(
     folders: Annotated[list[str], typer.Argument(metavar="DIR…", help="Folders of sweeps, or their URIs.")],
     out: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Ends in .html; or a folder. Default: DIR/report.html.")
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Ends in .html; or a folder. Default: DIR/report.html, with --where DIR/report-CONDITION.html.",
+        ),
     ] = None,
     where: Where = None,
     column: Columns = None,
@@ -31,7 +35,8 @@ def report(
     from grokray.records.uri import hide_secrets, split_last
 
     need_matplotlib()
-    place = report_file(output_place(folders, out, REPORT))  # a wrong ending is said before anything is read
+    name = named_by(where, REPORT)
+    place = report_file(output_place(folders, out, name), name)  # a wrong ending is said before anything is read
     if not Path(place).is_file():  # one that is there may be written where no other can
         require_place(split_last(place)[0])
     analysis = part_of(load(folders, level=number("--level", level)), column, where)
@@ -41,13 +46,13 @@ def report(
     return 0
 
 
-def report_file(out: str) -> str:
-    """page.html → itself; a folder → report.html in it; ConfigError for page.yaml, which may be anything of value."""
+def report_file(out: str, name: str) -> str:
+    """page.html → itself; a folder → `name` in it; ConfigError for page.yaml, which may be anything of value."""
     from grokray.records.uri import join
 
-    name = out.partition("?")[0] if "://" in out else out
-    if is_folder(out) or ("://" in out and not name.endswith(".html")):
-        return join(out, REPORT)
-    if Path(name).suffix != ".html":
+    bare = out.partition("?")[0] if "://" in out else out
+    if is_folder(out) or ("://" in out and not bare.endswith(".html")):
+        return join(out, name)
+    if Path(bare).suffix != ".html":
         raise ConfigError([Problem(message=f"--out is {out}, but must end in .html, or be a folder")])
     return out

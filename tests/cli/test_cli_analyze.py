@@ -17,6 +17,7 @@ from grokray.analysis.findings.finding import Finding
 from grokray.cli.analyze import _records, show
 from grokray.cli.main import main
 from grokray.cli.outputs import remove
+from grokray.cli.part import named_by
 from grokray.records.collect import collect
 from grokray.records.store import Store
 from tests.records.records_helpers import little_room, memory_store
@@ -108,6 +109,38 @@ def test_a_part_of_the_trials_is_called_one_everywhere(begun, capsys, tmp_path):
     capsys.readouterr()
     assert main(["analyze", folder, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["where"] == []
+
+
+def test_results_of_a_part_leave_those_of_all_trials_alone(begun, capsys, tmp_path):
+    folder = begun()
+    of_all = {name: folder.store.local_path(name) for name in ("analysis/overview.csv", "report.html")}
+    assert main(["analyze", str(folder.store)]) == main(["report", str(folder.store)]) == 0
+    before = {name: path.read_bytes() for name, path in of_all.items()}
+    words = [str(folder.store), "--where", "weight_decay>=0.5"]
+    assert (
+        main(["analyze", *words]) == main(["report", *words]) == main(["report", *words, "--out", f"{tmp_path}/"]) == 0
+    )
+    assert {name: path.read_bytes() for name, path in of_all.items()} == before
+    part = "weight_decay-at-least-0.5"
+    tables, page, elsewhere = (line for line in capsys.readouterr().out.splitlines() if part in line)
+    assert tables.startswith(f"tables: {folder.store}/analysis-{part} (")
+    assert (page, elsewhere) == (f"{folder.store}/report-{part}.html", f"{tmp_path}/report-{part}.html")
+    assert Path(page).read_text() == Path(elsewhere).read_text() != of_all["report.html"].read_text()
+
+
+def test_parts_have_names_of_their_own():
+    def name(*where: str) -> str:
+        return named_by([*where], "report.html")
+
+    assert name() == "report.html"
+    assert name("base=10", "operation == x+y_mod") == "report-base-10-and-operation-x+y_mod.html"
+    assert name("operation=x+y_mod", "base=10", "base=10") == name("base=10", "operation=x+y_mod")
+    assert name("dropout<0.1", "base!=none") == "report-base-not-none-and-dropout-below-0.1.html"
+    others = [f"operation=x{sign}y_mod" for sign in "+-*/"] + ["shift=-1", "shift=1", "task=not-a", "task!=a"]
+    long = [f"modulus!={number}" for number in range(100)]
+    names = [*map(name, others), name(*long), name(*long[:-1])]
+    assert len({*names}) == len(names)
+    assert all(re.fullmatch(r"report-[\w.+-]{1,90}\.html", one, re.ASCII) for one in names)
 
 
 def test_a_column_made_of_others_is_grouped_by_and_repeated(begun, capsys, tmp_path):
