@@ -5,7 +5,7 @@ meta.json              schema version, creation, fingerprint, the commands that 
 journal/               what happened (grokray.records.journal)
 checkpoints/<trial>/   what unfinished trials go on from, and what is kept of others
 examples/              what trials answered, on demand
-inputs/                rows and weights that trials are made of, by hash
+inputs/                rows, tasks and weights that trials are made of, by hash
 trials.parquet         one row a trial, as last collected
 curves/                one row a measurement, as last collected
 tasks.parquet          of multitask trials only: one row a task of a trial

@@ -1,14 +1,16 @@
-"""What trials are made of beside their config: rows from a file, and weights to start from.
+"""What trials are made of beside their config: rows from a file, tasks from a folder, and weights to start from.
 
-A sweep's folder keeps a copy of each, by its hash. So a trial may begin on any node, and a trained model be asked, long
-after the originals have moved. Where these are still as they were, they are taken.
+A sweep's folder keeps a copy of each, by its hash. So a trial may begin on any node, a sweep go on, and a trained model
+be asked, long after the originals have moved. Where these are still as they were, they are taken.
 
     inputs/<hash>.csv      rows (`data_file`), as they were given
+    inputs/<hash>.json     all tasks of a folder (`data_dir`), whichever of them trials take
     inputs/<hash>.pt       weights (`initial_checkpoint`)
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -22,34 +24,60 @@ from grokray.records.store import Store
 from grokray.records.uri import join
 from grokray.sweep import initial
 from grokray.sweep.config import SweepConfig
+from grokray.tasks.arc_data import in_one_file
+from grokray.tasks.arc_door import data_hash
 from grokray.tasks.file_rows import rows_of
 from grokray.tasks.malformed import Malformed
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """A field that holds a path. `hash` names the field that says what lies there; `hash_of` and `read` take a path."""
+class Kind:
+    """A field that holds a path. `hash` names the field that says what a trial takes of what lies there, and `hash_of`
+    finds that. `name_of` and `read` take a path: what its copy is called, and holds. A copy that is `whole` has more
+    than any one trial takes, and another hash."""
 
     path: str
     hash: str
-    hash_of: Callable[[str], str]
+    hash_of: Callable[[Mapping[str, Any]], str]
+    name_of: Callable[[str], str]
     read: Callable[[str], bytes]
-    needs_file: bool = False
+    needs_file: bool = True
+    whole: bool = False
 
 
 KINDS = (
-    _Kind("data_file", "data_file_hash", lambda path: rows_of(path).hash, lambda p: Path(p).read_bytes(), True),
-    _Kind(initial.FIELD, initial.HASH, initial.hash_of, initial.file_of),
+    Kind(
+        "data_file",
+        "data_file_hash",
+        hash_of=lambda values: rows_of(values["data_file"]).hash,
+        name_of=lambda path: f"{rows_of(path).hash}{Path(path).suffix}",
+        read=lambda path: Path(path).read_bytes(),
+    ),
+    Kind(
+        "data_dir",
+        "arc_data_hash",
+        hash_of=data_hash,
+        name_of=lambda path: f"{hashlib.sha256(in_one_file(path)).hexdigest()[:16]}.json",
+        read=in_one_file,
+        whole=True,
+    ),
+    Kind(
+        initial.FIELD,
+        initial.HASH,
+        hash_of=lambda values: initial.hash_of(values[initial.FIELD]),
+        name_of=lambda path: f"{initial.hash_of(path)}.pt",
+        read=initial.file_of,
+        needs_file=False,
+    ),
 )
 
 
 def keep(store: Store, config: SweepConfig) -> None:
     """Copy into the sweep's folder what its trials are made of, unless it is there."""
     for kind, path in _named(config):
-        known = _hash(kind, path)
-        if known is not None and _copy_of(store, known) is None:
-            suffix = ".pt" if kind.path == initial.FIELD else Path(path).suffix
-            store.write_atomic(f"{INPUTS}/{known}{suffix}", kind.read(path))
+        name = _or_none(kind.name_of, path)
+        if name is not None and not any(Path(known).stem == Path(name).stem for known in store.list(INPUTS)):
+            store.write_atomic(f"{INPUTS}/{name}", kind.read(path))
 
 
 def at_hand(store: Store, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,9 +85,10 @@ def at_hand(store: Store, values: Mapping[str, Any]) -> dict[str, Any]:
     As it is where there are none either, which is said by whoever reads it."""
     found = dict(values)
     for kind in KINDS:
-        path, known = found.get(kind.path), found.get(kind.hash)
-        if path and known and _hash(kind, path) != known and (copy := _copy_of(store, known)) is not None:
-            found[kind.path] = _path(store, copy, kind, known) if kind.needs_file else join(store.uri, copy)
+        known = found.get(kind.hash)
+        if found.get(kind.path) and known and _or_none(kind.hash_of, found) != known:
+            moved = ({**found, kind.path: copy} for copy in copies(store, kind, known))
+            found = next((one for one in moved if not kind.whole or _or_none(kind.hash_of, one) == known), found)
     return found
 
 
@@ -71,7 +100,7 @@ def with_copies(store: Store, config: SweepConfig) -> SweepConfig:
     return config.model_copy(update={"parameters": {**config.parameters, **parameters}})
 
 
-def _named(config: SweepConfig) -> Iterator[tuple[_Kind, str]]:
+def _named(config: SweepConfig) -> Iterator[tuple[Kind, str]]:
     for kind in KINDS:
         parameter = config.parameters.get(kind.path)
         for path in parameter.values if parameter is not None else ():
@@ -79,24 +108,27 @@ def _named(config: SweepConfig) -> Iterator[tuple[_Kind, str]]:
                 yield kind, str(path)
 
 
-def _hash(kind: _Kind, path: str) -> str | None:
+def _or_none(of: Callable[[Any], str], what: Any) -> str | None:
     """None where there is nothing that could be used."""
     try:
-        return kind.hash_of(path)
+        return of(what)
     except (GrokrayError, Malformed):
         return None
 
 
-def _copy_of(store: Store, known: str) -> str | None:
-    return next((name for name in store.list(INPUTS) if Path(name).stem == known), None)
+def copies(store: Store, kind: Kind, known: str) -> Iterator[str]:
+    """Those of the folder's that may hold it, as paths or URIs."""
+    for name in store.list(INPUTS):
+        if Path(name).suffix == ".json" if kind.whole else Path(name).stem == known:
+            yield _path(store, name, kind) if kind.needs_file else join(store.uri, name)
 
 
-def _path(store: Store, name: str, kind: _Kind, known: str) -> str:
+def _path(store: Store, name: str, kind: Kind) -> str:
     """Where the folder's file lies on this machine: there, or once more in the cache, where the first trial puts it."""
     if store.is_local:
         return str(store.local_path(name))
     target = _cache() / Path(name).name
-    if _hash(kind, str(target)) == known:
+    if _or_none(kind.name_of, str(target)) == target.name:
         return str(target)
     with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
         file.write(store.read_bytes(name))

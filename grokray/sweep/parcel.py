@@ -17,9 +17,10 @@ from grokray.records.uri import hide_secrets, holds_credentials, join
 from grokray.sweep import initial
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.part import numbers
+from grokray.tasks.arc_data import in_one_file
 from grokray.trial import PATHS
 
-DATA, WEIGHTS = "data", "initial.pt"
+DATA, TASKS, WEIGHTS = "data", "tasks.json", "initial.pt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,16 +104,8 @@ def _packed(name: str, path: str, folder: Path) -> str:
     if name == "data_file":
         shutil.copyfile(path, folder / f"{DATA}{Path(path).suffix}")
         return f"{DATA}{Path(path).suffix}"
-    _copy_tasks(Path(path), folder / DATA)
-    return DATA
-
-
-def _copy_tasks(source: Path, target: Path) -> None:
-    """The JSON files of a folder of tasks, and of the folders right in it."""
-    for path in (*source.glob("*.json"), *source.glob("*/*.json")):
-        copy = target / path.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+    (folder / TASKS).write_bytes(in_one_file(path))
+    return TASKS
 
 
 def _refused(message: str, hint: str) -> ConfigError:

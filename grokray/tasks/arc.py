@@ -23,7 +23,9 @@ from grokray.tasks.tables import Table, one_task
 from grokray.trial import TrialConfig
 
 # Of a trial alone: a sweep goes on where its file says that they lie.
-WHERE = "a trial looks for its tasks where they lay when it began; a link there will do"
+WHERE = (
+    "they are looked for where they lay as the trial began, and in inputs/ of the sweep's folder; a link there will do"
+)
 
 
 def key(config: TrialConfig) -> tuple[object, ...]:

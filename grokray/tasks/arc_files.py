@@ -2,13 +2,14 @@
 
 A file holds one task, named by the file: `{"train": [{"input": [[1, 2]], "output": [[2, 1]]}, …], "test": […]}`.
 A grid is a list of rows, all of one length, of colours 0 to 9. A test pair without an output (as in a competition's
-files) can be no row, and is passed over.
+files) can be no row, and is passed over. A sweep keeps the tasks of a folder as one file, by part and name:
+`{"training": {"a": …, …}, "evaluation": {…}}`, or `{"tasks": {…}}` where the folder has no parts.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from grokray.wording import count, show
 
 COLOURS = 10
 LARGEST_SIDE = 30  # as in ARC
+SUBSETS, UNDIVIDED = ("training", "evaluation"), "tasks"
 LARGEST_FILE = 4_194_304  # bytes; ARC's own largest task takes some 50 thousand
+LARGEST_OF_ALL = 1 << 30
 MOST_PAIRS = 10_000
 
 Grid = tuple[tuple[int, ...], ...]
@@ -55,6 +58,25 @@ def read_tasks(folder: Path) -> tuple[ArcTask, ...]:
     return tuple(tasks)
 
 
+def read_parts(path: Path) -> dict[str, tuple[ArcTask, ...]]:
+    """What `written` wrote. Raises Malformed, and OSError as Python does."""
+    data = _parsed(path, LARGEST_OF_ALL)
+    if not isinstance(data, dict) or not data or not data.keys() <= {*SUBSETS, UNDIVIDED}:
+        raise Malformed([f"{path}: is no folder"])
+    if bad := [part for part, tasks in data.items() if not isinstance(tasks, dict) or not tasks]:
+        raise Malformed([f"{path}: {part} must be an object of tasks by their names" for part in bad])
+    return {
+        part: tuple(task_of(task, name, f"{path}: {name}") for name, task in tasks.items())
+        for part, tasks in data.items()
+    }
+
+
+def written(parts: Mapping[str, Sequence[ArcTask]]) -> bytes:
+    """The same tasks give the same bytes."""
+    every = {part: {task.name: _plain(task) for task in tasks} for part, tasks in parts.items()}
+    return json.dumps(every, separators=(",", ":")).encode()
+
+
 def task_of(data: Any, name: str, place: str) -> ArcTask:
     """The task that parsed JSON stands for; `place` is what faults start with. Raises Malformed."""
     faults = list(_task_faults(data))
@@ -64,12 +86,12 @@ def task_of(data: Any, name: str, place: str) -> ArcTask:
     return ArcTask(name=name, train=train, test=test)
 
 
-def _parsed(path: Path) -> Any:
+def _parsed(path: Path, largest: int = LARGEST_FILE) -> Any:
     """Raises Malformed with line and column where the file is no JSON."""
     if not path.is_file():
         raise Malformed([f"{path}: is no plain file"])
-    if path.stat().st_size > LARGEST_FILE:
-        raise Malformed([f"{path}: is larger than {LARGEST_FILE:,} bytes, which no task needs"])
+    if path.stat().st_size > largest:
+        raise Malformed([f"{path}: is larger than {largest:,} bytes, which no task needs"])
     try:
         return json.loads(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -142,3 +164,8 @@ def _pairs(pairs: list[Any]) -> tuple[Pair, ...]:
 
 def _grid(rows: list[list[int]]) -> Grid:
     return tuple(map(tuple, rows))
+
+
+def _plain(task: ArcTask) -> dict[str, list[dict[str, Grid]]]:
+    parts = {"train": task.train, "test": task.test}
+    return {part: [{"input": asked, "output": answer} for asked, answer in pairs] for part, pairs in parts.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from grokray.errors import ConfigError
 from grokray.records.folder import SweepFolder
 from grokray.records.store import Store
 from grokray.sweep.assignment import Assignment
-from grokray.sweep.inputs import at_hand, keep
-from grokray.sweep.load import load_sweep
+from grokray.sweep.inputs import at_hand, keep, with_copies
+from grokray.sweep.load import load_sweep, load_text
 from grokray.sweep.trainer import Trainer
 from grokray.tasks import file_rows, tables
+from grokray.tasks.resolve import resolve
 from tests.records.records_helpers import memory_store
 
 OPTIONS = {
@@ -133,6 +135,36 @@ def test_of_an_object_store_rows_lie_in_the_cache_and_weights_where_they_are(gon
     (tmp_path / "cache").rename(tmp_path / "moved")
     (tmp_path / "cache").write_text("no folder")
     assert file_rows.rows_of(at_hand(store, trial.config)["data_file"]).hash == found["data_file_hash"]
+
+
+def test_a_folder_of_tasks_is_kept_as_one_file(tmp_path, monkeypatch, capsys):
+    shutil.copytree(Path(__file__).parents[2] / "search_spaces/arc_tasks", tmp_path / "arc")
+    words = {**OPTIONS, "operation": "arc", "data_file": None, "initial_checkpoint": None, "data_dir": tmp_path / "arc"}
+    out = tmp_path / "out"
+    assert main(["train", *options(**words, arc_tasks="mirror", training_fraction=0.7, out=out), "--quiet"]) == 0
+    (tmp_path / "arc").rename(tmp_path / "moved")
+    monkeypatch.setattr(tables, "_CACHE", tables._Cache(tables.CACHE_BYTES))
+    (copy,) = (out / "inputs").iterdir()
+    assert grokray.load_model(out).config.data_dir == str(copy)
+    capsys.readouterr()
+    assert main(["eval", str(out)]) == 0
+    assert "exactly as the run measured" in capsys.readouterr().out
+    (trial,) = SweepFolder.open(out).state().trials.values()
+    assert main(["train", "--from-trial", str(out), trial.trial_id, "--quiet", "--out", str(tmp_path / "again")]) == 0
+    assert "curve is identical" in capsys.readouterr().out
+    assert [path.read_bytes() for path in (tmp_path / "again/inputs").iterdir()] == [copy.read_bytes()]
+    # As a user writes it, with less than a trial has.
+    written = {"operation": "arc", "data_dir": str(tmp_path / "arc"), "arc_tasks": 1}
+    written |= {"arc_data_hash": resolve({**written, "data_dir": str(copy)}).arc_data_hash}
+    parameters = {name: {"value": value} for name, value in written.items()}
+    space = load_text(json.dumps({"method": "grid", "parameters": parameters}), "", "space", try_out=False)
+    assert with_copies(SweepFolder.open(out).store, space).parameters["data_dir"].values == (str(copy),)
+    store = memory_store("s3://bucket/tasks-of-a-sweep")
+    store.write_atomic("inputs/0123456789abcdef.json", b"{}")  # of another folder, say
+    store.write_atomic(f"inputs/{copy.name}", copy.read_bytes())
+    monkeypatch.setenv("GROKRAY_CACHE", str(tmp_path / "cache"))
+    assert at_hand(store, trial.config)["data_dir"] == str(tmp_path / f"cache/inputs/{copy.name}")
+    assert at_hand(store, {**trial.config, "arc_data_hash": "0" * 16})["data_dir"] == str(tmp_path / "arc")
 
 
 def test_without_original_and_copy_it_is_said_what_is_missing(gone, tmp_path):

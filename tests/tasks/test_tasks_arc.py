@@ -13,6 +13,7 @@ import torch
 
 from grokray.errors import ConfigError
 from grokray.tasks import arc_data
+from grokray.tasks.arc_data import folder_hash, in_one_file
 from grokray.tasks.arc_files import Grid
 from grokray.tasks.arc_rows import grid_ids, grid_length, in_domain, least_pairs, out_of_domain, prompt, vocabulary
 from grokray.tasks.dataset import Dataset, build_dataset
@@ -437,7 +438,37 @@ def test_a_trial_whose_data_has_changed_since_is_refused(folder: Path) -> None:
     write(folder, "a", "{")
     with pytest.raises(ConfigError, match=r"a\.json:1:2: is not JSON") as caught:
         build_table(config)
-    assert caught.value.hint == "a trial looks for its tasks where they lay when it began; a link there will do"
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("they are looked for where they lay as the trial began, and in inputs/")
+
+
+@pytest.mark.parametrize("subset", ["training", "evaluation", "both"])
+def test_all_tasks_in_one_file_are_what_the_folder_was(subset: str, tmp_path: Path) -> None:
+    parted = tmp_path / "parted"
+    for name, part in (("a", "training"), ("b", "training"), ("c", "evaluation")):
+        write(parted / part, name, task(6, 0, 7, 8))
+    for folder in (parted, parted / "training"):
+        path = tmp_path / "all.json"
+        path.write_bytes(in_one_file(str(folder)))
+        assert folder_hash(str(path), subset) == folder_hash(str(folder), subset)
+        assert in_one_file(str(path)) == path.read_bytes()
+    write(parted / "evaluation", "c", "{")
+    path.write_bytes(in_one_file(str(parted)))
+    if subset == "training":
+        assert folder_hash(str(path), subset) == folder_hash(str(parted), subset)
+    else:
+        assert refused(path, arc_subset=subset) == f"data_dir is {path}, but {path}: has no tasks of evaluation"
+
+
+def test_a_file_that_is_no_copy_of_a_folder_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    for text in (task(6, 0, 7, 8), "[]", "{}"):
+        path.write_text(text if isinstance(text, str) else json.dumps(text))
+        assert refused(path) == f"data_dir is {path}, but {path}: is no folder"
+    path.write_text('{"tasks": {"a": {"train": 1}}}')
+    assert refused(path) == f"data_dir is {path}, but {path}: a: train is 1, but must be a list of pairs"
+    path.write_text('{"tasks": []}')
+    assert refused(path) == f"data_dir is {path}, but {path}: tasks must be an object of tasks by their names"
 
 
 # What is shipped, and ARC itself
