@@ -17,7 +17,7 @@ from grokray.cli.pace import Pace
 from grokray.cli.tables import best_table, tally, varying_parameters
 from grokray.cli.wording import duration
 from grokray.events import OUTCOMES
-from grokray.wording import count
+from grokray.wording import count, listed
 
 if TYPE_CHECKING:
     from grokray.sweep.config import SweepConfig
@@ -29,9 +29,13 @@ LINE_AT_MOST_EVERY_S = 2.0  # where trials have ended since
 
 
 def show_notes(console: Console, config: SweepConfig) -> None:
-    """What loading read otherwise than written, and what of it no trial uses."""
+    """What loading read otherwise than written, what of it no trial uses, and what it found no more."""
     for note in config.notes:
         console.print(Text(f"note: {note}"))
+    if gone := [*config.stand_ins]:
+        are, copies = ("is", "the copy") if len(gone) == 1 else ("are", "the copies")
+        text = f"note: {listed(gone)} {are} no longer there: {copies} in the sweep's folder {are} used"
+        console.print(Text(text), soft_wrap=True)
 
 
 @contextmanager

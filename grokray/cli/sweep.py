@@ -41,16 +41,18 @@ def sweep(
     from grokray.cli.screen import screen
     from grokray.sweep.part import folder_of_part
 
-    config = sweep_of(file, num_trials, overrides, part)
-    console = screen()
-    out = f"results/{config.name}" if out is None else out
-    out = out if part is None else folder_of_part(out, config)
+    def folder_of(config: SweepConfig) -> str:
+        folder = f"results/{config.name}" if out is None else out
+        return folder if part is None else folder_of_part(folder, config)
+
+    config = sweep_of(file, num_trials, overrides, part, folder_of)
+    console, folder = screen(), folder_of(config)
     if dry_run:
         from grokray.cli.dry_run import show_dry_run
 
-        show_dry_run(console, config, out)
+        show_dry_run(console, config, folder)
         return 0
-    return _run(console, config, out, address, ctx, insecure=insecure, retry_failed=retry_failed)
+    return _run(console, config, folder, address, ctx, insecure=insecure, retry_failed=retry_failed)
 
 
 def _run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,12 +33,21 @@ Insecure = Annotated[
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try trials again that had failed for good.")]
 
 
-def sweep_of(file: str, num_trials: str | None, overrides: list[str] | None, part: str | None) -> SweepConfig:
-    """Raises ConfigError with every problem of file and options."""
+def sweep_of(
+    file: str,
+    num_trials: str | None,
+    overrides: list[str] | None,
+    part: str | None,
+    folder_of: Callable[[SweepConfig], str] | None = None,
+) -> SweepConfig:
+    """Raises ConfigError with every problem of file and options. Copies in the sweep's folder, if it is told which that
+    is, stand in for what has gone from the file's paths."""
     from grokray.sweep.load import load_sweep
     from grokray.sweep.sections import MAX_CONFIGURATIONS
+    from grokray.sweep.stand_ins import with_stand_ins
 
     number = None
     if num_trials is not None:
         number = whole_number("--num-trials", num_trials, at_least=1, at_most=MAX_CONFIGURATIONS)
-    return load_sweep(file, overrides or (), number, part)
+    stand_ins = None if folder_of is None else partial(with_stand_ins, folder_of=folder_of)
+    return load_sweep(file, overrides or (), number, part, stand_ins)

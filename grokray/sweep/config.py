@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 
@@ -97,6 +97,9 @@ class SweepConfig(BaseModel):
         default=(), description="Remarks; loading adds what it read otherwise than written, or for nothing."
     )
 
+    # Not part of the search space, which goes on naming the paths.
+    _stand_ins: Mapping[str, str] = PrivateAttr(default={})
+
     @model_validator(mode="before")
     @classmethod
     def _default_resources(cls, data: Any) -> Any:
@@ -112,6 +115,17 @@ class SweepConfig(BaseModel):
             text = "; ".join(message for _, message in faults).replace("{", "{{").replace("}", "}}")
             raise PydanticCustomError("grokray_faults", text, {"faults": faults})  # pyright: ignore
         return self
+
+    @property
+    def stand_ins(self) -> Mapping[str, str]:
+        """Path → the copy that stands in for it."""
+        return self._stand_ins
+
+    def with_stand_ins(self, stand_ins: Mapping[str, str]) -> Self:
+        """The same search space, whose trials find at the copies what has gone from the paths."""
+        config = self.model_copy()
+        config._stand_ins = dict(stand_ins)
+        return config
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -226,12 +240,15 @@ class SweepConfig(BaseModel):
         if name not in PATHS:
             return parameter.spec()
         # Of several paths the journal tells which is meant by name, so these stay where they are.
-        return {"holds": holds(name, self.parameters), **{k: v for k, v in parameter.spec().items() if k != "value"}}
+        found = holds(name, self.parameters, self._stand_ins)
+        return {"holds": found, **{k: v for k, v in parameter.spec().items() if k != "value"}}
 
     def _where_it_lies(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The one path of each name as it is now: what was proposed earlier may name it as it was called then."""
+        """The paths as they are now: what was proposed earlier may name the one path of a name as it was called then,
+        and a copy may stand in for it."""
         known = {name: self.parameters[name] for name in PATHS if name in parameters and name in self.parameters}
-        return {name: parameter.values[0] for name, parameter in known.items() if parameter.is_fixed}
+        paths = {name: p.values[0] if p.is_fixed else parameters[name] for name, p in known.items()}
+        return {name: self._stand_ins.get(path, path) for name, path in paths.items()}
 
     def _searched(self) -> list[str]:
         return [name for name, parameter in self.parameters.items() if not parameter.is_fixed]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from grokray.errors import GrokrayError
@@ -13,10 +14,13 @@ from grokray.tasks.file_rows import rows_of
 from grokray.tasks.malformed import Malformed
 
 
-def holds(name: str, parameters: Mapping[str, Parameter]) -> list[Any]:
-    """For each path of the parameter of this name, one of `grokray.trial.PATHS`, the hashes of what lies there."""
+def holds(
+    name: str, parameters: Mapping[str, Parameter], stand_ins: Mapping[str, str] = MappingProxyType({})
+) -> list[Any]:
+    """For each path of the parameter of this name, one of `grokray.trial.PATHS`, the hashes of what lies there, or in
+    what stands in for it."""
     hashes = {"data_dir": _tasks(parameters), "data_file": _rows, initial.FIELD: _weights}[name]
-    return [path and _or_path(hashes, str(path)) for path in parameters[name].values]
+    return [path and _or_path(hashes, stand_ins.get(path, str(path))) for path in parameters[name].values]
 
 
 def _tasks(parameters: Mapping[str, Parameter]) -> Callable[[str], list[str]]:

@@ -6,7 +6,7 @@ All problems of a file are found together; each names its place. Precedence: def
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,9 +28,14 @@ HINT = "The README explains search spaces; `grokray schema` prints their JSON Sc
 
 
 def load_sweep(
-    path: str | Path, overrides: Sequence[str] = (), num_trials: int | None = None, part: str | None = None
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    num_trials: int | None = None,
+    part: str | None = None,
+    stand_ins: Callable[[SweepConfig], SweepConfig] | None = None,
 ) -> SweepConfig:
     """The sweep of one YAML file; `overrides` such as "trial.eval_interval=50" or "parameters.weight_decay=1".
+    `stand_ins` replaces what has gone from the file's paths, before anything is looked for there.
 
     Raises ConfigError with every problem found, each with its place, as in
     "robust.yaml:12:5: parameters.dropout.min is 0.9, but must be below max, which is 0.4".
@@ -40,7 +45,8 @@ def load_sweep(
         raise ConfigError([Problem(message=message)])
     path, options = Path(path), {"num_trials": num_trials, "part": part}
     given = {key: value for key, value in options.items() if value is not None}
-    return load_text(read_text(path), str(path), path.stem, overrides=overrides, options=given, folder=path.parent)
+    where = {"folder": path.parent, "stand_ins": stand_ins}
+    return load_text(read_text(path), str(path), path.stem, overrides=overrides, options=given, **where)
 
 
 def load_text(
@@ -52,6 +58,7 @@ def load_text(
     options: Mapping[str, object] = MappingProxyType({}),
     folder: Path = Path(),
     try_out: bool = True,
+    stand_ins: Callable[[SweepConfig], SweepConfig] | None = None,
 ) -> SweepConfig:
     """As load_sweep, for text that is no file: `source` stands in places, `stem` names a sweep without a name, paths in
     the text start from `folder`, and `options` are as in `apply_overrides`. With `try_out` false it is not tried
@@ -63,7 +70,7 @@ def load_text(
     document = apply_overrides(document, overrides, options)
     translation = translate(document.data)
     translation.data.setdefault("name", re.sub(r"[^\w.+-]+", "-", stem).strip("-.+")[:100] or "sweep")
-    config, faults = _validate(translation, try_out)
+    config, faults = _validate(translation, try_out, stand_ins or (lambda config: config))
     problems = [*document.problems, *_problems([*translation.faults, *faults], translation, document)]
     if problems or config is None:
         raise ConfigError(sorted(problems, key=_reading_order), hint=HINT)
@@ -87,10 +94,12 @@ def _anchored(path: Any, folder: Path) -> Any:
     return str((folder / Path(path).expanduser()).absolute()) if is_path else path
 
 
-def _validate(translation: Translation, try_out: bool) -> tuple[SweepConfig | None, list[Fault]]:
+def _validate(
+    translation: Translation, try_out: bool, stand_ins: Callable[[SweepConfig], SweepConfig]
+) -> tuple[SweepConfig | None, list[Fault]]:
     data = translation.data
     try:
-        config, faults = SweepConfig.model_validate(data), []
+        config, faults = stand_ins(SweepConfig.model_validate(data)), []
     except ValidationError as error:
         config, faults = None, explain(error, data)
     omitted = _faulty_names([*faults, *translation.faults])
