@@ -40,8 +40,9 @@ def told_apart_from(trials: pa.Table, is_b: np.ndarray, others: Sequence[str]) -
 
 
 def _follows(design: np.ndarray) -> bool:
-    """Whether the level, which is the second column, follows from all others."""
-    return bool(np.linalg.matrix_rank(np.delete(design, 1, axis=1)) == np.linalg.matrix_rank(design))
+    """Whether the level, which is the second column, follows from all others. Of no trials anything does, which numpy 1
+    has no rank for."""
+    return not len(design) or bool(np.linalg.matrix_rank(np.delete(design, 1, axis=1)) == np.linalg.matrix_rank(design))
 
 
 def adjusted_difference(trials: pa.Table, is_b: np.ndarray, others: Sequence[str]) -> AtLevel:

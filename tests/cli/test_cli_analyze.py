@@ -34,7 +34,7 @@ def test_tables_are_printed_and_written(begun, capsys):
     place = folder.store.local_path("analysis")
     assert printed.splitlines()[-1].startswith(f"tables: {place} (")
     table = pd.read_parquet(place / "phases.parquet")
-    assert table.equals(pd.read_csv(place / "phases.csv"))
+    pd.testing.assert_frame_equal(table, pd.read_csv(place / "phases.csv"), rtol=1e-15)
     assert table.set_index("phase").loc["memorization", "trials"] == 2
     assert "2 of 4 trials have not ended" in printed
 

@@ -237,7 +237,7 @@ def test_the_schema_is_the_one_that_is_shipped(capsys):
     out = capsys.readouterr().out
     shipped = os.path.join(os.path.dirname(__file__), "../../search_spaces/sweep.schema.json")
     with open(shipped, encoding="utf-8") as file:
-        assert out == file.read()
+        assert json.loads(out) == json.load(file)
 
 
 def test_nothing_is_loaded_before_a_ctrl_c_is_answered():

@@ -1,5 +1,6 @@
 """The JSON Schema for editors against what loading accepts."""
 
+import json
 from copy import deepcopy
 from io import StringIO
 from pathlib import Path
@@ -22,7 +23,8 @@ GRID: dict[str, Any] = {"method": "grid", "parameters": {"dropout": {"value": 0}
 
 
 def test_the_checked_in_schema_is_current() -> None:
-    assert (SHIPPED / "sweep.schema.json").read_text() == schema_text()
+    # Versions of pydantic put keys in different orders.
+    assert json.loads((SHIPPED / "sweep.schema.json").read_text()) == json.loads(schema_text())
 
 
 def test_it_is_a_schema_of_the_whole_file() -> None:
