@@ -185,6 +185,13 @@ class SweepConfig(BaseModel):
         section = {name: getattr(self.trial, name) for name in DEFINING}
         return resolved({**section, "seed": seed, **parameters, **self._where_it_lies(parameters)})
 
+    def named(self, trial: TrialConfig) -> TrialConfig:
+        """The trial as it is written down: by the paths that the search space names, whatever stands in for them. Else
+        trials of one file would seem to be of two."""
+        paths = {copy: path for path, copy in self._stand_ins.items()}
+        named = {name: paths[path] for name in PATHS if (path := getattr(trial, name)) in paths}
+        return trial.model_copy(update=named) if named else trial
+
     def fingerprint(self) -> dict[str, str]:
         """What defines the search, flat, as JSON texts: a sweep's folder is for one of these.
 
