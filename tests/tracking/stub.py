@@ -50,8 +50,9 @@ class Stub:
     def answer(self, method: str, path: str, body: bytes) -> dict[str, Any]:
         if path == "/graphql":
             request = json.loads(body)
-            name = re.search(r"(?:query|mutation)\s+(\w+)", request["query"])
-            answer = getattr(self, f"_on_{name[1]}", None) if name else None
+            # `query Viewer {…}`, or `{ viewer {…} }` of older clients.
+            name = re.search(r"(?:query|mutation)\s+(\w+)|\A\s*\{\s*(\w+)", request["query"])
+            answer = getattr(self, f"_on_{name[1] or name[2].capitalize()}", None) if name else None
             return {"data": answer(request.get("variables") or {}) if answer else {}}
         if found := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", path):
             self._take_files(self.runs[found[1]], json.loads(body))
