@@ -143,7 +143,7 @@ def _train(
             reports: list[Report] = []
             while trainer.trials and not interrupted.is_set():
                 reports = trainer.turn(interrupted.is_set)
-            trainer.stop(trial_id, save=True)
+            trainer.stop(trial_id, save=not reports)
         for report in reports:
             journal.write("end", trial_id=trial_id, outcome=report.outcome, step=report.step)
         return bool(reports)

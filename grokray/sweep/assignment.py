@@ -26,7 +26,7 @@ class Assignment:
     planned_steps: float | None = None  # of its shape, over the whole sweep
     compiled: bool | None = None  # how it began; None where it has not
     session: str = ""  # of the driver that gives it
-    fresh: bool = False  # nobody has begun it, so nobody needs to look for a checkpoint
+    fresh: bool = False  # nobody can have begun it, so nobody needs to look for a checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)

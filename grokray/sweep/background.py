@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 Job = Callable[[], None]
 MOST_BYTES = 1 << 30
+WRITERS = 4  # threads, where nobody shall wait for what is written or deleted
 
 
 class Background:
@@ -24,16 +25,17 @@ class Background:
         self._jobs: dict[str, Future[None]] = {}  # by trial, the last one
         self._held: dict[Future[None], int] = {}  # bytes
 
-    def do(self, trial_id: str, job: Job, size: int = 0) -> None:
-        """`size` is what the job holds in memory, in bytes."""
+    def do(self, trial_id: str, job: Job, size: int = 0) -> Future[None] | None:
+        """`size` is what the job holds in memory, in bytes. None if it is done when this returns."""
         if self._pool is None:
             job()
-            return
+            return None
         while self._held and sum(self._held.values()) + size > self.most_bytes:
             wait(self._held, return_when=FIRST_COMPLETED)
             self.look()
         self._jobs[trial_id] = future = self._pool.submit(_after, self._jobs.get(trial_id), job)
         self._held[future] = size
+        return future
 
     def look(self) -> None:
         """Raise what has failed so far, and forget what is done."""

@@ -126,7 +126,9 @@ class EngineActor:
     async def _stop(self, seat: int, save: bool) -> bool:
         tenant = self._forget(seat)
         if tenant is not None and not tenant.given_up:
-            await asyncio.wrap_future(self._loop.submit(lambda line: line.stop(tenant.trial_id, save=save)))
+            deleted = await asyncio.wrap_future(self._loop.submit(lambda line: line.stop(tenant.trial_id, save=save)))
+            if deleted is not None:  # else the engine might be closed before it is done
+                await asyncio.wrap_future(deleted)
         return True
 
     def _forget(self, seat: int) -> _Tenant | None:

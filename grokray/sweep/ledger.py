@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from grokray.errors import ExecutionError
 from grokray.records.folder import SweepFolder
 from grokray.records.state import SweepState
 from grokray.sweep.assignment import Assignment, Report
+from grokray.sweep.background import WRITERS, Background
 from grokray.sweep.checkpoints import TrialCheckpoints, trials_with_checkpoints
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.configurations import Configurations, Proposal
@@ -45,6 +47,7 @@ class Ledger:
         self._configs: dict[str, TrialConfig] = {}  # of those that have not ended; the state has all of them
         self._attempts: dict[str, int] = {}
         self._queue: deque[str] = deque()
+        self._inherited: frozenset[str] = frozenset()  # which engines of an earlier driver may begin yet
         self._replay()
 
     # -- what is to run
@@ -84,8 +87,12 @@ class Ledger:
             planned_steps=self.config.planned_steps(self._configs[trial_id].num_steps),
             compiled=self._began_compiled(trial_id),
             session=self.session,
-            fresh=trial_id not in self.state.trials or self.state.trials[trial_id].started is None,
+            fresh=self._is_fresh(trial_id),
         )
+
+    def _is_fresh(self, trial_id: str) -> bool:
+        known = self.state.trials.get(trial_id)
+        return trial_id not in self._inherited and (known is None or known.started is None)
 
     def _began_compiled(self, trial_id: str) -> bool | None:
         """A trial goes on with the kernels that it began with: others round differently."""
@@ -109,8 +116,8 @@ class Ledger:
         return self.state
 
     def catch_up(self) -> None:
-        """End what has finished since the books were opened. The engines of a driver that was killed live some seconds
-        longer, and what they finish leaves no checkpoint to go on from."""
+        """End what has finished since the books were opened: the engines of a driver that was killed live some seconds
+        longer."""
         self.poll()
         for trial_id in self._queue:
             known = self.state.trials.get(trial_id)
@@ -130,7 +137,8 @@ class Ledger:
         else:
             metrics, events = report.metrics, report.events
         self._count(trial_id, outcome, metrics, events)
-        self._settle(trial_id)  # last: should it fail, the books are right
+        if report is None or report.outcome is None:  # else who trained it does so, now that its end was heard
+            self._settle(trial_id)  # last: should it fail, the books are right
 
     def fail(self, trial_id: str, error: str, *, fault: str, alone: bool) -> None:
         """An attempt of a trial failed; `failures` says whether it is tried again (see there for the arguments). One
@@ -162,8 +170,10 @@ class Ledger:
 
     def tidy(self) -> None:
         """Once nothing trains any more: settle the checkpoints of what has ended, a crash having kept that from it."""
+        background = Background(0 if self.folder.store.is_local else WRITERS)
         for trial_id in trials_with_checkpoints(self.folder.store) & self.ended.keys():
-            self._settle(trial_id)
+            background.do(trial_id, partial(self._settle, trial_id))
+        background.close()
 
     def close(self) -> None:
         self.journal.close()
@@ -235,6 +245,7 @@ class Ledger:
             self._enqueue(proposal)
         self.configurations.find_lost(self.state.configurations.keys())
         self.catch_up()
+        self._inherited = frozenset(self._queue)
 
     def _replay_trial(self, trial_id: str) -> None:
         known = self.state.trials.get(trial_id)

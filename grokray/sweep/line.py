@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from grokray.errors import FolderError
 from grokray.sweep.assignment import Assignment, Report
@@ -43,12 +44,14 @@ class Line:
         self._going_on.append(trial_id)
         self._fill()
 
-    def stop(self, trial_id: str, *, save: bool) -> None:
-        """Take the trial away, wherever it is; idempotent. One that has not begun leaves nothing behind."""
+    def stop(self, trial_id: str, *, save: bool) -> Future[None] | None:
+        """Take the trial away, wherever it is; idempotent. One that has not begun leaves nothing behind. What may be
+        waited for is the trainer's."""
         self._going_on = deque(t for t in self._going_on if t != trial_id)
         self._coming = deque(a for a in self._coming if a.trial_id != trial_id)
-        self.trainer.stop(trial_id, save=save)
+        deleted = self.trainer.stop(trial_id, save=save)
         self._fill()
+        return deleted
 
     def save_all(self) -> int:
         """Checkpoint every trial that has begun; how many."""

@@ -25,6 +25,7 @@ class ProcessTrial(tune.Trainable):
     """A trial in a worker process of its own, with an engine of one slot."""
 
     trainer: Trainer | None = None
+    ended = False
 
     def setup(self, config: dict[str, Any]) -> None:
         self.assignment = assignment_of(config)
@@ -47,11 +48,13 @@ class ProcessTrial(tune.Trainable):
         deadline = time.monotonic() + HEARTBEAT_S
         while time.monotonic() < deadline:
             for report in self.trainer.turn(lambda: time.monotonic() >= deadline):
+                self.ended = report.outcome is not None
                 return as_result(report)
         return {"grokray_trial": self.assignment.trial_id, "rung": None}
 
     def cleanup(self) -> None:
-        """Pruned or interrupted: the driver knows, and deletes the checkpoints of a trial that has ended."""
+        """Its last report was heard. Whether one that has not ended is pruned or interrupted the driver knows, which
+        deletes the checkpoints of the former."""
         if self.trainer is not None:
-            self.trainer.stop(self.assignment.trial_id, save=True)
+            self.trainer.stop(self.assignment.trial_id, save=not self.ended)
             self.trainer.close()

@@ -8,6 +8,7 @@ checkpoints and finishes go to its own part of the journal, where the engine is;
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Literal
@@ -18,14 +19,13 @@ from grokray.engine.payoff import Planned
 from grokray.records.journal import EVENT_FIELDS, JournalWriter
 from grokray.records.store import Store
 from grokray.sweep.assignment import Assignment, Report
-from grokray.sweep.background import Background
+from grokray.sweep.background import WRITERS, Background
 from grokray.sweep.checkpoints import Kind, TrialCheckpoints, is_checkpoint_step
 from grokray.sweep.initial import first_checkpoint
 from grokray.sweep.inputs import at_hand
 from grokray.sweep.keepsakes import Keepsakes
 from grokray.trial import TrialConfig
 
-WRITERS = 4  # threads that write checkpoints, where training shall not wait for them
 TOGETHER = 16  # trials are copied off a GPU at once: the host is to hold no copy of all that is there
 
 
@@ -64,7 +64,7 @@ class Trainer:
             writers = 0 if store.is_local and self.engine.device.type == "cpu" else WRITERS
         self._background = Background(writers)
         self._due: list[_Running] = []  # at a checkpoint
-        self._finished: list[_Running] = []  # whose files are to be put in order
+        self._finished: dict[str, TrialCheckpoints] = {}  # its files, until somebody has heard of it
         self._undelivered: list[Report] = []
         self._running: dict[str, _Running] = {}
         self._last_states: dict[str, Checkpoint] = {}
@@ -162,19 +162,19 @@ class Trainer:
         self._background.finish(names)
         if reports:
             self.journal.flush()  # what somebody acts on must outlive this process
-            self._settle_finished()
-            self._background.finish(names)  # who hears of a trial may end it and put its files in order
         return reports
 
     def proceed(self, trial_id: str) -> None:
         """Let a trial that waits at a rung train on."""
         self.engine.unpark(trial_id)
 
-    def stop(self, trial_id: str, *, save: bool) -> None:
-        """Take the trial off the engine, with a checkpoint at the step where it is if `save`; idempotent."""
-        running = self._running.pop(trial_id, None)
+    def stop(self, trial_id: str, *, save: bool) -> Future[None] | None:
+        """Take the trial off the engine, with a checkpoint at the step where it is if `save`; idempotent. Of one that
+        has finished the end was heard, unless `save`: only now do those of its files go that are not kept, which may
+        be waited for."""
+        running, finished = self._running.pop(trial_id, None), self._finished.pop(trial_id, None)
         if running is None:
-            return
+            return None if finished is None or save else self._background.do(trial_id, finished.settle)
         self._undelivered = [report for report in self._undelivered if report.trial_id != trial_id]
         if save:
             self._save_many([running])
@@ -184,6 +184,7 @@ class Trainer:
                 self._write_checkpoint(running, self._state(running), "last")
         self._background.finish([trial_id])
         self.engine.leave(trial_id)
+        return None
 
     def save_all(self) -> int:
         """Checkpoint every trial where it is; how many."""
@@ -263,13 +264,8 @@ class Trainer:
         )
         del self._running[m.trial]
         self._last_states.pop(m.trial, None)
-        self._finished.append(running)
-
-    def _settle_finished(self) -> None:
-        """Once the journal says so for good: a trial without checkpoints that had not finished would begin anew."""
-        finished, self._finished = self._finished, []
-        for running in finished:
-            self._background.do(running.assignment.trial_id, running.keepsakes.files.settle)
+        # Where the driver was killed, the next one's books may lack this end: it has the trial go on from its files.
+        self._finished[m.trial] = running.keepsakes.files
 
     def _save_due(self) -> None:
         """Once for all trials that came to a checkpoint in a turn."""

@@ -52,14 +52,17 @@ def trainer(folder: Path) -> Trainer:
     return Trainer(Store.from_uri(folder), role="test", compile="off")
 
 
-def train(folder: Path, keep: str = "none", *, until: int | None = None, **options) -> list[Report]:
-    """To the end, or until a step was measured: then the process dies, which is to leave everything as it is."""
+def train(folder: Path, keep: str = "none", *, until: int | None = None, heard: bool = True, **options) -> list[Report]:
+    """To the end, and whether the driver has `heard` of that; or until a step was measured: then the process dies,
+    which is to leave everything as it is."""
     measured = []
     own = Trainer(Store.from_uri(folder), role="test", compile="off", on_measurement=lambda m: measured.append(m.step))
     own.start(assignment(keep, **options))
     reports: list[Report] = []
     while not reports and (until is None or until not in measured):
         reports = own.turn()
+    if heard and reports and reports[0].outcome:
+        own.stop(ID, save=False)
     own.close()
     return reports
 
@@ -408,6 +411,19 @@ def test_checkpoints_are_there_until_the_journal_says_that_the_trial_has_finishe
     with pytest.raises(FolderError):
         turns(own)
     assert kept(tmp_path) == [("step", 80)]
+
+
+@pytest.mark.parametrize("keep", ["none", "last+best"])
+def test_what_has_finished_is_gone_on_with_by_a_driver_whose_books_lack_it(tmp_path, keep):
+    """An engine outlives its driver for some seconds, and the next driver's books may have been opened before."""
+    train(tmp_path, keep, heard=False)
+    own = trainer(tmp_path)
+    assert own.start(assignment(keep, attempt=1)) == 80
+    turns(own)
+    own.stop(ID, save=True)  # interrupted: who knows whether anybody hears of the end
+    assert ("step", 80) in kept(tmp_path)
+    train(tmp_path, keep, attempt=2)
+    assert [kind for kind, _ in kept(tmp_path)] == ([] if keep == "none" else ["best", "last"])
 
 
 def test_a_checkpoint_that_goes_while_they_are_looked_at_is_passed_over(tmp_path, monkeypatch, caplog):

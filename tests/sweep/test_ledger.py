@@ -171,14 +171,17 @@ def test_a_rung_that_was_passed_is_not_asked_again_and_one_that_was_not_is(tmp_p
 
 def test_only_a_trial_that_nobody_has_begun_is_fresh(tmp_path):
     ledger = open_ledger(tmp_path)
-    begun, died_before, waits = (ledger.next_assignment() for _ in range(3))
+    begun, died_before, waits, given = (ledger.next_assignment() for _ in range(4))
     assert begun.fresh
     ledger.write("start", trial_id=begun.trial_id, attempt=0, step=0)
     for one in (begun, died_before):
         ledger.fail(one.trial_id, "engine died", fault="engine", alone=False)
     ids = [one.trial_id for one in (begun, died_before, waits)]
     assert [ledger.assignment(trial_id).fresh for trial_id in ids] == [False, True, True]
-    assert {a.trial_id: a.fresh for a in assignments(open_ledger(tmp_path))}[begun.trial_id] is False
+    fresh = {a.trial_id: a.fresh for a in assignments(open_ledger(tmp_path))}
+    # The engines of a driver that was killed may begin yet what they were given, and some of that was not begun.
+    assert [fresh.pop(trial_id) for trial_id in [*ids, given.trial_id]] == [False] * 4
+    assert set(fresh.values()) == {True}
 
 
 def test_a_grid_with_many_equal_trials_in_a_row_runs_to_its_end(tmp_path):
@@ -300,14 +303,15 @@ def test_deaths_count_against_who_was_alone_as_in_a_process_of_its_own(tmp_path,
 
 def test_the_checkpoints_of_who_has_ended_go_at_once_or_else_at_the_end_of_the_sweep(tmp_path):
     ledger = open_ledger(tmp_path)
-    ended, finished, crashed, goes_on = (ledger.next_assignment().trial_id for _ in range(4))
+    pruned, finished, crashed, heard, goes_on = (ledger.next_assignment().trial_id for _ in range(5))
     store = ledger.folder.store
-    for trial_id in (ended, finished, crashed, goes_on):
+    for trial_id in (pruned, finished, crashed, heard, goes_on):
         store.write_atomic(f"checkpoints/{trial_id}/{20:010d}-{'0' * 64}.pt", b"")
-    ledger.end(ended, "budget", report(ended))
+    ledger.end(pruned, "pruned", report(pruned, None))
+    ledger.end(heard, "budget", report(heard))  # its engine deletes them, but may die before
     ledger.write("finish", trial_id=finished, attempt=0, step=300, outcome="grokked")
     ledger.fail(finished, "the engine died", fault="engine", alone=False)
-    assert trials_with_checkpoints(store) == {crashed, goes_on}
+    assert trials_with_checkpoints(store) == {crashed, heard, goes_on}
     ledger.ended[crashed] = "budget"
     ledger.tidy()
     assert trials_with_checkpoints(store) == {goes_on}

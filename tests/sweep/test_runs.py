@@ -21,7 +21,7 @@ from grokray.errors import ExecutionError, FolderBusy, FolderError
 from grokray.records.folder import SweepFolder
 from grokray.records.holder import Holder
 from grokray.records.lock import Lock
-from grokray.sweep.checkpoints import TrialCheckpoints
+from grokray.sweep.checkpoints import TrialCheckpoints, trials_with_checkpoints
 from grokray.sweep.engine_actor import EngineActor
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.load import load_sweep
@@ -113,7 +113,14 @@ def test_who_loses_the_folder_stops_and_writes_no_tables(one_core, tmp_path, mon
     assert events(tmp_path / "out", "sweep")
 
 
-def test_fused_and_process_execution_give_the_same_curves(one_core, tmp_path):
+def _nothing_is_left(ledger: Ledger) -> None:
+    assert trials_with_checkpoints(ledger.folder.store) == set()
+
+
+def test_fused_and_process_execution_give_the_same_curves_and_delete_checkpoints_as_trials_end(
+    one_core, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Ledger, "tidy", _nothing_is_left)
     outs = []
     for execution in ("fused", "process"):
         folder = tmp_path / execution
