@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -104,6 +104,17 @@ class TrialCheckpoints:
             if not (kept[file.kind] and stays):
                 self.store.delete(file.name)
 
+    def is_settled(self, names: Iterable[str]) -> bool:
+        """Whether `settle` would find nothing to do, going by the names of all that lies there."""
+        if not (self.last or self.best or self.every):
+            return not [*names]
+        files = [file for name in names if (file := CheckpointFile.of(name)) is not None]
+        ends = {file.step for file in files if file.kind == "last"}
+        newest = max((file.step for file in files if file.kind == "step"), default=-1)
+        kept = {"last": self.last, "best": self.best}
+        all_stay = all(self._stays(file) if file.kind == "step" else kept[file.kind] for file in files)
+        return all_stay and len(ends) <= 1 and not (self.last and newest > max(ends, default=-1))
+
     def _stays(self, old: CheckpointFile) -> bool:
         """Beside a newer one of its kind."""
         return old.kind == "step" and self.every and self.is_due(old.step)
@@ -137,4 +148,13 @@ def is_checkpoint_step(step: int, interval: int, eval_interval: int) -> bool:
 
 
 def trials_with_checkpoints(store: Store) -> set[str]:
-    return {name.split("/")[1] for name in store.list(CHECKPOINTS) if name.count("/") == 2}
+    return set(names_by_trial(store))
+
+
+def names_by_trial(store: Store) -> dict[str, list[str]]:
+    """Of all files in the trials' folders of checkpoints, in one look at the store."""
+    names: dict[str, list[str]] = {}
+    for name in store.list(CHECKPOINTS):
+        if name.count("/") == 2:
+            names.setdefault(name.split("/")[1], []).append(name)
+    return names

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from grokray.errors import ExecutionError
@@ -16,7 +15,7 @@ from grokray.records.folder import SweepFolder
 from grokray.records.state import SweepState
 from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.background import WRITERS, Background
-from grokray.sweep.checkpoints import TrialCheckpoints, trials_with_checkpoints
+from grokray.sweep.checkpoints import TrialCheckpoints, names_by_trial
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.configurations import Configurations, Proposal
 from grokray.sweep.failures import Failures
@@ -138,7 +137,7 @@ class Ledger:
             metrics, events = report.metrics, report.events
         self._count(trial_id, outcome, metrics, events)
         if report is None or report.outcome is None:  # else who trained it does so, now that its end was heard
-            self._settle(trial_id)  # last: should it fail, the books are right
+            self._checkpoints(trial_id).settle()  # last: should it fail, the books are right
 
     def fail(self, trial_id: str, error: str, *, fault: str, alone: bool) -> None:
         """An attempt of a trial failed; `failures` says whether it is tried again (see there for the arguments). One
@@ -146,7 +145,7 @@ class Ledger:
         known = self.poll().trials[trial_id]
         if known.outcome is not None:
             self._count_known(trial_id, known.outcome)
-            self._settle(trial_id)
+            self._checkpoints(trial_id).settle()
             return
         attempt = self._attempts.get(trial_id, 0)
         seated = known.started is not None and known.attempt == attempt
@@ -171,8 +170,10 @@ class Ledger:
     def tidy(self) -> None:
         """Once nothing trains any more: settle the checkpoints of what has ended, a crash having kept that from it."""
         background = Background(0 if self.folder.store.is_local else WRITERS)
-        for trial_id in trials_with_checkpoints(self.folder.store) & self.ended.keys():
-            background.do(trial_id, partial(self._settle, trial_id))
+        for trial_id, names in names_by_trial(self.folder.store).items():
+            files = self._checkpoints(trial_id)
+            if trial_id in self.ended and not files.is_settled(names):  # of 100,000 that are kept few are not
+                background.do(trial_id, files.settle)
         background.close()
 
     def close(self) -> None:
@@ -183,8 +184,8 @@ class Ledger:
         more = {"error": error, "round": known.round if known is not None and known.round else None}
         self.write("end", trial_id=trial_id, outcome=outcome, step=step, **_given(**more))
 
-    def _settle(self, trial_id: str) -> None:
-        TrialCheckpoints(self.folder.store, trial_id, self.config.trial.keep_checkpoints).settle()
+    def _checkpoints(self, trial_id: str) -> TrialCheckpoints:
+        return TrialCheckpoints(self.folder.store, trial_id, self.config.trial.keep_checkpoints)
 
     def _propose(self) -> None:
         proposal = self.configurations.propose()

@@ -23,6 +23,7 @@ from grokray.sweep.checkpoints import (
     CheckpointFile,
     TrialCheckpoints,
     is_checkpoint_step,
+    names_by_trial,
     trials_with_checkpoints,
 )
 from grokray.sweep.sections import KEEP, TrialSection
@@ -67,6 +68,11 @@ def train(folder: Path, keep: str = "none", *, until: int | None = None, heard: 
     return reports
 
 
+def settled(folder: Path, keep: str) -> bool:
+    store = Store.from_uri(folder)
+    return TrialCheckpoints(store, ID, keep).is_settled(names_by_trial(store).get(ID, []))
+
+
 def kept(folder: Path) -> list[tuple[str, int]]:
     return [(f.kind, f.step) for f in TrialCheckpoints(Store.from_uri(folder), ID, "none").files()]
 
@@ -98,6 +104,7 @@ def test_each_rule_keeps_its_files_when_the_trial_ends(keep, tmp_path):
     expected = {"none": [], "last": [last], "best": [best], "last+best": [best, last], "all": [best, last, *by_step]}
     assert sorted(kept(tmp_path)) == sorted(expected[keep])
     assert (tmp_path / "checkpoints" / ID).exists() == bool(expected[keep])
+    assert settled(tmp_path, keep)
 
 
 def test_the_last_measurement_may_be_the_best(tmp_path, monkeypatch):
@@ -212,8 +219,11 @@ def test_a_checkpoint_takes_the_place_of_earlier_ones_of_its_kind_and_of_no_late
 def test_settling_turns_the_newest_state_of_a_lost_trial_into_its_last_one(tmp_path):
     train(tmp_path, "last", until=70)
     files = TrialCheckpoints(Store.from_uri(tmp_path), ID, "last")
+    assert not settled(tmp_path, "last")
     files.settle()
     assert kept(tmp_path) == [("last", 60)]
+    assert settled(tmp_path, "last")
+    assert not settled(tmp_path, "none")
     assert trials_with_checkpoints(files.store) == {ID}
 
 
