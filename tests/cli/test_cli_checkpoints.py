@@ -618,7 +618,8 @@ def test_a_head_that_was_edited_to_other_types_is_one_error(sums, tmp_path, caps
 
 
 def test_a_folder_that_kept_nothing(tmp_path, capsys):
-    folder = train(tmp_path / "o", *SUMS, "--num_steps", "10", "--keep_checkpoints", "none")
+    of_each = ("--eval_interval", "5", "--checkpoint_interval", "5")
+    folder = train(tmp_path / "o", *SUMS, "--num_steps", "10", *of_each, "--keep_checkpoints", "none")
     (line, hint) = error(capsys, "eval", str(folder))
     assert line == f"error: {folder} holds no checkpoints"
     assert "keep_checkpoints" in hint
