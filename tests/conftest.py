@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from dataclasses import replace
 
 import pytest
@@ -24,6 +26,12 @@ LONGEST = (
     *("sweep/test_runs.py", "engine/test_compiled.py", "sweep/test_nodes.py", "notebooks/test_notebooks.py"),
     *("engine/test_pretended_gpu.py", "tracking/test_tracking_runs.py"),
 )
+
+
+def pytest_configure() -> None:
+    """A shell makes SIGINT ignored for what it starts behind a `&`, and so for all that tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -75,7 +75,7 @@ class SweepConfig(BaseModel):
     )
     seeds: Seeds = Field(
         default=(0,),
-        description="Every configuration runs once for each of these; 3 means 0, 1, 2. More may come later, but not with tpe.",
+        description="Each configuration runs once for each; 3 means 0, 1, 2. More may come later, but for tpe.",
     )
     seed: Seed = Field(default=0, description="Of the search itself.")
     parameters: dict[str, Parameter] = Field(min_length=1, description="What is searched, in W&B's grammar.")
