@@ -24,6 +24,7 @@ from scipy.stats import chi2
 from grokray.analysis.clusters import cluster_codes, cluster_sums
 
 STRETCH = 0.8  # of chi-squared with one degree of freedom
+_ONE_TRIAL = 2 * math.log(2)  # costs one trial that failed where half or more grok: no place is left out for that
 _SURELY = 2.0  # standard errors that are added to a design effect, as it is known from few clusters only
 _ROUNDING = 1e-9
 
@@ -54,7 +55,8 @@ class Crossing:
 
     def ends(self, level: float) -> tuple[float, float]:
         """Infinite where the trials do not bound it."""
-        agrees = np.flatnonzero(self.unlikely <= STRETCH * chi2.ppf(level, 1) + _ROUNDING)
+        most = max(STRETCH * float(chi2.ppf(level, 1)), _ONE_TRIAL)
+        agrees = np.flatnonzero(self.unlikely <= most + _ROUNDING)
         first, last = agrees[[0, -1]] if len(agrees) else [int(np.argmin(self.unlikely))] * 2
         lower = self.place[first - 1] if first > 0 else -np.inf
         return float(lower), float(self.place[last] if last < len(self.place) else np.inf)
@@ -67,6 +69,7 @@ def crossing(place: np.ndarray, success: np.ndarray, weight: np.ndarray, cluster
     share = np.bincount(at, weights=weight * success) / mass
     fitted, best = _rising(share, mass)
     below, above = _below_half(share, mass), _below_half(1 - share[::-1], mass[::-1])[::-1]
+    fitted[np.abs(fitted - 0.5) < _ROUNDING] = 0.5  # as it is told apart from what is above and below
     residual = success - fitted[at]
     effect = design_effect(residual, weight, cluster_codes(cluster))
     return Crossing(place=distinct, share=fitted, unlikely=2 * (best - below - above) / effect)

@@ -51,6 +51,20 @@ def test_half_of_a_stretch_is_in_its_middle():
     assert crossing(place, success, np.ones(8), np.arange(8)).value == pytest.approx(0.35)
 
 
+@pytest.mark.parametrize("chance", [0.07, 0.35, 0.46, 0.79])
+def test_half_is_half_also_where_weights_are_no_round_numbers(chance):
+    place = np.repeat([0.2, 0.3, 0.4, 0.5, 0.7], [3, 10, 6, 14, 3])
+    success = np.array([*[0] * 3, *[1] * 5, *[0] * 5, *[1] * 3, *[0] * 3, *[1, 0] * 7, *[1] * 3]) > 0
+    weight = np.where(np.isin(place, [0.2, 0.7]), 1, 1 / chance)
+    assert crossing(place, success, weight, np.arange(36)).value == pytest.approx(0.4)
+
+
+def test_one_trial_out_of_order_is_luck_at_any_level():
+    place = np.linspace(0.1, 0.9, 17)
+    found = crossing(place, place > 0.42, np.ones(17), np.arange(17))
+    assert found.ends(0.5) == found.ends(0.8) == pytest.approx((0.35, 0.5))
+
+
 def test_a_design_effect_is_what_clusters_vary_more_with_two_errors_added():
     """Ten clusters of four, each with residuals +, +, +, −: their sums vary as those of independent trials do."""
     residual, codes = np.tile([0.5, 0.5, 0.5, -0.5], 10), np.repeat(np.arange(10), 4)
