@@ -72,9 +72,10 @@ def critical_fractions(
             # Where nothing but the fraction differs, trials of one configuration are as independent as any.
             is_alone = set(varying(trials.take(rows))) <= {FRACTION}
             cluster = np.arange(len(rows)) if is_alone else configuration
-            one = critical_fraction(fraction[rows], found.grokked[rows], found.weight[rows], cluster, level, named)
             audited = int((here & found.is_audited).sum())
-            one = _unsure(one, audited, pruned) if pruned > audited else one
+            unsure = _unsure(audited, pruned) if pruned > audited else ""
+            known = fraction[rows], found.grokked[rows], found.weight[rows], cluster
+            one = critical_fraction(*known, level, named, unsure)
         else:
             one = _unknown(UNAUDITED, {"group": named, "trials": len(rows)})
         pruned_here, configurations = int((here & found.is_pruned).sum()), len(np.unique(configuration))
@@ -89,17 +90,20 @@ def critical_fraction(
     cluster: np.ndarray,
     level: float = LEVEL,
     group: dict[str, Any] | None = None,
+    unsure: str = "",
 ) -> Critical:
     """`fraction` (n,) in (0, 1), `grokked` (n,) bool: True within the budget, `weight` (n,) > 0, `cluster` (n,) int:
-    what is drawn by chance, the configurations or each trial."""
+    what is drawn by chance, the configurations or each trial. `unsure`: why there are to be no bounds."""
     clusters = len(np.unique(cluster))
     known = {"group": group or {}, "trials": len(fraction), "configurations": clusters}
     if reason := _not_estimable(fraction, grokked, clusters):
         return _unknown(reason, known)
     found = crossing(fraction, grokked, weight, cluster)
-    lower, upper = found.ends(level)
-    if reason := _no_half(found, lower, upper, level):
-        return _unknown(reason, known)
+    lower, upper = (np.nan, np.nan) if unsure else found.ends(level)
+    if reason := _beyond(found, (lower, upper), level):
+        return _unknown("; ".join(filter(None, [reason, unsure])), known)
+    if unsure:
+        return Critical(fraction=found.value, lower=0.0, upper=1.0, reason=unsure, **known)
     return Critical(
         fraction=found.value,
         lower=max(lower, 0.0),
@@ -116,29 +120,29 @@ def _not_estimable(fraction: np.ndarray, grokked: np.ndarray, clusters: int) -> 
             return f"too few: {count(clusters, 'trial')}, but {MIN_TRIALS} are needed"
         has = f"{count(len(fraction), 'trial')} of {count(clusters, 'configuration')}"
         return f"too few: {has}, but {MIN_TRIALS} of {MIN_CONFIGURATIONS} are needed"
-    if grokked.all():
-        return f"all grokked: it lies below {fraction.min():.3g}, the smallest fraction, if anywhere"
-    if not grokked.any():
-        return f"none grokked: it lies above {fraction.max():.3g}, the largest fraction, if anywhere"
-    if fraction.min() == fraction.max():
+    if fraction.min() == fraction.max() and 0 < grokked.sum() < len(grokked):
         return f"{FRACTION} is always {fraction.min():.3g}"
     return ""
 
 
-def _no_half(found: Crossing, lower: float, upper: float, level: float) -> str:
-    """Why one half is nowhere among the fractions; what is known of it all the same."""
-    if found.share[0] == found.share[-1]:
+def _beyond(found: Crossing, ends: tuple[float, float], level: float) -> str:
+    """Why one half is nowhere among the fractions, and what is known of it all the same; empty where it is there."""
+    least, most = found.share[[0, -1]]
+    if 0 < least == most < 1:
         return "the share grokked does not rise with the fraction"
     if found.is_known:
         return ""
-    smallest, largest = found.place[[0, -1]]
-    if found.share[-1] < 0.5:
-        where, bound = f"fewer than half grokked up to {largest:.3g}, the largest", f"above {lower:.3g}"
-        side, is_bound = "above", lower > -np.inf
+    if most < 0.5:
+        few = "fewer than half" if most > 0 else "none"
+        where, bound, side = f"{few} grokked up to {found.place[-1]:.3g}, the largest", ends[0], "above"
     else:
-        where, bound = f"more than half grokked from {smallest:.3g}, the smallest", f"below {upper:.3g}"
-        side, is_bound = "below", upper < np.inf
-    return f"{where}: it lies {bound} ({100 * level:g} %)" if is_bound else f"{where}: it lies {side}, if anywhere"
+        many = "more than half" if least < 1 else "all"
+        where, bound, side = f"{many} grokked from {found.place[0]:.3g}, the smallest", ends[1], "below"
+    if np.isnan(bound):
+        return where
+    if np.isinf(bound):
+        return f"{where}, which may be chance: it may lie anywhere"
+    return f"{where}: it lies {side} {bound:.3g} ({100 * level:g} %), if anywhere"
 
 
 def _unbounded(lower: float, upper: float) -> str:
@@ -154,13 +158,10 @@ def _unknown(reason: str, known: dict[str, Any]) -> Critical:
     return Critical(fraction=np.nan, lower=np.nan, upper=np.nan, reason=reason, **known)
 
 
-def _unsure(one: Critical, audited: int, pruned: int) -> Critical:
-    """Without bounds, as so few audited trials stand for all that were pruned."""
-    if not one.is_known:
-        return one
+def _unsure(audited: int, pruned: int) -> str:
+    """Why there are no bounds: so few audited trials stand for all that were pruned."""
     stand = counted(audited, "audited trial", "stands", "stand")
-    few = f"no interval is known: {stand} for {pruned:,} pruned, and {MIN_AUDITED} are needed"
-    return replace(one, lower=0.0, upper=1.0, reason=few, crossing=None)
+    return f"no interval is known: {stand} for {pruned:,} pruned, and {MIN_AUDITED} are needed"
 
 
 def _rows_of(group: np.ndarray) -> list[np.ndarray]:

@@ -89,7 +89,7 @@ def lopsided(rng, fraction):
 
 @pytest.mark.parametrize("curve", [steep, shallow, with_some_that_never_grok, lopsided])
 @pytest.mark.parametrize("size", [12, 120])
-def test_the_interval_covers_the_truth_whatever_the_curve(curve, size):
+def test_the_interval_covers_the_truth_of_curves_that_are_no_logistic_ones_either(curve, size):
     rng, covered, known = np.random.default_rng(size), 0, 0
     for _ in range(150):
         fraction = rng.uniform(0.2, 0.8, size)
@@ -187,6 +187,15 @@ def test_few_audited_trials_for_many_that_were_pruned_leave_no_interval():
         assert one.reason.startswith(said) == (not known)
 
 
+def test_few_audited_trials_for_many_that_were_pruned_leave_no_bound():
+    fraction, audited = np.tile(np.linspace(0.2, 0.8, 40), 2), np.arange(80) >= 77
+    columns = {"outcome": ["budget"] * 40 + ["pruned"] * 37 + ["budget"] * 3, "training_fraction": fraction}
+    trials = trials_of(80, **columns, audited=audited, audit_probability=np.where(np.arange(80) < 40, np.nan, 0.1))
+    (one,) = critical_fractions(trials)
+    few = "no interval is known: 3 audited trials stand for 37 pruned, and 10 are needed"
+    assert one.reason == f"none grokked up to 0.8, the largest; {few}"
+
+
 def test_where_all_is_in_order_two_trials_on_each_side_may_be_luck():
     """Three that failed where half or more grok cost 3 log 4 of twice the log likelihood, and 3.07 is allowed."""
     fraction = np.linspace(0.1, 0.9, 17)
@@ -235,8 +244,8 @@ def test_where_one_fraction_has_both_the_half_is_on_the_side_that_its_share_says
 @pytest.mark.parametrize(
     ("at", "grokked", "reason"),
     [
-        ([0.7, 0.9], 2, "fewer than half grokked up to 0.9, the largest: it lies above 0.7 (95 %)"),
-        ([0.3, 0.5], 10, "more than half grokked from 0.3, the smallest: it lies below 0.5 (95 %)"),
+        ([0.7, 0.9], 2, "fewer than half grokked up to 0.9, the largest: it lies above 0.7 (95 %), if anywhere"),
+        ([0.3, 0.5], 10, "more than half grokked from 0.3, the smallest: it lies below 0.5 (95 %), if anywhere"),
     ],
 )
 def test_a_half_beyond_all_that_was_tried_is_not_made_up(at, grokked, reason):
@@ -250,10 +259,11 @@ def test_a_half_beyond_all_that_was_tried_is_not_made_up(at, grokked, reason):
     ("fraction", "grokked", "reason"),
     [
         (np.linspace(0.2, 0.8, 9), np.arange(9) > 4, "too few: 9 trials, but 10 are needed"),
-        (np.linspace(0.2, 0.8, 20), np.ones(20) > 0, "all grokked: it lies below 0.2, the smallest fraction"),
-        (np.linspace(0.2, 0.8, 20), np.ones(20) < 0, "none grokked: it lies above 0.8, the largest fraction"),
+        (np.linspace(0.2, 0.8, 20), np.ones(20) > 0, "all grokked from 0.2, the smallest: it lies below 0.263 (95 %)"),
+        (np.linspace(0.2, 0.8, 20), np.ones(20) < 0, "none grokked up to 0.8, the largest: it lies above 0.737 (95 %)"),
         (np.full(20, 0.5), np.arange(20) > 9, "training_fraction is always 0.5"),
         (np.linspace(0.2, 0.8, 20), np.arange(20) < 10, "does not rise with the fraction"),
+        (np.linspace(0.2, 0.8, 12), np.isin(np.arange(12), [1, 3, 5, 8]), "may be chance: it may lie anywhere"),
     ],
 )
 def test_what_cannot_be_estimated_has_its_reason(fraction, grokked, reason):
@@ -271,6 +281,8 @@ def test_what_is_not_bounded_says_so():
     below = critical_fraction(place, place > 0.23, ones(place), np.arange(30))
     assert below.lower == 0
     assert below.reason == "it may lie below all that were tried: too few trials of the smallest fractions failed"
+    said = finding(trials_of(30, training_fraction=place, grok_step=grokking(place > 0.23))).summary
+    assert said == f"Half of the trials grok at a training fraction of {below.fraction:.3g} ({below.upper:.3g} or less)."
     above = critical_fraction(place, place > 0.77, ones(place), np.arange(30))
     assert above.upper == 1
     assert above.reason == "it may lie above all that were tried: too few trials of the largest fractions grokked"
@@ -287,9 +299,9 @@ def test_no_fraction_beyond_all_that_were_tried_is_given():
     grokked[np.argsort(fraction)[-4:]] = False
     found = critical_fraction(fraction, grokked, np.ones(400), np.arange(400))
     assert np.isnan(found.fraction)
-    assert found.reason == "fewer than half grokked up to 0.9, the largest: it lies above 0.875 (95 %)"
+    assert found.reason == "fewer than half grokked up to 0.9, the largest: it lies above 0.875 (95 %), if anywhere"
     trials = trials_of(400, training_fraction=fraction, grok_step=grokking(grokked | (fraction == fraction.max())))
-    assert finding(trials).summary == "Half of the trials grok at a training fraction of 0.9 or more (0.87 to 1)."
+    assert finding(trials).summary == "Half of the trials grok at a training fraction of 0.9 (0.87 or more)."
 
 
 def test_a_column_of_many_numbers_is_cut_into_quarters():

@@ -146,11 +146,11 @@ def _summary(found: Sequence[Critical]) -> str:
 
 
 def _text(one: Critical) -> str:
-    """`0.78 or more (0.61 to 1) for task_type classification`, where larger ones are few"""
+    """`0.78 (0.61 or more) for task_type classification`, where larger ones are few"""
     value, lower, upper = (number(x, "") for x in (one.fraction, one.lower, one.upper))
-    beyond = " or more" if one.upper >= 1 else " or less" if one.lower <= 0 else ""
+    within = f"{lower} or more" if one.upper >= 1 else f"{upper} or less" if one.lower <= 0 else f"{lower} to {upper}"
     group = group_name(one)
-    return f"{value}{beyond} ({lower} to {upper})" + (f" for {group}" if group else "")
+    return f"{value} ({within})" + (f" for {group}" if group else "")
 
 
 def group_name(one: Critical) -> str:
