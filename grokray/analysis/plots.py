@@ -5,11 +5,13 @@ A finding that is missing leaves its reason in the axes, so that a figure of sev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from grokray.analysis.critical import Critical
 from grokray.analysis.figures.curves import draw_curve
 from grokray.analysis.figures.forest import Row, draw_forest, foremost, height_of
 from grokray.analysis.figures.importance import draw_importance, height_of_importance
@@ -164,9 +166,17 @@ def rows_of(table: pd.DataFrame, label: str, value: str, why: str) -> list[Row]:
 
 def critical_rows(finding: Finding) -> list[Row]:
     return [
-        Row(label=group_name(one) or "all trials", value=one.fraction, lower=one.lower, upper=one.upper, why=one.reason)
+        Row(label=group_name(one) or "all trials", value=one.fraction, lower=lower, upper=upper, why=one.reason)
         for one in finding.estimates or ()
+        for lower, upper in [_ends(one)]
     ]
+
+
+def _ends(one: Critical) -> tuple[float, float]:
+    """Infinite where nothing bounds them, NaN where no interval is known."""
+    if one.crossing is None:
+        return math.nan, math.nan
+    return (one.lower if one.lower > 0 else -math.inf), (one.upper if one.upper < 1 else math.inf)
 
 
 def _drawn(ax: Axes | None, height: float, finding: Finding | None, draw: Callable[[Axes], Axes]) -> Axes:

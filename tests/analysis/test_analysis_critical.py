@@ -6,7 +6,9 @@ from scipy import optimize
 
 from grokray.analysis.critical import critical_fraction, critical_fractions
 from grokray.analysis.findings.critical import critical_fraction as finding
+from grokray.analysis.plots import critical_rows
 from grokray.analysis.regression import expit, linear, logistic
+from grokray.analysis.report.pictured import _marks as marks
 from grokray.errors import ConfigError
 from tests.analysis.tables import grokking, trials_of
 
@@ -282,10 +284,21 @@ def test_what_is_not_bounded_says_so():
     assert below.lower == 0
     assert below.reason == "it may lie below all that were tried: too few trials of the smallest fractions failed"
     said = finding(trials_of(30, training_fraction=place, grok_step=grokking(place > 0.23))).summary
-    assert said == f"Half of the trials grok at a training fraction of {below.fraction:.3g} ({below.upper:.3g} or less)."
+    assert (
+        said == f"Half of the trials grok at a training fraction of {below.fraction:.3g} ({below.upper:.3g} or less)."
+    )
     above = critical_fraction(place, place > 0.77, ones(place), np.arange(30))
     assert above.upper == 1
     assert above.reason == "it may lie above all that were tried: too few trials of the largest fractions grokked"
+
+
+def test_a_figure_has_arrows_where_nothing_bounds_a_fraction():
+    place = np.linspace(0.2, 0.8, 30)
+    for edge, ends in ((0.5, (True, True)), (0.23, (False, True)), (0.77, (True, False))):
+        (row,) = critical_rows(finding(trials_of(30, training_fraction=place, grok_step=grokking(place > edge))))
+        assert (np.isfinite(row.lower), np.isfinite(row.upper)) == ends
+        assert row.lower < row.value < row.upper
+        assert ("An arrow" in marks([row])) == (not all(ends))
 
 
 def test_no_fraction_beyond_all_that_were_tried_is_given():

@@ -9,7 +9,9 @@ from grokray.analysis.critical import critical_fraction, critical_fractions
 from grokray.analysis.critical_differences import differences
 from grokray.analysis.findings.critical import critical_fraction as finding
 from grokray.analysis.logrank import holm
+from grokray.analysis.plots import critical_rows
 from grokray.analysis.regression import expit
+from grokray.analysis.report.pictured import _marks as marks
 from tests.analysis.tables import grokking, trials_of
 
 
@@ -144,5 +146,8 @@ def test_few_audited_trials_for_many_that_were_pruned_leave_no_p():
     assert np.isnan(one.p_value)
     assert one.difference.lower < -0.3
     assert one.difference.upper > 0.3
-    (row,) = finding(trials).tables["differences"].to_dict("records")
+    found = finding(trials)
+    (row,) = found.tables["differences"].to_dict("records")
     assert row["note"] == "no interval is known of the second, so there is no p"
+    assert [np.isnan(drawn.lower) for drawn in critical_rows(found)] == [True, False]
+    assert marks(critical_rows(found)) == " A hollow mark: no interval is known."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from grokray.analysis import plots
 from grokray.analysis.analysis import Analysis
 from grokray.analysis.figures.curves import draw_curve
-from grokray.analysis.figures.forest import foremost, height_of
+from grokray.analysis.figures.forest import Row, foremost, height_of
 from grokray.analysis.figures.importance import height_of_importance
 from grokray.analysis.figures.phases import draw_phases, height_of_phases
 from grokray.analysis.figures.profile import height_beside
@@ -119,8 +120,10 @@ def effects(a: Analysis) -> Section:
 def critical(a: Analysis) -> Section:
     finding, pictures = a.critical_fraction(), Pictures("critical")
     if finding.missing is None:
-        drawn = len(foremost(plots.critical_rows(finding)))
+        rows = foremost(plots.critical_rows(finding))
+        drawn = len(rows)
         caption = f"Training fraction at which half of the trials grok: {_n(a)}, {_level(a)} intervals."
+        caption += _marks(rows)
         caption += _not_drawn(drawn, len(finding.table), "groups")
         pictures.add(lambda axes: plots.critical(a, None, axes), caption, height_of(drawn))
     about = (
@@ -134,6 +137,14 @@ def critical(a: Analysis) -> Section:
         )
     captions = {"critical_fraction": "Critical training fraction", DIFFERENCES: "Do groups differ in it?"}
     return section_of(finding, about, pictures, captions)
+
+
+def _marks(rows: Sequence[Row]) -> str:
+    """What arrows and hollow marks of critical fractions mean, where there are any."""
+    is_open = any(math.isinf(end) for row in rows for end in (row.lower, row.upper))
+    is_hollow = any(math.isnan(row.lower) and not math.isnan(row.value) for row in rows)
+    arrow = " An arrow: it may lie beyond all fractions that were tried." if is_open else ""
+    return arrow + (" A hollow mark: no interval is known." if is_hollow else "")
 
 
 def importance(a: Analysis) -> Section:
