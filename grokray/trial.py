@@ -149,6 +149,7 @@ class TrialConfig(BaseModel):
 
     # Training
     batch_size: int = Field(default=512, ge=1, le=1_048_576)
+    drop_last: bool = Field(default=False, description="Leave out an epoch's last batch if it is smaller.")
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     weight_decay: float = Field(default=1.0, ge=0, le=1000)
     beta1: float = Field(default=0.9, ge=0, lt=1, description="Memory of the optimizer's first moment.")

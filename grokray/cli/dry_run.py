@@ -7,7 +7,7 @@ from rich.text import Text
 
 from grokray.arguments import check_switches
 from grokray.cli.display import show_notes
-from grokray.cli.preview import Preview, ShapePreview, preview
+from grokray.cli.preview import Preview, ShapePreview, SmallBatches, preview
 from grokray.cli.tables import Column, fitted
 from grokray.cli.wording import memory, value
 from grokray.records.folder import SweepFolder
@@ -15,6 +15,8 @@ from grokray.records.uri import hide_secrets
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.sections import Rungs
 from grokray.sweep.tracked import check_tracking
+from grokray.tasks.last_batch import what_it_may_do
+from grokray.trial import TrialConfig
 from grokray.wording import count
 
 # Fields of a shape, by what their columns are called.
@@ -80,6 +82,8 @@ def _show_trials(console: Console, config: SweepConfig, found: Preview) -> None:
     _show_shapes(console, found)
     console.print(Text(_steps(config, found)))
     console.print(Text(_evaluations(config, found)))
+    if found.small.example is not None:
+        console.print(Text(_small_batches(found.small, found.small.example)))
     if isinstance(config.scheduler, Rungs):
         for line in _rungs(config.scheduler, found):
             console.print(Text(line))
@@ -114,6 +118,12 @@ def _evaluations(config: SweepConfig, found: Preview) -> str:
     share = f"{most}" if least == most else f"{least} to {most}"
     text = f"evaluations: some {share} % of the time at eval_interval {config.trial.eval_interval:,}"
     return text + (", a larger one saves" if most > DEAR else "")
+
+
+def _small_batches(found: SmallBatches, example: TrialConfig) -> str:
+    where = f"batch_size {example.batch_size:,} and training_fraction {example.training_fraction:.3g}"
+    which = f"{found.number:,} of {found.looked_at:,}" if found.looked_at > 1 else "it"
+    return f"note: epochs of {which} end with a small batch, with {where} of {what_it_may_do(found.last)}"
 
 
 def _show_first(console: Console, config: SweepConfig, found: Preview) -> None:

@@ -27,6 +27,17 @@ class ShapePreview:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SmallBatches:
+    """Of `looked_at` configurations those whose epochs end with a batch of few rows: `number` of them; `last` is how
+    many rows the smallest has, of `example`."""
+
+    looked_at: int
+    number: int = 0
+    last: int = 0
+    example: TrialConfig | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preview:
     """`first` are configurations of this part by their parameters' names, without those that are absent; `most_steps`
     is what all trials take together if none ends early; `shapes` are of `sampled` configurations, perhaps not all.
@@ -42,6 +53,7 @@ class Preview:
     most_steps: int
     rungs: tuple[int, ...]
     repeats: int
+    small: SmallBatches
 
 
 def preview(config: SweepConfig) -> Preview:
@@ -59,6 +71,7 @@ def preview(config: SweepConfig) -> Preview:
         most_steps=_most_steps(config, configurations) * len(config.seeds),
         rungs=config.scheduler.rungs(config.max_steps()),
         repeats=_repeats(config, configurations),
+        small=_small_batches(config, min(SAMPLED, configurations)),
     )
 
 
@@ -68,6 +81,18 @@ def _repeats(config: SweepConfig, configurations: int) -> int:
         return 0
     choices = proposals(config, configurations)
     return len(choices) - len({config.trial_config(choice, config.seeds[0]).id for choice in choices})
+
+
+def _small_batches(config: SweepConfig, number: int) -> SmallBatches:
+    from grokray.tasks.dataset import build_dataset
+    from grokray.tasks.last_batch import small_last_batch
+
+    trials = [config.trial_config(choice, config.seeds[0]) for choice in proposals(config, number)]
+    lasts = [(small_last_batch(trial, len(build_dataset(trial).split.train)), trial) for trial in trials]
+    if not (small := [one for one in lasts if one[0]]):
+        return SmallBatches(looked_at=len(trials))
+    last, example = min(small, key=lambda one: one[0] / one[1].batch_size)
+    return SmallBatches(looked_at=len(trials), number=len(small), last=last, example=example)
 
 
 def _most_steps(config: SweepConfig, configurations: int) -> int:

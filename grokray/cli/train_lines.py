@@ -32,6 +32,8 @@ class TrainLines:
     def notes(self, unused: Collection[str]) -> None:
         if self.quiet:
             return
+        from grokray.tasks.dataset import build_dataset
+        from grokray.tasks.last_batch import small_last_batch, what_it_may_do
         from grokray.tasks.resolve import instead
 
         for name in sorted(unused):
@@ -39,6 +41,8 @@ class TrainLines:
         if (number := self.config.num_measurements) < (sustain := self.config.sustain):
             measured = count(number, "measurement")
             print(f"note: {measured}, but sustain is {sustain}: it cannot grok", flush=True)
+        if last := small_last_batch(self.config, len(build_dataset(self.config).split.train)):
+            print(f"note: its epochs end with a batch of {what_it_may_do(last)}", flush=True)
         if self.config.initial_checkpoint is not None:
             from grokray.sweep.initial import remarks
 

@@ -9,6 +9,7 @@ from grokray.engine.chunks import Chunks
 from grokray.engine.trial_events import TrialEvents
 from grokray.events import EventTracker
 from grokray.tasks.dataset import Dataset
+from grokray.tasks.last_batch import epoch_rows
 
 
 @dataclass(kw_only=True, eq=False)  # equal is only what is the same: thousands are compared
@@ -30,9 +31,14 @@ class Seat:
     first_bad: int | None = None  # the first update whose loss was not finite, as of the last measurement
 
     @property
+    def epoch_rows(self) -> int:
+        """Training rows that an epoch has."""
+        return epoch_rows(self.dataset.config, len(self.dataset.split.train))
+
+    @property
     def batches(self) -> int:
         """Batches per epoch; the last one may be smaller."""
-        return -(-len(self.dataset.split.train) // self.dataset.config.batch_size)
+        return -(-self.epoch_rows // self.dataset.config.batch_size)
 
     @property
     def events(self) -> TrialEvents:

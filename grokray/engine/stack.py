@@ -65,7 +65,7 @@ class Stack:
             **settings_of(config),
             "active": 1.0,
             "step": seat.step,
-            "rows": len(seat.dataset.split.train),
+            "rows": seat.epoch_rows,
             "first_bad": -1,
         }
         for name, value in scalars.items():

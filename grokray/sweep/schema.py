@@ -177,6 +177,7 @@ DESCRIPTIONS: dict[str, str] = {
     "warmup_steps": "Steps in which the learning rate rises from a tenth to its full height.",
     "learning_rate_schedule": "How the learning rate falls from the end of warm-up to num_steps.",
     "learning_rate_end": "Share of the learning rate that a linear or cosine schedule ends at.",
+    "drop_last": "Leave out the last batch of an epoch where it is smaller than the others.",
     "accumulation_steps": "Batches whose mean gradient makes one training step.",
     "optimizer": "adamw (decoupled decay), adam (decay in the gradient), sgd, or muon for the hidden matrices.",
     "loss": "What is trained on: softmax's cross-entropy, stablemax's, or the logits' mean squared error.",

@@ -76,7 +76,8 @@ class PlainTraining:
     def _loss(self, index: int) -> Tensor:
         config, table = self.config, self.dataset.table
         train = self.dataset.split.train
-        batches = math.ceil(len(train) / config.batch_size)
+        full = len(train) // config.batch_size
+        batches = full if config.drop_last and full else math.ceil(len(train) / config.batch_size)
         order = train[epoch_order(config.order_seed, index // batches, len(train))]
         rows = order.split(config.batch_size)[index % batches]
         tokens = table.tokens[rows].long()

@@ -27,6 +27,7 @@ OPTIONS = {
     "one layer": {"batch_size": 64, "num_layers": 1},  # and it alone, of which queries are at the answers
     "shared prefixes": {"batch_size": 160, "dim_model": 48, "modulus": 23},  # and computed once for a batch
     "accumulation": {"accumulation_steps": 3, "training_fraction": 0.3},  # a step reaches over an epoch's end
+    "drop last": {"drop_last": True},
     "weight noise": {"weight_noise": 0.05},
     "input noise": {"input_noise": 0.3},
     "gradient noise": {"gradient_noise": 0.02},
@@ -127,6 +128,7 @@ def test_a_float32_trial_is_bit_identical_alone_in_company_and_after_a_move(opti
     "option",
     [
         {"warmup_steps": 3},
+        {"drop_last": True},
         {"accumulation_steps": 2},
         {"weight_noise": 0.05},
         {"input_noise": 0.05},
