@@ -220,6 +220,14 @@ def test_dry_run_tells_what_evaluations_take(space, tmp_path, monkeypatch, capsy
     assert dear in capsys.readouterr().out.splitlines()
 
 
+def test_dry_run_tells_of_small_last_batches(space, capsys):
+    sets = ["--set", "parameters.training_fraction=0.5", "--set", "parameters.batch_size=120"]
+    where = "epochs of 4 of 4 end with a small batch, with batch_size 120 and training_fraction 0.5 of 13 rows"
+    for options, is_said in (([], True), (["--set", "parameters.drop_last=true"], False)):
+        assert main(["sweep", str(space), "--dry-run", *sets, *options]) == 0
+        assert (where in " ".join(capsys.readouterr().out.split())) == is_said
+
+
 def test_dry_run_tells_what_the_folder_holds(space, begun, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     begun()

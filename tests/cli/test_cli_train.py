@@ -80,6 +80,14 @@ def test_a_trial_too_short_to_grok_is_remarked(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("note: 4 measurements, but sustain is 5: it cannot grok\ntrial ")
 
 
+def test_a_small_last_batch_is_said(tmp_path, capsys):
+    small = "note: its epochs end with a batch of 1 row, whose noise may keep a trial from memorizing; drop_last leaves"
+    for options, is_said in (([], True), (["--drop_last"], False)):
+        out = str(tmp_path / "_".join(["t", *options]))
+        assert main(["train", *TINY, "--batch_size", "12", *options, "--out", out]) == 0
+        assert capsys.readouterr().out.startswith(small) == is_said
+
+
 def test_the_folder_is_named_after_the_trial(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", *TINY, "--quiet"]) == 0

@@ -1,0 +1,39 @@
+"""What is left of the training rows for an epoch's last batch."""
+
+from __future__ import annotations
+
+import pytest
+
+from grokray.tasks.last_batch import epoch_rows, small_last_batch
+from grokray.trial import TrialConfig
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "dropped", "kept"),
+    [
+        (264, 128, True, 256),
+        (264, 128, False, 264),
+        (256, 128, True, 256),
+        (100, 128, True, 100),
+        (128, 128, True, 128),
+    ],
+)
+def test_an_epoch_leaves_out_its_last_batch_where_it_is_smaller_but_for_the_only_one(rows, size, dropped, kept):
+    assert epoch_rows(TrialConfig(batch_size=size, drop_last=dropped), rows) == kept
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "last"),
+    [
+        (264, 128, 8),
+        (264, 132, 0),
+        (264, 110, 0),  # 44 of 110
+        (100, 128, 0),  # the only one
+        (7 * 100 + 24, 100, 24),
+        (7 * 100 + 25, 100, 0),
+        (8 * 100 + 1, 100, 0),  # of nine
+    ],
+)
+def test_a_last_batch_is_small_where_it_has_few_rows_and_the_epoch_few_batches(rows, size, last):
+    assert small_last_batch(TrialConfig(batch_size=size), rows) == last
+    assert small_last_batch(TrialConfig(batch_size=size, drop_last=True), rows) == 0
