@@ -1,15 +1,14 @@
 """An epoch's last batch, which holds what is left of the training rows.
 
-Adam takes a step of the usual length whatever a batch holds, so one of few rows is mostly a step of noise. Where epochs
-are short that kept trials from memorizing (docs/log.md, 2026-11-30).
+Adam takes a step of the usual length whatever a batch holds, so one of few rows is mostly a step of noise: such batches
+kept trials from memorizing (docs/log.md, 2026-11-30).
 """
 
 from __future__ import annotations
 
 from grokray.trial import TrialConfig
 
-SMALL = 0.25  # of batch_size
-SHORT = 8  # batches of an epoch; among more than that one small batch did no harm
+SMALL, FEW = 1 / 8, 32  # of batch_size; rows
 
 
 def epoch_rows(config: TrialConfig, rows: int) -> int:
@@ -19,9 +18,9 @@ def epoch_rows(config: TrialConfig, rows: int) -> int:
 
 
 def small_last_batch(config: TrialConfig, rows: int) -> int:
-    """How many rows the last batch has, where these are few and the epoch is short; else 0."""
-    full, last = divmod(epoch_rows(config, rows), config.batch_size)
-    return last if 1 <= full < SHORT and last < SMALL * config.batch_size else 0
+    """How many rows the last batch has, where these are few, and much fewer than the others'; else 0."""
+    last = epoch_rows(config, rows) % config.batch_size
+    return last if rows > config.batch_size and last < min(SMALL * config.batch_size, FEW) else 0
 
 
 def what_it_may_do(last: int) -> str:

@@ -28,12 +28,13 @@ def test_an_epoch_leaves_out_its_last_batch_where_it_is_smaller_but_for_the_only
         (264, 128, 8),
         (264, 132, 0),
         (264, 110, 0),  # 44 of 110
-        (100, 128, 0),  # the only one
-        (7 * 100 + 24, 100, 24),
-        (7 * 100 + 25, 100, 0),
-        (8 * 100 + 1, 100, 0),  # of nine
+        (8, 128, 0),  # the only one
+        (7 * 104 + 12, 104, 12),
+        (7 * 104 + 13, 104, 0),  # an eighth
+        (4_656, 512, 0),  # 48 of Power et al.'s
+        (2 * 512 + 31, 512, 31),
     ],
 )
-def test_a_last_batch_is_small_where_it_has_few_rows_and_the_epoch_few_batches(rows, size, last):
+def test_a_last_batch_is_small_where_it_has_few_rows_and_much_fewer_than_others(rows, size, last):
     assert small_last_batch(TrialConfig(batch_size=size), rows) == last
     assert small_last_batch(TrialConfig(batch_size=size, drop_last=True), rows) == 0
