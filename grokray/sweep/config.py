@@ -185,11 +185,10 @@ class SweepConfig(BaseModel):
         section = {name: getattr(self.trial, name) for name in DEFINING}
         return resolved({**section, "seed": seed, **parameters, **self._where_it_lies(parameters)})
 
-    def named(self, trial: TrialConfig) -> TrialConfig:
-        """The trial as it is written down: by the paths that the search space names, whatever stands in for them. Else
-        trials of one file would seem to be of two."""
-        paths = {copy: path for path, copy in self._stand_ins.items()}
-        named = {name: paths[path] for name in PATHS if (path := getattr(trial, name)) in paths}
+    def named(self, trial: TrialConfig, parameters: Mapping[str, Any]) -> TrialConfig:
+        """The trial of that configuration as it is written down: by the paths that the search space names, whatever
+        stands in for them. Else trials of one file would seem to be of two."""
+        named = {name: path for name, path in self._paths(parameters).items() if path in self._stand_ins}
         return trial.model_copy(update=named) if named else trial
 
     def fingerprint(self) -> dict[str, str]:
@@ -251,11 +250,14 @@ class SweepConfig(BaseModel):
         return {"holds": found, **{k: v for k, v in parameter.spec().items() if k != "value"}}
 
     def _where_it_lies(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The paths as they are now: what was proposed earlier may name the one path of a name as it was called then,
-        and a copy may stand in for it."""
+        """The paths as they are now: a copy may stand in for what has gone."""
+        return {name: self._stand_ins.get(path, path) for name, path in self._paths(parameters).items()}
+
+    def _paths(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """As the search space names them: what was proposed earlier may name the one path of a name as it was called
+        then."""
         known = {name: self.parameters[name] for name in PATHS if name in parameters and name in self.parameters}
-        paths = {name: p.values[0] if p.is_fixed else parameters[name] for name, p in known.items()}
-        return {name: self._stand_ins.get(path, path) for name, path in paths.items()}
+        return {name: p.values[0] if p.is_fixed else parameters[name] for name, p in known.items()}
 
     def _searched(self) -> list[str]:
         return [name for name, parameter in self.parameters.items() if not parameter.is_fixed]

@@ -196,7 +196,7 @@ class Configurations:
                 raise
             return {}
         # Where the parameters set all three seeds themselves, the seeds of the sweep make no difference.
-        trials = {seed: Proposed(config.id, self.config.named(config)) for seed, config in configs.items()}
+        trials = {seed: Proposed(config.id, self.config.named(config, choice)) for seed, config in configs.items()}
         first_of_id = {trial.id: seed for seed, trial in reversed(trials.items())}
         return {seed: trial for seed, trial in trials.items() if first_of_id[trial.id] == seed}
 

@@ -68,6 +68,7 @@ def load_text(
         raise ConfigError(no_mapping(document, "method and parameters"), hint=HINT)
     _anchor(document.data, folder)
     document = apply_overrides(document, overrides, options)
+    _anchor(document.data, Path())
     translation = translate(document.data)
     translation.data.setdefault("name", re.sub(r"[^\w.+-]+", "-", stem).strip("-.+")[:100] or "sweep")
     config, faults = _validate(translation, try_out, stand_ins or (lambda config: config))
@@ -78,7 +79,7 @@ def load_text(
 
 
 def _anchor(data: dict[str, Any], folder: Path) -> None:
-    """Make paths start from the file's folder; what --set gives starts where the command is run."""
+    """Make paths whole, as they start from the file's folder; what --set gives starts where the command is run."""
     parameters = data.get("parameters")
     if not isinstance(parameters, dict):
         return

@@ -13,9 +13,9 @@ from grokray.cli.sweep_options import sweep_of
 from grokray.errors import ConfigError
 from grokray.records.folder import SweepFolder
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.configurations import Configurations
+from grokray.sweep.configurations import Configurations, Proposed
 from grokray.sweep.inputs import keep
-from grokray.trial import PATHS, TrialConfig
+from grokray.trial import PATHS
 
 TASKS = Path(__file__).parents[2] / "search_spaces/arc_tasks"
 MODEL = "num_layers: {value: 1}, dim_model: {value: 8}, num_heads: {value: 1}"
@@ -59,7 +59,7 @@ def load(tmp_path: Path, out: str = "out", *changes: str) -> SweepConfig:
     return sweep_of(f"{tmp_path}/space.yaml", None, [*changes], None, lambda config: f"{tmp_path}/{out}")
 
 
-def written(config: SweepConfig) -> list[TrialConfig]:
+def written(config: SweepConfig) -> list[Proposed]:
     """The trials as the journal has them."""
     configurations, found = Configurations(config), []
     while (proposal := configurations.propose()) is not None:
@@ -121,3 +121,28 @@ def test_a_folder_that_does_not_say_what_lay_there_has_no_stand_in(begin, tmp_pa
         (tmp_path / "out/meta.json").write_text(json.dumps(meta))
         with pytest.raises(ConfigError, match="there is no such file"):
             load(tmp_path)
+
+
+def test_of_two_files_that_hold_the_same_each_trial_goes_on_naming_its_own(begin, tmp_path):
+    shutil.copyfile(tmp_path / "rows.csv", tmp_path / "other.csv")
+    trials = written(begin(SPACES["two files"]))
+    for name in ("rows.csv", "other.csv"):
+        (tmp_path / name).unlink()
+    assert written(load(tmp_path)) == trials
+    assert [trial.config.data_file for trial in trials] == [f"{tmp_path}/rows.csv"]
+
+
+@pytest.mark.parametrize("given", ["mine.csv", "~/mine.csv"])
+def test_what_set_names_from_where_the_command_is_run_has_a_stand_in_too(given, begin, tmp_path, monkeypatch):
+    begin(SPACES["rows"])
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "rows.csv").rename(tmp_path / "mine.csv")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    named = f"parameters.data_file={given}"
+    before = load(tmp_path, "out", named)
+    folder = SweepFolder.create_or_open(tmp_path / "out", before.to_yaml(), before.fingerprint(), {})
+    keep(folder.store, before)
+    trials = written(before)
+    (tmp_path / "mine.csv").unlink()
+    assert written(load(tmp_path, "out", named)) == trials
