@@ -7,10 +7,11 @@ it stopped, however it stopped. Knows neither Ray nor Tune.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from grokray.errors import ExecutionError
+from grokray.records.compact import Compactor
 from grokray.records.folder import SweepFolder
 from grokray.records.state import SweepState
 from grokray.sweep.assignment import Assignment, Report
@@ -19,7 +20,6 @@ from grokray.sweep.checkpoints import TrialCheckpoints, names_by_trial
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.configurations import Configurations, Proposal
 from grokray.sweep.failures import Failures
-from grokray.trial import TrialConfig
 
 
 class Ledger:
@@ -43,7 +43,7 @@ class Ledger:
         self.configurations = Configurations(config)
         self.ended: dict[str, str] = {}  # trial id -> outcome
         self.rounds: dict[str, int] = {}  # trial id -> how often it was to run again, having failed for good
-        self._configs: dict[str, TrialConfig] = {}  # of those that have not ended; the state has all of them
+        self._configs: dict[str, Mapping[str, Any]] = {}  # of those that have not ended; the state has all of them
         self._attempts: dict[str, int] = {}
         self._queue: deque[str] = deque()
         self._inherited: frozenset[str] = frozenset()  # which engines of an earlier driver may begin yet
@@ -76,14 +76,14 @@ class Ledger:
         trial = self.config.trial
         return Assignment(
             trial_id=trial_id,
-            config=self._configs[trial_id].model_dump(),
+            config=dict(self._configs[trial_id]),
             attempt=self._attempts.get(trial_id, 0),
             rungs=self.rungs,
             decided=self._decided(trial_id),
             checkpoint_interval=trial.checkpoint_interval,
             keep_checkpoints=trial.keep_checkpoints,
             examples=trial.examples,
-            planned_steps=self.config.planned_steps(self._configs[trial_id].num_steps),
+            planned_steps=self.config.planned_steps(self._configs[trial_id]["num_steps"]),
             compiled=self._began_compiled(trial_id),
             session=self.session,
             fresh=self._is_fresh(trial_id),
@@ -194,8 +194,8 @@ class Ledger:
             self.configurations.take(proposal)
             self._enqueue(proposal)
 
-    def _enqueue(self, proposal: Proposal) -> None:
-        new = {trial.id: trial.config for trial in proposal.numbered}
+    def _enqueue(self, proposal: Proposal, compact: Callable[[dict[str, Any]], Mapping[str, Any]] = dict) -> None:
+        new = {trial.id: compact(trial.config.model_dump()) for trial in proposal.numbered}
         self._configs |= new
         self._queue.extend(new)
 
@@ -209,7 +209,7 @@ class Ledger:
             index,
             outcome,
             trials=len(self.configurations.members[index]),
-            num_steps=self._configs.pop(trial_id).num_steps,
+            num_steps=self._configs.pop(trial_id)["num_steps"],
             metrics=metrics,
             events=events,
         )
@@ -241,9 +241,10 @@ class Ledger:
             self.journal.write_many(proposal.trial_events(known=self.state.trials))
             for trial in proposal.numbered:
                 self._replay_trial(trial.id)
+        compact = Compactor()  # for there may be more of them than ever wait otherwise
         for proposal in self.configurations.late():
             self.journal.write_many(proposal.trial_events())
-            self._enqueue(proposal)
+            self._enqueue(proposal, compact)
         self.configurations.find_lost(self.state.configurations.keys())
         self.catch_up()
         self._inherited = frozenset(self._queue)

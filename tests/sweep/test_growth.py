@@ -3,6 +3,7 @@ as if the sweep had been as large at once."""
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from grokray.sweep.assignment import Report
 from grokray.sweep.ledger import Ledger
 from grokray.sweep.load import load_sweep
 from grokray.sweep.proposer import RandomProposer
+from grokray.trial import TrialConfig
 from tests.sweep.sweeps import GRID, write
 
 FEW = GRID.replace("[1e-3, 3e-3, 1e-2, 3e-2]", "[3e-3, 1e-2, 3e-2]").replace("[0, 0.2]", "[0]")
@@ -131,6 +133,20 @@ def test_a_line_that_was_damaged_gets_its_number_again_though_the_sweep_has_grow
     again = opened(tmp_path, "seeds=3")
     assert before.items() <= numbers(again).items()
     assert [seed for _, seed in in_order(again)[12:]] == [2] * 6
+
+
+def test_trials_that_come_late_take_little_memory_while_they_wait(tmp_path):
+    drawn(opened(tmp_path, "seeds=[0]"))
+    opened(tmp_path, "seeds=2")
+    tracemalloc.start()
+    try:
+        grown = opened(tmp_path, "seeds=120")
+        late = grown.to_run - 12
+        assert late == 6 * 118
+        assert tracemalloc.get_traced_memory()[0] < late * 4_000  # bytes; 2,300, and 5,800 with a TrialConfig of each
+    finally:
+        tracemalloc.stop()
+    assert {len(grown.assignment(trial_id).config) for trial_id in drawn(grown)} == {len(TrialConfig.model_fields)}
 
 
 def test_the_parts_of_a_sweep_grow_each_for_itself(tmp_path):
