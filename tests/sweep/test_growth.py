@@ -135,6 +135,16 @@ def test_a_line_that_was_damaged_gets_its_number_again_though_the_sweep_has_grow
     assert [seed for _, seed in in_order(again)[12:]] == [2] * 6
 
 
+@pytest.mark.parametrize("damaged", [7, 11])
+def test_the_damaged_line_of_a_trial_that_came_late_leaves_its_number_to_it(damaged, tmp_path):
+    drawn(opened(tmp_path, "seeds=[0]"))
+    grown = opened(tmp_path, "seeds=3")
+    before = numbers(grown)
+    part = tmp_path / "out" / grown.journal.name
+    part.write_bytes(part.read_bytes().replace(f'"index":{damaged},'.encode(), b""))
+    assert numbers(opened(tmp_path, "seeds=3")) == before
+
+
 def test_trials_that_come_late_take_little_memory_while_they_wait(tmp_path):
     drawn(opened(tmp_path, "seeds=[0]"))
     opened(tmp_path, "seeds=2")
