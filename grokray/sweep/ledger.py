@@ -242,12 +242,13 @@ class Ledger:
             for trial in proposal.numbered:
                 self._replay_trial(trial.id)
         compact = Compactor()  # for there may be more of them than ever wait otherwise
-        for proposal in self.configurations.late():
+        late = self.configurations.late()
+        for proposal in late:
             self.journal.write_many(proposal.trial_events())
             self._enqueue(proposal, compact)
         self.configurations.find_lost(self.state.configurations.keys())
         self.catch_up()
-        self._inherited = frozenset(self._queue)
+        self._inherited = frozenset(self._queue) - {trial.id for proposal in late for trial in proposal.numbered}
 
     def _replay_trial(self, trial_id: str) -> None:
         known = self.state.trials.get(trial_id)

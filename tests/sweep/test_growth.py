@@ -68,6 +68,9 @@ def test_what_exists_keeps_its_numbers_and_the_rest_is_that_of_a_sweep_as_large_
     before = numbers(small)
     grown = opened(tmp_path, "num_trials=4", "seeds=[3, 1, 2, 0]", text=text)
     assert (grown.to_run, grown.total) == (12, 16)
+    late = [trial_id for trial_id in grown.poll().trials if trial_id not in before]
+    assert [grown.assignment(trial_id).fresh for trial_id in late] == [True] * 6  # no checkpoint need be looked for
+    assert not any(grown.assignment(trial_id).fresh for trial_id in before if trial_id not in grown.ended)
     to_start = drawn(grown)
     assert before.items() <= numbers(grown).items()
     new = [(c, seed) for seed in (3, 2) for c in (0, 1, 2)] + [(3, seed) for seed in (3, 1, 2, 0)]
