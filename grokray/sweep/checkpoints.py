@@ -89,8 +89,7 @@ class TrialCheckpoints:
             self.store.delete_tree(self.folder)
             return
         files = self.files()
-        # Of a failed trial that was run again, and ended sooner, what the tables tell of: its furthest step.
-        furthest = max((file.step for file in files if file.kind == "last"), default=-1)
+        furthest = _furthest(files, "last")
         if self.last:
             # Where it was stopped from outside, its newest state is its last one. Nothing is deleted for it: the
             # process that trained it may be writing a newer one at this moment.
@@ -98,10 +97,8 @@ class TrialCheckpoints:
             if newest and newest.step > furthest:
                 furthest = newest.step
                 self._put(newest, "last")
-        kept = {"step": self.every, "last": self.last, "best": self.best}
         for file in files:
-            stays = self._stays(file) if file.kind == "step" else file.kind == "best" or file.step == furthest
-            if not (kept[file.kind] and stays):
+            if not self._is_kept(file, furthest):
                 self.store.delete(file.name)
 
     def is_settled(self, names: Iterable[str]) -> bool:
@@ -109,11 +106,16 @@ class TrialCheckpoints:
         if not (self.last or self.best or self.every):
             return not [*names]
         files = [file for name in names if (file := CheckpointFile.of(name)) is not None]
-        ends = {file.step for file in files if file.kind == "last"}
-        newest = max((file.step for file in files if file.kind == "step"), default=-1)
-        kept = {"last": self.last, "best": self.best}
-        all_stay = all(self._stays(file) if file.kind == "step" else kept[file.kind] for file in files)
-        return all_stay and len(ends) <= 1 and not (self.last and newest > max(ends, default=-1))
+        furthest = _furthest(files, "last")
+        all_stay = all(self._is_kept(file, furthest) for file in files)
+        return all_stay and not (self.last and _furthest(files, "step") > furthest)
+
+    def _is_kept(self, file: CheckpointFile, furthest: int) -> bool:
+        """Of an ended trial. Of its `last` ones that at the step `furthest` is: where it had failed, was run again and
+        ended sooner, that is what the tables tell of."""
+        if file.kind == "step":
+            return self._stays(file)
+        return self.best if file.kind == "best" else self.last and file.step == furthest
 
     def _stays(self, old: CheckpointFile) -> bool:
         """Beside a newer one of its kind."""
@@ -139,6 +141,11 @@ class TrialCheckpoints:
                     continue
                 except CheckpointError as error:
                     log.warning("%s; going on without it", error)
+
+
+def _furthest(files: Iterable[CheckpointFile], kind: Kind) -> int:
+    """The last step of that kind; -1 if there is none."""
+    return max((file.step for file in files if file.kind == kind), default=-1)
 
 
 def is_checkpoint_step(step: int, interval: int, eval_interval: int) -> bool:

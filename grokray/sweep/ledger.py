@@ -7,7 +7,7 @@ it stopped, however it stopped. Knows neither Ray nor Tune.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from grokray.errors import ExecutionError
@@ -44,6 +44,7 @@ class Ledger:
         self.ended: dict[str, str] = {}  # trial id -> outcome
         self.rounds: dict[str, int] = {}  # trial id -> how often it was to run again, having failed for good
         self._configs: dict[str, Mapping[str, Any]] = {}  # of those that have not ended; the state has all of them
+        self._compact = Compactor()  # for many may wait at once, as after a sweep has grown
         self._attempts: dict[str, int] = {}
         self._queue: deque[str] = deque()
         self._inherited: frozenset[str] = frozenset()  # which engines of an earlier driver may begin yet
@@ -194,8 +195,8 @@ class Ledger:
             self.configurations.take(proposal)
             self._enqueue(proposal)
 
-    def _enqueue(self, proposal: Proposal, compact: Callable[[dict[str, Any]], Mapping[str, Any]] = dict) -> None:
-        new = {trial.id: compact(trial.config.model_dump()) for trial in proposal.numbered}
+    def _enqueue(self, proposal: Proposal) -> None:
+        new = {trial.id: self._compact(trial.config.model_dump()) for trial in proposal.numbered}
         self._configs |= new
         self._queue.extend(new)
 
@@ -241,11 +242,10 @@ class Ledger:
             self.journal.write_many(proposal.trial_events(known=self.state.trials))
             for trial in proposal.numbered:
                 self._replay_trial(trial.id)
-        compact = Compactor()  # for there may be more of them than ever wait otherwise
         late = self.configurations.late()
         for proposal in late:
             self.journal.write_many(proposal.trial_events())
-            self._enqueue(proposal, compact)
+            self._enqueue(proposal)
         self.configurations.find_lost(self.state.configurations.keys())
         self.catch_up()
         self._inherited = frozenset(self._queue) - {trial.id for proposal in late for trial in proposal.numbered}
