@@ -57,7 +57,7 @@ trials.groupby(["event_observed", "censor_reason"], dropna=False).agg(
 # With duckdb, straight from the files, what a hasty reader would compute: the share of trials that were seen to grok,
 # and the mean of their steps, by task type. **Neither can be trusted.** The share counts pruned trials as if they had
 # failed, though nobody watched them to their end, and the mean leaves out all that would have been late: in the sweep
-# that comes with the notebooks it makes sequences, which hardly ever grok, look like the faster ones. The same by
+# that comes with the notebooks it makes sequences, which seldom grok, look as fast as classification. The same by
 # estimators that allow for it comes below.
 
 # %%

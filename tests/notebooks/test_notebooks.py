@@ -78,12 +78,12 @@ def test_the_sweep_is_that_of_its_search_space():
     assert folder.fingerprint == load_sweep(ROOT / "search_spaces" / "small_robust.yaml").fingerprint()
     trials = grokray.load(NOTEBOOKS / "sweep").trials
     assert len(trials) == 72 * 3
-    assert trials["outcome"].value_counts().to_dict() == {"grokked": 39, "budget": 62, "pruned": 115}
-    assert trials["audited"].sum() == 36
-    # What robustness.py says of it: a mean over those that grokked alone makes the slower ones look faster.
+    assert trials["outcome"].value_counts().to_dict() == {"grokked": 49, "budget": 59, "pruned": 108}
+    assert trials["audited"].sum() == 35
+    # What robustness.py says of it: a mean over those that grokked alone makes those that seldom grok look as fast.
     share, mean = (trials.groupby("task_type")[name].mean() for name in ("event_observed", "grok_step"))
     assert share["sequence"] < 0.1 < share["classification"]
-    assert mean["sequence"] < mean["classification"]
+    assert mean["sequence"] == pytest.approx(mean["classification"], rel=0.05)
 
 
 def test_the_sweep_is_small_and_names_no_machine():
