@@ -78,8 +78,8 @@ def standardised_difference(
 
     def at_level(level: float) -> Estimate:
         half = student_quantile(freedom, level) * error
-        less_b, more_b = _unseen(design[:, 1] == 1, success, weight, cluster, level)
-        less_a, more_a = _unseen(design[:, 1] == 0, success, weight, cluster, level)
+        less_b, more_b = unseen(design[:, 1] == 1, success, weight, cluster, level)
+        less_a, more_a = unseen(design[:, 1] == 0, success, weight, cluster, level)
         lower, upper = value - np.hypot(half, less_b + more_a), value + np.hypot(half, more_b + less_a)
         bounds = {"lower": float(max(lower, -1)), "upper": float(min(upper, 1))}
         return Estimate(value=float(value), **bounds, method="adjusted by logistic regression")
@@ -91,7 +91,7 @@ def _unknown(level: float) -> None:
     """At any level."""
 
 
-def _unseen(
+def unseen(
     side: np.ndarray, success: np.ndarray, weight: np.ndarray, cluster: np.ndarray, level: float
 ) -> tuple[float, float]:
     """By how much the share of a side may be less, and more, than all or none of its trials; 0 where it is neither. The

@@ -7,6 +7,11 @@ and 1 / scale the log likelihood is concave: Burridge, J. (1981). A note on maxi
 regression models using grouped data. JRSS B 43, 41-45; so it has one maximum, which Newton's method finds from
 anywhere.
 
+That takes a trial that never groks for a late one, so b tells whether and when at once. With `within`, the last step at
+which each trial could have been seen to grok, the likelihood is that of the grokked alone, given that they did until
+then: of when and nothing else, whatever makes the others fail. Turnbull, B. W. (1976). The empirical distribution
+function with arbitrarily grouped, censored and truncated data. JRSS B 38, 290-295.
+
 Weights and clusters make the covariance a sandwich. Where neither counts, the likelihood takes its scale, which is too
 small, for the true one: intervals are widened and Student's, as a linear model's are. An effect that the trials cannot
 tell has a reason instead of a number, see `grokray.analysis.estimable`.
@@ -14,24 +19,23 @@ tell has a reason instead of a number, see `grokray.analysis.estimable`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from grokray.analysis.aft_families import FAMILIES, Derivatives, Family, FamilyName
-from grokray.analysis.clusters import jackknife
+from grokray.analysis.aft_families import FAMILIES, FamilyName
+from grokray.analysis.aft_likelihood import Likelihood, Truncated
 from grokray.analysis.design import Design
-from grokray.analysis.effects import Effect, effect_of, standard_errors
+from grokray.analysis.effects import LONE, Effect, effect_of, standard_errors
 from grokray.analysis.estimable import Estimable, estimable
 from grokray.analysis.intervals import effective_size
 from grokray.analysis.newton import maximise
 from grokray.analysis.times import Times
 
 _FLAT = 1e-7  # of the largest curvature; the likelihood has no maximum there
-LONE = "only one configuration tells it, so nothing says how far chance moves it"
-_NARROW = 1e-4  # of a logarithm of time: a step in 10,000
 NO_MAXIMUM = "the likelihood has no maximum: too few trials grokked, or their times follow from the covariates exactly"
+CUT_OFF = "the likelihood has no maximum: too few trials grokked, or most of them late in their budget"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,18 +78,28 @@ class AftFit:
         return self.parameters[0] + np.asarray(matrix) @ self.parameters[1:-1]
 
 
-def fit_aft(times: Times, design: Design, family: FamilyName = "lognormal", level: float = 0.95) -> AftFit:
-    """`design` has the rows of `times`. ValueError if it does not; whatever else goes wrong is said in the result."""
+def fit_aft(
+    times: Times,
+    design: Design,
+    family: FamilyName = "lognormal",
+    level: float = 0.95,
+    *,
+    within: np.ndarray | None = None,
+) -> AftFit:
+    """`design` has the rows of `times`. ValueError if it does not; whatever else goes wrong is said in the result.
+
+    `within` (n,): steps, no less than `times.upper`; then all of `times` must be observed.
+    """
     part = estimable(times, design)
     counted = int((times.weight > 0).sum())
     if part.impossible:
         return _failed(part, family, counted, part.impossible)
-    likelihood = _Likelihood(part.times, part.design.matrix, FAMILIES[family])
+    likelihood = _likelihood_of(part, family, within)
     place, converged = maximise(likelihood, likelihood.start())
-    value, _, hessian = likelihood(place)
+    value, hessian = likelihood(place)[0], likelihood.hessian(place)
     curvature = np.linalg.eigvalsh(-hessian)
     if not converged or curvature[0] <= _FLAT * curvature[-1]:
-        return _failed(part, family, counted, NO_MAXIMUM)
+        return _failed(part, family, counted, NO_MAXIMUM if within is None else CUT_OFF)
     inverse = np.linalg.inv(-hessian)
     robust, alone = not part.times.is_plain, np.zeros(len(place), bool)
     if robust:
@@ -113,98 +127,19 @@ def fit_aft(times: Times, design: Design, family: FamilyName = "lognormal", leve
     )
 
 
-def best_aft(times: Times, design: Design, level: float = 0.95) -> tuple[AftFit, AftFit]:
-    """Log-normal and Weibull, the one with the lower AIC first."""
-    fits = [fit_aft(times, design, family, level) for family in FAMILIES]
+def best_aft(
+    times: Times, design: Design, level: float = 0.95, *, within: np.ndarray | None = None
+) -> tuple[AftFit, AftFit]:
+    """Log-normal and Weibull, the one with the lower AIC first; arguments as of `fit_aft`."""
+    fits = [fit_aft(times, design, family, level, within=within) for family in FAMILIES]
     first, second = sorted(fits, key=lambda fit: (fit.failure is not None, fit.aic))
     return first, second
 
 
-class _Likelihood:
-    """Called with (p + 2,): intercept and coefficients of standardised columns, over the scale, and 1 / scale of the
-    standardised logarithm of steps. z = rate * log steps - x'c is what the family is told."""
-
-    def __init__(self, times: Times, matrix: np.ndarray, family: Family) -> None:
-        self.weight, self.family = times.weight, family
-        self.columns_at, self.columns_by = matrix.mean(axis=0), matrix.std(axis=0)
-        self.x = np.column_stack([np.ones(len(times)), (matrix - self.columns_at) / self.columns_by])
-        known = np.log(times.seen_until[times.seen_until > 0])
-        self.log_at, self.log_by = float(known.mean()), max(float(known.std()), 1e-3)
-        self.low, self.high = ((end - self.log_at) / self.log_by for end in _log_ends(times))
-        self.has_low, self.has_high = np.isfinite(self.low), np.isfinite(self.high)
-
-    def start(self) -> np.ndarray:
-        """All times alike: a scale of one standard deviation about the mean."""
-        place = np.zeros(self.x.shape[1] + 1)
-        place[-1] = 1.0
-        return place
-
-    def __call__(self, place: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        if place[-1] <= 0:
-            return -np.inf, np.zeros_like(place), -np.eye(len(place))
-        at = self._derivatives(place)
-        hessian = np.zeros((len(place), len(place)))
-        for left, right, values in self._products(at):
-            hessian += (left * (self.weight * values)[:, None]).T @ right
-        return float(self.weight @ at.value), self._each(at).T @ self.weight, hessian
-
-    def jackknife(self, place: np.ndarray, total: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The covariance of `place`, and what rests on one cluster, as `clusters.jackknife` has it; `total` is less the
-        Hessian there, `codes` (n,) the clusters."""
-        at = self._derivatives(place)
-        products = list(self._products(at))
-
-        def information(rows: np.ndarray) -> np.ndarray:
-            parts = [
-                (left[rows] * (self.weight * values)[rows, None])[:, :, None] * right[rows, None, :]
-                for left, right, values in products
-            ]
-            return -np.sum(parts, axis=0)
-
-        return jackknife(self._each(at) * self.weight[:, None], information, total, codes)
-
-    def _products(self, at: Derivatives) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Whose sum, of values (n,) times the outer products of two (n, p + 2), is the Hessian."""
-        low, high = self._sides()
-        yield from ((low, low, at.by_aa), (high, high, at.by_bb), (low, high, at.by_ab), (high, low, at.by_ab))
-
-    def in_steps(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """AftFit.parameters, and their derivatives by `place`; (p + 2,), (p + 2, p + 2)."""
-        coefficients, rate = place[:-1], place[-1]
-        # From standardised columns and logarithms to those given: linear in coefficients / rate.
-        back = np.diag(np.append(self.log_by, self.log_by / self.columns_by))
-        back[0, 1:] = -self.log_by * self.columns_at / self.columns_by
-        parameters = back @ coefficients / rate
-        parameters[0] += self.log_at
-        jacobian = np.zeros((len(place), len(place)))
-        jacobian[:-1, :-1] = back / rate
-        jacobian[:-1, -1] = -(back @ coefficients) / rate**2
-        jacobian[-1, -1] = -1 / rate
-        return np.append(parameters, np.log(self.log_by / rate)), jacobian
-
-    def _derivatives(self, place: np.ndarray) -> Derivatives:
-        shift = self.x @ place[:-1]
-        return self.family.interval(place[-1] * self.low - shift, place[-1] * self.high - shift)
-
-    def _sides(self) -> tuple[np.ndarray, np.ndarray]:
-        """(n, p + 2) each: derivatives of z at the interval's ends; 0 where an end is infinite."""
-        low = np.column_stack([-self.x, np.where(self.has_low, self.low, 0.0)]) * self.has_low[:, None]
-        high = np.column_stack([-self.x, np.where(self.has_high, self.high, 0.0)]) * self.has_high[:, None]
-        return low, high
-
-    def _each(self, at: Derivatives) -> np.ndarray:
-        low, high = self._sides()
-        return low * at.by_a[:, None] + high * at.by_b[:, None]
-
-
-def _log_ends(times: Times) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) each. Narrow intervals are widened about their middle: differences of almost equal numbers would be lost."""
-    with np.errstate(divide="ignore"):
-        low, high = np.log(times.lower), np.log(times.upper)
-    narrow = high - low < _NARROW
-    middle = (low[narrow] + high[narrow]) / 2
-    low[narrow], high[narrow] = middle - _NARROW / 2, middle + _NARROW / 2
-    return low, high
+def _likelihood_of(part: Estimable, family: FamilyName, within: np.ndarray | None) -> Likelihood:
+    if within is None:
+        return Likelihood(part.times, part.design.matrix, FAMILIES[family])
+    return Truncated(part.times, part.design.matrix, FAMILIES[family], within[part.rows])
 
 
 def _effects(

@@ -205,9 +205,9 @@ class Analysis:
         """The share grokked along one parameter of the search space."""
         return self._plots.profile(self, parameter, ax)
 
-    def plot_effects(self, *, hazard: bool = False, ax: Axes | None = None) -> Axes:
-        """Time ratios, or the hazard ratios of Cox's model."""
-        return self._plots.effects(self, hazard, ax)
+    def plot_effects(self, of: str = "when", ax: Axes | None = None) -> Axes:
+        """One of the tables of `effects()`: `whether`, `when`, `if_all_grok` or `hazard_ratios`."""
+        return self._plots.effects(self, of, ax)
 
     def plot_critical(self, by: str | Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
         """Critical training fractions by group."""

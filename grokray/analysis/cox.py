@@ -20,10 +20,9 @@ from typing import Literal
 
 import numpy as np
 
-from grokray.analysis.aft import LONE
 from grokray.analysis.clusters import blockwise, jackknife
 from grokray.analysis.design import Design
-from grokray.analysis.effects import Effect, effect_of, standard_errors
+from grokray.analysis.effects import LONE, Effect, effect_of, standard_errors
 from grokray.analysis.estimable import Estimable, estimable
 from grokray.analysis.intervals import effective_size
 from grokray.analysis.newton import maximise

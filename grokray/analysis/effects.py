@@ -11,6 +11,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 _MOST = float(np.log(1e6))  # half of an interval: with more there is no number worth printing
+LONE = "only one configuration tells it, so nothing says how far chance moves it"
 BOUNDLESS = "too few trials tell it: its interval goes over more than twelve powers of ten"
 
 
@@ -25,13 +26,24 @@ class Effect:
 
     name: str
     label: str
-    ratio: float
-    lower: float
-    upper: float
-    log_ratio: float
-    standard_error: float
-    p_value: float
+    ratio: float = float("nan")
+    lower: float = float("nan")
+    upper: float = float("nan")
+    log_ratio: float = float("nan")
+    standard_error: float = float("nan")
+    p_value: float = float("nan")
     reason: str | None = None
+
+    @property
+    def certainty(self) -> float:
+        """How many standard errors it is away from none."""
+        return abs(self.log_ratio) / self.standard_error if self.standard_error > 0 else 0.0
+
+    @property
+    def stated(self) -> str:
+        """Of a time ratio."""
+        verb = "lengthens" if self.ratio > 1 else "shortens"
+        return f"{verb} the time to {self.ratio:.2f} times what it was ({self.lower:.2f} to {self.upper:.2f})"
 
 
 def standard_errors(covariance: np.ndarray) -> np.ndarray:
@@ -63,18 +75,7 @@ def effect_of(
 
 
 def not_estimable(name: str, label: str, reason: str) -> Effect:
-    nan = float("nan")
-    return Effect(
-        name=name,
-        label=label,
-        ratio=nan,
-        lower=nan,
-        upper=nan,
-        log_ratio=nan,
-        standard_error=nan,
-        p_value=nan,
-        reason=reason,
-    )
+    return Effect(name=name, label=label, reason=reason)
 
 
 def find(effects: Sequence[Effect], name: str) -> Effect:

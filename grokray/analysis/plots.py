@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -35,6 +36,39 @@ if TYPE_CHECKING:
     from grokray.analysis.diagram import Diagram
 
 By = str | Sequence[str] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectKind:
+    """A table of `effects()`: its column of numbers, and what an axis and a caption say."""
+
+    column: str
+    axis: str
+    caption: str
+
+
+EFFECTS = {
+    "whether": EffectKind(
+        column="difference",
+        axis="difference in the share grokked, in points",
+        caption="Points that are added to the share of trials that grok within their budget",
+    ),
+    "when": EffectKind(
+        column="time_ratio",
+        axis="× time to grok, of trials that do",
+        caption="Factors on the time to grok, of trials that do within their budget",
+    ),
+    "if_all_grok": EffectKind(
+        column="time_ratio_if_all_grok",
+        axis="× time to grok, as if all did",
+        caption="Factors on the time to grok, as if all trials did in the end",
+    ),
+    "hazard_ratios": EffectKind(
+        column="hazard_ratio",
+        axis="× hazard of grokking",
+        caption="Factors on the hazard of grokking",
+    ),
+}
 PHASES_HEIGHT, CURVE_HEIGHT, HEIGHT = 3.9, 2.4, 2.7  # inches
 
 
@@ -71,26 +105,17 @@ def phases_over(a: Analysis, x: str | None, y: str | None) -> Diagram:
     return diagram_of(trials, x, y, a.level)
 
 
-def effects(a: Analysis, hazard: bool, ax: Axes | None) -> Axes:
-    if not isinstance(hazard, bool):
-        raise refused("hazard", hazard, "must be true or false")
-    name, ratio, what = effect_names(hazard)
-    finding = a.effects()
-    rows = rows_of(finding.tables.get(name, pd.DataFrame()), "effect_of", ratio, "reason")
+def effects(a: Analysis, of: str, ax: Axes | None) -> Axes:
+    if not isinstance(of, str) or of not in EFFECTS:
+        raise refused("of", of, f"must be one of {', '.join(EFFECTS)}")
+    finding, kind = a.effects(), EFFECTS[of]
+    rows = rows_of(finding.tables.get(of, pd.DataFrame()), "effect_of", kind.column, "reason")
+    look = {"none": 0, "points": True} if kind.column == "difference" else {"none": 1, "log": True}
     return _drawn(
         ax,
         height_of(len(rows)),
         finding,
-        lambda axes: draw_forest(axes, rows, none=1, log=True, name=f"× {what}", series=int(hazard)),
-    )
-
-
-def effect_names(hazard: bool) -> tuple[str, str, str]:
-    """Of the table, its column, and what is multiplied."""
-    return (
-        ("hazard_ratios", "hazard_ratio", "hazard of grokking")
-        if hazard
-        else ("time_ratios", "time_ratio", "time to grok")
+        lambda axes: draw_forest(axes, rows, **look, name=kind.axis, series=[*EFFECTS].index(of)),
     )
 
 

@@ -26,7 +26,7 @@ FURTHER = {
     "overview": ("parameters",),
     "robustness": ("profiles", "seeds"),
     "survival": ("groups", "tests", "pairs"),
-    "effects": ("hazard_ratios",),
+    "effects": ("whether", "when", "if_all_grok", "hazard_ratios"),  # any of them may be the first
     "critical": ("differences",),
     "delay": ("ungrokking",),
     "audit": ("counts",),
@@ -98,8 +98,8 @@ def write_findings(place: Path, findings: list[Finding]) -> set[str]:
     with as_folder_error("write", str(place)):
         place.mkdir(parents=True, exist_ok=True)
         for finding in findings:
-            for index, (name, table) in enumerate(finding.tables.items()):
-                parquet, csv = _files(finding.name, name if index else None)
+            for name, table in finding.tables.items():
+                parquet, csv = _files(finding.name, name if name in FURTHER.get(finding.name, ()) else None)
                 with in_place_of(place / parquet) as file:
                     table.to_parquet(file, index=False)
                 with in_place_of(place / csv) as file:

@@ -11,12 +11,13 @@ import pytest
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from grokray.analysis.aft import LONE, NO_MAXIMUM, _Likelihood, best_aft, fit_aft
+from grokray.analysis.aft import NO_MAXIMUM, best_aft, fit_aft
 from grokray.analysis.aft_families import FAMILIES
+from grokray.analysis.aft_likelihood import Likelihood
 from grokray.analysis.clusters import cluster_codes, jackknife
 from grokray.analysis.cox import fit_cox
 from grokray.analysis.design import Design, design_of
-from grokray.analysis.effects import find
+from grokray.analysis.effects import LONE, find
 from grokray.analysis.times import Times
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -126,13 +127,13 @@ def test_far_out_probabilities_are_not_lost():
 
 def test_the_robust_covariance_leaves_out_each_cluster():
     times, design = formula_trials()
-    likelihood = _Likelihood(times, design.matrix, FAMILIES["lognormal"])
+    likelihood = Likelihood(times, design.matrix, FAMILIES["lognormal"])
     fit = fit_aft(times, design)
     codes, place = cluster_codes(times.cluster), _place(likelihood, fit.parameters)
     _, _, hessian = likelihood(place)
-    scores, moves = likelihood._each(likelihood._derivatives(place)) * times.weight[:, None], []
+    scores, moves = likelihood._terms(place)[1] * times.weight[:, None], []
     for code in range(20):
-        alone = _Likelihood(times, design.matrix, FAMILIES["lognormal"])
+        alone = Likelihood(times, design.matrix, FAMILIES["lognormal"])
         alone.weight = np.where(codes == code, 0.0, times.weight)
         moves.append(np.linalg.solve(-alone(place)[2], scores[codes == code].sum(axis=0)))
     found, alone = likelihood.jackknife(place, -hessian, codes)
@@ -144,7 +145,7 @@ def test_the_robust_covariance_leaves_out_each_cluster():
     assert np.sqrt(np.diag(fit.covariance)) == pytest.approx(exact, rel=0.15)
 
 
-def _place(likelihood: _Likelihood, parameters: np.ndarray) -> np.ndarray:
+def _place(likelihood: Likelihood, parameters: np.ndarray) -> np.ndarray:
     """Back from AftFit.parameters."""
     rate = likelihood.log_by / np.exp(parameters[-1])
     slopes = parameters[1:-1] * likelihood.columns_by / np.exp(parameters[-1])

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grokray.analysis.aft import LONE
 from grokray.analysis.clusters import blockwise, cluster_codes, cluster_sums
 from grokray.analysis.cox import NO_MAXIMUM, _PartialLikelihood, fit_cox
 from grokray.analysis.design import Design
-from grokray.analysis.effects import find
+from grokray.analysis.effects import LONE, find
 from grokray.analysis.times import Times
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -247,7 +247,7 @@ def test_of_many_rows_those_with_a_number_are_drawn():
 
 def test_effects_and_other_forests_name_each_row(analysis):
     for plot, table, column in (
-        (analysis.plot_effects, analysis.effects().table, "effect_of"),
+        (analysis.plot_effects, analysis.effects().tables["when"], "effect_of"),
         (analysis.plot_comparison, analysis.comparison().table, "comparison"),
     ):
         ax = Figure().subplots()
@@ -255,7 +255,8 @@ def test_effects_and_other_forests_name_each_row(analysis):
         reasons = table.get("reason", pd.Series([""] * len(table)))
         rows = zip(table[column], reasons, strict=True)
         assert texts(ax) == [text for row in rows for text in row if text]
-    assert analysis.plot_effects(hazard=True, ax=Figure().subplots()).get_xscale() == "log"
+    scales = [analysis.plot_effects(of, ax=Figure().subplots()).get_xscale() for of in analysis.effects().tables]
+    assert scales == ["linear", "log", "log", "log"]
     labels = texts(analysis.plot_critical(ax=Figure().subplots()))
     assert labels[0] == "task_type classification"
     assert "task_type sequence, base 10" in labels

@@ -139,11 +139,11 @@ def test_no_figure_of_effects_of_which_none_is_known(sweep_path, monkeypatch):
     a = grokray.load(sweep_path)
     found = a.effects()
     assert len(effects(a).pictures) == 2
-    tables = {**found.tables, "time_ratios": found.tables["time_ratios"].assign(time_ratio=float("nan"))}
+    tables = {**found.tables, "when": found.tables["when"].assign(time_ratio=float("nan"))}
     monkeypatch.setattr(a, "effects", lambda: replace(found, tables=tables))
     section = effects(a)
-    assert [picture.caption[:24] for picture in section.pictures] == ["Factors on the hazard of"]
-    assert [table.caption for table in section.tables] == ["Time ratios"]
+    assert [picture.caption[:24] for picture in section.pictures] == ["Points that are added to"]
+    assert [table.caption for table in section.tables] == ["Whether a trial groks", "When it does"]
 
 
 def test_of_many_critical_fractions_that_are_not_known_the_caption_tells(tmp_path):

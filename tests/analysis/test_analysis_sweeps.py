@@ -193,7 +193,7 @@ def test_curves_are_had_by_the_start_of_an_id(sweep_path):
         (lambda a: a.survival(by=3), "by is 3, but the trials have no such column"),
         (lambda a: a.plot_profile(None), "parameter is null, but the search space has no such column"),
         (lambda a: a.plot_survival(ax=3), "ax is 3, but must be Axes of matplotlib"),
-        (lambda a: a.plot_effects(hazard="x"), "hazard is 'x', but must be true or false"),
+        (lambda a: a.plot_effects("x"), "of is 'x', but must be one of whether, when, if_all_grok, hazard_ratios"),
         (lambda a: a.curves_of(3), "trial_ids is 3, but must be a text, or a list of them"),
         (lambda a: a.curves_of(columns=4), "columns is 4, but must be a text, or a list of them"),
         (lambda a: a.curves_of([None]), "trial_ids is [null], but must be a text, or a list of them"),

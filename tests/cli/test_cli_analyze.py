@@ -47,7 +47,7 @@ def test_a_json_object_for_programs(begun, capsys, tmp_path):
     assert found["survival"]["tables"]["overall"][0]["trials"] == 4
     assert found["importance"]["missing"].startswith("1 configuration is too few")
     assert found["importance"]["tables"] == {}
-    assert found["effects"]["tables"]["time_ratios"][0]["time_ratio"] is None
+    assert found["effects"]["tables"]["if_all_grok"][0]["time_ratio_if_all_grok"] is None
     assert (tmp_path / "tables" / "survival.csv").exists()
 
 

@@ -1,4 +1,8 @@
-"""What each parameter does to the time to grok: accelerated failure time, and Cox's model as a second view.
+"""What each parameter does to whether trials grok, to when, and to both at once.
+
+Whether: differences of shares (`whether.py`). When, of those that grok: accelerated failure time, given that they did
+within their budget (`when.py`). Both at once: the same model of all trials, where one that never groks is a late one,
+and Cox's as a second view.
 
 Ten events for each coefficient: Peduzzi, P., Concato, J., Feinstein, A. R., and Holford, T. R. (1995). Importance of
 events per independent variable in proportional hazards regression analysis II. Journal of Clinical Epidemiology 48,
@@ -7,36 +11,44 @@ events per independent variable in proportional hazards regression analysis II. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from grokray.analysis.aft import AftFit, best_aft
-from grokray.analysis.bends import EVENTS_PER_COEFFICIENT, bends
+from grokray.analysis.bends import EVENTS_PER_COEFFICIENT
 from grokray.analysis.cox import CoxFit, fit_cox
 from grokray.analysis.design import Design, design_of
-from grokray.analysis.effects import Effect, not_estimable
+from grokray.analysis.effects import Effect
 from grokray.analysis.findings.finding import Finding, missing, unique, without_silence
 from grokray.analysis.findings.words import number
 from grokray.analysis.logrank import holm
 from grokray.analysis.outcomes import NOBODY, Outcomes, diverged, outcomes
 from grokray.analysis.times import times_of
 from grokray.analysis.weights import scheduler_audit
+from grokray.analysis.when import fit_when, seen_within, uneven_when
+from grokray.analysis.whether import ShareEffect, WhetherFit, fit_whether, uneven_whether
 from grokray.analysis.wording import counted
 from grokray.wording import count
 
 NAME, TITLE = "effects", "Effects of parameters"
 FAMILY_NAMES = {"lognormal": "log-normal", "weibull": "Weibull"}
+MEANS = {"share": "a difference", "time": "a ratio"}
+
+Fit = TypeVar("Fit", AftFit, CoxFit)
+Some = TypeVar("Some", Effect, ShareEffect)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effects:
-    """`aft` is the better by AIC of the two families, `other` the other one."""
+    """`aft`, of all trials, is the better by AIC of the two families, `other` the other one."""
 
+    whether: WhetherFit
+    when: AftFit
     aft: AftFit
     other: AftFit
     cox: CoxFit
@@ -44,26 +56,31 @@ class Effects:
 
 
 def effects(trials: pa.Table, level: float = 0.95) -> Finding:
-    design, times = design_of(trials), times_of(trials, while_training=True)
+    design, times, found = design_of(trials), times_of(trials, while_training=True), outcomes(trials)
     if not design.names:
         return missing(NAME, TITLE, "no parameter varies among the trials", _left_out(design))
     fit, other = best_aft(times, design, level)
-    if fit.failure:
+    whether = fit_whether(found.grokked, found.weight, found.cluster, design, level)
+    if fit.failure and not whether.differs:
         return missing(NAME, TITLE, fit.failure, _left_out(design))
-    cox = fit_cox(times, design, level=level)
-    uneven = bends(times, design, fit)
-    unknown = _unrepresented(design, outcomes(trials))
-    fit = replace(fit, effects=_without(fit.effects, unknown))
-    cox = replace(cox, effects=_without(cox.effects, unknown))
+    unknown = _unrepresented(design, found)
+    whether = replace(whether, effects=_without(whether.effects, unknown))
+    when = _where_known(fit_when(times, design, within := seen_within(trials), level), unknown)
+    uneven = {
+        "share": uneven_whether(found.grokked, found.weight, found.cluster, design, whether),
+        "time": uneven_when(times, design, within, when),
+    }
+    fit, cox = _where_known(fit, unknown), _where_known(fit_cox(times, design, level=level), unknown)
     tables = {
-        "time_ratios": _table(fit.effects, "time_ratio"),
+        "whether": _table(whether.effects if whether.differs else (), "difference"),
+        "when": _table(() if when.failure else when.effects, "time_ratio"),
+        "if_all_grok": _table(() if fit.failure else fit.effects, "time_ratio_if_all_grok"),
         "hazard_ratios": _table(cox.effects, "hazard_ratio"),
     }
     certain = f"{counted(fit.certain, 'trial', 'says', 'say')} only that an effect cannot be told"
     notes = [
-        _model(fit, other),
-        _few_events(fit),
-        _means_of_ranges(uneven),
+        *_models(whether, when, fit, other),
+        *_means_of_ranges(uneven),
         certain if fit.certain else None,
         f"hazard ratios: {cox.failure}" if cox.failure else None,
         _diverged(trials),
@@ -74,15 +91,30 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
         name=NAME,
         title=TITLE,
         tables={name: table for name, table in tables.items() if len(table)},
-        summary=" ".join(filter(None, [_summary(fit.effects, level), _uneven(uneven)])),
+        summary=" ".join([*_summaries(whether, when, level), *_uneven(uneven)]),
         notes=unique(notes),
         level=level,
-        estimates=Effects(aft=fit, other=other, cox=cox, design=design),
+        estimates=Effects(whether=whether, when=when, aft=fit, other=other, cox=cox, design=design),
     )
 
 
+def _models(whether: WhetherFit, when: AftFit, fit: AftFit, other: AftFit) -> Iterator[str]:
+    if not whether.differs:
+        yield "all trials that count grokked within their budget, so nothing tells whether they do"
+    if when.failure:
+        yield f"when: {when.failure}"
+    else:
+        given = "given that they did within their budget"
+        yield f"when: {FAMILY_NAMES[when.family]}, of {count(when.events, 'trial')} that grokked, {given}"
+    if fit.failure:
+        yield f"if all grok: {fit.failure}"
+    else:
+        yield _model(fit, other)
+        yield from _few_events(fit)
+
+
 def _model(fit: AftFit, other: AftFit) -> str:
-    text = f"time ratios: {FAMILY_NAMES[fit.family]} accelerated failure time"
+    text = f"if all grok: {FAMILY_NAMES[fit.family]} accelerated failure time"
     text += f", {count(fit.trials, 'trial')} of which {fit.events:,} grokked"
     if not other.failure:
         text += f"; its AIC is {other.aic - fit.aic:.1f} below that of the {FAMILY_NAMES[other.family]} one"
@@ -99,9 +131,14 @@ def _unrepresented(design: Design, found: Outcomes) -> frozenset[str]:
     )
 
 
-def _without(found: Sequence[Effect], names: frozenset[str]) -> tuple[Effect, ...]:
+def _where_known(fit: Fit, unknown: frozenset[str]) -> Fit:
+    return replace(fit, effects=_without(fit.effects, unknown))
+
+
+def _without(found: Sequence[Some], names: frozenset[str]) -> tuple[Some, ...]:
     return tuple(
-        not_estimable(one.name, one.label, one.reason or NOBODY) if one.name in names else one for one in found
+        type(one)(name=one.name, label=one.label, reason=one.reason or NOBODY) if one.name in names else one
+        for one in found
     )
 
 
@@ -115,36 +152,36 @@ def _diverged(trials: pa.Table) -> str | None:
     return f"{text} up to there: effects are those on trials that train; which diverge is told by the phases"
 
 
-def _uneven(found: Mapping[str, float]) -> str:
-    return f"The time does not change evenly along {' and '.join(found)}." if found else ""
+def _uneven(found: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    for what, columns in found.items():
+        if columns:
+            yield f"The {what} does not change evenly along {' and '.join(columns)}."
 
 
-def _means_of_ranges(found: Mapping[str, float]) -> str | None:
-    if not found:
-        return None
-    shown = {name: number(p, "p") for name, p in found.items()}
-    tests = ", ".join(f"{name}, p {p if '<' in p else f'= {p}'}" for name, p in shown.items())
-    return (
-        f"a parabola fits better than a line ({tests}): a ratio is a mean over what was tried, the profiles show more"
-    )
+def _means_of_ranges(found: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    for what, columns in found.items():
+        shown = {name: number(p, "p") for name, p in columns.items()}
+        tests = ", ".join(f"{name}, p {p if '<' in p else f'= {p}'}" for name, p in shown.items())
+        if tests:
+            fits = f"of the {what} a parabola fits better than a line ({tests})"
+            yield f"{fits}: {MEANS[what]} is a mean over what was tried, the profiles show more"
 
 
-def _few_events(fit: AftFit) -> str | None:
+def _few_events(fit: AftFit) -> Iterator[str]:
     """With fewer, intervals hold the truth more seldom than they say, and the two models may contradict each other."""
     size = len(fit.names)
-    if fit.events >= EVENTS_PER_COEFFICIENT * size:
-        return None
-    few = f"only {count(fit.events, 'trial')} grokked, for {count(size, 'effect')}"
-    return f"{few}: with fewer than {EVENTS_PER_COEFFICIENT} for each neither intervals nor p can be relied on"
+    if fit.events < EVENTS_PER_COEFFICIENT * size:
+        few = f"only {count(fit.events, 'trial')} grokked, for {count(size, 'effect')}"
+        yield f"{few}: with fewer than {EVENTS_PER_COEFFICIENT} for each neither intervals nor p can be relied on"
 
 
-def _table(found: Sequence[Effect], ratio: str) -> pd.DataFrame:
+def _table(found: Sequence[Effect | ShareEffect], what: str) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "effect_of": effect.label,
-            ratio: effect.ratio,
-            f"{ratio}_lower": effect.lower,
-            f"{ratio}_upper": effect.upper,
+            what: effect.ratio if isinstance(effect, Effect) else effect.difference,
+            f"{what}_lower": effect.lower,
+            f"{what}_upper": effect.upper,
             "p_value": effect.p_value,
             "reason": effect.reason or "",
         }
@@ -153,22 +190,25 @@ def _table(found: Sequence[Effect], ratio: str) -> pd.DataFrame:
     return without_silence(table, "reason")
 
 
-def _summary(found: Sequence[Effect], level: float) -> str:
+def _summaries(whether: WhetherFit, when: AftFit, level: float) -> Iterator[str]:
+    if whether.differs:
+        yield _summary("whether a trial groks", whether.effects, level)
+    if not when.failure:
+        yield _summary("when it does" if whether.differs else "when a trial groks", when.effects, level)
+
+
+def _summary(on: str, found: Sequence[Effect | ShareEffect], level: float) -> str:
     """The surest effect, where it can be told from none among so many: by Holm's correction, as in `logrank.py`."""
     if all(effect.reason for effect in found):
-        return "No effect can be estimated from these trials."
+        return f"No effect on {on} can be estimated from these trials."
     adjusted = holm(np.array([effect.p_value for effect in found]))
     certain = [effect for effect, p in zip(found, adjusted, strict=True) if p < 1 - level]
     if not certain:
         alone = any(effect.p_value < 1 - level for effect in found)
         among = f", as {len(found)} are tested (Holm's correction)" if alone else ""
-        return f"No effect can be told from none{among}."
-    top = max(certain, key=lambda effect: abs(effect.log_ratio / effect.standard_error))
-    verb = "lengthens" if top.ratio > 1 else "shortens"
-    return (
-        f"The surest effect: {top.label} {verb} the time to grok to {top.ratio:.2f} times what it was "
-        f"({top.lower:.2f} to {top.upper:.2f})."
-    )
+        return f"No effect on {on} can be told from none{among}."
+    top = max(certain, key=lambda effect: effect.certainty)
+    return f"The surest effect on {on}: {top.label} {top.stated}."
 
 
 def _left_out(of: Any) -> tuple[str, ...]:

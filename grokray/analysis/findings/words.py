@@ -16,7 +16,7 @@ KINDS = {
     **dict.fromkeys(("share", "share_of_stops", "earlier", "fanova", "ped_anova"), "percent"),
     **dict.fromkeys(("all_seeds", "weighted_share", "variance_share"), "percent"),
     **dict.fromkeys(("median", "mean_steps", "steps", "horizon", "delay", "grok_step", "median_within"), "steps"),
-    **dict.fromkeys(("ratio", "time_ratio", "hazard_ratio", "median_ratio"), "ratio"),
+    **dict.fromkeys(("ratio", "time_ratio", "time_ratio_if_all_grok", "hazard_ratio", "median_ratio"), "ratio"),
     "difference": "points",
     "fraction_difference": "change",
     **dict.fromkeys(("p_value", "adjusted_p"), "p"),

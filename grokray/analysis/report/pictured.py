@@ -102,19 +102,26 @@ def survival(a: Analysis) -> Section:
 
 def effects(a: Analysis) -> Section:
     finding, pictures = a.effects(), Pictures("effects")
-    for hazard in (False, True):
-        name, ratio, what = plots.effect_names(hazard)
+    for name in ("whether", "when"):
+        kind = plots.EFFECTS[name]
         table = finding.tables.get(name)
-        if table is not None and not nothing_in(table, ratio):  # else the table says why
-            caption = f"Factors on the {what}, all other parameters held fixed: {_n_watched(a)}, {_level(a)} intervals."
-            pictures.add(lambda axes, h=hazard: plots.effects(a, h, axes), caption, height_of(len(table)))
+        if table is not None and not nothing_in(table, kind.column):  # else the table says why
+            caption = f"{kind.caption}, all other parameters held fixed: {_n_watched(a)}, {_level(a)} intervals."
+            pictures.add(lambda axes, of=name: plots.effects(a, of, axes), caption, height_of(len(table)))
     about = (
-        "A time ratio of 0.5 means in half as many steps (accelerated failure time, fitted to intervals). The hazard "
-        "ratio of Cox's model is a second view that assumes no distribution: 2 means twice as likely to grok in the "
-        "next step."
+        "Whether: points that one unit of a parameter adds to the share that groks within the budget. When: a time "
+        "ratio of 0.5 means in half as many steps, of trials that grok (accelerated failure time, given that they did "
+        "within their budget). What helps the one may hurt the other. Both at once, below: time ratios of all trials, "
+        "as if those that did not grok were late, and Cox's hazard ratios, which assume no distribution: 2 means twice "
+        "as likely to grok in the next step."
     )
-    captions = {"time_ratios": "Time ratios", "hazard_ratios": "Hazard ratios (Cox), a second view"}
-    return section_of(finding, about, pictures, captions, folded=("hazard_ratios",))
+    captions = {
+        "whether": "Whether a trial groks",
+        "when": "When it does",
+        "if_all_grok": "Time ratios, as if all grokked in the end",
+        "hazard_ratios": "Hazard ratios (Cox)",
+    }
+    return section_of(finding, about, pictures, captions, folded=("if_all_grok", "hazard_ratios"))
 
 
 def critical(a: Analysis) -> Section:
