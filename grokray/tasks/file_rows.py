@@ -5,10 +5,10 @@ A CSV, TSV or Parquet file with a row for each example and these columns, in any
     input   what is read, tokens with spaces between them: `3 ∘ 4`
     answer  what is asked for, likewise: `7`
     part    `in_domain`, or nothing, or `out_of_domain`; may be left out
-    group   rows with the same text here stay on one side of the split; may be left out
+    group   rows with the same text here stay on one side of the split, and one with nothing is its own; may be left out
 
-In Parquet an input or an answer may be a list of tokens, as in the files of `grokray data`. An equals sign that ends
-every input, and an `<EOS>` that ends every answer, are left out: rows have them anyway.
+In Parquet an input or an answer may be a list of tokens, as in the files of `grokray data`; null and NaN are nothing.
+An equals sign that ends every input, and an `<EOS>` that ends every answer, are left out: rows have them anyway.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -119,7 +119,9 @@ def _parquet(path: Path) -> Iterator[Record]:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
             _check_columns(names)
-            table = file.read([name for name in (*NEEDED, *OPTIONAL) if name in names])
+            there = [name for name in (*NEEDED, *OPTIONAL) if name in names]
+            _check_types({name: file.schema_arrow.field(name).type for name in there})
+            table = file.read(there)
     except pa.ArrowException as error:
         raise Malformed([f"is no Parquet file: {str(error).splitlines()[0]}"]) from None
     columns = table.to_pydict()
@@ -143,6 +145,23 @@ def _check_columns(names: Sequence[str]) -> None:
         raise Malformed([f"has two columns {twice[0]}"])
 
 
+def _check_types(types: Mapping[str, Any]) -> None:
+    """Of Parquet's columns. What others hold would be spelled as Python has it, `b'7'`, and taken for tokens."""
+    import pyarrow.types as of
+
+    def is_text(kind: Any) -> bool:
+        kind = kind.value_type if of.is_dictionary(kind) else kind
+        return not (
+            of.is_nested(kind) or of.is_binary(kind) or of.is_large_binary(kind) or of.is_fixed_size_binary(kind)
+        )
+
+    for name, kind in types.items():
+        is_list = of.is_list(kind) or of.is_large_list(kind) or of.is_fixed_size_list(kind)
+        if not is_text(kind.value_type if is_list and name in NEEDED else kind):
+            lists = ", or lists of these" if name in NEEDED else ""
+            raise Malformed([f"column {name} holds {kind}, but must hold text or numbers{lists}"])
+
+
 def _checked(records: Sequence[Record]) -> FileRows:
     if not records:
         raise Malformed(["has no rows"])
@@ -151,28 +170,39 @@ def _checked(records: Sequence[Record]) -> FileRows:
     inputs = _without_last(EQUALS, [_tokens(row["input"]) for _, row in records])
     answers = _without_last(END, [_tokens(row["answer"]) for _, row in records])
     places = [place for place, _ in records]
-    parts = [str(row.get("part") or IN_DOMAIN) for _, row in records]
+    parts = [_text(row.get("part")) or IN_DOMAIN for _, row in records]
     if faults := [*_faults(places, inputs, answers, parts)]:
         raise Malformed(faults)
     inside = [at for at, part in enumerate(parts) if part == IN_DOMAIN]
     order = [*inside, *(at for at, part in enumerate(parts) if part != IN_DOMAIN)]
-    grouped = "group" in records[0][1]
-    names = [str(records[at][1]["group"]) for at in inside] if grouped else []
-    number = {name: at for at, name in enumerate(dict.fromkeys(names))}
     rows = {
         "inputs": tuple(inputs[at] for at in order),
         "answers": tuple(answers[at] for at in order),
         "in_domain": len(inside),
-        "groups": tuple(number[name] for name in names) if grouped else None,
+        "groups": _numbered([_text(records[at][1].get("group")) for at in inside]),
     }
     text = json.dumps(list(rows.values()), separators=(",", ":"))
     return FileRows(**rows, hash=hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
+def _numbered(names: Sequence[str]) -> tuple[int, ...] | None:
+    """The groups by number; None where each row is its own."""
+    if not any(names):
+        return None
+    keys = [name or at for at, name in enumerate(names)]
+    number = {key: at for at, key in enumerate(dict.fromkeys(keys))}
+    return tuple(number[key] for key in keys)
+
+
 def _tokens(cell: Any) -> Tokens:
     if isinstance(cell, list | tuple):
-        return tuple(str(token) for token in cell)
-    return tuple(str("" if cell is None else cell).split())
+        return tuple(_text(token) for token in cell)
+    return tuple(_text(cell).split())
+
+
+def _text(cell: Any) -> str:
+    """Nothing of null and NaN."""
+    return "" if cell is None or cell != cell else str(cell)
 
 
 def _without_last(mark: str, rows: list[Tokens]) -> list[Tokens]:
@@ -188,6 +218,8 @@ def _faults(
         for name, tokens in (("input", asked), ("answer", answer)):
             if not tokens:
                 yield f"{place}: {name} is empty"
+            elif "" in tokens:
+                yield f"{place}: {name} holds an empty token"
             if mark := next((mark for mark in MARKS if mark in tokens), None):
                 yield f"{place}: {name} holds {mark}, which has a meaning of its own"
         if part not in (IN_DOMAIN, OUT_OF_DOMAIN):

@@ -103,6 +103,35 @@ def test_groups_stay_on_one_side(tmp_path):
     assert [len(side) for side in sides] == [4, 4]
 
 
+def test_rows_of_no_group_are_each_their_own(tmp_path):
+    asked = [f"{x} {y}" for x in range(6) for y in range(6)]
+    pair = [(row, 1, "pair" if row in ("0 1", "1 0") else "") for row in asked]
+    data = dataset_of(written(tmp_path / "a.csv", pair, "input,answer,group"), training_fraction=0.5)
+    sides = [{asked[row] for row in side.tolist()} for side in (data.split.train, data.split.heldout)]
+    assert abs(len(sides[0]) - 18) <= 1
+    assert any({"0 1", "1 0"} <= side for side in sides)
+    plain = rows_of(written(tmp_path / "plain.csv", [(row, 1) for row in asked]))
+    table = pa.table({"input": asked, "answer": [1] * 36, "part": [float("nan")] * 36, "group": [None] * 36})
+    pq.write_table(table, tmp_path / "none.parquet")
+    assert rows_of(str(tmp_path / "none.parquet")).hash == plain.hash
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ([b"a b", b"c"], "but column input holds binary, but must hold text or numbers, or lists of these"),
+        ([{"x": "a"}, {"x": "b"}], "but column input holds struct<x: string>, but must hold text or numbers"),
+        ([[["a"]], [["b"]]], "but column input holds list<element: list<element: string>>, but must"),
+        ([["a", None], ["b"]], "but row 1: input holds an empty token"),
+        ([1.0, float("nan")], "but row 2: input is empty"),
+    ],
+)
+def test_cells_of_parquet_that_are_no_tokens_are_refused(tmp_path, inputs, message):
+    pq.write_table(pa.table({"input": inputs, "answer": ["1", "2"]}), tmp_path / "a.parquet")
+    with pytest.raises(ConfigError, match=message):
+        dataset_of(str(tmp_path / "a.parquet"))
+
+
 @pytest.mark.parametrize(
     "parameters",
     [{"operation": "x/y_mod"}, {"operation": "x-y", "task_type": "sequence", "base": 3}, {"operation": "parity"}],
