@@ -111,6 +111,8 @@ def from_bytes(data: bytes, sha256: str | None = None, *, name: str = "checkpoin
         _Head.model_validate(head)
         tensors = {kind: content[kind] for kind in KINDS if kind in content or kind != "average"}
         _check_tensors(tensors)
+        # Who made the file of modules may have left parameters of them in it.
+        tensors = {kind: {n: t.detach() for n, t in by_name.items()} for kind, by_name in tensors.items()}
     except ValidationError as e:
         raise CheckpointError(f"{name} is not a checkpoint of grokray: {_first_fault(e)}") from e
     except _UNREADABLE as e:
@@ -138,7 +140,9 @@ def _check_tensors(tensors: dict[str, Any]) -> None:
 
 
 def _is_plain(tensor: Any) -> bool:
-    return isinstance(tensor, Tensor) and tensor.layout == torch.strided and tensor.is_floating_point()
+    if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_meta:
+        return False
+    return tensor.dtype in (torch.float32, torch.float64)
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from grokray.engine import measuring
-from grokray.engine.checkpoint import from_bytes, to_bytes
+from grokray.engine.checkpoint import from_bytes, hash_of, to_bytes
 from grokray.engine.chunks import evaluated_rows
 from grokray.engine.engine import Engine
 from grokray.engine.shape import shape_of
@@ -186,6 +188,25 @@ def test_a_damaged_checkpoint_is_refused():
         from_bytes(flipped, digest)
     with pytest.raises(CheckpointError, match="not a checkpoint"):
         from_bytes(data[:1000])
+
+
+@pytest.mark.parametrize("change", [Tensor.bfloat16, lambda t: torch.empty_like(t, device="meta")])
+def test_a_checkpoint_of_other_tensors_than_the_engine_has_is_refused(change):
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        from_bytes(_with_parameters(change))
+
+
+def test_a_checkpoint_may_be_made_of_a_modules_parameters():
+    parameters = from_bytes(_with_parameters(torch.nn.Parameter)).tensors["parameters"]
+    assert hash_of(parameters) == hash_of(from_bytes(_with_parameters(Tensor.clone)).tensors["parameters"])
+
+
+def _with_parameters(change: Callable[[Tensor], Tensor]) -> bytes:
+    engine = Engine()
+    engine.join("a", small())
+    found = engine.save("a")
+    changed = {name: change(tensor) for name, tensor in found.tensors["parameters"].items()}
+    return to_bytes(replace(found, tensors={**found.tensors, "parameters": changed}))[0]
 
 
 LONG = {"operation": "x+y", "modulus": None, "operand_limit": 32, "task_type": "sequence", "base": 2, "num_steps": 20}
