@@ -73,10 +73,20 @@ def ray_cluster(
         if address is None:
             stack.enter_context(_token_of_this_session())
         _init(address, num_cpus, insecure=insecure)
-        stack.callback(ray.shutdown)
+        stack.callback(_shut_down)
         if address is None:
             stack.enter_context(ending_with_ray())
         yield _machine(prepared=address is None, elastic=address is not None)
+
+
+def _shut_down() -> None:
+    """Half done it would be done again as the process exits, where the session's token is unknown."""
+    import ray
+
+    from grokray.sweep.interruption import to_its_end
+
+    with to_its_end():
+        ray.shutdown()
 
 
 @contextmanager

@@ -64,6 +64,21 @@ def interruptible(stop: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
+def to_its_end() -> Iterator[None]:
+    """For what must not be left half done: the first signal is a KeyboardInterrupt at the end of it."""
+    was_asked, asked = _asked.is_set(), threading.Event()
+    forget()
+    try:
+        with interruptible(asked.set):
+            yield
+    finally:
+        if was_asked:
+            _asked.set()
+    if asked.is_set():
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def stopping_together(processes: Callable[[], Iterable[int]]) -> Iterator[None]:
     """While this holds, a Ctrl-Z that stops this process stops those as well, until it goes on: they are out of the
     terminal's reach. A group of them is its negative id. Without effect outside of the main thread, or where the signal

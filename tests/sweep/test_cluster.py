@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import ray
 from ray._private import worker
 
 from grokray.errors import ExecutionError
-from grokray.sweep import ray_start
+from grokray.sweep import cluster, ray_start
 from grokray.sweep.cluster import ray_cluster
 from grokray.sweep.ray_start import ENVIRONMENT, patient
 from grokray.sweep.ray_watch import groups_of_ray
@@ -51,6 +52,22 @@ def test_a_signal_to_the_group_of_the_command_does_not_reach_an_embedded_ray(ray
     processes = [info.process.pid for infos in node.all_processes.values() for info in infos]
     assert len(processes) >= 2
     assert [-os.getpgid(process) for process in processes] == groups_of_ray() == [-process for process in processes]
+
+
+def test_a_ctrl_c_while_ray_ends_leaves_it_not_half_ended(monkeypatch):
+    done = []
+
+    def shutdown():
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append(True)
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", shutdown)
+    monkeypatch.setattr(cluster, "_init", lambda *words, **options: None)
+    monkeypatch.setattr(cluster, "_machine", lambda **what: None)
+    with pytest.raises(KeyboardInterrupt), ray_cluster("elsewhere:6379", insecure=True):
+        pass
+    assert done
 
 
 def test_a_machine_too_busy_or_too_small_for_ray_is_one_clear_error(monkeypatch):

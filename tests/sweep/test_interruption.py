@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from grokray.cli.ending import ending_as_by_ctrl_c
-from grokray.sweep.interruption import interruptible
+from grokray.sweep.interruption import interruptible, to_its_end
 
 ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -92,6 +92,27 @@ def test_what_was_asked_before_and_lost_in_a_library_is_not_forgotten(number):
             assert stopped == [number]
     with ending_as_by_ctrl_c(), interruptible(lambda: pytest.fail("that was the command before")):
         pass
+
+
+def test_what_must_not_be_left_half_done_ends_before_a_signal_is_heard():
+    done = []
+
+    def act():
+        with to_its_end():
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        act()
+    assert done == [1]
+    with ending_as_by_ctrl_c():
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        with to_its_end():
+            pass  # what was asked before is another's to hear
+        stopped = threading.Event()
+        with interruptible(stopped.set):
+            assert stopped.is_set()
 
 
 def test_other_threads_leave_signals_alone():
