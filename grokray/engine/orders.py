@@ -105,4 +105,7 @@ def _write(target: Tensor, due: Due) -> None:
     config, rows = due.seat.dataset.config, due.seat.dataset.split.train
     if config.curriculum == "random":
         rows = rows.index_select(0, epoch_order(config.order_seed, due.epoch, len(rows)))
+    elif (kept := due.seat.epoch_rows) < len(rows):
+        # Whatever an epoch leaves out is drawn anew: the last ones of this order would never be trained on.
+        rows = rows.index_select(0, epoch_order(config.order_seed, due.epoch, len(rows))[:kept].sort().values)
     torch.add(rows, due.seat.first_row, out=target[: len(rows)])

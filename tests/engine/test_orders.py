@@ -87,3 +87,16 @@ def test_an_ordered_curriculum_keeps_its_order(slots):
     one = seat(curriculum="ordered")
     Orders(slots, None).put([Due(1, one, 7)])
     assert torch.equal(slots.order[1, :60], one.dataset.split.train.to(torch.int32))
+
+
+def test_what_an_ordered_curriculum_drops_differs_from_epoch_to_epoch(slots):
+    one = seat(curriculum="ordered", drop_last=True)  # 60 rows, of which an epoch has one batch of 32
+    place = {row: at for at, row in enumerate(one.dataset.split.train.tolist())}
+    assert one.epoch_rows == 32 < len(place)
+    seen = []
+    for epoch in range(12):
+        Orders(slots, None).put([Due(1, one, epoch)])
+        places = [place[row] for row in slots.order[1, :32].tolist()]
+        assert places == sorted(set(places))
+        seen += places
+    assert set(seen) == set(place.values())
