@@ -142,7 +142,12 @@ class TrialConfig(BaseModel):
     initial_checkpoint: str | None = Field(
         default=None, min_length=1, description="Of the weights; not part of the id."
     )
-    initial_checkpoint_hash: str | None = Field(default=None, pattern="^[0-9a-f]{16}$", description="Of the weights.")
+    initial_checkpoint_hash: str | None = Field(
+        default=None, pattern="^[0-9a-f]{16}$", description="Of what is taken of it."
+    )
+    initial_optimizer: Literal["zero", "checkpoint"] = Field(
+        default="zero", description="Whether moments are taken with the weights."
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1)
     dtype: Literal["float32", "float64"] = "float32"
     precision: Literal["float32", "tf32", "bf16"] = Field(default="float32", description="Of matrix products.")

@@ -48,6 +48,7 @@ class _Head(BaseModel):
     config: dict[str, Any]
     trial_id: str
     step: int = Field(ge=0, le=10**18)
+    steps_before: int = Field(default=0, ge=0, le=10**18)
     wall_time_s: float
     events: _Events  # pyright: ignore[reportInvalidTypeForm]
     metrics: dict[str, float | None] = {}
@@ -59,7 +60,8 @@ class Checkpoint:
     """`tensors` holds `parameters`, `moment1`, `moment2` (and `average` where gradients are filtered), each name ->
     tensor (*shape) on the CPU; `config`, `events` over all rows, and `task_events` of several tasks are plain values.
     Batch order, dropout and noise need no state: they are functions of seed and step. `metrics` are those measured at
-    this step, empty where the trial was saved between two measurements."""
+    this step, empty where the trial was saved between two measurements. `steps_before` are those of the optimizer with
+    the trials that this one took its moments from."""
 
     config: dict[str, Any]
     trial_id: str
@@ -69,6 +71,7 @@ class Checkpoint:
     tensors: dict[str, dict[str, Tensor]]
     metrics: dict[str, float] = field(default_factory=dict)
     task_events: dict[str, dict[str, Any]] = field(default_factory=dict)
+    steps_before: int = 0
 
     def __repr__(self) -> str:
         return f"<checkpoint of trial {self.trial_id} at step {self.step:,}>"
@@ -87,6 +90,7 @@ def to_bytes(checkpoint: Checkpoint) -> tuple[bytes, str]:
         "config": checkpoint.config,
         "trial_id": checkpoint.trial_id,
         "step": checkpoint.step,
+        "steps_before": checkpoint.steps_before,
         "wall_time_s": checkpoint.wall_time_s,
         "events": checkpoint.events,
         "metrics": checkpoint.metrics,
@@ -121,13 +125,20 @@ def from_bytes(data: bytes, sha256: str | None = None, *, name: str = "checkpoin
     return Checkpoint(tensors=tensors, **{key: value for key, value in head.items() if key in known})
 
 
-def hash_of(parameters: Mapping[str, Tensor]) -> str:
-    """16 hexadecimal digits, of names, types, shapes and values: of the weights alone, in whichever file they lie."""
+def hash_of(tensors: Mapping[str, Tensor]) -> str:
+    """16 hexadecimal digits, of names, types, shapes and values, in whichever file they lie."""
     found = hashlib.sha256()
-    for name, tensor in sorted(parameters.items()):
+    for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.contiguous().numpy().tobytes())
     return found.hexdigest()[:16]
+
+
+def hash_of_state(checkpoint: Checkpoint) -> str:
+    """Likewise of all its tensors and the steps that its moments are of."""
+    every = {f"{kind} {name}": t for kind, by_name in checkpoint.tensors.items() for name, t in by_name.items()}
+    steps = torch.tensor(checkpoint.steps_before + checkpoint.step, dtype=torch.int64)
+    return hash_of({**every, "steps": steps})
 
 
 def _check_tensors(tensors: dict[str, Any]) -> None:

@@ -145,6 +145,7 @@ class Engine:
             tracker=EventTracker(**checkpoint.events),
             task_trackers={name: EventTracker(**events) for name, events in checkpoint.task_events.items()},
             step=checkpoint.step,
+            steps_before=checkpoint.steps_before,
             wall_time_s=checkpoint.wall_time_s,
         )
         stack = self._seat(seat, planned, compiled)
@@ -257,6 +258,7 @@ def _checkpoint(seat: Seat, tensors: dict[str, dict[str, torch.Tensor]]) -> Chec
         config=seat.dataset.config.model_dump(),
         trial_id=seat.dataset.config.id,
         step=seat.step,
+        steps_before=seat.steps_before,
         wall_time_s=_wall_time(seat),
         events=seat.tracker.state(),
         task_events=seat.events.task_states(),

@@ -19,7 +19,7 @@ def grokfast(
 
     Grokfast-EMA (Lee et al. 2024, "Grokfast: Accelerated Grokking by Amplifying Slow Gradients"), its start as in the
     authors' code. `average` (slots, row_size) is h and is updated in place, but for inactive slots; step (slots,)
-    int32 counts the steps done before this one; alpha, strength (λ), active (slots,) are float64.
+    counts the steps that it has seen; alpha, strength (λ), active (slots,) are float64.
     """
     weight = torch.where(step == 0, 1.0, 1 - alpha) * active
     average.lerp_(gradients, weight.to(average.dtype)[:, None])

@@ -103,7 +103,8 @@ class Kernels:
             gradients = gradients + noise.mul_(self._used)
         if self.shape.averages_gradients:
             alpha, strength = s["grokfast_alpha"], s["grokfast_lambda"]
-            gradients = self._grokfast(gradients, s["average"], s["step"], alpha, strength, s["active"])
+            done = s["step"] + s["steps_before"]
+            gradients = self._grokfast(gradients, s["average"], done, alpha, strength, s["active"])
         elif self.shape.gradient_filter == "orthograd":
             gradients = self._orthograd(s["parameters"], gradients)
         rates = (s[name] for name in RATES)

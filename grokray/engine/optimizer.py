@@ -20,7 +20,7 @@ WARMUP_START = 0.1
 Update = Callable[..., None]
 # What `coefficients` makes them of, by the slots' names, in its order.
 RATES = (
-    *("step", "active", "learning_rate", "weight_decay", "beta1", "beta2", "epsilon"),
+    *("step", "steps_before", "active", "learning_rate", "weight_decay", "beta1", "beta2", "epsilon"),
     *("warmup_steps", "num_steps", "learning_rate_fall", "cosine"),
 )
 COEFFICIENTS = ("mix1", "mix2", "keep", "size", "correction", "rate", "weight_decay", "epsilon", "active")
@@ -29,6 +29,7 @@ COEFFICIENTS = ("mix1", "mix2", "keep", "size", "correction", "rate", "weight_de
 @torch.no_grad()
 def coefficients(
     step: Tensor,
+    steps_before: Tensor,
     active: Tensor,
     learning_rate: Tensor,
     weight_decay: Tensor,
@@ -43,14 +44,16 @@ def coefficients(
 ) -> Tensor:
     """COEFFICIENTS of each slot's update (slots, 9), computed in float64 and rounded to `dtype`.
 
-    step (slots,) int32 counts the steps done before this one; the others (slots,) are float64. An inactive slot has
-    such ones that it is left exactly as it is.
+    step (slots,) int32 counts the trial's steps done before this one, and steps_before those of the moments before its
+    first; the others (slots,) are float64. The moments' correction counts both, the learning rate the trial's alone. An
+    inactive slot has such ones that it is left exactly as it is.
     """
     t = step.to(torch.float64)
     left = 1 - learning_rate_fall * fallen(t, warmup_steps, num_steps, cosine)
     rate = learning_rate * warmed_up(t, warmup_steps) * left * active
-    size = rate / (1 - beta1 ** (t + 1))
-    correction = (1 - beta2 ** (t + 1)).sqrt()
+    counted = t + steps_before + 1
+    size = rate / (1 - beta1**counted)
+    correction = (1 - beta2**counted).sqrt()
     columns = ((1 - beta1) * active, (1 - beta2) * active, 1 - rate * weight_decay, size, correction, rate)
     never_zero = epsilon * active + (1 - active)  # a free slot has no epsilon, and no moments to divide
     return torch.stack([*columns, weight_decay, never_zero, active], 1).to(dtype)

@@ -21,6 +21,7 @@ class Seat:
     tracker: EventTracker
     task_trackers: dict[str, EventTracker] = field(default_factory=dict)  # of a trial of several tasks
     step: int = 0
+    steps_before: int = 0  # of the optimizer, with another trial, before step 0
     wall_time_s: float = 0.0
     parked: bool = False
     since: float = field(default_factory=time.monotonic)

@@ -42,8 +42,9 @@ class Slots:
     """Room for `capacity` trials; `reserve` doubles it. Shapes:
 
     parameters, moment1, moment2 (capacity, row_size) of the shape's dtype, and average, the gradients' moving average,
-    where the shape filters them · SETTINGS, SCHEDULE, active, OF_THE_STEP (capacity,) float64 · step, rows,
-    first_bad (capacity,) int32: updates done, training rows, the first update whose loss was not finite (−1: none) ·
+    where the shape filters them · SETTINGS, SCHEDULE, active, OF_THE_STEP (capacity,) float64, and steps_before:
+    updates of which the moments were there before the trial's first · step, rows, first_bad (capacity,) int32: updates
+    done, training rows, the first update whose loss was not finite (−1: none) ·
     key (capacity, 2) int32: of dropout and noise · order (capacity, max_rows) int32: this epoch's training rows in
     their order · prefixes (capacity, batch_sharing.prefixes) int32: rows that begin with each prefix, where batches
     share them.
@@ -55,7 +56,7 @@ class Slots:
         self.states = states_of(shape)
         kinds = {
             **dict.fromkeys(self.states, (row, dtype)),
-            **dict.fromkeys((*SETTINGS, *SCHEDULE, "active", *OF_THE_STEP), ((), torch.float64)),
+            **dict.fromkeys((*SETTINGS, *SCHEDULE, "active", "steps_before", *OF_THE_STEP), ((), torch.float64)),
             "step": ((), torch.int32),
             "rows": ((), torch.int32),
             "first_bad": ((), torch.int32),

@@ -65,6 +65,7 @@ class Stack:
             **settings_of(config),
             "active": 1.0,
             "step": seat.step,
+            "steps_before": seat.steps_before,
             "rows": seat.epoch_rows,
             "first_bad": -1,
         }

@@ -1,8 +1,7 @@
-"""What a trial starts from: its first weights, and nothing learned yet."""
+"""What a trial starts from: its first weights, and nothing learned yet, or what another trial has left."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 
 import torch
@@ -22,23 +21,36 @@ def drawn_parameters(shape: ShapeKey, config: TrialConfig) -> dict[str, Tensor]:
     return initial_parameters(shape, config.init_seed, config.init_scale, config.embedding_scale)
 
 
-def before_training(config: TrialConfig, weights: Mapping[str, Tensor] | None = None) -> Checkpoint:
-    """The trial at step 0, with the weights given, or else those that its config draws; moments are zero."""
+def before_training(config: TrialConfig, origin: Checkpoint | None = None) -> Checkpoint:
+    """The trial at step 0: with the weights of `origin`, its `initial_checkpoint`, or else those that its config draws,
+    and with moments that are zero, or those of `origin` where its config says so."""
     dataset = build_dataset(config)
     shape = shape_of(dataset)
-    parameters = drawn_parameters(shape, config)
-    if weights is not None:
-        parameters = {name: weights[name].to(drawn.dtype) for name, drawn in parameters.items()}
+    kinds, steps_before = _taken(config, origin)
+    drawn = drawn_parameters(shape, config)
+    zeros = {name: torch.zeros_like(p) for name, p in drawn.items()}
+    kinds = {"parameters": drawn, **kinds}
     events = asdict(EventTracker(threshold=config.threshold, sustain=config.sustain))
     return Checkpoint(
         config=config.model_dump(),
         trial_id=config.id,
         step=0,
+        steps_before=steps_before,
         wall_time_s=0.0,
         events=events,
         task_events=dict.fromkeys(dataset.tasks_apart, events),
-        tensors={
-            kind: parameters if kind == "parameters" else {n: torch.zeros_like(p) for n, p in parameters.items()}
-            for kind in states_of(shape)
-        },
+        tensors={kind: _of_dtype(kinds.get(kind, zeros), shape.torch_dtype) for kind in states_of(shape)},
     )
+
+
+def _taken(config: TrialConfig, origin: Checkpoint | None) -> tuple[dict[str, dict[str, Tensor]], int]:
+    """Tensors by kind, and how many steps the moments are of."""
+    if origin is None:
+        return {}, 0
+    if config.initial_optimizer == "zero":
+        return {"parameters": origin.tensors["parameters"]}, 0
+    return origin.tensors, origin.steps_before + origin.step
+
+
+def _of_dtype(tensors: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    return {name: tensor.to(dtype) for name, tensor in tensors.items()}

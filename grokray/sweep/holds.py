@@ -19,7 +19,7 @@ def holds(
 ) -> list[Any]:
     """For each path of the parameter of this name, one of `grokray.trial.PATHS`, the hashes of what lies there, or in
     what stands in for it."""
-    hashes = {"data_dir": _tasks(parameters), "data_file": _rows, initial.FIELD: _weights}[name]
+    hashes = {"data_dir": _tasks(parameters), "data_file": _rows, initial.FIELD: _starts(parameters)}[name]
     return [path and _or_path(hashes, stand_ins.get(path, str(path))) for path in parameters[name].values]
 
 
@@ -34,8 +34,9 @@ def _rows(path: str) -> list[str]:
     return [rows_of(path).hash]
 
 
-def _weights(path: str) -> list[str]:
-    return [initial.hash_of(path)]
+def _starts(parameters: Mapping[str, Parameter]) -> Callable[[str], list[str]]:
+    """Of a checkpoint, one hash for each part of it that trials may take."""
+    return lambda path: [initial.hash_of(path, optimizer) for optimizer in initial.optimizers(parameters)]
 
 
 def _or_path(hashes: Callable[[str], list[str]], path: str) -> list[str]:

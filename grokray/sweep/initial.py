@@ -1,7 +1,7 @@
-"""Trials that start from the weights of a checkpoint: `initial_checkpoint`.
+"""Trials that start from the weights of a checkpoint: `initial_checkpoint`, and from its moments: `initial_optimizer`.
 
-The weights alone are taken: steps, the optimizer's moments and the order of batches begin anew. So such a trial is a
-function of its config as any other is: of what the checkpoint holds, by a hash, and not of where it lies.
+Nothing else is taken: steps, warm-up and the order of batches begin anew. So such a trial is a function of its config
+as any other is: of what it takes of the checkpoint, by a hash, and not of where that lies.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from grokray.errors import CheckpointError, ConfigError, GrokrayError, Problem
 from grokray.sweep.kept import load_checkpoint
+from grokray.tasks.draft import DEFAULTS
 from grokray.tasks.resolve import resolve
 from grokray.trial import HASHES, TrialConfig
 from grokray.wording import short, show
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from grokray.engine.checkpoint import Checkpoint
+    from grokray.sweep.parameters import Parameter
     from grokray.tasks.dataset import Dataset
 
-FIELD, HASH = "initial_checkpoint", "initial_checkpoint_hash"
+FIELD, HASH, OPTIMIZER = "initial_checkpoint", "initial_checkpoint_hash", "initial_optimizer"
+AVERAGING = "grokfast_ema"  # gradient_filter
+ZERO, STATE = "zero", "checkpoint"  # values of OPTIMIZER
 # What a model of the same parameters may still differ in.
 UNSEEN = ("num_heads", "norm", "activation")
 # What decides which rows are held out.
@@ -38,8 +42,8 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def resolved(parameters: Mapping[str, Any]) -> TrialConfig:
-    """As `grokray.tasks.resolve`, with the hash of the weights that the trial starts from. ConfigError where these
-    cannot be read, have another hash than is given, or are of another model."""
+    """As `grokray.tasks.resolve`, with the hash of what the trial starts from. ConfigError where that cannot be read,
+    has another hash than is given, or is of another model or optimizer."""
     config = resolve(parameters)
     if config.initial_checkpoint is None:
         return config
@@ -48,37 +52,48 @@ def resolved(parameters: Mapping[str, Any]) -> TrialConfig:
         weights = _weights_at(config.initial_checkpoint)
     except GrokrayError as error:
         raise _refused(FIELD, f"{stated}, but {error}") from error
-    if config.initial_checkpoint_hash not in (None, weights.hash):
-        rule = f"but that of {config.initial_checkpoint} is {weights.hash}: they are not the same weights"
+    found = weights.hash_of(config.initial_optimizer)
+    if config.initial_checkpoint_hash not in (None, found):
+        rule = f"but that of {config.initial_checkpoint} is {found}: they are not the same {_what(config)}"
         raise _refused(HASH, f"{HASH} is {config.initial_checkpoint_hash}, {rule}")
     if fault := _misfit(weights.shapes, _shapes_of(config)):
         raise _refused(FIELD, f"{stated}, but {fault}")
-    return config.model_copy(update={HASH: weights.hash})
+    if config.initial_optimizer == STATE and (fault := _other_optimizer(weights, config, parameters[FIELD])):
+        raise _refused(OPTIMIZER, f"{OPTIMIZER} is {show(STATE)}, but {fault}")
+    return config.model_copy(update={HASH: found})
 
 
 def first_checkpoint(config: TrialConfig) -> Checkpoint:
-    """The trial at step 0. CheckpointError where the weights that it starts from have gone, or are others now."""
+    """The trial at step 0. CheckpointError where what it starts from has gone, or is another now."""
     from grokray.engine.start import before_training
 
     if config.initial_checkpoint is None:
         return before_training(config)
     weights = _weights_at(config.initial_checkpoint)
-    if weights.hash != config.initial_checkpoint_hash:
-        text = f"{config.initial_checkpoint} no longer holds the weights that trial {config.id} starts from"
-        raise CheckpointError(f"{text}: their hash is {weights.hash}, not {config.initial_checkpoint_hash}")
-    return before_training(config, weights.parameters)
+    found = weights.hash_of(config.initial_optimizer)
+    if found != config.initial_checkpoint_hash:
+        text = f"{config.initial_checkpoint} no longer holds the {_what(config)} that trial {config.id} starts from"
+        raise CheckpointError(f"{text}: their hash is {found}, not {config.initial_checkpoint_hash}")
+    return before_training(config, weights.checkpoint)
 
 
-def hash_of(path: str) -> str:
-    """Of the weights there. Raises as `load_checkpoint` does."""
-    return _weights_at(path).hash
+def hash_of(path: str, optimizer: str = ZERO) -> str:
+    """Of what is taken of the checkpoint there. Raises as `load_checkpoint` does."""
+    return _weights_at(path).hash_of(optimizer)
 
 
 def file_of(path: str) -> bytes:
-    """Those weights as a file of their own."""
+    """The checkpoint as a file of its own, moments included."""
     from grokray.engine.checkpoint import to_bytes
 
     return to_bytes(_weights_at(path).checkpoint)[0]
+
+
+def optimizers(parameters: Mapping[str, Parameter]) -> list[str]:
+    """Which values of `initial_optimizer` a search space's trials may have, the one that takes the most first."""
+    parameter = parameters.get(OPTIMIZER)
+    values = {ZERO} if parameter is None else {*parameter.values, *((ZERO,) if parameter.when else ())}
+    return [value for value in (STATE, ZERO) if value in values]
 
 
 def remarks(trials: Collection[TrialConfig]) -> Iterator[str]:
@@ -110,10 +125,28 @@ class _Weights:
         return {name: tuple(tensor.shape) for name, tensor in self.parameters.items()}
 
     @cached_property
-    def hash(self) -> str:
+    def averages(self) -> bool:
+        """Whether it has a gradient filter's moving average."""
+        return "average" in self.checkpoint.tensors
+
+    def value(self, name: str) -> object:
+        """What the trial of the checkpoint had for a parameter; a file of before it was there, its default."""
+        return self.checkpoint.config.get(name, DEFAULTS[name])
+
+    def hash_of(self, optimizer: str) -> str:
+        return self._hash_of_state if optimizer == STATE else self._hash_of_weights
+
+    @cached_property
+    def _hash_of_weights(self) -> str:
         from grokray.engine import checkpoint
 
         return checkpoint.hash_of(self.parameters)
+
+    @cached_property
+    def _hash_of_state(self) -> str:
+        from grokray.engine import checkpoint
+
+        return checkpoint.hash_of_state(self.checkpoint)
 
     @cached_property
     def dataset(self) -> Dataset | None:
@@ -164,6 +197,22 @@ def _misfit(found: Shapes, wanted: Shapes) -> str | None:
         if (there := found.get(name)) != (here := wanted.get(name)):
             return f"{name} is {_size(there)} there and {_size(here)} in this trial"
     return None
+
+
+def _other_optimizer(weights: _Weights, config: TrialConfig, path: str) -> str | None:
+    """Why the moments there are of no use to the trial; None where they are."""
+    if weights.value("optimizer") != config.optimizer:
+        name, rule = "optimizer", "they have moments of different kinds"
+    elif weights.averages != (config.gradient_filter == AVERAGING):
+        name, rule = "gradient_filter", "a moving average of gradients must be in both or in neither"
+    else:
+        return None
+    ours, theirs = show(getattr(config, name)), show(weights.value(name))
+    return f"{name} is {theirs} in {show(short(path))} and {ours} in this trial: {rule}"
+
+
+def _what(config: TrialConfig) -> str:
+    return "weights and moments" if config.initial_optimizer == STATE else "weights"
 
 
 def _size(shape: tuple[int, ...] | None) -> str:

@@ -5,7 +5,7 @@ be asked, long after the originals have moved. Where these are still as they wer
 
     inputs/<hash>.csv      rows (`data_file`), as they were given
     inputs/<hash>.json     all tasks of a folder (`data_dir`), whichever of them trials take
-    inputs/<hash>.pt       weights (`initial_checkpoint`)
+    inputs/<hash>.pt       a checkpoint (`initial_checkpoint`); the hash is of what trials take of it
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from grokray.records.store import Store
 from grokray.records.uri import join
 from grokray.sweep import initial
 from grokray.sweep.config import SweepConfig
+from grokray.sweep.parameters import Parameter
 from grokray.tasks.arc_data import in_one_file
 from grokray.tasks.arc_door import data_hash
 from grokray.tasks.file_rows import rows_of
@@ -33,13 +35,14 @@ from grokray.tasks.malformed import Malformed
 @dataclass(frozen=True)
 class Kind:
     """A field that holds a path. `hash` names the field that says what a trial takes of what lies there, and `hash_of`
-    finds that. `name_of` and `read` take a path: what its copy is called, and holds. A copy that is `whole` has more
-    than any one trial takes, and another hash."""
+    finds that. `names_of` and `read` take a path: what its copies are called, and hold. There are several where trials
+    of the `parameters` take one part of it or another. A copy that is `whole` has more than any one trial takes, and
+    another hash."""
 
     path: str
     hash: str
     hash_of: Callable[[Mapping[str, Any]], str]
-    name_of: Callable[[str], str]
+    names_of: Callable[[str, Mapping[str, Parameter]], list[str]]
     read: Callable[[str], bytes]
     needs_file: bool = True
     whole: bool = False
@@ -50,22 +53,24 @@ KINDS = (
         "data_file",
         "data_file_hash",
         hash_of=lambda values: rows_of(values["data_file"]).hash,
-        name_of=lambda path: f"{rows_of(path).hash}{Path(path).suffix}",
+        names_of=lambda path, parameters: [f"{rows_of(path).hash}{Path(path).suffix}"],
         read=lambda path: Path(path).read_bytes(),
     ),
     Kind(
         "data_dir",
         "arc_data_hash",
         hash_of=data_hash,
-        name_of=lambda path: f"{hashlib.sha256(in_one_file(path)).hexdigest()[:16]}.json",
+        names_of=lambda path, parameters: [f"{hashlib.sha256(in_one_file(path)).hexdigest()[:16]}.json"],
         read=in_one_file,
         whole=True,
     ),
     Kind(
         initial.FIELD,
         initial.HASH,
-        hash_of=lambda values: initial.hash_of(values[initial.FIELD]),
-        name_of=lambda path: f"{initial.hash_of(path)}.pt",
+        hash_of=lambda values: initial.hash_of(values[initial.FIELD], values.get(initial.OPTIMIZER, initial.ZERO)),
+        names_of=lambda path, parameters: [
+            f"{initial.hash_of(path, optimizer)}.pt" for optimizer in initial.optimizers(parameters)
+        ],
         read=initial.file_of,
         needs_file=False,
     ),
@@ -75,9 +80,9 @@ KINDS = (
 def keep(store: Store, config: SweepConfig) -> None:
     """Copy into the sweep's folder what its trials are made of, unless it is there."""
     for kind, path in _named(config):
-        name = _or_none(kind.name_of, path)
-        if name is not None and not any(Path(known).stem == Path(name).stem for known in store.list(INPUTS)):
-            store.write_atomic(f"{INPUTS}/{name}", kind.read(path))
+        for name in _or_none(partial(kind.names_of, path), config.parameters) or ():
+            if not any(Path(known).stem == Path(name).stem for known in store.list(INPUTS)):
+                store.write_atomic(f"{INPUTS}/{name}", kind.read(path))
 
 
 def at_hand(store: Store, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +113,7 @@ def _named(config: SweepConfig) -> Iterator[tuple[Kind, str]]:
                 yield kind, str(path)
 
 
-def _or_none(of: Callable[[Any], str], what: Any) -> str | None:
+def _or_none(of: Callable[[Any], Any], what: Any) -> Any:
     """None where there is nothing that could be used."""
     try:
         return of(what)
@@ -128,7 +133,7 @@ def _path(store: Store, name: str, kind: Kind) -> str:
     if store.is_local:
         return str(store.local_path(name))
     target = _cache() / Path(name).name
-    if _or_none(kind.name_of, str(target)) == target.name:
+    if _or_none(partial(kind.names_of, str(target)), {}) == [target.name]:
         return str(target)
     with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
         file.write(store.read_bytes(name))

@@ -14,7 +14,7 @@ from typing import Any
 
 from grokray.errors import ConfigError
 from grokray.tasks.arc_door import FIELDS as ARC_FIELDS
-from grokray.tasks.checks import check_heads, check_precision
+from grokray.tasks.checks import check_heads, check_precision, refuse
 from grokray.tasks.draft import DEFAULTS, Draft
 from grokray.tasks.expressions import ExpressionError
 from grokray.tasks.families import FAMILIES, family_of
@@ -35,6 +35,8 @@ USED_BY = {
 }
 # What weights that are drawn need, and those of a checkpoint do not.
 DRAWN = ("init_scale", "embedding_scale")
+# And the other way round.
+OF_CHECKPOINTS = ("initial_checkpoint_hash", "initial_optimizer")
 OF_RESIDUES, OF_PROBABILITIES = "fourier_gini", "softmax_collapse"
 # What the original's names stand for in a trial's config.
 CLEAR_NAMES = {
@@ -60,7 +62,7 @@ def resolve(parameters: Mapping[str, Any]) -> TrialConfig:
                 draft.values |= dict.fromkeys(fields)
     check_heads(draft)
     check_precision(draft)
-    _take_initial_checkpoint(draft)
+    _take_initial_checkpoint(draft, is_null="initial_checkpoint" in parameters)
     for (name, users), used in USED_BY.items():
         if draft.values.get(name, DEFAULTS[name]) not in users:
             draft.values = {name: value for name, value in draft.values.items() if name not in used}
@@ -69,10 +71,13 @@ def resolve(parameters: Mapping[str, Any]) -> TrialConfig:
     return TrialConfig(**_with_seeds(draft))
 
 
-def _take_initial_checkpoint(draft: Draft) -> None:
-    """What it holds is looked at in `grokray.sweep.initial`: the door does without torch."""
+def _take_initial_checkpoint(draft: Draft, *, is_null: bool) -> None:
+    """What it holds is looked at in `grokray.sweep.initial`: the door does without torch. `is_null`: where there is
+    none, it was said so, as one of a search space's values."""
     path = draft.values.get("initial_checkpoint")
-    unused = DRAWN if path else ("initial_checkpoint_hash",)
+    if not path and not is_null and draft.sound("initial_checkpoint"):
+        refuse(draft, "initial_optimizer", "checkpoint", "but must be zero where no initial_checkpoint is given")
+    unused = DRAWN if path else OF_CHECKPOINTS
     draft.values = {name: value for name, value in draft.values.items() if name not in unused}
     if path and "://" not in path:
         draft.values["initial_checkpoint"] = os.path.abspath(os.path.expanduser(path))

@@ -11,7 +11,7 @@ def rates_of(**numbers: list[float]) -> dict[str, torch.Tensor]:
     """Of as many slots as there are numbers, whose defaults are those of a trial."""
     slots = len(next(iter(numbers.values())))
     defaults = {"active": 1.0, "learning_rate": 1e-2, "weight_decay": 0.1, "beta1": 0.9, "beta2": 0.98}
-    defaults |= {"epsilon": 1e-8, "warmup_steps": 0.0}
+    defaults |= {"epsilon": 1e-8, "warmup_steps": 0.0, "steps_before": 0.0}
     defaults |= {"num_steps": 40.0, "learning_rate_fall": 0.0, "cosine": 0.0}
     values = {name: [default] * slots for name, default in defaults.items()} | numbers
     out = {name: torch.tensor(of_slots, dtype=torch.float64) for name, of_slots in values.items()}

@@ -24,8 +24,10 @@ SPACES = {
     "two files": f"operation: {{value: file}}, data_file: {{values: [rows.csv, other.csv]}}, {MODEL}",
     "tasks": "operation: {value: arc}, data_dir: {values: [tasks]}, arc_subset: {values: [training, both]}",
     "weights": f"modulus: {{value: 7}}, initial_checkpoint: {{values: [null, parent.pt]}}, {MODEL}",
+    "moments": "modulus: {value: 7}, initial_checkpoint: {value: parent.pt}, initial_optimizer: "
+    f"{{values: [zero, checkpoint]}}, {MODEL}",
 }
-GONE = {"rows": "rows.csv", "two files": "other.csv", "tasks": "tasks", "weights": "parent.pt"}
+GONE = {"rows": "rows.csv", "two files": "other.csv", "tasks": "tasks", "weights": "parent.pt", "moments": "parent.pt"}
 
 
 @pytest.fixture(scope="module")
