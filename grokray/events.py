@@ -46,7 +46,13 @@ class EventTracker:
     streak: int = 0
 
     def observe(self, step: int, train_accuracy: float, heldout_accuracy: float) -> None:
-        """Take one evaluation: exact match on the training and on the held-out pairs, both in [0, 1]."""
+        """Take one evaluation: exact match on the training and on the held-out pairs, both in [0, 1].
+
+        One at step 0 is no event and begins no streak: nothing has been learned yet, and what weights of another trial
+        know is seen at the first measurement as well.
+        """
+        if step == 0:
+            return
         if train_accuracy >= self.threshold and self.memorization_step is None:
             self.memorization_step, self.memorization_step_lower = step, self.last_step
         if train_accuracy >= PHASE_ACCURACY and self.train_phase_step is None:

@@ -179,6 +179,7 @@ class TrialConfig(BaseModel):
 
     # When it is measured, and when it ends
     eval_interval: int = Field(default=100, ge=1, le=LARGEST_COUNT)
+    eval_start: bool = Field(default=False, description="Measured before the first step too, for the curve alone.")
     eval_train_rows: int | None = Field(
         default=None, ge=1, le=LARGEST_COUNT, description="Training rows measured, at random; none: all."
     )

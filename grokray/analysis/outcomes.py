@@ -24,9 +24,9 @@ from grokray.records.schema import CONFIG_FIELDS
 from grokray.trial import HASHES, SEEDS
 
 # Fields that say how a trial is watched or where its data lies, and not what it is.
-NO_PARAMETERS = frozenset({*SEEDS, *HASHES, "eval_interval", "eval_train_rows", "measure", "data_dir"})
+NO_PARAMETERS = frozenset({*SEEDS, *HASHES, "eval_interval", "eval_train_rows", "eval_start", "measure", "data_dir"})
 # Those of a search space that do the same. They differ where sweeps are read together that were watched differently.
-WATCHING = ("eval_interval", "eval_train_rows", "threshold", "sustain", "continue_training")
+WATCHING = ("eval_interval", "eval_train_rows", "eval_start", "threshold", "sustain", "continue_training")
 LOG_FACTOR = 10
 FEW_PRUNED = 0.1  # of a group: of no more, nobody need stand for them
 NOBODY = "of one group trials were pruned, and none of it was audited"  # why there is no number

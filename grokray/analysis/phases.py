@@ -51,10 +51,12 @@ def events_of_curves(
     """`trial_index`, `step` (n,) sorted by both; `train`, `heldout` (n,) exact match in [0, 1], NaN where unmeasured.
 
     A worked example with sustain=2: held-out 0.2 at step 100, 1.0 at 200, 1.0 at 300 gives grok_step 200,
-    grok_step_lower 100. ConfigError where the rows are not sorted, or a threshold cannot be one.
+    grok_step_lower 100. Rows of step 0 make no event. ConfigError where the rows are not sorted, or a threshold cannot
+    be one.
     """
     accuracies = {"threshold": threshold, "phase_accuracy": phase_accuracy}
     _check(trial_index, step, accuracies, sustain=sustain, phase_gap_steps=phase_gap_steps)
+    trial_index, step, train, heldout = (values[step > 0] for values in (trial_index, step, train, heldout))
     curves = _Curves(trial_index, step)
     memorized = curves.first(train >= threshold)
     confirmed = curves.first(curves.streak(heldout >= threshold) >= sustain)

@@ -25,7 +25,7 @@ from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.groups import main_parameters, name_of
 from grokray.analysis.findings.phases import diagram_of
 from grokray.analysis.sweeps import unknown_column
-from grokray.analysis.trial_curve import choose, curve_of
+from grokray.analysis.trial_curve import choose, curve_of, on_logarithmic_axes
 from grokray.arguments import refused, start_of_id
 from grokray.errors import ConfigError, Problem
 
@@ -169,7 +169,7 @@ def curve(a: Analysis, trial_id: str, ax: Axes | None) -> Axes:
     ids = a.sweeps.trials.select(["trial_id"]).to_pylist()
     whole = choose(ids, start_of_id(trial_id, "trial_id"), best=False, where=a.sweeps.name)["trial_id"]
     place = a.sweeps.trials["trial_id"].index(whole).as_py()
-    measured = a.sweeps.curves([whole])
+    measured = on_logarithmic_axes(a.sweeps.curves([whole]))
     if not measured.num_rows:
         raise ConfigError([Problem(message=f"trial {whole} has no measurement yet", field="trial_id")])
     found = curve_of(a.sweeps.trials.slice(place, 1).to_pylist()[0], measured)

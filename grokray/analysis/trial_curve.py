@@ -51,7 +51,7 @@ def trial_curve(folder: SweepFolder, trial: str | None = None, *, best: bool = F
     """
     bring_up_to_date(folder)
     row = choose(read_trials(folder).to_pylist(), trial, best=best, where=str(folder.store))
-    table = read_curves(folder, [row["trial_id"]])
+    table = on_logarithmic_axes(read_curves(folder, [row["trial_id"]]))
     if not table.num_rows:
         raise _refused(f"trial {row['trial_id']} has no measurement yet")
     curve = curve_of(row, table)
@@ -67,6 +67,11 @@ def curve_of(row: dict[str, Any], table: pa.Table) -> TrialCurve:
         accuracy=_columns(table, "exact_match"),
         measures=_measured(table, {name: name for name in MEASURES if name in table.column_names}),
     )
+
+
+def on_logarithmic_axes(measured: pa.Table) -> pa.Table:
+    """CURVES_SCHEMA without step 0, for which such an axis has no place."""
+    return measured.filter(pc.field("step") > 0)
 
 
 def bring_up_to_date(folder: SweepFolder) -> None:

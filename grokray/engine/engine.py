@@ -44,7 +44,8 @@ WAIT_S = 0.05  # between two looks whether the kernels are built
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """Metrics of one trial after `step` updates; losses and accuracies are finite unless it diverged.
+    """Metrics of one trial after `step` updates; losses and accuracies are finite unless it diverged, or is at step 0
+    (`eval_start`), which makes no event.
 
     `events` are the EventTracker's fields so far. Where a trial learns several tasks, `tasks` has the same metrics of
     each, `task_events` each one's events, and `events` are as `TrialEvents` has them; else both are empty.
@@ -239,7 +240,7 @@ class Engine:
         finite = all(math.isfinite(value) for name, value in found.metrics.items() if name not in MEASURES)
         if finite and seat.first_bad is None:
             events.observe(seat.step, found.metrics, found.tasks)
-        else:
+        elif seat.step > 0:  # before, no update was lost: the next measurement will tell
             events.diverge()
         return Measurement(
             trial=seat.trial,

@@ -28,6 +28,7 @@ class Seat:
     first_row: int = 0  # of the trial's table in the stack's concatenated table
     chunks: Chunks = field(init=False)  # of the rows that it is evaluated on, since it joined a stack
     slot: int = -1  # where its tensors are in the stack
+    start_measured: bool = False
     normed: int = -1  # the step of which the slot has the norms
     first_bad: int | None = None  # the first update whose loss was not finite, as of the last measurement
 
@@ -49,6 +50,10 @@ class Seat:
     def next_evaluation(self) -> int:
         config = self.dataset.config
         return min((self.step // config.eval_interval + 1) * config.eval_interval, config.num_steps)
+
+    @property
+    def start_due(self) -> bool:
+        return self.dataset.config.eval_start and self.step == 0 and not self.start_measured
 
     @property
     def evaluation_due(self) -> bool:

@@ -126,8 +126,9 @@ class Stack:
     # -- training
 
     def advance(self, limit: int) -> list[Seat] | None:
-        """Train the next tile for up to `limit` steps, fewer if one of its trials is due for evaluation before; the
-        trials that are due. None where nothing can be done yet, as its kernels are being built."""
+        """Train the next tile for up to `limit` steps, fewer if one of its trials is due for evaluation before, and not
+        at all if one is before its first step; the trials that are due. None where nothing can be done yet, as its
+        kernels are being built."""
         training = self.seats[: self.training]
         tiles = self.backend.tiles(len(training), self._options(training)) if training else []
         if tiles is None:
@@ -138,6 +139,11 @@ class Stack:
             return []
         first, width = next((tile for tile in tiles if tile[0] >= self._next_slot), tiles[0])
         seats = training[first : first + width]
+        if starting := [seat for seat in seats if seat.start_due]:
+            self._width = width
+            for seat in starting:
+                seat.start_measured = True
+            return starting
         steps = min(limit, min(seat.next_evaluation - seat.step for seat in seats))
         normed = [seat for seat in seats if _wants_norms(seat) and seat.next_evaluation - seat.step == steps]
         self.slots.reserve(first + width, 1)

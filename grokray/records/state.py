@@ -182,7 +182,8 @@ class SweepState:
         trial.measurements += 1
         if not metrics.keys() <= self.metric_names:
             self.metric_names.update(map(sys.intern, metrics))
-        _keep_best(trial.best, step, metrics)
+        if step > 0:
+            _keep_best(trial.best, step, metrics)
         newest = (step, event["attempt"], event.get("wall_time_s") or 0.0)
         if newest > trial._newest:
             trial._newest, trial.last_step, trial.wall_time_s = newest, step, event.get("wall_time_s")

@@ -68,10 +68,10 @@ class Configuration:
 
 @dataclass(kw_only=True, slots=True)
 class TrialState:
-    """What is known of one trial. Steps are optimiser updates; `last_step` is 0 before the first measurement.
+    """What is known of one trial. Steps are optimiser updates; `last_step` is 0 before the first measurement after one.
 
     `events` holds EVENT_FIELDS as far as they happened. `best` holds `heldout_exact_match` with
-    `heldout_exact_match_step` (the first step that reached it) and `heldout_loss`, over all measurements.
+    `heldout_exact_match_step` (the first step that reached it) and `heldout_loss`, over all measurements after step 0.
     """
 
     trial_id: str
@@ -181,5 +181,5 @@ class TrialState:
 
     @property
     def phase(self) -> str | None:
-        """None where nothing was measured, unless it diverged."""
-        return self.tracker.phase if self.measurements or self.outcome == "diverged" else None
+        """None where nothing was measured after a step, unless it diverged."""
+        return self.tracker.phase if self.last_step or self.outcome == "diverged" else None

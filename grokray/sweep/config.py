@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 # Keys added later: part of the fingerprint only where they are set, so that folders of earlier versions keep theirs.
-LATER = ("measure", "eval_train_rows", "audit_fraction")
+LATER = ("measure", "eval_train_rows", "eval_start", "audit_fraction")
 # Parameters whose values set the shapes of models apart. Dropout does, or no dropout, for some models only: it is left
 # out, so up to twice too much may be planned for a shape, as payoff.MARGIN allows for.
 SHAPING = (

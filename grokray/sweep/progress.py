@@ -66,7 +66,7 @@ def progress_of(
         outcomes=dict(Counter(t.outcome for t in ended if t.outcome)),
         steps=sum(t.last_step for t in trials),
         ended_steps=sum(t.last_step for t in ended),
-        best=tuple(sorted((t for t in trials if t.measurements), key=partial(_rank, metric))[:best]),
+        best=tuple(sorted((t for t in trials if t.last_step), key=partial(_rank, metric))[:best]),
         errors=dict(Counter(t.error for t in ended if t.outcome == "failed" and t.error).most_common()),
         audit=Audit(
             stops=sum(t.stop is not None for t in trials),

@@ -193,6 +193,7 @@ DESCRIPTIONS: dict[str, str] = {
     "split_seed": "Of the split into trained and held-out pairs.",
     "order_seed": "Of the order of batches, dropout and noise.",
     "eval_interval": "Training steps between two measurements; usually under trial.",
+    "eval_start": "Measure before the first step too, for the curve alone; usually under trial.",
     "eval_train_rows": "Training rows that are measured, drawn at random once; usually under trial.",
     "threshold": "Accuracy (exact match) that counts as grokked; usually under trial.",
     "measure": f"Also measured, by commas: {', '.join(MEASURES)}.",

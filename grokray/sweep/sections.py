@@ -133,6 +133,7 @@ class TrialSection(Section):
     """How every trial is measured, kept and retried."""
 
     eval_interval: Count = Field(default=100, description="Training steps between two measurements.")
+    eval_start: bool = Field(default=False, description="Measure before the first step too, for the curve alone.")
     eval_train_rows: Count | None = Field(
         default=None, description="Training rows that are measured, drawn at random once; all if left out."
     )
@@ -151,7 +152,7 @@ class TrialSection(Section):
 
 
 # The fields of `trial` that say what a trial is, and so belong to its TrialConfig.
-DEFINING = ("eval_interval", "sustain", "threshold", "continue_training", "measure", "eval_train_rows")
+DEFINING = ("eval_interval", "sustain", "threshold", "continue_training", "measure", "eval_train_rows", "eval_start")
 
 
 class SchedulerSection(Section):

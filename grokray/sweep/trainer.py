@@ -219,9 +219,10 @@ class Trainer:
         running.measured = m
         self._write_measurement(running, m)
         self.on_measurement(m)
-        state = cache(lambda: self._state(running))
+        if m.step == 0:  # for the curve alone
+            return None
+        state, rung = cache(lambda: self._state(running)), None
         running.keepsakes.measured(m.metrics, state, self.engine.device)
-        rung = None
         if m.outcome:
             self._finish(running, m, state)
         else:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Event = dict[str, Any]
+NOTHING_YET = -1  # the step up to which a new trial is written: there may be a point at 0
 
 
 class Tracker(Protocol):

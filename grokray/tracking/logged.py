@@ -38,13 +38,15 @@ class Logged:
             self._file.write("\n")
 
     def up_to(self, trial_id: str, step: int) -> None:
-        self._write(f"{trial_id} {step}\n")
-        self.steps[trial_id] = step
+        if step >= 0:
+            self._write(f"{trial_id} {step}\n")
+            self.steps[trial_id] = step
 
     def end(self, trial_id: str, step: int) -> None:
         """All is written, up to this step: from there it would go on if it were run again."""
         number = self._rounds.get(trial_id, 0)
-        self._write(f"{trial_id} {step}\n{trial_id} end{f' {number}' if number else ''}\n")
+        self.up_to(trial_id, step)
+        self._write(f"{trial_id} end{f' {number}' if number else ''}\n")
         self.ended.add(trial_id)
         self.steps.pop(trial_id, None)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from grokray.errors import ConfigError, Problem
-from grokray.tracking.base import Fold, Point
+from grokray.tracking.base import NOTHING_YET, Fold, Point
 from grokray.trial import PARTS
 
 FLUSH_S = 30
@@ -46,7 +46,7 @@ class TensorBoardBackend:
         # Files are named after the second of their making: a session that follows at once would overwrite the last.
         suffix = f".{secrets.token_hex(4)}"
         writer = self.writer_class(str(folder), filename_suffix=suffix, flush_secs=FLUSH_S)
-        return _Run(writer=writer, mark=folder / f"{WHOLE}{suffix}"), 0
+        return _Run(writer=writer, mark=folder / f"{WHOLE}{suffix}"), NOTHING_YET
 
     def log(self, run: _Run, points: Sequence[Point]) -> None:
         for point in points:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from grokray.tracking.base import Event, Fold, MakeFold, Point, point_of
+from grokray.tracking.base import NOTHING_YET, Event, Fold, MakeFold, Point, point_of
 from grokray.tracking.logged import Logged
 
 MAX_LIVE = 200  # runs held open at once; further trials wait in memory, and are written when they end
@@ -46,7 +46,7 @@ class Backend(Protocol):
 class _Trial:
     fold: Fold
     run: Any = None
-    logged: int = 0  # the highest step that was written
+    logged: int = NOTHING_YET  # the highest step that was written
     points: dict[int, Point] = field(default_factory=dict)  # not written yet
     steps: set[int] = field(default_factory=set)  # of all its measurements
     ended: float | None = None  # when its end was read, on `clock`
@@ -121,7 +121,7 @@ class TrialTracker:
                 self.logged.up_to(trial_id, trial.logged)
 
     def _begin(self, trial_id: str) -> _Trial:
-        noted = 0 if self.backend.remembers else self.logged.steps.get(trial_id, 0)
+        noted = NOTHING_YET if self.backend.remembers else self.logged.steps.get(trial_id, NOTHING_YET)
         trial = self._trials[trial_id] = _Trial(fold=self.make_fold(), logged=noted)
         for session in self._sessions:
             trial.fold.apply(session)
@@ -147,7 +147,7 @@ class TrialTracker:
 
     def _has_no_gap(self, trial: _Trial) -> bool:
         interval = (trial.fold.config or {}).get("eval_interval")
-        return bool(interval) and len(trial.steps) >= math.ceil(trial.fold.last_step / interval)
+        return bool(interval) and len(trial.steps - {0}) >= math.ceil(trial.fold.last_step / interval)
 
     def _write(self, trial_id: str, trial: _Trial, ended: bool) -> None:
         if trial.fold.config is None or not (ended or trial.points):

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from grokray.errors import ConfigError, Problem
-from grokray.tracking.base import Fold, Point, Settings
+from grokray.tracking.base import NOTHING_YET, Fold, Point, Settings
 
 MAX_POINTS = 200  # of a minimal run
 ANSWERS = ("loss", "token_accuracy", "exact_match")  # what a minimal run holds, of each part and task
@@ -110,7 +110,7 @@ class WandbBackend:
             self._told = True
             self.say(f"W&B: {run.project_url}")
         stride = _stride(config) if self.settings.wandb == "minimal" else 1
-        return _Run(wandb=run, stride=stride), run.step - 1 if run.resumed else 0
+        return _Run(wandb=run, stride=stride), run.step - 1 if run.resumed else NOTHING_YET
 
     def log(self, run: _Run, points: Sequence[Point]) -> None:
         for point in points:
@@ -187,8 +187,8 @@ class _Run:
 
 def _stride(config: dict[str, Any]) -> int:
     """20,000 steps measured every 50 are 400 points: a stride of 150 leaves 133, and the last."""
-    interval = config["eval_interval"]
-    return interval * math.ceil(math.ceil(config["num_steps"] / interval) / (MAX_POINTS - 1))
+    interval, more = config["eval_interval"], 1 + bool(config.get("eval_start"))
+    return interval * math.ceil(math.ceil(config["num_steps"] / interval) / (MAX_POINTS - more))
 
 
 def _cell(value: Any) -> Any:

@@ -41,6 +41,18 @@ def test_the_events_are_those_of_the_tracker(threshold, sustain):
     assert min(seen.values()) > 10  # or nothing was compared
 
 
+def test_a_measurement_before_the_first_step_is_no_event():
+    index, step = np.array([3, 3, 3, 8]), np.array([0, 100, 200, 0])
+    found = events_of_curves(index, step, np.ones(4), np.ones(4), sustain=2)
+    assert [*found.trial_index] == [3]
+    assert (found.memorization_step[0], found.memorization_step_lower[0]) == (100, 0)
+    assert (found.grok_step[0], found.grok_step_lower[0], found.last_step[0]) == (100, 0, 200)
+    tracker = EventTracker(sustain=2)
+    for at in step[:3]:
+        tracker.observe(int(at), 1.0, 1.0)
+    assert (tracker.grok_step, tracker.grok_step_lower, tracker.memorization_step) == (100, 0, 100)
+
+
 def test_what_was_not_measured_breaks_a_streak_and_is_no_fall():
     heldout = np.array([1.0, np.nan, 1.0, 1.0, np.nan, 0.5])
     found = events_of_curves(np.zeros(6, dtype=int), np.arange(100, 700, 100), heldout, heldout, sustain=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from grokray.tracking.base import Event, Fold, Point
+from grokray.tracking.base import NOTHING_YET, Event, Fold, Point
 from grokray.tracking.trials import TrialTracker
 from grokray.trial import TrialConfig
 
@@ -26,7 +26,12 @@ def trial(index: int = 0, config: TrialConfig = CONFIG, trial_id: str | None = N
 
 
 def measurement(step: int, trial_id: str = CONFIG.id, attempt: int = 0, **more: Any) -> Event:
-    metrics = {"train_loss": 1 / step, "train_exact_match": 1.0, "heldout_exact_match": step / 1000, "weight_norm": 3.0}
+    metrics = {
+        "train_loss": 1 / max(step, 1),
+        "train_exact_match": 1.0,
+        "heldout_exact_match": step / 1000,
+        "weight_norm": 3.0,
+    }
     events = {"memorization_step": 100, "memorization_step_lower": 0}
     event = {"t": 10.0 + step, "event": "measurement", "trial_id": trial_id, "attempt": attempt, "step": step}
     return {**event, "metrics": metrics, "events": events, "wall_time_s": step / 100, **more}
@@ -50,7 +55,7 @@ class Notes:
     name = "notes"
     remembers = False
 
-    def __init__(self, held: int = 0, fails_at: int | None = None) -> None:
+    def __init__(self, held: int = NOTHING_YET, fails_at: int | None = None) -> None:
         self.held, self.fails_at = held, fails_at
         self.told: list[tuple] = []
         self.closed = 0

@@ -62,6 +62,20 @@ def test_a_step_that_was_computed_twice_is_written_once(tracker_on):
     assert notes.steps() == [100, 200, 300, 400]
 
 
+def test_step_0_is_a_point_once_and_fills_no_gap(tracker_on):
+    notes = Notes()
+    tracker = tracker_on(notes)
+    show(tracker, [trial(), measurement(0)])
+    show(tracker, [measurement(0, attempt=1), measurement(100, attempt=1)])
+    assert notes.steps() == [0, 100]
+    again, events = Notes(), whole_run()
+    tracker = tracker_on(again)
+    for event in [measurement(0), *events[:4], *events[5:]]:
+        tracker.observe(event)
+    tracker.settle(whole=False)
+    assert again.told == []  # the third is still to come
+
+
 def test_an_end_waits_for_its_last_measurements(tracker_on):
     now = 0.0
     notes = Notes()

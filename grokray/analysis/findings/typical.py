@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from grokray.analysis.outcomes import column, outcomes
 from grokray.analysis.sweeps import Sweeps
-from grokray.analysis.trial_curve import TrialCurve, curve_of
+from grokray.analysis.trial_curve import TrialCurve, curve_of, on_logarithmic_axes
 from grokray.events import PHASES
 
 # What trials of a phase are typical in.
@@ -42,7 +42,7 @@ def typical_trials(sweeps: Sweeps) -> list[Typical]:
     """One of each phase that has a measured trial, in the order of PHASES."""
     chosen = {phase: found for phase in PHASES if (found := _chosen(sweeps.trials, phase)) is not None}
     rows = {phase: sweeps.trials.slice(row, 1).to_pylist()[0] for phase, (row, *_) in chosen.items()}
-    curves = sweeps.curves([row["trial_id"] for row in rows.values()]) if rows else pa.table({})
+    curves = on_logarithmic_axes(sweeps.curves([row["trial_id"] for row in rows.values()])) if rows else pa.table({})
     found = []
     for phase, row in rows.items():
         measured = curves.filter(pc.field("trial_id") == row["trial_id"]) if curves.num_rows else curves
