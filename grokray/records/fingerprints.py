@@ -14,6 +14,7 @@ from typing import Any
 from grokray.wording import listed
 
 NUM_TRIALS = "num_trials"  # may be raised: what was proposed so far is what would be proposed first
+MOMENTS = "parameters.initial_optimizer"
 SEEDS = "seeds"  # may get others: no trial knows of the other seeds
 TPE = '"tpe"'
 _ABSENT = object()
@@ -54,7 +55,8 @@ def why_not_grown(was: Fingerprint, now: Fingerprint) -> str | None:
 def difference(name: str, was: Fingerprint, now: Fingerprint) -> str:
     """Of lists of names, and of many seeds, only those that one of them lacks: they may be cut before they differ."""
     if None not in (held := [_held(settings.get(name)) for settings in (was, now)]):
-        what = {"data_dir": "tasks", "data_file": "rows"}.get(name.rpartition(".")[2], "weights")
+        taken = "weights or moments" if '"checkpoint"' in str(now.get(MOMENTS)) else "weights"
+        what = {"data_dir": "tasks", "data_file": "rows"}.get(name.rpartition(".")[2], taken)
         return f"{name} holds other {what}: their hash was {held[0]}, is now {held[1]}"
     shown = [_shown(settings, name) for settings in (was, now)]
     before, after = _members(name, was), _members(name, now)

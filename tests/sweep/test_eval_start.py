@@ -7,6 +7,7 @@ import math
 import pytest
 
 import grokray
+from grokray.analysis.findings.typical import typical_trials
 from grokray.cli.main import main
 from grokray.engine.engine import Engine
 from grokray.engine.restored import measure, restored
@@ -114,7 +115,8 @@ def test_nothing_else_in_the_folder_moves_and_pictures_leave_step_0_out(tmp_path
     assert axes.get_xlim()[0] == 10
     assert all(min(line.get_xdata()) == 10 for line in axes.get_lines() if len(line.get_xdata()) == 4)
     assert main(["plot", str(tmp_path / "more")]) == 0
-    assert main(["report", str(tmp_path / "more")]) == 0
+    (typical,) = typical_trials(analysis.sweeps)
+    assert typical.curve.steps == [10, 20, 30, 40]
     assert analysis.curves_of([row["trial_id"]])["step"].min() == 0
     assert main(["train", "--from-trial", str(tmp_path / "more"), row["trial_id"], "--out", str(tmp_path / "a")]) == 0
     assert "curve is identical" in capsys.readouterr().out

@@ -235,7 +235,7 @@ def test_a_sweep_is_another_one_where_the_moments_are_others(parent, tmp_path):
         assert load_sweep(folder / "branch.yaml").fingerprint() == load_sweep(both).fingerprint()
     path.write_bytes(to_bytes(replace(from_bytes(path.read_bytes()), steps_before=7))[0])
     initial._read.cache_clear()
-    with pytest.raises(OtherSearchSpace, match="initial_checkpoint holds other weights"):
+    with pytest.raises(OtherSearchSpace, match="initial_checkpoint holds other weights or moments: their hash was"):
         make(str(tmp_path / "out"), "", load_sweep(both).fingerprint(), {})
 
 
