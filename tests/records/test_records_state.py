@@ -66,6 +66,8 @@ def test_a_trial_from_proposal_to_end():
     assert (trial.state, trial.outcome, trial.done, trial.phase) == ("waiting", None, False, None)
     state.apply(event("start", trial_id=trial_id, attempt=1, step=0, engine="e"))
     assert trial.state == "running"
+    state.apply(measurement(trial_id, 0, metrics={"heldout_exact_match": 0.9, "heldout_loss": 0.1}))
+    assert (trial.phase, trial.best, trial.measurements) == (None, {}, 1)  # nothing was trained yet
     state.apply(measurement(trial_id, 100, metrics={"heldout_exact_match": 0.1}))
     assert trial.phase == "confusion"
     happened = {"memorization_step": 200, "memorization_step_lower": 100, "train_phase_step": 200, "grok_step": None}

@@ -405,7 +405,7 @@ NO_NEIGHBOUR = {
     "at the top": (TAIL + "xyzzy: 1", "unknown key xyzzy; the keys are name, method, metric, "),
     "of trial": (
         TAIL + "trial: {xyzzy: 1}",
-        "unknown key trial.xyzzy; the keys of trial are eval_interval, eval_train_rows, ",
+        "unknown key trial.xyzzy; the keys of trial are eval_interval, eval_start, eval_train_rows, ",
     ),
     "of metric": (TAIL + "metric: {xyzzy: 1}", "unknown key metric.xyzzy; the keys of metric are name and goal"),
     "of fifo": (TAIL + "scheduler: {type: fifo, xyzzy: 1}", "the only key of scheduler is type"),
