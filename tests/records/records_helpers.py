@@ -70,7 +70,8 @@ def trial_event(index: int, **changes: Any) -> dict[str, Any]:
 
 
 def measurement(trial_id: str, step: int, *, attempt: int = 1, t: float = 1.0, **fields: Any) -> dict[str, Any]:
-    metrics = {"train_loss": 1.0 / max(step, 1), "heldout_loss": 2.0, "heldout_exact_match": 0.5} | fields.pop("metrics", {})
+    usual = {"train_loss": 1.0 / max(step, 1), "heldout_loss": 2.0, "heldout_exact_match": 0.5}
+    metrics = usual | fields.pop("metrics", {})
     rest = {"events": {}, "wall_time_s": step / 100} | fields
     return event("measurement", t, trial_id=trial_id, attempt=attempt, step=step, metrics=metrics, **rest)
 
