@@ -106,7 +106,8 @@ def effects(a: Analysis) -> Section:
         kind = plots.EFFECTS[name]
         table = finding.tables.get(name)
         if table is not None and not nothing_in(table, kind.column):  # else the table says why
-            caption = f"{kind.caption}, all other parameters held fixed: {_n_watched(a)}, {_level(a)} intervals."
+            n = counted_of(a.sweeps.trials.num_rows, getattr(finding.estimates, name).trials)
+            caption = f"{kind.caption}, all other parameters held fixed: {n}, {_level(a)} intervals."
             pictures.add(lambda axes, of=name: plots.effects(a, of, axes), caption, height_of(len(table)))
     about = (
         "Whether: points that one unit of a parameter adds to the share that groks within the budget. When: a time "
