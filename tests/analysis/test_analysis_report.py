@@ -89,7 +89,10 @@ def test_captions_say_how_many_trials_count(page, sweep_path):
     assert 0 < counting < len(trials)
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
     both = f"{len(trials):,} trials, of which {counting:,} count"
-    assert [text for text in captions if "trials" in text and both not in text and "Phase diagram" not in text] == []
+    (when,) = [text for text in captions if text.startswith("Factors on the time to grok")]  # of those that do
+    assert f"{len(trials):,} trials, of which {int(trials['event_observed'].sum()):,} count" in when
+    others = [text for text in captions if "trials" in text and "Phase diagram" not in text and text != when]
+    assert [text for text in others if both not in text] == []
     diagrams = [text for text in captions if "Phase diagram" in text]
     assert diagrams
     assert all(f"{len(trials):,} trials, shares of {counting:,}" in text for text in diagrams)
