@@ -14,16 +14,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from grokray.analysis.design import Design
 from grokray.analysis.intervals import effective_size, student_quantile, wilson
-from grokray.analysis.matched import NEGLIGIBLE
 from grokray.analysis.outcomes import codes, column, missing_in, outcomes
-from grokray.analysis.regression import Fit, expit, linear, logistic
+from grokray.analysis.regression import Fit, expit, logistic
 from grokray.analysis.shares import Estimate
 from grokray.analysis.space import space_of_trials
+from grokray.analysis.times import times_of
+from grokray.analysis.when import fit_when, seen_within
 
 # The interval at any level, of one fit: a p-value asks for many.
 AtLevel = Callable[[float], Estimate | None]
 _CERTAIN = 1e-6  # of the variance of success
+ADJUSTED_RATIO = "adjusted by accelerated failure time, given grokking within the budget"
 _FREE = 3  # configurations beyond what a curve fits in any case: with fewer its residuals tell no error
 
 
@@ -64,7 +67,7 @@ def standardised_difference(
     """Arrays as of `regression.logistic`; the second column of `design` is 1 for trials of b, 0 for those of a. None
     under perfect separation, or where all else makes certain who succeeds: the difference has no error then, and is of
     chances that no trial has tried."""
-    fit = logistic(design, success, weight, cluster, leave_out=True)
+    fit = logistic(design, success, weight, cluster)
     if not fit.converged or _all_but_certain(fit, design, cluster):
         return _unknown
     with_b, with_a = design.copy(), design.copy()
@@ -112,28 +115,25 @@ def _all_but_certain(fit: Fit, design: np.ndarray, cluster: np.ndarray) -> bool:
 
 
 def adjusted_ratio(trials: pa.Table, is_b: np.ndarray, others: Sequence[str], level: float) -> Estimate | None:
-    """Of the grok steps of b to those of a, geometric means, among trials that grokked.
+    """Of the grok steps of b to those of a, of trials that grokked, given that they did within their budget: the slower
+    of the two is cut off the more, which a mean of those seen would take for speed.
 
     None where one has them of fewer than two configurations, and where both together have them of fewer than three
-    more than the curve has free coefficients: one that goes through nearly all of them leaves no error to estimate.
-    Where it goes through all, there is none seen either, and the ends are NaN.
+    more than the model has free coefficients: one that goes through nearly all of them leaves no error to estimate; and
+    where the times tell no ratio, as they are all one or most of them late.
     """
     found = outcomes(trials)
     use = found.used & found.grokked
     if any(len(np.unique(found.configuration[use & (is_b == side)])) < 2 for side in (False, True)):
         return None
-    step = np.log(np.maximum(column(trials, "grok_step")[use], 1))
-    design, weight, cluster = _design(trials, others, is_b)[use], found.weight[use], found.configuration[use]
-    if len(np.unique(cluster)) - np.linalg.matrix_rank(design) < _FREE:
+    columns = _design(trials, others, is_b)
+    if len(np.unique(found.configuration[use])) - np.linalg.matrix_rank(columns[use]) < _FREE:
         return None
-    fit = linear(design, step, weight, cluster, leave_out=True)
-    variance = fit.covariance[1, 1]
-    quantile = student_quantile(_freedom(design, weight, cluster), level)
-    half = quantile * np.sqrt(variance) if variance > NEGLIGIBLE else np.nan
-    ends = fit.coefficients[1] + np.array([0.0, -half, half])
-    with np.errstate(over="ignore"):  # an end that is not bounded is infinite
-        value, lower, upper = np.exp(ends).tolist()
-    return Estimate(value=value, lower=lower, upper=upper, method="adjusted by linear regression of the logarithm")
+    design = Design.of(**{str(number): column for number, column in enumerate(columns.T) if number})
+    effect = fit_when(times_of(trials), design, seen_within(trials), level).effects[0]
+    if effect.reason:
+        return None
+    return Estimate(value=effect.ratio, lower=effect.lower, upper=effect.upper, method=ADJUSTED_RATIO)
 
 
 def _design(trials: pa.Table, others: Sequence[str], is_b: np.ndarray) -> np.ndarray:

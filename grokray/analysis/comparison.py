@@ -6,7 +6,8 @@ grid. Elsewhere the difference is *adjusted* by regression on all other paramete
 
 Trials that did not grok are not left out: a trial that grokked was earlier than one that had not when it was censored
 later than that, and `median_ratio` takes a trial that did not grok within its budget as infinitely slow, so it is a
-number while fewer than half of the matches are such. `ratio` alone is of matches in which both grokked.
+number while fewer than half of the matches are such. `ratio` is of matches in which both grokked; an adjusted one is of
+trials that did, given that they did within their budget.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ from grokray.trial import SEEDS
 REPRESENTATION = ("task_type", "base", "digit_order", "fixed_sequence_length")
 MIN_PAIRS = 10
 TOO_FEW = "too few trials grokked, or failed to, for the difference to be adjusted"
-NO_RATIO = "too few configurations grokked for the ratio of steps to be adjusted"
-OF_GROKKED = "the ratio is of trials that grokked alone"
+NO_RATIO = "too few configurations grokked, or all at one step, for the ratio of steps to be adjusted"
+OF_GROKKED = "the ratio is of trials that grokked, given that they did within their budget"
+OF_BOTH = "the ratio is of pairs in which both grokked: nearer to 1 than it is where the budget cuts one of them off"
 NO_SIDE = "of one of them all trials that have a pair were pruned"
 UNAUDITED = "trials were pruned, and none was audited"
 OF_ALL = "The difference is of the trials of all pairs, ratios and who was earlier of the pairs that are left"
-NO_RESIDUE = "where the ends of a ratio are ?, the regression goes through all steps: nothing tells of a spread"
 NO_SPREAD = (
     "where the ends of an interval are ?, all pairs agree, or they are of fewer than "
     f"{MIN_CONFIGURATIONS} configurations, of a median {MIN_RESAMPLED} in effect: nothing tells of a spread"
@@ -54,7 +55,7 @@ class Comparison:
     """`b` against `a`: positive `difference` and ratios below 1 speak for b.
 
     `pairs` of matched trials, pruned ones too, of so many `configurations` of each. `difference` of the shares grokked
-    within the budget, `p_value` that there is none; `ratio` of grok steps, geometric mean where both grokked;
+    within the budget, `p_value` that there is none; `ratio` of grok steps, as above, geometric means if matched;
     `median_ratio` as above, maybe infinite or 0; `earlier`: the share of matches in which b grokked first, a tie
     counting half, among those where it is known.
     None where it cannot be had; `reason` says why there is no `difference`. `method`: `matched` or `adjusted`, or
@@ -136,6 +137,8 @@ def compare(
         notes.append(f"{b} against {a}: in {gone} of {rows.shape[1]} pairs a trial was pruned. {OF_ALL}")
     if any(isinstance(value, Estimate) and np.isnan(value.lower) for value in estimates.values()):
         notes.append(NO_SPREAD)
+    if estimates["ratio"] and not np.isfinite(pairs.log_ratio).all():
+        notes.append(OF_BOTH)
     return Comparison(
         a=a,
         b=b,
@@ -165,8 +168,6 @@ def _adjusted(
     at_level = adjusted_difference(trials, is_b, others)
     difference, ratio = at_level(confidence), adjusted_ratio(trials, is_b, others, confidence)
     notes = [few, OF_GROKKED if ratio else f"{b} against {a}: {NO_RATIO}", *found.notes]
-    if ratio and np.isnan(ratio.lower):
-        notes.append(NO_RESIDUE)
     return Comparison(
         a=a,
         b=b,

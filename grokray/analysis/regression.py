@@ -1,9 +1,8 @@
-"""Weighted logistic and linear regression with covariances that are robust to clusters and weights.
+"""Weighted logistic regression with a covariance that is robust to clusters and weights.
 
-The sandwich (Liang and Zeger 1986, Biometrika 73): trials of one configuration may resemble each other, and weights are
-no counts. Scaled by G / (G − p) for G clusters and p coefficients. That is too small still where few trials tell a
-coefficient, as where few of a level grok; `leave_out` leaves out each cluster in one step of Newton's method instead,
-see `clusters.py`.
+Trials of one configuration may resemble each other, and weights are no counts: each cluster is left out in one step of
+Newton's method, see `clusters.py`. The sandwich (Liang and Zeger 1986, Biometrika 73) is too small where few trials
+tell a coefficient, as where few of a level grok.
 """
 
 from __future__ import annotations
@@ -29,9 +28,7 @@ class Fit:
     converged: bool
 
 
-def logistic(
-    design: np.ndarray, success: np.ndarray, weight: np.ndarray, cluster: np.ndarray, *, leave_out: bool = False
-) -> Fit:
+def logistic(design: np.ndarray, success: np.ndarray, weight: np.ndarray, cluster: np.ndarray) -> Fit:
     """`design` (n, p) with its column of ones, `success` (n,) bool, `weight` (n,) > 0, `cluster` (n,) int."""
     beta, converged = np.zeros(design.shape[1]), False
     value = _log_likelihood(design @ beta, success, weight)
@@ -49,46 +46,19 @@ def logistic(
     # Where all succeed, or none does, chances are rounded to 1 or 0 at last, and nothing moves any more.
     converged = converged and bool(curvature.any())
     # Under separation there is no information to leave a part of.
-    covariance = _covariance(design, residuals, curvature, cluster, leave_out=leave_out and converged)
-    return _fit(beta, covariance, cluster, converged)
-
-
-def linear(
-    design: np.ndarray, values: np.ndarray, weight: np.ndarray, cluster: np.ndarray, *, leave_out: bool = False
-) -> Fit:
-    """Weighted least squares; arrays as of `logistic`, `values` (n,) float."""
-    bread = np.linalg.pinv(design.T @ (design * weight[:, None]))
-    beta = bread @ (design.T @ (weight * values))
-    residuals = weight * (values - design @ beta)
-    return _fit(beta, _covariance(design, residuals, weight, cluster, leave_out=leave_out), cluster, True)
+    unknown = np.full((len(beta), len(beta)), np.nan)
+    covariance = _left_out(design, residuals, curvature, cluster) if converged else unknown
+    return Fit(coefficients=beta, covariance=covariance, clusters=len(np.unique(cluster)), converged=converged)
 
 
 def expit(log_odds: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(log_odds, -500, 500)))
 
 
-def _fit(beta: np.ndarray, covariance: np.ndarray, cluster: np.ndarray, converged: bool) -> Fit:
-    clusters = len(np.unique(cluster))
-    return Fit(coefficients=beta, covariance=covariance, clusters=clusters, converged=converged)
-
-
-def _covariance(
-    design: np.ndarray, residuals: np.ndarray, curvature: np.ndarray, cluster: np.ndarray, *, leave_out: bool
-) -> np.ndarray:
-    """(p, p), from `residuals` (n,), weighted, and `curvature` (n,): the weights of the information."""
+def _left_out(design: np.ndarray, residuals: np.ndarray, curvature: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """(p, p), from `residuals` (n,), weighted, and `curvature` (n,): the weights of the information. By the jackknife,
+    in the directions that the trials tell at all: columns may follow from others."""
     information = design.T @ (design * curvature[:, None])
-    if leave_out:
-        return _left_out(design, residuals, curvature, cluster, information)
-    bread, number = np.linalg.pinv(information), cluster_codes(cluster)
-    clusters = int(number.max()) + 1
-    scores = np.stack([np.bincount(number, weights=column * residuals, minlength=clusters) for column in design.T])
-    return clusters / max(clusters - len(design.T), 1) * bread @ (scores @ scores.T) @ bread
-
-
-def _left_out(
-    design: np.ndarray, residuals: np.ndarray, curvature: np.ndarray, cluster: np.ndarray, information: np.ndarray
-) -> np.ndarray:
-    """By the jackknife, in the directions that the trials tell at all: columns may follow from others."""
     sizes, directions = np.linalg.eigh(information)
     told = sizes > _UNTOLD * sizes.max()
     # Scaled so that the information is the unit matrix.

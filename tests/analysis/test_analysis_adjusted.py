@@ -6,9 +6,9 @@ import pytest
 
 from grokray.analysis import adjusted
 from grokray.analysis.adjusted import adjusted_ratio, standardised_difference
-from grokray.analysis.comparison import NO_RESIDUE, compare
+from grokray.analysis.comparison import NO_RATIO, OF_GROKKED, compare
 from grokray.analysis.inverted import p_of_none
-from grokray.analysis.regression import expit, linear, logistic
+from grokray.analysis.regression import expit, logistic
 from tests.analysis.tables import trials_of
 
 A, B = 0.3, 0.04
@@ -61,28 +61,11 @@ def test_intervals_hold_the_truth_where_few_grok(seeds):
     assert np.mean(held) >= 0.9
 
 
-def test_leaving_out_is_as_refitting_without_each_configuration():
-    rng = np.random.default_rng(0)
-    cluster = np.repeat(np.arange(15), 3)
-    design = np.column_stack([np.ones(45), rng.normal(size=(45, 2))])
-    values, weight = rng.normal(size=45), rng.uniform(1, 4, 45)
-    fit = linear(design, values, weight, cluster, leave_out=True)
-    moves = (
-        np.array(
-            [linear(*(x[cluster != one] for x in (design, values, weight, cluster))).coefficients for one in range(15)]
-        )
-        - fit.coefficients
-    )
-    # One step of Newton's method is all that least squares need, so nothing is left to differ.
-    np.testing.assert_allclose(fit.covariance, moves.T @ moves * 14 / 15, rtol=1e-9)
-    assert (np.diag(fit.covariance) > np.diag(linear(design, values, weight, cluster).covariance) * 0.9).all()
-
-
 def test_a_column_that_follows_from_others_changes_nothing():
     rng = np.random.default_rng(0)
     design, happened, weight, cluster = few_events(rng, 200)
     twice = np.column_stack([design, design[:, 2] + design[:, 3]])
-    one, other = (logistic(x, happened, weight, cluster, leave_out=True).covariance[1, 1] for x in (design, twice))
+    one, other = (logistic(x, happened, weight, cluster).covariance[1, 1] for x in (design, twice))
     assert other == pytest.approx(one, rel=1e-6)
 
 
@@ -137,6 +120,7 @@ def sweep_of(rng, configurations: int, seeds: int = 1, **columns):
         norm=np.where(layer, "layer", "none"),
         configuration=number,
         grok_step=np.exp(log).round(),
+        grok_step_lower=np.exp(log).round() - 1,
         **columns,
     )
     return trials, ten
@@ -171,23 +155,52 @@ def test_the_ratios_of_few_configurations_hold_the_truth():
     assert np.mean(held) >= 0.9
 
 
-def test_steps_that_are_all_one_have_a_ratio_without_ends():
-    """As the ratio of matched pairs: that nothing was seen to vary is no certainty."""
+def test_steps_that_are_all_one_tell_no_ratio():
+    """That nothing was seen to vary is no certainty."""
     trials, ten = sweep_of(np.random.default_rng(0), 12)
-    same = trials.set_column(trials.column_names.index("grok_step"), "grok_step", pa.array([1_000] * 12, pa.int64()))
-    found = adjusted_ratio(same, ten, ["norm"], 0.95)
-    assert found
-    assert found.value == pytest.approx(1)
-    assert np.isnan([found.lower, found.upper]).all()
-    compared = compare(same, np.where(ten, "ten", "two").astype(object), "two", "ten", ["base"])
-    assert NO_RESIDUE in compared.notes
+    for name, step in (("grok_step", 1_000), ("grok_step_lower", 900)):
+        trials = trials.set_column(trials.column_names.index(name), name, pa.array([step] * 12, pa.int64()))
+    compared = compare(trials, np.where(ten, "ten", "two").astype(object), "two", "ten", ["base"])
+    assert compared.ratio is None
+    assert f"ten against two: {NO_RATIO}" in compared.notes
 
 
-def test_an_end_beyond_all_numbers_is_infinite_and_warns_of_nothing(recwarn):
-    found = adjusted_ratio(*sweep_of(np.random.default_rng(0), 6), ["norm"], 1 - 1e-12)
-    assert found
-    assert found.upper == np.inf
+def test_an_interval_over_all_numbers_is_none(recwarn):
+    assert adjusted_ratio(*sweep_of(np.random.default_rng(0), 6), ["norm"], 1 - 1e-12) is None
     assert not recwarn.list
+
+
+def test_what_the_budget_cuts_off_is_not_taken_for_speed():
+    """Of b, three times as slow, the budget leaves the earliest; half of it never groks besides."""
+    held, means, rng = [], [], np.random.default_rng(0)
+    for _ in range(40):
+        is_b, place = np.arange(300) % 2 == 1, rng.random(300)
+        log = np.log(1_500) - 2 * (place - 0.5) + np.log(3) * is_b + 0.5 * rng.normal(size=300)
+        step = np.where(is_b & (rng.random(300) < 0.5), np.inf, np.ceil(np.exp(log) / 50) * 50)
+        happened = step <= 2_500
+        trials = trials_of(
+            300,
+            base=np.where(is_b, 10, 2),
+            task_type="sequence",
+            training_fraction=0.2 + 0.6 * place,
+            grok_step=np.where(happened, step, np.nan),
+            grok_step_lower=[low - 50 if yes else None for low, yes in zip(step, happened, strict=True)],
+            num_steps=2_500,
+            eval_interval=50,
+            sustain=1,
+        )
+        found = adjusted_ratio(trials, is_b, ["training_fraction"], 0.95)
+        assert found
+        held.append(found.lower <= 3 <= found.upper)
+        log_step, seen_b = np.log(step[happened]), is_b[happened]
+        line = np.linalg.lstsq(np.stack([np.ones(happened.sum()), seen_b, place[happened]], 1), log_step, rcond=None)[0]
+        means.append((np.log(found.value), line[1]))
+    ours, of_those_seen = np.median(means, axis=0)
+    assert ours == pytest.approx(np.log(3), abs=0.12)
+    assert of_those_seen < 0.8
+    assert np.mean(held) >= 0.85
+    compared = compare(trials, np.where(is_b, "ten", "two").astype(object), "two", "ten", ["base"])
+    assert OF_GROKKED in compared.notes
 
 
 def test_one_fit_is_asked_at_every_level(monkeypatch):

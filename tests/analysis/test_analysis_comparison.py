@@ -174,6 +174,7 @@ def test_unmatched_trials_are_adjusted():
         base=np.where(ten, 10, 2),
         training_fraction=fraction,
         grok_step=[int(s) if yes else None for s, yes in zip(np.exp(log), happened, strict=True)],
+        grok_step_lower=[int(s) - 1 if yes else None for s, yes in zip(np.exp(log), happened, strict=True)],
     )
     (found,) = compare_all(trials)
     assert (found.a, found.b, found.method) == ("base 2", "base 10", "adjusted")

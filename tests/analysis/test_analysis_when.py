@@ -150,6 +150,21 @@ def test_a_line_with_errors_that_leave_out_each_trial():
     assert decay.lower < 0.12 < decay.upper
 
 
+def test_leaving_out_is_as_refitting_without_each_configuration():
+    rng = np.random.default_rng(0)
+    cluster, seen, weight = np.repeat(np.arange(15), 3), rng.random(45) < 0.5, rng.uniform(1, 4, 45)
+    design = Design.of(a=rng.normal(size=45), b=rng.normal(size=45))
+    found = [one.difference for one in fit_whether(seen, weight, cluster, design).effects]
+    moves = []
+    for number in range(15):
+        rest = np.flatnonzero(cluster != number)
+        left = fit_whether(seen[rest], weight[rest], cluster[rest], design.select(rest))
+        moves.append(np.subtract([one.difference for one in left.effects], found))
+    # One step of Newton's method is all that least squares need, so nothing is left to differ.
+    errors = [one.standard_error for one in fit_whether(seen, weight, cluster, design).effects]
+    assert errors == pytest.approx(np.sqrt(np.sum(np.square(moves), axis=0) * 14 / 15), rel=1e-9)
+
+
 def test_seeds_that_agree_count_once_and_weights_as_trials():
     times, design, _ = sweep(100)
     seen, rows = times.observed, np.repeat(np.arange(100), 3)
