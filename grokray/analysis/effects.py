@@ -11,7 +11,9 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 _MOST = float(np.log(1e6))  # half of an interval: with more there is no number worth printing
+_NONE = 1e-9  # of a logarithm: an error that is none but for rounding
 LONE = "only one configuration tells it, so nothing says how far chance moves it"
+NO_CHANCE = "what tells it follows from the parameters exactly, so nothing says how far chance moves it"
 BOUNDLESS = "too few trials tell it: its interval goes over more than twelve powers of ten"
 
 
@@ -56,6 +58,8 @@ def effect_of(
 ) -> Effect:
     """`degrees` of freedom of the standard error: infinite for one that the model gives, else Student's. Not estimable
     where the likelihood is so flat that it hardly has a maximum, as where it all but separates those that grok."""
+    if standard_error < _NONE:
+        return not_estimable(name, label, NO_CHANCE)
     scale: Any = norm if np.isinf(degrees) else student(degrees)
     half = float(scale.isf((1 - level) / 2)) * standard_error
     if half > _MOST:
@@ -70,7 +74,7 @@ def effect_of(
         upper=upper,
         log_ratio=float(log_ratio),
         standard_error=float(standard_error),
-        p_value=float(2 * scale.sf(abs(log_ratio) / standard_error)) if standard_error > 0 else float("nan"),
+        p_value=float(2 * scale.sf(abs(log_ratio) / standard_error)),
     )
 
 

@@ -18,12 +18,13 @@ from grokray.analysis.adjusted import unseen
 from grokray.analysis.bends import bends
 from grokray.analysis.clusters import cluster_codes, jackknife
 from grokray.analysis.design import Design
-from grokray.analysis.effects import LONE, standard_errors
+from grokray.analysis.effects import LONE, NO_CHANCE, standard_errors
 from grokray.analysis.intervals import effective_size, student_quantile
 
 TOO_WIDE = "too few trials tell it: its interval goes over more than all shares"
 NOTHING_DIFFERS = "all trials that count do the same"
 _WHOLE = 1.0  # half of an interval of no use
+_NONE = 1e-9  # of a share: an error of one standard deviation of the column that is none but for rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +70,15 @@ class WhetherFit:
 
 @dataclass(frozen=True, kw_only=True)
 class _Line:
-    """Through n trials with a weight. `codes` (n,) are their clusters; `slopes`, `errors` and `alone`, which rest on
-    one cluster, are (p + 1,), that of the column of ones first."""
+    """Through n trials with a weight. `codes` (n,) are their clusters; `slopes`, `errors`, `exact` (they have none) and
+    `alone`, which rest on one cluster, are (p + 1,), that of the column of ones first."""
 
     success: np.ndarray
     weight: np.ndarray
     codes: np.ndarray
     slopes: np.ndarray
     errors: np.ndarray
+    exact: np.ndarray
     alone: np.ndarray
     degrees: float
 
@@ -137,6 +139,7 @@ def _line(design: Design, success: np.ndarray, weight: np.ndarray, cluster: np.n
         codes=codes,
         slopes=slopes / scale,
         errors=errors / scale,
+        exact=errors < _NONE,
         alone=alone,
         degrees=max(degrees, 1.0),
     )
@@ -146,32 +149,49 @@ def _effect(design: Design, line: _Line, column: int, level: float) -> ShareEffe
     name, value = design.names[column], float(line.slopes[column + 1])
     if line.alone[column + 1]:
         return _unknown(design, name, LONE)
+    sides = _sides(design, column)
+    if line.exact[column + 1] and not all(_agree(line, side) for side in sides or (slice(None),)):
+        return _unknown(design, name, NO_CHANCE)
     quantile = student_quantile(line.degrees, level)
-    less, more = _unseen_sides(design, line, column, level)
+    less, more = _unseen_sides(line, sides, level) / np.ptp(design.matrix[~design.stand_in[:, column], column])
     down, up = (float(np.hypot(quantile * line.errors[column + 1], end)) for end in (less, more))
     if max(down, up) > _WHOLE:
         return _unknown(design, name, TOO_WIDE)
     error = (down if value > 0 else up) / quantile  # of the end that may reach none
+    most = max(_WHOLE, abs(value)) if design.indicator[column] else np.inf  # shares differ by no more
     return ShareEffect(
         name=name,
         label=design.labels[column],
         difference=value,
-        lower=value - down,
-        upper=value + up,
+        lower=max(value - down, -most),
+        upper=min(value + up, most),
         standard_error=error,
         p_value=float(2 * student.sf(abs(value) / error, line.degrees)) if error > 0 else float("nan"),
     )
 
 
-def _unseen_sides(design: Design, line: _Line, column: int, level: float) -> tuple[float, float]:
-    """By how much less and more the difference may be, where of the trials with an indicator, or without, all grokked
-    or none did: the line takes them as certain, though there may be few."""
-    if not design.indicator[column]:
-        return 0.0, 0.0
-    with_it = design.matrix[:, column] == 1
-    less_with, more_with = unseen(with_it, line.success, line.weight, line.codes, level)
-    less, more = unseen(~with_it, line.success, line.weight, line.codes, level)
-    return less_with + more, more_with + less
+def _sides(design: Design, column: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """(n,) bool each: the trials with the larger and with the smaller value, where there are two; else None."""
+    values, said = design.matrix[:, column], ~design.stand_in[:, column]
+    low, high = values[said].min(), values[said].max()
+    two = bool(np.isin(values[said], (low, high)).all())
+    return (said & (values == high), said & (values == low)) if two else None
+
+
+def _agree(line: _Line, side: np.ndarray | slice) -> bool:
+    """Whether all trials of it grokked, or none."""
+    return len(np.unique(line.success[side])) < 2
+
+
+def _unseen_sides(line: _Line, sides: tuple[np.ndarray, np.ndarray] | None, level: float) -> np.ndarray:
+    """(2,): by how much less and more the difference of two sides may be, where of one all grokked or none did: the
+    line takes them as certain, though there may be few."""
+    if sides is None:
+        return np.zeros(2)
+    (less_high, more_high), (less_low, more_low) = (
+        unseen(side, line.success, line.weight, line.codes, level) for side in sides
+    )
+    return np.array([less_high + more_low, more_high + less_low])
 
 
 def _unknown(design: Design, name: str, reason: str) -> ShareEffect:

@@ -14,7 +14,7 @@ from grokray.analysis.aft import CUT_OFF, fit_aft
 from grokray.analysis.aft_families import FAMILIES, FamilyName
 from grokray.analysis.aft_likelihood import Truncated
 from grokray.analysis.design import Design
-from grokray.analysis.effects import LONE, find
+from grokray.analysis.effects import LONE, NO_CHANCE, effect_of, find
 from grokray.analysis.findings.effects import effects
 from grokray.analysis.times import Times
 from grokray.analysis.when import fit_when, seen_within, uneven_when
@@ -206,6 +206,23 @@ def test_effects_on_whether_that_nothing_tells_have_a_reason():
     assert (all_of_them.differs, all_of_them.effects[0].reason) == (False, NOTHING_DIFFERS)
     nobody = fit_whether(seen, np.zeros(30), each, Design.of(x=rng.random(30)))
     assert (nobody.differs, nobody.trials) == (False, 0)
+
+
+def test_what_the_line_goes_through_exactly_is_not_told_for_certain():
+    rng = np.random.default_rng(0)
+    seen, ones, each = np.arange(12) % 2 == 0, np.ones(12), np.arange(12)
+    decay, data = np.where(seen, -1.0, 2.3), rng.integers(3, 6, 12)
+    two, three = fit_whether(seen, ones, each, Design.of(decay=decay, data=data)).effects
+    assert two.difference == pytest.approx(-1 / 3.3)
+    assert -1 / 3.3 <= two.lower + 1e-9 < two.upper - 0.05  # of six and six, as of an indicator
+    assert three.reason == NO_CHANCE
+    assert effect_of("x", "x", 0.7, 1e-15, level=0.95).reason == NO_CHANCE
+
+
+def test_shares_differ_by_no_more_than_all():
+    rows = np.repeat(np.arange(8), 5)
+    found = fit_whether(rows < 2, np.ones(40), rows, Design.of(level=rows < 4)).effects[0]
+    assert (found.difference, found.upper) == (pytest.approx(0.5), 1.0)
 
 
 def test_what_first_helps_and_then_hurts_is_said_to():
