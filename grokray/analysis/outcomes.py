@@ -87,7 +87,12 @@ class Outcomes:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of any share must know; nothing where all trials ran to their end."""
-        notes = [*self.lost_notes]
+        return (*self.lost_notes, *self.undecided_notes)
+
+    @property
+    def undecided_notes(self) -> tuple[str, ...]:
+        """Who is left out, since what would come of them is not known."""
+        notes = []
         if self.unfinished:
             left_out = counted(
                 self.unfinished, "trial", "has not ended and is left out", "have not ended and are left out"

@@ -263,3 +263,25 @@ def test_effects_are_told_of_shares_and_of_times():
     assert "all trials that count grokked within their budget, so nothing tells whether they do" in everyone.notes
     early = trials.filter((~seen).tolist())
     assert effects(early).missing == "no trial grokked"
+
+
+def test_who_is_left_out_and_what_goes_along_is_said_of_whether():
+    rng = np.random.default_rng(0)
+    decay = 2.0 ** rng.uniform(-3, 3, 40)
+    seen = rng.random(40) < 0.5
+    here = trials_of(
+        40,
+        weight_decay=decay,
+        dropout=rng.random(40),
+        grok_step=[100 if yes else None for yes in seen],  # at the first measurement: of times nothing is told
+        num_steps=[4_000 if one > 1 else 1_000 for one in decay],
+        outcome=[
+            "grokked" if yes else None if at < 5 else "failed" if at < 9 else "budget" for at, yes in enumerate(seen)
+        ],
+    )
+    notes = effects(here).notes
+    assert any(note.startswith("whether: budgets are 1,000 to 4,000 steps") for note in notes)
+    assert any(note.startswith("whether: ") and "not ended and" in note for note in notes)
+    assert any(note.startswith("whether: ") and "failed, or" in note for note in notes)
+    few = trials_of(40, weight_decay=decay, dropout=rng.random(40), grok_step=[100] * 12 + [None] * 28)
+    assert any(note.startswith("only 12 trials grokked, for 2 effects") for note in effects(few).notes)

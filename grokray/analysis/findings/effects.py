@@ -27,7 +27,7 @@ from grokray.analysis.effects import Effect
 from grokray.analysis.findings.finding import Finding, missing, unique, without_silence
 from grokray.analysis.findings.words import number
 from grokray.analysis.logrank import holm
-from grokray.analysis.outcomes import NOBODY, Outcomes, diverged, outcomes
+from grokray.analysis.outcomes import NOBODY, Outcomes, column, diverged, outcomes
 from grokray.analysis.times import times_of
 from grokray.analysis.weights import scheduler_audit
 from grokray.analysis.when import fit_when, seen_within, uneven_when
@@ -84,6 +84,8 @@ def effects(trials: pa.Table, level: float = 0.95) -> Finding:
         certain if fit.certain else None,
         f"hazard ratios: {cox.failure}" if cox.failure else None,
         _diverged(trials),
+        _budgets(trials) if whether.differs else None,
+        *(f"whether: {note}" for note in found.undecided_notes if whether.differs),
         *_left_out(fit),
         scheduler_audit(trials).warning,
     ]
@@ -110,7 +112,7 @@ def _models(whether: WhetherFit, when: AftFit, fit: AftFit, other: AftFit) -> It
         yield f"if all grok: {fit.failure}"
     else:
         yield _model(fit, other)
-        yield from _few_events(fit)
+    yield from _few_events(*_size(whether, fit))
 
 
 def _model(fit: AftFit, other: AftFit) -> str:
@@ -152,6 +154,15 @@ def _diverged(trials: pa.Table) -> str | None:
     return f"{text} up to there: effects are those on trials that train; which diverge is told by the phases"
 
 
+def _budgets(trials: pa.Table) -> str | None:
+    """`num_steps` is no cause, so no column holds it fixed: a parameter along which it changes takes what it does."""
+    budgets = np.unique(column(trials, "num_steps"))
+    if len(budgets) < 2:
+        return None
+    ends = f"{budgets[0]:,.0f} to {budgets[-1]:,.0f}"
+    return f"whether: budgets are {ends} steps, so a parameter that changes with num_steps is told to do what that does"
+
+
 def _uneven(found: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
     for what, columns in found.items():
         if columns:
@@ -167,11 +178,17 @@ def _means_of_ranges(found: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
             yield f"{fits}: {MEANS[what]} is a mean over what was tried, the profiles show more"
 
 
-def _few_events(fit: AftFit) -> Iterator[str]:
+def _size(whether: WhetherFit, fit: AftFit) -> tuple[int, int]:
+    """Trials that grokked, and effects: of the model of all, or where it has none of whether they do."""
+    if fit.failure:
+        return whether.grokked, sum(effect.reason is None for effect in whether.effects)
+    return fit.events, len(fit.names)
+
+
+def _few_events(events: int, size: int) -> Iterator[str]:
     """With fewer, intervals hold the truth more seldom than they say, and the two models may contradict each other."""
-    size = len(fit.names)
-    if fit.events < EVENTS_PER_COEFFICIENT * size:
-        few = f"only {count(fit.events, 'trial')} grokked, for {count(size, 'effect')}"
+    if events < EVENTS_PER_COEFFICIENT * size:
+        few = f"only {count(events, 'trial')} grokked, for {count(size, 'effect')}"
         yield f"{few}: with fewer than {EVENTS_PER_COEFFICIENT} for each neither intervals nor p can be relied on"
 
 
