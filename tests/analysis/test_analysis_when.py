@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,14 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from grokray.analysis.aft import CUT_OFF, fit_aft
+from grokray.analysis.aft import CUT_OFF, AftFit, fit_aft
 from grokray.analysis.aft_families import FAMILIES, FamilyName
 from grokray.analysis.aft_likelihood import Truncated
 from grokray.analysis.design import Design
 from grokray.analysis.effects import LONE, NO_CHANCE, effect_of, find
 from grokray.analysis.findings.effects import effects
 from grokray.analysis.times import Times
-from grokray.analysis.when import fit_when, seen_within, uneven_when
+from grokray.analysis.when import EARLY_ALONE, fit_when, seen_within, uneven_when
 from grokray.analysis.whether import NOTHING_DIFFERS, TOO_WIDE, fit_whether, uneven_whether
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -113,6 +114,23 @@ def test_late_times_alone_have_no_maximum_and_are_given_no_number():
     hopeless = fit_aft(times, Design.of(x=rng.random(80)), "lognormal", within=times.upper.copy())
     assert hopeless.failure == CUT_OFF
     assert [effect.reason for effect in hopeless.effects] == [CUT_OFF]
+
+
+def test_early_trials_alone_do_not_tell_when_where_late_ones_were_pruned():
+    times, design, within = sweep(100)
+    late = times.upper > 1_000
+
+    def audited_of(chosen: np.ndarray) -> AftFit:
+        weight = np.where(late, 0.0, 1.0)
+        weight[chosen] = 10.0
+        return fit_when(replace(times, weight=weight), design, within)
+
+    never, grokked = np.flatnonzero(~times.observed), np.flatnonzero(late & times.observed)
+    early = audited_of(never[:4])
+    assert early.failure == EARLY_ALONE
+    assert [effect.reason for effect in early.effects] == [EARLY_ALONE] * 2
+    assert audited_of(np.append(never[:3], grokked[0])).failure is None
+    assert audited_of(never[:12]).failure is None  # of so many none: hardly any grok late
 
 
 def test_of_what_does_not_vary_among_those_that_grokked_it_is_said():
