@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -115,7 +114,7 @@ def test_a_note_on_one_trial_speaks_of_one():
 
 
 def test_effects_of_one_event_speak_of_one():
-    (few,) = few_events(SimpleNamespace(names=("weight_decay",), events=1))  # type: ignore[arg-type]
+    (few,) = few_events(1, 1)
     assert few == (
         "only 1 trial grokked, for 1 effect: with fewer than 10 for each neither intervals nor p can be relied on"
     )
