@@ -567,10 +567,12 @@ def test_effects_are_those_on_trials_that_train():
 
 def test_a_difference_that_is_not_known_is_not_said_to_be_none():
     rng = np.random.default_rng(0)
-    everywhere = trials_of(
-        40, base=np.repeat([2, 10], 20), task_type="sequence", dropout=rng.random(40) / 10, grok_step=[1000] * 40
-    )
+    columns = dict(base=np.repeat([2, 10], 20), task_type="sequence", dropout=rng.random(40) / 10)
+    step = rng.integers(500, 5_000, 40)
+    everywhere = trials_of(40, **columns, grok_step=step, grok_step_lower=step - 100)
     assert comparison(everywhere).summary == "No difference in the share grokked is known."
+    at_once = comparison(trials_of(40, **columns, grok_step=[1_000] * 40, grok_step_lower=[900] * 40))
+    assert at_once.missing == "no two representations can be compared yet"
     # Of base 10 trials were pruned, and none was audited.
     gone, grokked = np.repeat([False, True, False], 20) & (rng.random(60) < 0.5), np.tile(rng.random(20) < 0.5, 3)
     audited = np.arange(60) == 0
