@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from grokray.analysis.design import Design
-from grokray.analysis.intervals import effective_size, student_quantile, wilson
+from grokray.analysis.intervals import effective_size, student_quantile, unseen
 from grokray.analysis.outcomes import codes, column, missing_in, outcomes
 from grokray.analysis.regression import Fit, expit, logistic
 from grokray.analysis.shares import Estimate
@@ -92,19 +92,6 @@ def standardised_difference(
 
 def _unknown(level: float) -> None:
     """At any level."""
-
-
-def unseen(
-    side: np.ndarray, success: np.ndarray, weight: np.ndarray, cluster: np.ndarray, level: float
-) -> tuple[float, float]:
-    """By how much the share of a side may be less, and more, than all or none of its trials; 0 where it is neither. The
-    fit takes it as certain then, though there may be one trial only; the two errors are joined as by Newcombe (1998,
-    Statistics in Medicine 17)."""
-    if success[side].any() and not success[side].all():
-        return 0.0, 0.0
-    share = float(success[side].all())
-    lower, upper = wilson(share, effective_size(weight[side], cluster[side]), level)
-    return share - lower, upper - share
 
 
 def _all_but_certain(fit: Fit, design: np.ndarray, cluster: np.ndarray) -> bool:

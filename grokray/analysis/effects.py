@@ -18,28 +18,42 @@ BOUNDLESS = "too few trials tell it: its interval goes over more than twelve pow
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effect:
-    """The factor that goes with one unit of a covariate, all others held fixed.
+class Told:
+    """What goes with one unit of a covariate, all others held fixed.
 
-    `name` is the column of the design, `label` what one unit is: "a doubling of weight_decay". `log_ratio` and
-    `standard_error` are of the factor's natural logarithm. All are NaN where there is a `reason` why it could not be
-    estimated.
+    `name` is the column of the design, `label` what one unit is: "a doubling of weight_decay". All numbers are NaN
+    where there is a `reason` why they could not be estimated.
     """
 
     name: str
     label: str
-    ratio: float = float("nan")
     lower: float = float("nan")
     upper: float = float("nan")
-    log_ratio: float = float("nan")
     standard_error: float = float("nan")
     p_value: float = float("nan")
     reason: str | None = None
 
     @property
+    def from_none(self) -> float:
+        """How far it is from no effect, on the scale of `standard_error`."""
+        raise NotImplementedError
+
+    @property
     def certainty(self) -> float:
         """How many standard errors it is away from none."""
-        return abs(self.log_ratio) / self.standard_error if self.standard_error > 0 else 0.0
+        return abs(self.from_none) / self.standard_error if self.standard_error > 0 else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect(Told):
+    """A factor; `log_ratio` and `standard_error` are of its natural logarithm."""
+
+    ratio: float = float("nan")
+    log_ratio: float = float("nan")
+
+    @property
+    def from_none(self) -> float:
+        return self.log_ratio
 
     @property
     def stated(self) -> str:

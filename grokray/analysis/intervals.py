@@ -73,6 +73,19 @@ def wilsons(
     return np.where((share <= 0) & (size > 0), 0.0, lower), np.where((share >= 1) & (size > 0), 1.0, upper)
 
 
+def unseen(
+    side: np.ndarray, success: np.ndarray, weight: np.ndarray, cluster: np.ndarray, level: float
+) -> tuple[float, float]:
+    """By how much the share of a side may be less, and more, than all or none of its trials; 0 where it is neither. The
+    fit takes it as certain then, though there may be one trial only; the two errors are joined as by Newcombe (1998,
+    Statistics in Medicine 17)."""
+    if success[side].any() and not success[side].all():
+        return 0.0, 0.0
+    share = float(success[side].all())
+    lower, upper = wilson(share, effective_size(weight[side], cluster[side]), level)
+    return share - lower, upper - share
+
+
 def student_quantile(degrees: float, level: float = 0.95) -> float:
     """How many standard errors half of an interval is; of fewer than one degree of freedom as of one."""
     return float(student.isf((1 - level) / 2, max(degrees, 1)))

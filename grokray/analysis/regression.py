@@ -24,7 +24,6 @@ class Fit:
 
     coefficients: np.ndarray
     covariance: np.ndarray
-    clusters: int
     converged: bool
 
 
@@ -48,7 +47,7 @@ def logistic(design: np.ndarray, success: np.ndarray, weight: np.ndarray, cluste
     # Under separation there is no information to leave a part of.
     unknown = np.full((len(beta), len(beta)), np.nan)
     covariance = _left_out(design, residuals, curvature, cluster) if converged else unknown
-    return Fit(coefficients=beta, covariance=covariance, clusters=len(np.unique(cluster)), converged=converged)
+    return Fit(coefficients=beta, covariance=covariance, converged=converged)
 
 
 def expit(log_odds: np.ndarray) -> np.ndarray:

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from grokray.analysis.adjusted import unseen
 from grokray.analysis.bends import bends
 from grokray.analysis.clusters import cluster_codes, jackknife
 from grokray.analysis.design import Design
-from grokray.analysis.effects import LONE, NO_CHANCE, standard_errors
-from grokray.analysis.intervals import effective_size, student_quantile
+from grokray.analysis.effects import LONE, NO_CHANCE, Told, standard_errors
+from grokray.analysis.intervals import effective_size, student_quantile, unseen
 
 TOO_WIDE = "too few trials tell it: its interval goes over more than all shares"
 NOTHING_DIFFERS = "all trials that count do the same"
@@ -28,23 +27,14 @@ _NONE = 1e-9  # of a share: an error of one standard deviation of the column tha
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShareEffect:
-    """By how much one unit of a covariate changes the share that groks: 0.1 are ten points. Names as of
-    `effects.Effect`; all are NaN where there is a `reason`."""
+class ShareEffect(Told):
+    """By how much one unit of a covariate changes the share that groks: 0.1 are ten points."""
 
-    name: str
-    label: str
     difference: float = float("nan")
-    lower: float = float("nan")
-    upper: float = float("nan")
-    standard_error: float = float("nan")
-    p_value: float = float("nan")
-    reason: str | None = None
 
     @property
-    def certainty(self) -> float:
-        """How many standard errors it is away from none."""
-        return abs(self.difference) / self.standard_error if self.standard_error > 0 else 0.0
+    def from_none(self) -> float:
+        return self.difference
 
     @property
     def stated(self) -> str:
