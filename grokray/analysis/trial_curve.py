@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from grokray.arguments import start_of_id
 from grokray.errors import ConfigError, FolderError, Problem
 from grokray.records.collect import collect, tell_all
 from grokray.records.folder import MANIFEST, SweepFolder
+from grokray.records.schema import CURVES_SCHEMA
 from grokray.records.tables import read_curves, read_task_curves, read_tasks, read_trials
 from grokray.trial import MEASURES, PARTS
 from grokray.wording import listed
@@ -33,7 +34,7 @@ class TrialCurve:
 
     `row` is the trial's row in trials.parquet; `loss` and `accuracy` (exact match) are by part, without the parts
     that the trial does not have. `tasks` has each task of a trial of several, in their order; `measures` what else was
-    measured, by the names of MEASURES.
+    measured, by the names of MEASURES, and then those of the user's own.
     """
 
     row: dict[str, Any]
@@ -65,8 +66,14 @@ def curve_of(row: dict[str, Any], table: pa.Table) -> TrialCurve:
         steps=table["step"].to_pylist(),
         loss=_columns(table, "loss"),
         accuracy=_columns(table, "exact_match"),
-        measures=_measured(table, {name: name for name in MEASURES if name in table.column_names}),
+        measures=_measured(table, {name: name for name in _others(table.column_names)}),
     )
+
+
+def _others(names: Collection[str]) -> list[str]:
+    """Of a curve's columns those that are neither losses nor accuracies."""
+    own = [name for name in names if name not in CURVES_SCHEMA.names and name not in MEASURES]
+    return [*(name for name in MEASURES if name in names), *own]
 
 
 def on_logarithmic_axes(measured: pa.Table) -> pa.Table:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from grokray.cli.eval import first_difference
+from grokray.sweep.measure_file import RESERVED
 
 if TYPE_CHECKING:
     from grokray.records.folder import SweepFolder
@@ -34,10 +35,16 @@ def parting(then: Curve, now: Curve, *, ended: bool) -> str | None:
     for step, metrics in then.items():
         if step not in now:
             return f"step {step:,}: it was measured then, but not now"
-        if different := first_difference(metrics, now[step]):
+        if different := first_difference(*_comparable(metrics, now[step])):
             return f"step {step:,}: {' '.join(different)}"
     more = [step for step in now if step > max(then, default=0)]
     return f"step {more[0]:,}: it had ended before" if ended and more else None
+
+
+def _comparable(then: Mapping[str, float | None], now: Mapping[str, float | None]) -> list[dict[str, float | None]]:
+    """Without measures of the user's own that only one of them has: the file may have got others since."""
+    own = {name for name in then.keys() ^ now.keys() if name not in RESERVED and " " not in name}
+    return [{name: value for name, value in one.items() if name not in own} for one in (then, now)]
 
 
 def _numbers(event: Mapping) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from grokray.cli.holder import holder_of
-from grokray.cli.tables import audit, best_table, failures, repeats, tally, varying_parameters
+from grokray.cli.tables import audit, best_table, failures, repeats, tally, unmeasured, varying_parameters
 from grokray.cli.wording import duration
 from grokray.events import OUTCOMES, PHASES
 from grokray.records.collect import lost
@@ -104,7 +104,7 @@ def show(console: Console, found: Overview) -> None:
         console.print(Text(f"{name} does not go on since {_clock(since)}: what it trains waits"))
     if p.outcomes:
         console.print(Text(f"outcomes: {tally(p.outcomes, OUTCOMES)}"))
-    for line in (*repeats(p), *failures(p), *audit(p)):
+    for line in (*repeats(p), *failures(p), *unmeasured(p), *audit(p)):
         console.print(line)
     if found.phases:
         console.print(Text(f"phases: {tally(found.phases, PHASES)}"))
@@ -136,6 +136,7 @@ def as_plain(found: Overview) -> dict[str, Any]:
         "ended": p.ended,
         "outcomes": p.outcomes,
         "errors": p.errors,
+        "not_measured": {name: asdict(fault) for name, fault in p.faults.items()},
         "audit": asdict(p.audit),
         "phases": found.phases,
         "steps": p.steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -12,6 +13,7 @@ from grokray.cli.usage import one_of, threads_of, whole_number
 if TYPE_CHECKING:
     from grokray.cli.train_run import Run
     from grokray.cli.train_source import Source
+    from grokray.trial import TrialConfig
 
 RUN = "How it runs"
 Value = TypeVar("Value")
@@ -65,6 +67,12 @@ Examples = Annotated[
     str | None,
     typer.Option(metavar="N", rich_help_panel=RUN, help="Write so many examples of each part at every measurement."),
 ]
+MeasureFile = Annotated[
+    str | None,
+    typer.Option(
+        "--measure_file", metavar="FILE", rich_help_panel=RUN, help="Python file of measures of your own, taken too."
+    ),
+]
 Resume = Annotated[
     str | None,
     typer.Option(metavar="DIR", rich_help_panel=RUN, help="Go on with the trial of this folder, as it is."),
@@ -100,6 +108,7 @@ def run_of(
     checkpoint_interval: str | None,
     keep_checkpoints: str | None,
     examples: str | None,
+    measure_file: str | None,
     wandb_tracking: str | None,
     tensorboard: bool,
 ) -> Run:
@@ -130,6 +139,7 @@ def run_of(
             source.examples,
             lambda text: whole_number("--examples", text, at_least=0, at_most=MAX_EXAMPLES),
         ),
+        measure_file=_measures(source.measure_file if measure_file is None else measure_file, source.config),
         command=command,
         tracking=Tracking.model_validate(
             {
@@ -143,6 +153,19 @@ def run_of(
             }
         ),
     )
+
+
+def _measures(path: str | None, config: TrialConfig) -> str | None:
+    """ConfigError where they cannot be taken of the trial."""
+    if path is None:
+        return None
+    from grokray.errors import ConfigError, Problem
+    from grokray.sweep.check import faults_of_measures
+
+    where = os.path.abspath(os.path.expanduser(path))
+    if rules := faults_of_measures(where, [config]):
+        raise ConfigError([Problem(message=f"--measure_file is {path}, {rule}") for rule in rules])
+    return where
 
 
 def _read(text: str | None, otherwise: Value, read: Callable[[str], Value]) -> Value:

@@ -75,7 +75,7 @@ def _run(
 def _show_result(console: Console, config: SweepConfig, out: str, result: SweepResult) -> None:
     from rich.text import Text
 
-    from grokray.cli.tables import audit, best_table, failures, repeats, tally, varying_parameters
+    from grokray.cli.tables import audit, best_table, failures, repeats, tally, unmeasured, varying_parameters
     from grokray.events import OUTCOMES, PHASES
     from grokray.records.uri import hide_secrets
     from grokray.wording import count
@@ -86,7 +86,7 @@ def _show_result(console: Console, config: SweepConfig, out: str, result: SweepR
         console.print()
     ended = f"{progress.ended:,} of {count(progress.total, 'trial')} ended"
     console.print(Text(f"{ended}: {tally(progress.outcomes, OUTCOMES)}" if progress.ended else ended))
-    for line in (*repeats(progress), *failures(progress), *audit(progress)):
+    for line in (*repeats(progress), *failures(progress), *unmeasured(progress), *audit(progress)):
         console.print(line)
     if progress.outcomes.get("failed"):
         console.print(Text("failed: the same command with --retry-failed tries these again"))

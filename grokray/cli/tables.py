@@ -151,6 +151,14 @@ def audit(progress: Progress) -> Iterator[Text]:
         yield Text(f"audit: {ran_on}, {found.grokked or 'none'} of them grokked")
 
 
+def unmeasured(progress: Progress) -> Iterator[Text]:
+    """Why measures of the user's own are missing, a line for each."""
+    for name, fault in list(progress.faults.items())[:SHOWN_ERRORS]:
+        yield Text(f"not measured: {name} {fault.times:,} ×, as {fault.error}")
+    if (more := len(progress.faults) - SHOWN_ERRORS) > 0:
+        yield Text(f"not measured: {count(more, 'other measure')} now and then")
+
+
 def failures(progress: Progress) -> Iterator[Text]:
     """Why trials failed, a line for each of the most frequent reasons."""
     for error, number in list(progress.errors.items())[:SHOWN_ERRORS]:

@@ -14,6 +14,7 @@ from grokray.cli.run_options import (
     Examples,
     FromTrial,
     KeepCheckpoints,
+    MeasureFile,
     Out,
     Quiet,
     Resume,
@@ -40,6 +41,7 @@ def _train(
     checkpoint_interval: CheckpointInterval = None,
     keep_checkpoints: KeepCheckpoints = None,
     examples: Examples = None,
+    measure_file: MeasureFile = None,
     resume: Resume = None,
     from_trial: FromTrial = None,
     wandb_tracking: WandbTracking = None,
@@ -59,6 +61,7 @@ def _train(
         checkpoint_interval=checkpoint_interval,
         keep_checkpoints=keep_checkpoints,
         examples=examples,
+        measure_file=measure_file,
         wandb_tracking=wandb_tracking,
         tensorboard=tensorboard,
     )

@@ -28,6 +28,7 @@ class TrainLines:
         beyond = config.operand_limit_out is not None or config.operation == "arc" or reaches_beyond(config.data_file)
         self.parts = [p for p in PART_NAMES if p != "out_of_domain" or beyond]
         self._told: set[str] = set()
+        self._unmeasured: set[str] = set()
 
     def notes(self, unused: Collection[str]) -> None:
         if self.quiet:
@@ -69,6 +70,12 @@ class TrainLines:
         print(f"{m.step:>10,}{cells}", flush=True)
         self._tell(m, "memorization_step", "memorized")
         self._tell(m, "grok_step", "grokked")
+
+    def fault(self, measure: str, error: str) -> None:
+        """Of each measure of the user's own once."""
+        if measure not in self._unmeasured:
+            self._unmeasured.add(measure)
+            print(f"not measured: {measure}, as {error}", file=sys.stderr, flush=True)
 
     def _tell(self, m: Measurement, event: str, verb: str) -> None:
         step = m.events.get(event)

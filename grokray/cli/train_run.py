@@ -31,7 +31,12 @@ from grokray.sweep.trainer import Trainer
 from grokray.sweep.versions import made_with
 from grokray.trial import SEEDS, TrialConfig
 
-KEPT = ("checkpoint_interval", "keep_checkpoints", "examples")  # of a Run, and keys of `trial` in a search space
+KEPT = (
+    "checkpoint_interval",
+    "keep_checkpoints",
+    "examples",
+    "measure_file",
+)  # of a Run, and keys of `trial` in a search space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +53,13 @@ class Run:
     tracking: Tracking = Tracking()
     keep_checkpoints: str = "last+best"
     examples: int = 0
+    measure_file: str | None = None
 
 
 class Watcher(Protocol):
     def started(self, step: int, folder: str) -> None: ...
     def measured(self, m: Measurement) -> None: ...
+    def fault(self, measure: str, error: str) -> None: ...
 
 
 def train_in(run: Run, watcher: Watcher) -> TrialState:
@@ -132,7 +139,12 @@ def _train(
         **{name: getattr(run, name) for name in KEPT},
     )
     trainer = Trainer(
-        folder.store, role="train", device=run.device, compile=run.compile, on_measurement=watcher.measured
+        folder.store,
+        role="train",
+        device=run.device,
+        compile=run.compile,
+        on_measurement=watcher.measured,
+        on_fault=watcher.fault,
     )
     try:
         interrupted = threading.Event()

@@ -38,6 +38,7 @@ class Source:
     checkpoint_interval: int = 1000
     keep_checkpoints: str = "last+best"
     examples: int = 0
+    measure_file: str | None = None
     tracking: Tracking = Tracking()
     repeated: Repeated | None = None
 
@@ -66,6 +67,7 @@ def default_folder(config: TrialConfig) -> str:
 
 def _resumed(uri: str) -> Source:
     from grokray.records.folder import SweepFolder
+    from grokray.sweep.inputs import copy_of_measures
 
     folder = SweepFolder.open(uri)
     space = space_of(folder)
@@ -83,6 +85,7 @@ def _resumed(uri: str) -> Source:
         checkpoint_interval=trial.checkpoint_interval,
         keep_checkpoints=trial.keep_checkpoints,
         examples=trial.examples,
+        measure_file=copy_of_measures(folder.store),
         tracking=space.tracking,
     )
 
@@ -105,6 +108,7 @@ def _config_of(trial: TrialState, folder: SweepFolder, uri: str) -> TrialConfig:
 def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
     from grokray.records.folder import SweepFolder
     from grokray.records.tables import require_journal
+    from grokray.sweep.inputs import copy_of_measures
     from grokray.sweep.kept import full_id
 
     folder = SweepFolder.open(uri)
@@ -127,5 +131,6 @@ def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
         out=target,
         device="cpu" if on_cpu and trial_of_train(space) is None else "auto",
         compile=space.compile if trial.compiled is None else "on" if trial.compiled else "off",
+        measure_file=copy_of_measures(folder.store),
         repeated=Repeated(folder=uri, trial_id=trial.trial_id, outcome=trial.outcome),
     )

@@ -11,7 +11,7 @@ written as null.
 | `start` | trainer | trial_id, attempt, step (0, or the checkpoint's), engine?, session? |
 | `kernels` | trainer | trial_id, compiled: whether it is trained by compiled kernels |
 | `measurement` | trainer | trial_id, attempt, step, metrics {name: value}, events? {see EVENT_FIELDS}, wall_time_s?, \
-tasks? {task: metrics}, task_events? {task: events} |
+tasks? {task: metrics}, task_events? {task: events}, faults? {measure: what it raised} |
 | `checkpoint` | trainer | trial_id, attempt, step, name, sha256, bytes? |
 | `finish` | trainer | trial_id, attempt, step, outcome: grokked, budget, diverged |
 | `failure` | driver | trial_id, attempt, error, fault: trial, engine, node, folder |
@@ -75,7 +75,7 @@ EVENT_FIELDS = (
 OPTIONAL: dict[str, tuple[str, ...]] = {
     "sweep": ("number",),
     "suggest": ("value_of",),
-    "measurement": ("events", "wall_time_s", "tasks", "task_events"),
+    "measurement": ("events", "wall_time_s", "tasks", "task_events", "faults"),
     "end": ("step", "round"),
     "again": ("round",),
 }
@@ -100,6 +100,7 @@ _TYPES: dict[str, type | UnionType] = {
     "events": dict,
     "tasks": dict,
     "task_events": dict,
+    "faults": dict,
     "wall_time_s": int | float,
 }
 OF_EACH_TASK = ("tasks", "task_events")

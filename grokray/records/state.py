@@ -14,7 +14,7 @@ from operator import attrgetter
 from grokray.records.compact import NOTHING, Compactor
 from grokray.records.fingerprints import seeds_of
 from grokray.records.journal import EVENT_FIELDS, Event
-from grokray.records.trial_state import Checkpoint, Configuration, Decision, Session, TrialState
+from grokray.records.trial_state import Checkpoint, Configuration, Decision, Fault, Session, TrialState
 
 _ERROR_CHARACTERS = 2_000
 
@@ -31,6 +31,7 @@ class SweepState:
 
     def __init__(self) -> None:
         self.metric_names: set[str] = set()
+        self.faults: dict[str, Fault] = {}  # of measures of the user's own, by name
         self.seeds: set[str] = set()  # that any session's search space had
         self._compact = Compactor()
         self._configurations: dict[int, Configuration] = {}
@@ -182,6 +183,8 @@ class SweepState:
         trial.measurements += 1
         if not metrics.keys() <= self.metric_names:
             self.metric_names.update(map(sys.intern, metrics))
+        for measure, error in (event.get("faults") or {}).items():
+            self.faults[measure] = _one_more(self.faults.get(measure), str(error)[:_ERROR_CHARACTERS])
         if step > 0:
             _keep_best(trial.best, step, metrics)
         newest = (step, event["attempt"], event.get("wall_time_s") or 0.0)
@@ -267,6 +270,10 @@ class SweepState:
             self._configurations_sorted &= index > self._highest_configuration
             self._highest_configuration = max(self._highest_configuration, index)
         return configuration
+
+
+def _one_more(known: Fault | None, error: str) -> Fault:
+    return Fault(times=1 + (known.times if known else 0), error=min(error, known.error if known else error))
 
 
 def _when(decision: Decision) -> tuple[int, float, str]:

@@ -44,6 +44,14 @@ class Decision:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """Of a measure of the user's own: in how many measurements it raised something, and one thing that it raised."""
+
+    times: int
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
     """One run of the driver. `started` is in unix seconds by its machine's clock; `number` counts the sweep's sessions
     from 1, and is 0 in older journals."""

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
 from grokray.errors import ConfigError, Problem
 from grokray.sweep import space
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.initial import remarks
+from grokray.sweep.measure_file import FIELD, read_measures
 from grokray.sweep.multiples import Scalar
 from grokray.sweep.parameters import Parameter
 from grokray.sweep.rules import Fault
 from grokray.tasks.draft import DEFAULTS
+from grokray.tasks.malformed import Malformed
 from grokray.tasks.resolve import instead, left_out
 from grokray.trial import TrialConfig
 from grokray.wording import count
 
 MAX_GRID = 20_000
 MAX_CORNERS = 5_000
+MAX_MEASURED = 4  # trials of which measures of the user's own are taken
 MAX_STARTING = 16  # trials of which the held-out rows are looked at
 SHOWN_PER_FIELD = 3
 # Whole words: `split` is not mentioned where `split_seed` is.
@@ -41,6 +44,7 @@ def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tu
     used: set[str] = set()
     unused: dict[str, str] = {}  # and what may have been meant instead
     lengths: dict[tuple[int, int, int], TrialConfig] = {}  # one trial of each
+    kinds: dict[tuple[str, str], TrialConfig] = {}  # likewise
     starting: list[TrialConfig] = []  # from weights of a checkpoint
     for parameters in _tried(config):
         try:
@@ -51,6 +55,7 @@ def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tu
             used |= {name for name, value in parameters.items() if name not in idle and value != DEFAULTS[name]}
             used |= {f"measure {name}" for name in trial.measures} - idle
             lengths.setdefault((trial.num_steps, trial.eval_interval, trial.sustain), trial)
+            kinds.setdefault((trial.operation, trial.task_type), trial)
             if trial.initial_checkpoint is not None and len(starting) < MAX_STARTING:
                 starting += [config.trial_config(parameters, seed) for seed in config.seeds[:MAX_STARTING]]
         except ConfigError as error:
@@ -59,7 +64,27 @@ def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tu
                     found.setdefault((problem.field, problem.message), problem)
     in_order = sorted(unused.keys() - used, key=[*config.parameters, *unused].index)
     notes = [f"{name} is given, but no trial has a use for it{unused[name]}" for name in in_order]
-    return list(_faults(list(found.values()), config)), [*notes, *_too_short(lengths.values()), *remarks(starting)]
+    faults = [*_faults(list(found.values()), config), *([] if found else _measures(config, [*kinds.values()]))]
+    return faults, [*notes, *_too_short(lengths.values()), *remarks(starting)]
+
+
+def _measures(config: SweepConfig, trials: Sequence[TrialConfig]) -> Iterator[Fault]:
+    """What is wrong with measures of the user's own, which are taken of these trials before their first step."""
+    if (path := config.measures_at) is not None:
+        for rule in faults_of_measures(path, trials):
+            yield ("trial", FIELD), f"trial.{FIELD} is {config.trial.measure_file}, {rule}"
+
+
+def faults_of_measures(path: str, trials: Sequence[TrialConfig]) -> list[str]:
+    """As they read on from "measure_file is x.py, "."""
+    try:
+        file = read_measures(path)
+    except Malformed as error:
+        return [error.rule]
+    from grokray.sweep.own_measures import faults_before
+
+    found = faults_before(file, trials[:MAX_MEASURED])
+    return [f"but its {name} fails before the first step of a trial: {fault}" for name, fault in found.items()]
 
 
 def _too_short(trials: Collection[TrialConfig]) -> Iterator[str]:

@@ -128,6 +128,12 @@ class SweepConfig(BaseModel):
         return config
 
     @property
+    def measures_at(self) -> str | None:
+        """Where the user's own measures are, if there are any."""
+        path = self.trial.measure_file
+        return path and self._stand_ins.get(path, path)
+
+    @property
     def metrics(self) -> tuple[Metric, ...]:
         """What the search aims at, the foremost first."""
         return self.metric if isinstance(self.metric, tuple) else (self.metric,)

@@ -6,6 +6,7 @@ be asked, long after the originals have moved. Where these are still as they wer
     inputs/<hash>.csv      rows (`data_file`), as they were given
     inputs/<hash>.json     all tasks of a folder (`data_dir`), whichever of them trials take
     inputs/<hash>.pt       a checkpoint (`initial_checkpoint`); the hash is of what trials take of it
+    inputs/measures.py     measures of the user's own (`trial.measure_file`), as they are now: they define no trial
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from grokray.errors import GrokrayError
+from grokray.errors import FolderError, GrokrayError
 from grokray.records.folder import INPUTS
 from grokray.records.store import Store
 from grokray.records.uri import join
 from grokray.sweep import initial
 from grokray.sweep.config import SweepConfig
+from grokray.sweep.measure_file import FIELD, MeasureFile, measures_in, read_text
 from grokray.sweep.parameters import Parameter
 from grokray.tasks.arc_data import in_one_file
 from grokray.tasks.arc_door import data_hash
 from grokray.tasks.file_rows import rows_of
 from grokray.tasks.malformed import Malformed
+
+MEASURES = f"{INPUTS}/measures.py"
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,11 @@ KINDS = (
 
 
 def keep(store: Store, config: SweepConfig) -> None:
-    """Copy into the sweep's folder what its trials are made of, unless it is there."""
+    """Copy into the sweep's folder what its trials are made of, unless it is there, and how they are measured."""
+    if (path := config.measures_at) is not None:
+        text = read_text(path)
+        if not store.exists(MEASURES) or store.read_bytes(MEASURES) != text:
+            store.write_atomic(MEASURES, text)
     for kind, path in _named(config):
         for name in _or_none(partial(kind.names_of, path), config.parameters) or ():
             if not any(Path(known).stem == Path(name).stem for known in store.list(INPUTS)):
@@ -128,6 +136,24 @@ def copies(store: Store, kind: Kind, known: str) -> Iterator[str]:
             yield _path(store, name, kind) if kind.needs_file else join(store.uri, name)
 
 
+def kept_measures(store: Store, name: str) -> MeasureFile:
+    """Those of the file that people call `name`, by the folder's copy. FolderError where they cannot be had."""
+    try:
+        return measures_in(store.read_bytes(MEASURES), name)
+    except Malformed as error:
+        raise FolderError(f"{FIELD} is {name}, {error.rule}, as {store.shown(MEASURES)} has it") from error
+
+
+def copy_of_measures(store: Store) -> str | None:
+    """The folder's copy of them, as a path on this machine; None where there is none."""
+    if not store.exists(MEASURES):
+        return None
+    if store.is_local:
+        return str(store.local_path(MEASURES))
+    text = store.read_bytes(MEASURES)
+    return _cached(f"{hashlib.sha256(text).hexdigest()[:16]}.py", text)
+
+
 def _path(store: Store, name: str, kind: Kind) -> str:
     """Where the folder's file lies on this machine: there, or once more in the cache, where the first trial puts it."""
     if store.is_local:
@@ -135,8 +161,13 @@ def _path(store: Store, name: str, kind: Kind) -> str:
     target = _cache() / Path(name).name
     if _or_none(partial(kind.names_of, str(target)), {}) == [target.name]:
         return str(target)
+    return _cached(target.name, store.read_bytes(name))
+
+
+def _cached(name: str, data: bytes) -> str:
+    target = _cache() / name
     with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
-        file.write(store.read_bytes(name))
+        file.write(data)
     os.replace(file.name, target)
     return str(target)
 

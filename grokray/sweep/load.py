@@ -17,6 +17,7 @@ from grokray.errors import ConfigError, Problem
 from grokray.sweep import check
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.explain import explain, no_mapping
+from grokray.sweep.measure_file import FIELD
 from grokray.sweep.overrides import apply_overrides
 from grokray.sweep.rules import Fault
 from grokray.sweep.translate import Translation, translate
@@ -80,6 +81,8 @@ def load_text(
 
 def _anchor(data: dict[str, Any], folder: Path) -> None:
     """Make paths whole, as they start from the file's folder; what --set gives starts where the command is run."""
+    if isinstance(trial := data.get("trial"), dict) and FIELD in trial:
+        trial[FIELD] = _anchored(trial[FIELD], folder)
     parameters = data.get("parameters")
     if not isinstance(parameters, dict):
         return

@@ -20,7 +20,7 @@ from grokray.sweep.part import numbers
 from grokray.tasks.arc_data import in_one_file
 from grokray.trial import PATHS
 
-DATA, TASKS, WEIGHTS = "data", "tasks.json", "initial.pt"
+DATA, TASKS, WEIGHTS, MEASURES = "data", "tasks.json", "initial.pt", "measures.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,9 @@ _CREDENTIALS = "Leave them out; nodes have an instance profile, their environmen
 def _with_data(config: SweepConfig, folder: Path) -> SweepConfig:
     """The search space with what it names by a path beside it. Of several paths of one name the journal tells which is
     meant by its path, so these stay where they are, and must be there on the nodes too."""
+    if (path := config.measures_at) is not None:
+        shutil.copyfile(path, folder / MEASURES)
+        config = config.model_copy(update={"trial": config.trial.model_copy(update={"measure_file": MEASURES})})
     known = {name: config.parameters[name] for name in PATHS if name in config.parameters}
     moved = {
         name: parameter.model_copy(update={"values": (_packed(name, str(parameter.values[0]), folder),)})

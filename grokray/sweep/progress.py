@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from grokray.records.state import SweepState
-from grokray.records.trial_state import TrialState
+from grokray.records.trial_state import Fault, TrialState
 from grokray.sweep.sections import Metric
 
 DEFAULT = Metric()
@@ -27,7 +27,8 @@ class Audit:
 class Progress:
     """Counts of trials. `steps` are optimiser updates, summed over trials and counted once; `ended_steps` those of
     the trials that have ended. `errors` are why trials failed, the most frequent first. `repeats` counts the
-    configurations that were no new ones, so that they have no trials."""
+    configurations that were no new ones, so that they have no trials. `faults` are those of measures of the user's
+    own, by name."""
 
     total: int
     known: int
@@ -40,6 +41,7 @@ class Progress:
     errors: dict[str, int] = field(default_factory=dict)
     audit: Audit = Audit()
     repeats: int = 0
+    faults: dict[str, Fault] = field(default_factory=dict)
 
     @property
     def grokked(self) -> int:
@@ -74,6 +76,7 @@ def progress_of(
             grokked=sum(t.events.get("grok_step") is not None for t in audited),
         ),
         repeats=sum(c.value_of is not None for c in state.configurations.values()),
+        faults={name: state.faults[name] for name in sorted(state.faults)},
     )
 
 

@@ -118,6 +118,7 @@ class _Session:
         self._books: Ledger | None = None
         self._shown = 0.0
         self._told: set[str] = set()
+        self._unmeasured: set[str] = set()
 
     def _heard(self, tell: Callable[[Any], None]) -> Callable[[Any], None]:
         """`tell`, but where nobody hears it any more, a pipe is closed or a log's disk full, the sweep is interrupted
@@ -259,6 +260,7 @@ class _Session:
             metric = self.config.metrics[0]
             self.observer.progress(progress_of(state, self.ledger.total, metric=metric, session=self.name))
             self._say_what_takes_so_long(state, pool)
+            self._say_what_is_not_measured(state)
 
     def _say_what_takes_so_long(self, state: SweepState, pool: EnginePool | None) -> None:
         """Each once: when trials wait for nodes, or for the compiler and nothing was ever measured."""
@@ -266,6 +268,12 @@ class _Session:
             self._tell(WAITING_FOR_NODES)
         elif not state.metric_names and any(trial.compiled for trial in state.trials.values()):
             self._tell(COMPILING)
+
+    def _say_what_is_not_measured(self, state: SweepState) -> None:
+        """Of each measure of the user's own once; what it raises may differ each time."""
+        for name in sorted(state.faults.keys() - self._unmeasured):
+            self._unmeasured.add(name)
+            self.observer.message(f"not measured: {name}, as {state.faults[name].error}")
 
     def _say(self, text: str, name: str = "", state: State | None = None) -> None:
         """What is wrong with a node, once; of a process that trains, each time, and to the journal."""

@@ -149,6 +149,9 @@ class TrialSection(Section):
     examples: Whole = Field(
         default=0, ge=0, le=MAX_EXAMPLES, description="Examples of each part written at every measurement."
     )
+    measure_file: str | None = Field(
+        default=None, min_length=1, description="Python file of measures of your own: docs/measures.md."
+    )
 
 
 # The fields of `trial` that say what a trial is, and so belong to its TrialConfig.

@@ -10,15 +10,15 @@ from grokray.errors import GrokrayError
 from grokray.records.folder import SWEEP_YAML, SweepFolder
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.holds import holds
-from grokray.sweep.inputs import KINDS, Kind, copies
+from grokray.sweep.inputs import KINDS, Kind, copies, copy_of_measures
 from grokray.sweep.parameters import Parameter
 
 
 def with_stand_ins(config: SweepConfig, folder_of: Callable[[SweepConfig], str]) -> SweepConfig:
     """The search space with the folder's copies of what has gone. Only what the sweep in the folder found at the same
     path is taken from there: another path may be another file's, or a slip."""
-    gone = list(_gone(config))
-    if not gone:
+    gone, measures = list(_gone(config)), _measures_gone(config)
+    if not gone and measures is None:
         return config
     try:
         folder = SweepFolder.open(folder_of(config))
@@ -26,7 +26,19 @@ def with_stand_ins(config: SweepConfig, folder_of: Callable[[SweepConfig], str])
     except GrokrayError:  # it has not begun; whoever begins it says what is missing
         return config
     found = {path: copy for kind, path in gone if (copy := _copy(folder, recorded, kind, path)) is not None}
+    # A folder that had none when it began has no path of them, though it may have a copy.
+    if (
+        measures is not None
+        and recorded.trial.measure_file in (measures, None)
+        and (copy := copy_of_measures(folder.store))
+    ):
+        found[measures] = copy
     return config.with_stand_ins(found)
+
+
+def _measures_gone(config: SweepConfig) -> str | None:
+    path = config.trial.measure_file
+    return None if path is None or os.path.exists(path) else path
 
 
 def _gone(config: SweepConfig) -> Iterator[tuple[Kind, str]]:

@@ -7,7 +7,7 @@ checkpoints and finishes go to its own part of the journal, where the engine is;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -22,8 +22,10 @@ from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.background import WRITERS, Background
 from grokray.sweep.checkpoints import Kind, TrialCheckpoints, is_checkpoint_step
 from grokray.sweep.initial import first_checkpoint
-from grokray.sweep.inputs import at_hand
+from grokray.sweep.inputs import at_hand, kept_measures
 from grokray.sweep.keepsakes import Keepsakes
+from grokray.sweep.measure_file import MeasureFile
+from grokray.sweep.own_measures import OwnMeasures
 from grokray.trial import TrialConfig
 
 TOGETHER = 16  # trials are copied off a GPU at once: the host is to hold no copy of all that is there
@@ -35,7 +37,13 @@ class _Running:
     config: TrialConfig
     rungs: list[int]
     keepsakes: Keepsakes
+    own: OwnMeasures | None = None
     measured: Measurement | None = None
+
+    @property
+    def needs_last_state(self) -> bool:
+        """Whether the state in which the trial ends is asked for, when it has left the engine."""
+        return self.own is not None or self.keepsakes.need_last_state
 
 
 class Trainer:
@@ -50,13 +58,16 @@ class Trainer:
         company: float = 1.0,
         slots: int | None = None,
         on_measurement: Callable[[Measurement], None] = lambda m: None,
+        on_fault: Callable[[str, str], None] = lambda measure, error: None,
         writers: int | None = None,
     ) -> None:
         """`share` is the part of the planned steps that falls to this engine, which trains about as many trials of one
-        shape at once as `company` says; `slots` is how many trials it is to hold.
+        shape at once as `company` says; `slots` is how many trials it is to hold. `on_fault` is told of measures of the
+        user's own, and what they raised.
         `writers` are threads that write checkpoints beside the training, by default none where that would only take
         the core from it: on a CPU with a disk of its own."""
-        self.store, self.role, self.on_measurement = store, role, on_measurement
+        self.store, self.role = store, role
+        self.on_measurement, self.on_fault = on_measurement, on_fault
         self.share, self.company = share, company
         self.engine = Engine(device=device, compile=compile, capacity=slots, before_leaving=self._take_last_look)
         self.journal = JournalWriter(store, role)
@@ -68,6 +79,7 @@ class Trainer:
         self._undelivered: list[Report] = []
         self._running: dict[str, _Running] = {}
         self._last_states: dict[str, Checkpoint] = {}
+        self._measures: MeasureFile | None = None  # read when the first trial needs it
 
     def start(self, assignment: Assignment) -> int:
         """Seat the trial, from its latest sound checkpoint if it has one; the step it starts from."""
@@ -83,15 +95,23 @@ class Trainer:
             from_step=step,
             is_due=lambda at: is_checkpoint_step(at, assignment.checkpoint_interval, config.eval_interval),
         )
+        own = self._own_measures(assignment, config)
         self._seat(assignment, config, checkpoint)
         # The measurement before; nobody was to be asked about rungs up to it, or it would have waited there.
         passed = max(assignment.decided, (step - 1) // config.eval_interval * config.eval_interval)
         rungs = sorted(r for r in assignment.rungs if passed < r < config.num_steps)
-        running = _Running(assignment=assignment, config=config, rungs=rungs, keepsakes=keepsakes)
+        running = _Running(assignment=assignment, config=config, rungs=rungs, keepsakes=keepsakes, own=own)
         self._running[assignment.trial_id] = running
         if checkpoint is not None and checkpoint.metrics:
             self._report_again(running, checkpoint)
         return step
+
+    def _own_measures(self, assignment: Assignment, config: TrialConfig) -> OwnMeasures | None:
+        if assignment.measure_file is None:
+            return None
+        if self._measures is None:
+            self._measures = kept_measures(self.store, assignment.measure_file)
+        return OwnMeasures(self._measures, config, self.engine.device)
 
     def _begin(self, assignment: Assignment) -> Checkpoint | None:
         """What the trial goes on from. The journal has its start before anything is read: should reading it, or seating
@@ -217,11 +237,16 @@ class Trainer:
     def _take(self, m: Measurement) -> Report | None:
         running = self._running[m.trial]
         running.measured = m
-        self._write_measurement(running, m)
+        state, faults = cache(lambda: self._state(running)), {}
+        if running.own is not None:
+            found = running.own.of(state())
+            running.measured = m = replace(m, metrics={**m.metrics, **found.values})
+            state, faults = cache(partial(replace, state(), metrics=m.metrics)), found.faults
+        self._write_measurement(running, m, faults)
         self.on_measurement(m)
         if m.step == 0:  # for the curve alone
             return None
-        state, rung = cache(lambda: self._state(running)), None
+        rung = None
         running.keepsakes.measured(m.metrics, state, self.engine.device)
         if m.outcome:
             self._finish(running, m, state)
@@ -241,7 +266,9 @@ class Trainer:
         running.rungs = [r for r in running.rungs if r > step]
         return reached[-1] if reached else None
 
-    def _write_measurement(self, running: _Running, m: Measurement) -> None:
+    def _write_measurement(self, running: _Running, m: Measurement, faults: Mapping[str, str]) -> None:
+        for measure, error in faults.items():
+            self.on_fault(measure, error)
         by_task = {task: _seen(events) for task, events in m.task_events.items()}
         self.journal.write(
             "measurement",
@@ -252,6 +279,7 @@ class Trainer:
             events=_seen(m.events),
             wall_time_s=round(m.wall_time_s, 3),
             **({"tasks": m.tasks, "task_events": by_task} if m.tasks else {}),
+            **({"faults": faults} if faults else {}),
         )
 
     def _finish(self, running: _Running, m: Measurement, state: Callable[[], Checkpoint]) -> None:
@@ -317,7 +345,7 @@ class Trainer:
 
     def _take_last_look(self, trial_id: str) -> None:
         running = self._running.get(trial_id)
-        if running is not None and running.keepsakes.need_last_state:
+        if running is not None and running.needs_last_state:
             self._last_states[trial_id] = self.engine.save(trial_id)
 
 

@@ -116,7 +116,7 @@ def test_it_is_tracked_on_as_its_folder_says_unless_an_option_does(option, wante
     told = Tracking(wandb="minimal", mode="offline", project="mine", tensorboard=True)
     config = resolve({"operation": "x+y_mod", "modulus": 7})
     folder_of_train(str(tmp_path), as_sweep(config, told), config, {})
-    of_command = dict.fromkeys(("checkpoint_interval", "keep_checkpoints", "examples"))
+    of_command = dict.fromkeys(("checkpoint_interval", "keep_checkpoints", "examples", "measure_file"))
     source = source_of({}, resume=str(tmp_path), from_trial=None, out=None)
     run = run_of(
         *(source, "train"),

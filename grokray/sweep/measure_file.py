@@ -1,0 +1,149 @@
+"""Measures of a user's own: the functions of one Python file, `trial.measure_file`. Loads torch only if that does.
+
+    def embedding_norm(trained):
+        return trained.model.token_embedding.weight.norm()
+
+Each function that the file itself defines, and whose name does not begin with `_`, is called at every measurement of
+every trial with what `grokray.load_model` would give at that step; what it returns is a column of the curves.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from grokray.sweep.metrics import CURVE_METRICS
+from grokray.tasks.malformed import Malformed
+from grokray.trial import MEASURES
+from grokray.wording import first_line, show
+
+if TYPE_CHECKING:
+    from grokray.engine.restored import Restored
+
+FIELD = "measure_file"
+LARGEST_FILE = 1_000_000  # bytes
+MODULE = "grokray_measure_file"
+# Columns that curves have already; Arrow, which knows the first ones, takes time to load.
+RESERVED = frozenset(("trial_id", "trial_index", "attempt", "step", "wall_time_s", *CURVE_METRICS, *MEASURES))
+
+# A trained model to a number, to several by name, or to none that it has.
+Measure = Callable[["Restored"], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureFile:
+    """`measures` by name, in the order of the file, which is called `name`."""
+
+    name: str
+    measures: Mapping[str, Measure]
+
+    def fault(self, error: BaseException) -> str:
+        """What was raised and by which line of the file: `ValueError: no circuit (mine.py:12)`."""
+        lines, frame = [], error.__traceback__
+        while frame is not None:
+            if frame.tb_frame.f_code.co_filename == self.name:
+                lines.append(frame.tb_lineno)
+            frame = frame.tb_next
+        place = f" ({os.path.basename(self.name)}:{lines[-1]})" if lines else ""
+        text = first_line(error)
+        return f"{type(error).__name__}{': ' if text else ''}{text}{place}"
+
+
+def read_measures(path: str) -> MeasureFile:
+    """Raises Malformed, as it reads on from "measure_file is x.py, but "."""
+    return measures_in(read_text(path), path)
+
+
+def read_text(path: str) -> bytes:
+    """Raises Malformed where there is none, or a very large one."""
+    try:
+        if not Path(path).is_file():
+            raise Malformed(["there is no such file" if not os.path.exists(path) else "is no file"])
+        if (size := os.path.getsize(path)) > LARGEST_FILE:
+            raise Malformed([f"has {size:,} bytes, but may have at most {LARGEST_FILE:,}"])
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Malformed([f"cannot be read: {error.strerror}"]) from error
+
+
+def measures_in(text: bytes, name: str) -> MeasureFile:
+    """Runs the file. Raises Malformed where that cannot be, or where it holds no measure."""
+    module = ModuleType(MODULE)
+    module.__file__ = name
+    sys.modules[MODULE] = module  # dataclasses of the file look themselves up there
+    file = MeasureFile(name=name, measures=vars(module))
+    try:
+        code = compile(text, name, "exec")
+    except SyntaxError as error:
+        place = f", line {error.lineno}" if error.lineno else ""
+        raise Malformed([f"is no Python: {error.msg}{place}"]) from error
+    except ValueError as error:  # bytes of zero
+        raise Malformed([f"is no Python: {error}"]) from error
+    try:
+        exec(code, vars(module))
+    except (Exception, SystemExit) as error:
+        raise Malformed([f"running it fails: {file.fault(error)}"]) from error
+    found = {
+        key: value
+        for key, value in vars(module).items()
+        if callable(value) and not isinstance(value, type) and not key.startswith("_") and _is_own(value)
+    }
+    if faults := [*_faults(found)]:
+        raise Malformed(faults)
+    return MeasureFile(name=name, measures=found)
+
+
+def _is_own(value: Any) -> bool:
+    """Not what the file has imported."""
+    return getattr(value, "__module__", None) == MODULE
+
+
+def _faults(measures: Mapping[str, Measure]) -> list[str]:
+    if not measures:
+        return ["has no measure: no function of it has a name that does not begin with _"]
+    return [fault for name, measure in measures.items() if (fault := _fault(name, measure))]
+
+
+def _fault(name: str, measure: Measure) -> str | None:
+    if name in RESERVED:
+        return f"its function {name} has the name of a column that curves have already"
+    try:
+        inspect.signature(measure).bind(None)
+    except TypeError:
+        rule = "a measure takes one argument, the trained model; a name that begins with _ is that of no measure"
+        return f"its function is {name}{inspect.signature(measure)}: {rule}"
+    except ValueError:  # it does not tell what it takes
+        return None
+    return None
+
+
+def numbers_of(name: str, value: Any) -> dict[str, float]:
+    """What a measure of that name returned, by column: `norm` 2.5 gives {norm: 2.5}, {"first": 1} {norm_first: 1}.
+
+    TypeError for anything else than a number, a tensor or an array of one, a dict of such, or None."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        return {name: _number(value)}
+    found = {f"{name}_{key}": _number(one) for key, one in value.items() if one is not None}
+    if taken := sorted(RESERVED & found.keys()):
+        raise TypeError(f"{name} returned {show(taken[0].removeprefix(f'{name}_'))}, and {taken[0]} is another column")
+    return found
+
+
+def _number(value: Any) -> float:
+    try:
+        number = value.item() if hasattr(value, "item") else value
+        if isinstance(number, Real):
+            return float(number)
+    except (ValueError, RuntimeError, OverflowError):  # of several numbers, or beyond all floats
+        pass
+    shape = f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else ""
+    raise TypeError(f"returned {type(value).__name__}{shape}, but must return a number, a dict of numbers, or None")
