@@ -17,7 +17,7 @@ from grokray.sweep.sections import Rungs
 from grokray.sweep.tracked import check_tracking
 from grokray.tasks.last_batch import what_it_may_do
 from grokray.trial import TrialConfig
-from grokray.wording import count
+from grokray.wording import count, listed
 
 # Fields of a shape, by what their columns are called.
 FIELDS = {
@@ -82,6 +82,9 @@ def _show_trials(console: Console, config: SweepConfig, found: Preview) -> None:
     _show_shapes(console, found)
     console.print(Text(_steps(config, found)))
     console.print(Text(_evaluations(config, found)))
+    if found.own is not None:
+        taken = f"{1000 * found.own.seconds:,.1f} ms each time of the first trial"
+        console.print(Text(f"measures of your own: {listed(found.own.names)}, {taken}"))
     if found.small.example is not None:
         console.print(Text(_small_batches(found.small, found.small.example)))
     if isinstance(config.scheduler, Rungs):

@@ -38,6 +38,14 @@ class SmallBatches:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnMeasuresTaken:
+    """Measures of the user's own, and how long taking them of the first trial takes, in seconds."""
+
+    names: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preview:
     """`first` are configurations of this part by their parameters' names, without those that are absent; `most_steps`
     is what all trials take together if none ends early; `shapes` are of `sampled` configurations, perhaps not all.
@@ -54,6 +62,7 @@ class Preview:
     rungs: tuple[int, ...]
     repeats: int
     small: SmallBatches
+    own: OwnMeasuresTaken | None
 
 
 def preview(config: SweepConfig) -> Preview:
@@ -72,6 +81,22 @@ def preview(config: SweepConfig) -> Preview:
         rungs=config.scheduler.rungs(config.max_steps()),
         repeats=_repeats(config, configurations),
         small=_small_batches(config, min(SAMPLED, configurations)),
+        own=_own_measures(config, first[0]) if first else None,
+    )
+
+
+def _own_measures(config: SweepConfig, choice: dict[str, Any]) -> OwnMeasuresTaken | None:
+    """Of what was tried out as the search space was loaded."""
+    from grokray.sweep.inputs import measures_of
+    from grokray.sweep.measure_file import measures_in
+
+    if (measures := measures_of(config)) is None:
+        return None
+    from grokray.sweep.own_measures import seconds_of
+
+    file = measures_in(*measures)
+    return OwnMeasuresTaken(
+        names=tuple(file.measures), seconds=seconds_of(file, config.trial_config(choice, config.seeds[0]))
     )
 
 

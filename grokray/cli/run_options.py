@@ -13,6 +13,7 @@ from grokray.cli.usage import one_of, threads_of, whole_number
 if TYPE_CHECKING:
     from grokray.cli.train_run import Run
     from grokray.cli.train_source import Source
+    from grokray.sweep.measure_file import MeasureFile
     from grokray.trial import TrialConfig
 
 RUN = "How it runs"
@@ -67,7 +68,7 @@ Examples = Annotated[
     str | None,
     typer.Option(metavar="N", rich_help_panel=RUN, help="Write so many examples of each part at every measurement."),
 ]
-MeasureFile = Annotated[
+MeasuresOfOwn = Annotated[
     str | None,
     typer.Option(
         "--measure_file", metavar="FILE", rich_help_panel=RUN, help="Python file of measures of your own, taken too."
@@ -139,7 +140,7 @@ def run_of(
             source.examples,
             lambda text: whole_number("--examples", text, at_least=0, at_most=MAX_EXAMPLES),
         ),
-        measure_file=_measures(source.measure_file if measure_file is None else measure_file, source.config),
+        measures=_measures(source.measure_file if measure_file is None else measure_file, source.config),
         command=command,
         tracking=Tracking.model_validate(
             {
@@ -155,17 +156,18 @@ def run_of(
     )
 
 
-def _measures(path: str | None, config: TrialConfig) -> str | None:
+def _measures(path: str | None, config: TrialConfig) -> MeasureFile | None:
     """ConfigError where they cannot be taken of the trial."""
     if path is None:
         return None
     from grokray.errors import ConfigError, Problem
-    from grokray.sweep.check import faults_of_measures
+    from grokray.sweep.check import tried_measures
+    from grokray.tasks.malformed import Malformed
 
-    where = os.path.abspath(os.path.expanduser(path))
-    if rules := faults_of_measures(where, [config]):
-        raise ConfigError([Problem(message=f"--measure_file is {path}, {rule}") for rule in rules])
-    return where
+    try:
+        return tried_measures(os.path.abspath(os.path.expanduser(path)), [config])
+    except Malformed as error:
+        raise ConfigError([Problem(message=f"--measure_file is {path}, {error.rule}")]) from error
 
 
 def _read(text: str | None, otherwise: Value, read: Callable[[str], Value]) -> Value:

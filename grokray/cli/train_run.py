@@ -25,18 +25,14 @@ from grokray.sweep import inputs
 from grokray.sweep.assignment import COMPILING, Assignment, Report
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.interruption import interruptible
+from grokray.sweep.measure_file import MeasureFile
 from grokray.sweep.sections import DEFINING, Tracking
 from grokray.sweep.tracked import check_tracking, tracked
 from grokray.sweep.trainer import Trainer
 from grokray.sweep.versions import made_with
 from grokray.trial import SEEDS, TrialConfig
 
-KEPT = (
-    "checkpoint_interval",
-    "keep_checkpoints",
-    "examples",
-    "measure_file",
-)  # of a Run, and keys of `trial` in a search space
+KEPT = ("checkpoint_interval", "keep_checkpoints", "examples")  # of a Run, and keys of `trial` in a search space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +49,7 @@ class Run:
     tracking: Tracking = Tracking()
     keep_checkpoints: str = "last+best"
     examples: int = 0
-    measure_file: str | None = None
+    measures: MeasureFile | None = None
 
 
 class Watcher(Protocol):
@@ -73,7 +69,8 @@ def train_in(run: Run, watcher: Watcher) -> TrialState:
     check_switches()
     check_tracking(run.tracking, _say)
     torch.set_num_threads(run.threads)
-    sweep = as_sweep(run.config, run.tracking, {name: getattr(run, name) for name in KEPT})
+    own = {"measure_file": None if run.measures is None else run.measures.name}
+    sweep = as_sweep(run.config, run.tracking, {name: getattr(run, name) for name in KEPT} | own)
     meta = {"versions": made_with(), "command": run.command}
     folder = folder_of_train(run.out, sweep, run.config, meta)
     with folder.lock():
@@ -143,6 +140,7 @@ def _train(
         role="train",
         device=run.device,
         compile=run.compile,
+        measures=run.measures,
         on_measurement=watcher.measured,
         on_fault=watcher.fault,
     )

@@ -108,7 +108,6 @@ def _config_of(trial: TrialState, folder: SweepFolder, uri: str) -> TrialConfig:
 def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
     from grokray.records.folder import SweepFolder
     from grokray.records.tables import require_journal
-    from grokray.sweep.inputs import copy_of_measures
     from grokray.sweep.kept import full_id
 
     folder = SweepFolder.open(uri)
@@ -131,6 +130,5 @@ def _of_sweep(uri: str, prefix: str, out: str | None) -> Source:
         out=target,
         device="cpu" if on_cpu and trial_of_train(space) is None else "auto",
         compile=space.compile if trial.compiled is None else "on" if trial.compiled else "off",
-        measure_file=copy_of_measures(folder.store),
         repeated=Repeated(folder=uri, trial_id=trial.trial_id, outcome=trial.outcome),
     )

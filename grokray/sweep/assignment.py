@@ -13,7 +13,6 @@ class Assignment:
     """One trial to run. At each step of `rungs` it waits for a decision; `attempt` counts its starts from 0.
 
     `keep_checkpoints` is one of `sections.KEEP`; `examples` are written of each part at every measurement.
-    `measure_file` is what people call the file whose measures are taken too; the sweep's folder has a copy.
     """
 
     trial_id: str
@@ -24,7 +23,6 @@ class Assignment:
     checkpoint_interval: int = 1_000
     keep_checkpoints: str = "none"
     examples: int = 0
-    measure_file: str | None = None
     planned_steps: float | None = None  # of its shape, over the whole sweep
     compiled: bool | None = None  # how it began; None where it has not
     session: str = ""  # of the driver that gives it

@@ -15,7 +15,7 @@ from grokray.errors import ConfigError, Problem
 from grokray.sweep import space
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.initial import remarks
-from grokray.sweep.measure_file import FIELD, read_measures
+from grokray.sweep.measure_file import FIELD, MeasureFile, measures_in, read_text
 from grokray.sweep.multiples import Scalar
 from grokray.sweep.parameters import Parameter
 from grokray.sweep.rules import Fault
@@ -71,20 +71,21 @@ def try_out(config: SweepConfig, *, omitted: frozenset[str] = frozenset()) -> tu
 def _measures(config: SweepConfig, trials: Sequence[TrialConfig]) -> Iterator[Fault]:
     """What is wrong with measures of the user's own, which are taken of these trials before their first step."""
     if (path := config.measures_at) is not None:
-        for rule in faults_of_measures(path, trials):
-            yield ("trial", FIELD), f"trial.{FIELD} is {config.trial.measure_file}, {rule}"
+        try:
+            tried_measures(path, trials[:MAX_MEASURED])
+        except Malformed as error:
+            yield ("trial", FIELD), f"trial.{FIELD} is {config.trial.measure_file}, {error.rule}"
 
 
-def faults_of_measures(path: str, trials: Sequence[TrialConfig]) -> list[str]:
-    """As they read on from "measure_file is x.py, "."""
-    try:
-        file = read_measures(path)
-    except Malformed as error:
-        return [error.rule]
+def tried_measures(path: str, trials: Sequence[TrialConfig]) -> MeasureFile:
+    """Raises Malformed where they cannot be taken of these trials before their first step."""
+    file = measures_in(read_text(path), path)
     from grokray.sweep.own_measures import faults_before
 
-    found = faults_before(file, trials[:MAX_MEASURED])
-    return [f"but its {name} fails before the first step of a trial: {fault}" for name, fault in found.items()]
+    if found := faults_before(file, trials):
+        first = "before the first step of a trial"
+        raise Malformed([f"its {name} fails {first}: {fault}" for name, fault in found.items()])
+    return file
 
 
 def _too_short(trials: Collection[TrialConfig]) -> Iterator[str]:

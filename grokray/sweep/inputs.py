@@ -20,13 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from grokray.errors import FolderError, GrokrayError
+from grokray.errors import ConfigError, GrokrayError, Problem
 from grokray.records.folder import INPUTS
 from grokray.records.store import Store
 from grokray.records.uri import join
 from grokray.sweep import initial
 from grokray.sweep.config import SweepConfig
-from grokray.sweep.measure_file import FIELD, MeasureFile, measures_in, read_text
+from grokray.sweep.measure_file import FIELD, read_text
 from grokray.sweep.parameters import Parameter
 from grokray.tasks.arc_data import in_one_file
 from grokray.tasks.arc_door import data_hash
@@ -83,8 +83,8 @@ KINDS = (
 
 def keep(store: Store, config: SweepConfig) -> None:
     """Copy into the sweep's folder what its trials are made of, unless it is there, and how they are measured."""
-    if (path := config.measures_at) is not None:
-        text = read_text(path)
+    if (measures := measures_of(config)) is not None:
+        text = measures[0].encode()
         if not store.exists(MEASURES) or store.read_bytes(MEASURES) != text:
             store.write_atomic(MEASURES, text)
     for kind, path in _named(config):
@@ -136,12 +136,18 @@ def copies(store: Store, kind: Kind, known: str) -> Iterator[str]:
             yield _path(store, name, kind) if kind.needs_file else join(store.uri, name)
 
 
-def kept_measures(store: Store, name: str) -> MeasureFile:
-    """Those of the file that people call `name`, by the folder's copy. FolderError where they cannot be had."""
+def measures_of(config: SweepConfig) -> tuple[str, str] | None:
+    """The text of the user's own measures and what their file is called; None where there are none. ConfigError where
+    they have gone since they were tried out."""
+    path, name = config.measures_at, config.trial.measure_file
+    if path is None or name is None:
+        return None
     try:
-        return measures_in(store.read_bytes(MEASURES), name)
+        return read_text(path), name
     except Malformed as error:
-        raise FolderError(f"{FIELD} is {name}, {error.rule}, as {store.shown(MEASURES)} has it") from error
+        raise ConfigError(
+            [Problem(field=f"trial.{FIELD}", message=f"trial.{FIELD} is {name}, {error.rule}")]
+        ) from error
 
 
 def copy_of_measures(store: Store) -> str | None:

@@ -84,7 +84,6 @@ class Ledger:
             checkpoint_interval=trial.checkpoint_interval,
             keep_checkpoints=trial.keep_checkpoints,
             examples=trial.examples,
-            measure_file=trial.measure_file,
             planned_steps=self.config.planned_steps(self._configs[trial_id]["num_steps"]),
             compiled=self._began_compiled(trial_id),
             session=self.session,

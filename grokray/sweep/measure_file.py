@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from grokray.engine.restored import Restored
 
 FIELD = "measure_file"
-LARGEST_FILE = 1_000_000  # bytes
+LARGEST_FILE = 100_000  # bytes; every process that trains is sent it
 MODULE = "grokray_measure_file"
 # Columns that curves have already; Arrow, which knows the first ones, takes time to load.
 RESERVED = frozenset(("trial_id", "trial_index", "attempt", "step", "wall_time_s", *CURVE_METRICS, *MEASURES))
@@ -56,25 +56,22 @@ class MeasureFile:
         return f"{type(error).__name__}{': ' if text else ''}{text}{place}"
 
 
-def read_measures(path: str) -> MeasureFile:
+def read_text(path: str) -> str:
     """Raises Malformed, as it reads on from "measure_file is x.py, but "."""
-    return measures_in(read_text(path), path)
-
-
-def read_text(path: str) -> bytes:
-    """Raises Malformed where there is none, or a very large one."""
     try:
         if not Path(path).is_file():
             raise Malformed(["there is no such file" if not os.path.exists(path) else "is no file"])
         if (size := os.path.getsize(path)) > LARGEST_FILE:
             raise Malformed([f"has {size:,} bytes, but may have at most {LARGEST_FILE:,}"])
-        return Path(path).read_bytes()
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Malformed(["is no text in UTF-8"]) from error
     except OSError as error:
         raise Malformed([f"cannot be read: {error.strerror}"]) from error
 
 
-def measures_in(text: bytes, name: str) -> MeasureFile:
-    """Runs the file. Raises Malformed where that cannot be, or where it holds no measure."""
+def measures_in(text: str, name: str) -> MeasureFile:
+    """Runs what the file of that name holds. Raises Malformed where that cannot be, or where there is no measure."""
     module = ModuleType(MODULE)
     module.__file__ = name
     sys.modules[MODULE] = module  # dataclasses of the file look themselves up there

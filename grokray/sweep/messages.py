@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -35,11 +36,13 @@ class WorkerOptions:
     threads: int = 1
     share: float = 1.0  # of the sweep's planned steps that falls to one engine
     company: float = 1.0  # how many trials of one shape an engine trains at once
+    measures: Sequence[str] | None = None  # of the user's own: what their file holds, and its name
 
     def make_trainer(self, role: str, slots: int | None = None) -> Trainer:
         """`slots` is how many trials it is to hold, where that is known."""
         import torch
 
+        from grokray.sweep.measure_file import measures_in
         from grokray.sweep.trainer import Trainer
 
         # Threads that wait for each other make a tiny step many times slower: one thread per engine.
@@ -52,6 +55,7 @@ class WorkerOptions:
             share=self.share,
             company=self.company,
             slots=slots,
+            measures=None if self.measures is None else measures_in(*self.measures),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -62,6 +63,15 @@ def faults_before(file: MeasureFile, trials: Sequence[TrialConfig]) -> dict[str,
         found = OwnMeasures(file, config, torch.device("cpu")).of(first_checkpoint(config))
         faults = {**found.faults, **faults}
     return faults
+
+
+def seconds_of(file: MeasureFile, config: TrialConfig) -> float:
+    """How long taking them takes on this machine, of the trial before its first step."""
+    measures, state = OwnMeasures(file, config, torch.device("cpu")), first_checkpoint(config)
+    measures.of(state)  # what is done once
+    start = time.perf_counter()
+    measures.of(state)
+    return time.perf_counter() - start
 
 
 def _copied(state: Checkpoint) -> Checkpoint:

@@ -16,6 +16,7 @@ from grokray.records.store import Store
 from grokray.records.uri import hide_secrets, holds_credentials, join
 from grokray.sweep import initial
 from grokray.sweep.config import SweepConfig
+from grokray.sweep.inputs import measures_of
 from grokray.sweep.part import numbers
 from grokray.tasks.arc_data import in_one_file
 from grokray.trial import PATHS
@@ -87,8 +88,8 @@ _CREDENTIALS = "Leave them out; nodes have an instance profile, their environmen
 def _with_data(config: SweepConfig, folder: Path) -> SweepConfig:
     """The search space with what it names by a path beside it. Of several paths of one name the journal tells which is
     meant by its path, so these stay where they are, and must be there on the nodes too."""
-    if (path := config.measures_at) is not None:
-        shutil.copyfile(path, folder / MEASURES)
+    if (measures := measures_of(config)) is not None:
+        (folder / MEASURES).write_text(measures[0], encoding="utf-8")
         config = config.model_copy(update={"trial": config.trial.model_copy(update={"measure_file": MEASURES})})
     known = {name: config.parameters[name] for name in PATHS if name in config.parameters}
     moved = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from grokray.errors import ExecutionError
 from grokray.sweep.cluster import Machine
 from grokray.sweep.config import SweepConfig
+from grokray.sweep.inputs import measures_of
 from grokray.sweep.messages import WorkerOptions
 
 GPU_OF_A_TRIAL = 0.02  # where `device: cuda` is all that is said
@@ -36,6 +37,7 @@ def worker_options(config: SweepConfig, machine: Machine, store_uri: str) -> Wor
         compile=config.compile,
         share=share_of_an_engine(config, machine),
         company=company_in_an_engine(config, machine),
+        measures=measures_of(config),
     )
 
 

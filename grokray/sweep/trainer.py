@@ -22,7 +22,7 @@ from grokray.sweep.assignment import Assignment, Report
 from grokray.sweep.background import WRITERS, Background
 from grokray.sweep.checkpoints import Kind, TrialCheckpoints, is_checkpoint_step
 from grokray.sweep.initial import first_checkpoint
-from grokray.sweep.inputs import at_hand, kept_measures
+from grokray.sweep.inputs import at_hand
 from grokray.sweep.keepsakes import Keepsakes
 from grokray.sweep.measure_file import MeasureFile
 from grokray.sweep.own_measures import OwnMeasures
@@ -57,16 +57,17 @@ class Trainer:
         share: float = 1.0,
         company: float = 1.0,
         slots: int | None = None,
+        measures: MeasureFile | None = None,
         on_measurement: Callable[[Measurement], None] = lambda m: None,
         on_fault: Callable[[str, str], None] = lambda measure, error: None,
         writers: int | None = None,
     ) -> None:
         """`share` is the part of the planned steps that falls to this engine, which trains about as many trials of one
-        shape at once as `company` says; `slots` is how many trials it is to hold. `on_fault` is told of measures of the
-        user's own, and what they raised.
+        shape at once as `company` says; `slots` is how many trials it is to hold. `measures` are the user's own, and
+        `on_fault` is told of those that raised something, and what.
         `writers` are threads that write checkpoints beside the training, by default none where that would only take
         the core from it: on a CPU with a disk of its own."""
-        self.store, self.role = store, role
+        self.store, self.role, self.measures = store, role, measures
         self.on_measurement, self.on_fault = on_measurement, on_fault
         self.share, self.company = share, company
         self.engine = Engine(device=device, compile=compile, capacity=slots, before_leaving=self._take_last_look)
@@ -79,7 +80,6 @@ class Trainer:
         self._undelivered: list[Report] = []
         self._running: dict[str, _Running] = {}
         self._last_states: dict[str, Checkpoint] = {}
-        self._measures: MeasureFile | None = None  # read when the first trial needs it
 
     def start(self, assignment: Assignment) -> int:
         """Seat the trial, from its latest sound checkpoint if it has one; the step it starts from."""
@@ -95,7 +95,7 @@ class Trainer:
             from_step=step,
             is_due=lambda at: is_checkpoint_step(at, assignment.checkpoint_interval, config.eval_interval),
         )
-        own = self._own_measures(assignment, config)
+        own = None if self.measures is None else OwnMeasures(self.measures, config, self.engine.device)
         self._seat(assignment, config, checkpoint)
         # The measurement before; nobody was to be asked about rungs up to it, or it would have waited there.
         passed = max(assignment.decided, (step - 1) // config.eval_interval * config.eval_interval)
@@ -105,13 +105,6 @@ class Trainer:
         if checkpoint is not None and checkpoint.metrics:
             self._report_again(running, checkpoint)
         return step
-
-    def _own_measures(self, assignment: Assignment, config: TrialConfig) -> OwnMeasures | None:
-        if assignment.measure_file is None:
-            return None
-        if self._measures is None:
-            self._measures = kept_measures(self.store, assignment.measure_file)
-        return OwnMeasures(self._measures, config, self.engine.device)
 
     def _begin(self, assignment: Assignment) -> Checkpoint | None:
         """What the trial goes on from. The journal has its start before anything is read: should reading it, or seating

@@ -16,7 +16,7 @@ from grokray.cli.curves import parting
 from grokray.cli.main import main
 from grokray.cli.sweep_options import sweep_of
 from grokray.cli.tables import unmeasured
-from grokray.errors import ConfigError, FolderError
+from grokray.errors import ConfigError
 from grokray.records.folder import SweepFolder
 from grokray.records.journal import Event
 from grokray.records.journal_reader import JournalReader
@@ -27,7 +27,7 @@ from grokray.records.trial_state import Fault
 from grokray.sweep.assignment import Assignment
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.inputs import MEASURES as KEPT
-from grokray.sweep.inputs import copy_of_measures, keep, kept_measures
+from grokray.sweep.inputs import copy_of_measures, keep, measures_of
 from grokray.sweep.load import load_sweep
 from grokray.sweep.measure_file import RESERVED, measures_in, numbers_of
 from grokray.sweep.parcel import Parcel
@@ -49,16 +49,14 @@ def small_trial(**changes: object) -> TrialConfig:
 
 def trained_with(folder: Path, text: str, *configs: TrialConfig, keep_checkpoints: str = "none") -> list[Event]:
     """The events of trials that run to their end with the measures of that text."""
-    store = Store.from_uri(folder)
-    store.write_atomic(KEPT, text.encode())
-    trainer = Trainer(store, role="test")
-    more = {"measure_file": "mine.py", "keep_checkpoints": keep_checkpoints, "checkpoint_interval": 20}
+    trainer = Trainer(Store.from_uri(folder), role="test", measures=measures_in(text, "mine.py"))
+    more = {"keep_checkpoints": keep_checkpoints, "checkpoint_interval": 20}
     for config in configs:
         trainer.start(Assignment(trial_id=config.id, config=config.model_dump(), **more))
     while trainer.trials:
         trainer.turn()
     trainer.close()
-    return [event for chunk in JournalReader(store).chunks() for event in chunk]
+    return [event for chunk in JournalReader(trainer.store).chunks() for event in chunk]
 
 
 def measurements(events: list[Event], config: TrialConfig) -> list[Event]:
@@ -87,7 +85,7 @@ def metrics(events: list[Event], config: TrialConfig) -> list[dict[str, float]]:
 )
 def test_a_file_that_cannot_be_used_is_refused_with_the_rule(text, rule):
     with pytest.raises(Malformed, match=rule):
-        measures_in(text.encode(), "/somewhere/mine.py")
+        measures_in(text, "/somewhere/mine.py")
 
 
 def test_measures_are_what_the_file_defines_itself():
@@ -110,7 +108,7 @@ def second(trained, times=2): return times
 first = lambda trained: 1
 scale = Scale(3.0)
 """
-    found = measures_in(text.encode(), "mine.py")
+    found = measures_in(text, "mine.py")
     assert [*found.measures] == ["second", "first", "scale"]
     assert [measure(None) for measure in found.measures.values()] == [2, 1, 3.0]
 
@@ -320,6 +318,15 @@ def test_it_is_tried_with_every_kind_of_task_but_not_where_there_are_other_fault
     assert "measure_file" not in str(error.value)
 
 
+def test_a_dry_run_says_how_long_they_take(tmp_path, capsys):
+    slow = "import time\n\ndef slow(trained):\n    time.sleep(0.2)\n    return 1\n"
+    assert main(["sweep", str(space(tmp_path, NORM + slow)), "--dry-run", f"--out={tmp_path}/out"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("measures of your own")]
+    found = re.fullmatch(r"measures of your own: norm, slow, ([\d.]+) ms each time of the first trial", line)
+    assert found is not None
+    assert float(found[1]) >= 200
+
+
 def test_it_defines_no_trial_and_no_sweep(tmp_path):
     config = load_sweep(space(tmp_path))
     plain = load_sweep(write(tmp_path))
@@ -353,24 +360,24 @@ def test_the_folder_has_the_file_as_it_is_now_and_goes_on_without_the_original(t
     folder = begun(tmp_path, load(path, out))
     (tmp_path / "mine.py").write_text(NORM.replace("norm(trained)", "other(trained)"))
     begun(tmp_path, load(path, out))
-    assert [*kept_measures(folder.store, "mine.py").measures] == ["other"]
+    assert "other" in folder.store.read_bytes(KEPT).decode()
     (tmp_path / "mine.py").unlink()
     with pytest.raises(ConfigError, match="no such file"):
         load(path, tmp_path / "another")
     config = load(path, out)
     assert config.stand_ins == {f"{tmp_path}/mine.py": f"{out}/{KEPT}"}
     begun(tmp_path, config)
-    assert [*kept_measures(folder.store, "mine.py").measures] == ["other"]
+    assert "other" in folder.store.read_bytes(KEPT).decode()
     path.write_text(path.read_text().replace("mine.py", "slip.py"))
     with pytest.raises(ConfigError, match=r"slip.py, but there is no such file"):
         load(path, out)
 
 
-def test_a_damaged_copy_is_named(tmp_path):
-    folder = begun(tmp_path, load_sweep(space(tmp_path)))
-    folder.store.write_atomic(KEPT, b"def f(")
-    with pytest.raises(FolderError, match=r"measure_file is mine.py, but is no Python.* as .*out/inputs/measures.py"):
-        kept_measures(folder.store, "mine.py")
+def test_a_file_that_has_gone_since_it_was_tried_out_is_an_error_of_ours(tmp_path):
+    config = load_sweep(space(tmp_path))
+    (tmp_path / "mine.py").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"trial.measure_file is .*mine.py, but is no text in UTF-8"):
+        measures_of(config)
 
 
 @pytest.mark.parametrize("execution", ["fused", "process"])
@@ -389,9 +396,11 @@ def test_a_sweep_has_them_in_its_curves_and_repeats_a_trial_with_them(execution,
     assert there["late"].to_pylist() == [20, None] * 4
     assert "not measured: late 4 ×, as AssertionError: late (mine.py:4)" in capsys.readouterr().out
     trial = there["trial_id"][0].as_py()
-    (tmp_path / "mine.py").unlink()
-    again = ["train", "--from-trial", f"{tmp_path}/out", trial, f"--out={tmp_path}/again", "--quiet"]
-    assert main(again) == 0
+    again = ["train", "--from-trial", f"{tmp_path}/out", trial, "--quiet"]
+    assert main([*again, f"--out={tmp_path}/plain"]) == 0  # what lies in the folder of another is not run
+    assert "curve is identical" in capsys.readouterr().out
+    assert "norm" not in curves(tmp_path / "plain").column_names
+    assert main([*again, f"--out={tmp_path}/again", f"--measure_file={tmp_path}/out/{KEPT}"]) == 0
     assert "curve is identical" in capsys.readouterr().out
     assert curves(tmp_path / "again")["norm"].to_pylist() == there["norm"].to_pylist()[:2]
     assert main(["status", f"{tmp_path}/out", "--json"]) == 0
@@ -430,15 +439,14 @@ def test_curves_that_lack_a_measure_of_ones_own_are_the_same(tmp_path):
 
 def test_an_interrupted_trial_goes_on_with_its_measures(tmp_path):
     config, store = small_trial(num_steps=80), Store.from_uri(tmp_path)
-    store.write_atomic(KEPT, NORM.encode())
-    told = Assignment(trial_id=config.id, config=config.model_dump(), measure_file="m.py", checkpoint_interval=20)
-    first = Trainer(store, role="first")
+    told = Assignment(trial_id=config.id, config=config.model_dump(), checkpoint_interval=20)
+    first = Trainer(store, role="first", measures=measures_in(NORM, "m.py"))
     first.start(told)
     while not (first.engine.trial_steps >= 40):
         first.turn()
     first.stop(config.id, save=True)
     first.close()
-    second = Trainer(store, role="second")
+    second = Trainer(store, role="second", measures=measures_in(NORM, "m.py"))
     assert second.start(told) >= 40
     while second.trials:
         second.turn()
@@ -485,4 +493,3 @@ def test_of_an_object_store_they_lie_in_the_cache(tmp_path, monkeypatch):
     assert found is not None
     assert Path(found).parent == tmp_path / "cache/inputs"
     assert Path(found).read_text() == NORM
-    assert [*kept_measures(store, "mine.py").measures] == ["norm"]
