@@ -32,6 +32,7 @@ def ending_as_by_ctrl_c() -> Iterator[None]:
     finally:
         for number in mine:
             signal.signal(number, was[number])
+        forget()  # or a sweep that this process runs later would be interrupted at once
 
 
 def leave_in_spite_of_trackers(code: int) -> None:

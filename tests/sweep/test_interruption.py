@@ -90,6 +90,8 @@ def test_what_was_asked_before_and_lost_in_a_library_is_not_forgotten(number):
             os.kill(os.getpid(), number)
         with interruptible(lambda: stopped.append(number)):
             assert stopped == [number]
+    with interruptible(lambda: pytest.fail("that was the command before")):
+        pass
     with ending_as_by_ctrl_c(), interruptible(lambda: pytest.fail("that was the command before")):
         pass
 

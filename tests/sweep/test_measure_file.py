@@ -380,6 +380,7 @@ def test_a_file_that_has_gone_since_it_was_tried_out_is_an_error_of_ours(tmp_pat
         measures_of(config)
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("execution", ["fused", "process"])
 def test_a_sweep_has_them_in_its_curves_and_repeats_a_trial_with_them(execution, one_core, tmp_path, capsys):
     failing = NORM + "def late(trained):\n    assert trained.step < 40, 'late'\n    return trained.step\n"
