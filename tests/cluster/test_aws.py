@@ -55,6 +55,8 @@ def test_a_worker_that_loses_power_is_replaced_and_no_trial_is_lost(lab: Lab):
     fetched = lab.folder / "fetched"
     lab.run("grokray", "fetch", folder.uri, fetched)
     assert pq.read_table(fetched / "trials.parquet") == pq.read_table(copy / "trials.parquet")
+    curves = pq.read_table(fetched / "curves")
+    assert curves["embedding_norm"].null_count == 0 < curves.num_rows
     assert "0 faults" in lab.on_host(
         cluster.head_ip(), f"grokray doctor --address auto --out {folder.uri}-doctor", seconds=PATIENCE_S
     )
