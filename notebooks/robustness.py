@@ -220,6 +220,14 @@ ranks = {
 pd.DataFrame(ranks).sort_index(axis=1).astype("Int64").rename_axis(columns=["rank by", "draw"])
 
 # %% [markdown]
+# What early measurements tell: of two trials that have not grokked yet, which will first? Among all pairs a measure may
+# only tell parameters apart; pairs that differ in their seeds alone say what it tells by itself.
+
+# %%
+display(analysis.predictors(at=[250, 1000]))
+_ = analysis.plot_predictors()
+
+# %% [markdown]
 # How much of it is chance: the share of the variance between configurations, and between seeds of one configuration.
 
 # %%

@@ -23,6 +23,7 @@ from grokray.analysis.findings.finding import Finding
 from grokray.analysis.findings.importance import importance
 from grokray.analysis.findings.overview import overview
 from grokray.analysis.findings.phases import phases
+from grokray.analysis.findings.predictors import predictors
 from grokray.analysis.findings.quality import quality
 from grokray.analysis.findings.robustness import robustness
 from grokray.analysis.findings.survival import survival
@@ -177,6 +178,13 @@ class Analysis:
         """Steps from memorization to grokking, and the share of grokked trials that fell back."""
         return self._keep("delay", lambda: delay(self.sweeps.trials, self.level))
 
+    def predictors(self, at: int | Sequence[int] | None = None) -> Finding:
+        """Which measures at an early step, or at several, tell which of two trials will grok first: losses, accuracies,
+        what `measure` names, and measures of your own."""
+        if at is not None:
+            return predictors(self.sweeps, self.level, at)
+        return self._keep("predictors", lambda: predictors(self.sweeps, self.level))
+
     def tasks(self) -> Finding:
         """Of trials of several operations: how often and when each of them is grokked."""
         return self._keep("tasks", lambda: tasks(self.sweeps, self.level))
@@ -221,6 +229,10 @@ class Analysis:
         """Differences in the share grokked between ways to write the task."""
         return self._plots.comparison(self, ax)
 
+    def plot_predictors(self, at: int | Sequence[int] | None = None, ax: Axes | None = None) -> Axes:
+        """How well measures tell by then which of two trials will grok first."""
+        return self._plots.predictors(self, at, ax)
+
     def plot_curves(self, trial_id: str, ax: Axes | None = None) -> Axes:
         """Accuracy of one trial, by its id or the start of it."""
         return self._plots.curve(self, trial_id, ax)
@@ -244,7 +256,7 @@ class Analysis:
 
 FINDINGS = (
     *("overview", "robustness", "phases", "survival", "delay", "effects", "critical_fraction", "importance"),
-    *("comparison", "tasks", "variance", "audit", "quality"),
+    *("comparison", "predictors", "tasks", "variance", "audit", "quality"),
 )
 
 

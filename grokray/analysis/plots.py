@@ -17,6 +17,7 @@ from grokray.analysis.figures.curves import draw_curve
 from grokray.analysis.figures.forest import Row, draw_forest, foremost, height_of
 from grokray.analysis.figures.importance import draw_importance, height_of_importance
 from grokray.analysis.figures.phases import draw_phases, height_of_phases
+from grokray.analysis.figures.predictors import draw_predictors, height_of_predictors
 from grokray.analysis.figures.profile import draw_profile, height_beside
 from grokray.analysis.figures.style import new_axes, nothing_to_draw, styled
 from grokray.analysis.figures.survival import draw_survival, height_above
@@ -162,6 +163,12 @@ def profile(a: Analysis, parameter: str, ax: Axes | None) -> Axes:
         raise unknown_column("parameter", parameter, names, "the search space has")
     part = table.loc[table["parameter"] == parameter]
     return _drawn(ax, HEIGHT + height_beside(part), finding, lambda axes: draw_profile(axes, part, parameter))
+
+
+def predictors(a: Analysis, at: int | Sequence[int] | None, ax: Axes | None) -> Axes:
+    finding = a.predictors(at)
+    height = HEIGHT if finding.missing else height_of_predictors(finding.estimates)
+    return _drawn(ax, height, finding, lambda axes: draw_predictors(axes, finding.estimates))
 
 
 def curve(a: Analysis, trial_id: str, ax: Axes | None) -> Axes:

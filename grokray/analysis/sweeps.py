@@ -169,13 +169,19 @@ class Sweeps:
         return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})
 
     def curve_parts(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """`trial_index`, `step` and these columns of all curves, a part at a time, each of whole trials."""
+        """`trial_index`, `step` and these columns of all curves, a part at a time, each of whole trials; without the
+        columns that a folder's curves do not have."""
         for folder, own in zip(self.folders, self._owned(), strict=True):
             keys = ["trial_index", "step"] if self._is_one_folder else ["trial_id", "trial_index", "step"]
-            for part in curve_parts(folder, [*keys, *columns]):
+            own_columns = {*curve_columns(folder)}
+            for part in curve_parts(folder, [*keys, *(name for name in columns if name in own_columns)]):
                 if not self._is_one_folder:
                     part = self._numbered(part.filter(_of(own)))
                 yield part
+
+    def curve_columns(self) -> list[str]:
+        """Those that any folder's curves have."""
+        return [*dict.fromkeys(name for folder in self.folders for name in curve_columns(folder))]
 
     def tasks(self) -> pa.Table:
         """A row for each task of each trial of several, TASKS_SCHEMA; each trial's own once."""
@@ -200,7 +206,7 @@ class Sweeps:
         return curves.sort_by([("trial_index", "ascending"), ("step", "ascending")])
 
     def _check(self, columns: Sequence[str] | None) -> None:
-        known = {name for folder in self.folders for name in curve_columns(folder)}
+        known = {*self.curve_columns()}
         if unknown := [name for name in columns or () if name not in known]:
             raise unknown_column("columns", unknown[0], sorted(known), "the curves have")
 

@@ -14,8 +14,10 @@ from grokray.wording import NOTHING, percent
 # Column → how it is written; what is not here goes by its type.
 KINDS = {
     **dict.fromkeys(("share", "share_of_stops", "earlier", "fanova", "ped_anova"), "percent"),
-    **dict.fromkeys(("all_seeds", "weighted_share", "variance_share"), "percent"),
-    **dict.fromkeys(("median", "mean_steps", "steps", "horizon", "delay", "grok_step", "median_within"), "steps"),
+    **dict.fromkeys(("all_seeds", "weighted_share", "variance_share", "concordance", "within"), "percent"),
+    **dict.fromkeys(
+        ("median", "mean_steps", "steps", "step", "horizon", "delay", "grok_step", "median_within"), "steps"
+    ),
     **dict.fromkeys(("ratio", "time_ratio", "time_ratio_if_all_grok", "hazard_ratio", "median_ratio"), "ratio"),
     "difference": "points",
     "fraction_difference": "change",
@@ -29,6 +31,9 @@ HEADINGS = {
     "ped_anova": "PED-ANOVA",
     "fanova": "fANOVA",
     "fraction_difference": "difference",
+    "concordance": "of pairs",
+    "within": "of pairs of one configuration",
+    "first_groks": "first groks",
 }
 
 

@@ -13,6 +13,7 @@ from grokray.analysis.figures.curves import draw_curve
 from grokray.analysis.figures.forest import Row, foremost, height_of
 from grokray.analysis.figures.importance import height_of_importance
 from grokray.analysis.figures.phases import draw_phases, height_of_phases
+from grokray.analysis.figures.predictors import foremost_measures, height_of_predictors
 from grokray.analysis.figures.profile import height_beside
 from grokray.analysis.figures.survival import MOST_BANDS, height_above
 from grokray.analysis.findings.critical import DIFFERENCES
@@ -28,6 +29,7 @@ from grokray.wording import count
 
 MOST_PROFILES, MOST_GROUPED, MOST_DIAGRAMS, MOST_SETTINGS = 8, 5, 3, 8
 PROFILE_HEIGHT = 2.3  # inches
+HOLLOW = " A hollow mark: no interval is known."
 
 
 def robustness(a: Analysis) -> Section:
@@ -152,7 +154,7 @@ def _marks(rows: Sequence[Row]) -> str:
     is_open = any(math.isinf(end) for row in rows for end in (row.lower, row.upper))
     is_hollow = any(math.isnan(row.lower) and not math.isnan(row.value) for row in rows)
     arrow = " An arrow: it may lie beyond all fractions that were tried." if is_open else ""
-    return arrow + (" A hollow mark: no interval is known." if is_hollow else "")
+    return arrow + (HOLLOW if is_hollow else "")
 
 
 def importance(a: Analysis) -> Section:
@@ -185,6 +187,27 @@ def comparison(a: Analysis) -> Section:
         "comparison by itself, p (Holm) is corrected for all. A median ratio of 0.5 means in half as many steps."
     )
     return section_of(finding, about, pictures, {"comparison": "Each against the first"})
+
+
+def predictors(a: Analysis) -> Section:
+    finding, pictures = a.predictors(), Pictures("predictors")
+    if finding.missing is None and foremost_measures(finding.estimates):
+        caption = (
+            "Of all pairs of trials of which it is known who grokked first, the share in which that is the one with "
+            f"more of what was measured at a step, before either had: {_n_watched(a)}, {_level(a)} intervals. 50 % is "
+            "a coin's toss; far below it less goes first."
+        )
+        told = [one.among_all for one in finding.estimates.values()]
+        caption += HOLLOW if any(math.isnan(one.lower) and not math.isnan(one.value) for one in told) else ""
+        shown, every = len(foremost_measures(finding.estimates)), len({name for _, name in finding.estimates})
+        caption += _not_drawn(shown, every, "measures")
+        pictures.add(lambda axes: plots.predictors(a, None, axes), caption, height_of_predictors(finding.estimates))
+    about = (
+        "What was measured at an early step, of trials that had not grokked by it, against when they did (Harrell's "
+        "concordance, up to the smallest budget). Much of it may be the doing of parameters, as weight decay makes "
+        "norms small. Trials of one configuration differ in their seeds alone: of such pairs a measure tells by itself."
+    )
+    return section_of(finding, about, pictures, {"predictors": "Who will grok first?"}, folded=("predictors",))
 
 
 def gallery(a: Analysis) -> Section:

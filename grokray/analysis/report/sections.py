@@ -50,5 +50,5 @@ def quality(a: Analysis) -> Section:
 
 SECTIONS: tuple[Callable[[Analysis], Section], ...] = (
     *(overview, pictured.robustness, pictured.phases, pictured.survival, delay, pictured.effects, pictured.critical),
-    *(pictured.importance, pictured.comparison, tasks, variance, audit, pictured.gallery, quality),
+    *(pictured.importance, pictured.comparison, pictured.predictors, tasks, variance, audit, pictured.gallery, quality),
 )

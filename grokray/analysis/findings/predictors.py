@@ -1,0 +1,131 @@
+"""Which of the numbers that are measured early tell who will grok first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grokray.analysis.concordance import Concordance, concordance
+from grokray.analysis.findings.finding import Finding, interval, missing, unique, without_silence
+from grokray.analysis.findings.survival import horizon_of
+from grokray.analysis.findings.words import cell
+from grokray.analysis.landmarks import Landmark, landmarks, steps_of, until
+from grokray.analysis.outcomes import outcomes
+from grokray.analysis.sweeps import Sweeps
+from grokray.analysis.times import Times, times_of
+from grokray.analysis.weights import scheduler_audit
+from grokray.arguments import refused
+
+MOST_TRIALS = 10_000
+NAME, TITLE = "predictors", "What early measurements tell of later grokking"
+CHOSEN = (
+    "the best of several measures was chosen by looking at them; an interval is of one measure at one step that was "
+    "chosen beforehand"
+)
+LATER = "at each step only trials count that had not grokked by then, so steps are of different trials"
+
+
+def predictors(sweeps: Sweeps, level: float = 0.95, at: int | Sequence[int] | None = None) -> Finding:
+    """ConfigError for a step that is none."""
+    times = times_of(sweeps.trials)
+    if not times.counted().observed.any():
+        return missing(NAME, TITLE, "no trial has grokked")
+    horizon = horizon_of(sweeps.trials, times.counted())
+    steps = steps_of(sweeps.trials, horizon) if at is None else _checked(at, horizon)
+    if not steps:
+        return missing(NAME, TITLE, "trials are not measured before half of their budget is over")
+    times = until(times, horizon)
+    sampled = _sample(times)
+    times = times if sampled.all() else dataclasses.replace(times, weight=np.where(sampled, times.weight, 0.0))
+    marks = landmarks(sweeps, times, steps)
+    found = [(mark, name, _of(mark, name, times, level)) for mark in marks for name in mark.values]
+    rows = [_row(mark.step, name, one) for mark, name, one in found if one is not None]
+    if not rows:
+        return missing(NAME, TITLE, "no measure differs between trials that had not grokked")
+    return Finding(
+        name=NAME,
+        title=TITLE,
+        tables={"predictors": without_silence(pd.DataFrame(rows), "reason")},
+        summary=_summary(rows),
+        notes=unique(
+            [
+                CHOSEN,
+                LATER,
+                None if sampled.all() else f"all pairs of so many trials take long: {sampled.sum():,} were drawn",
+                *outcomes(sweeps.trials).notes,
+                scheduler_audit(sweeps.trials).warning,
+            ]
+        ),
+        level=level,
+        estimates={(mark.step, name): one for mark, name, one in found if one is not None},
+    )
+
+
+def _sample(times: Times) -> np.ndarray:
+    """(n,) bool: all trials, or of more than MOST_TRIALS about so many, whole configurations drawn at random."""
+    if len(times.counted()) <= MOST_TRIALS:
+        return np.ones(len(times), bool)
+    clusters = int(times.codes.max()) + 1
+    share = MOST_TRIALS / len(times.counted())
+    return (np.random.default_rng(0).random(clusters) < share)[times.codes]
+
+
+def _checked(at: Any, horizon: float) -> list[int]:
+    steps = [at] if isinstance(at, Integral) else at
+    is_list = isinstance(steps, list | tuple) and len(steps) > 0
+    if not is_list or not all(isinstance(step, Integral) and 1 <= int(step) < horizon for step in steps):
+        rule = f"must be a step, or a list of steps, each from 1 to below {horizon:,.0f}, the smallest budget"
+        raise refused("at", at, rule)
+    return sorted({int(step) for step in steps})
+
+
+def _of(mark: Landmark, name: str, times: Times, level: float) -> Concordance | None:
+    """None of a measure that tells no two trials apart."""
+    values = mark.values[name]
+    there = mark.at_risk & ~np.isnan(values) & (times.weight > 0)
+    if len(np.unique(values[there])) < 2:
+        return None
+    return concordance(values[there], times.select(there), level)
+
+
+def _row(step: int, name: str, found: Concordance) -> dict[str, Any]:
+    """By the direction in which more than half of the pairs agree."""
+    all_pairs, within = found.among_all, found.within
+    larger = not all_pairs.value < 0.5
+    return {
+        "step": step,
+        "measure": name,
+        "first_groks": "" if np.isnan(all_pairs.value) else f"who has {'more' if larger else 'less'}",
+        **_turned(interval("concordance", all_pairs), larger),
+        **_turned(interval("within", within), larger),
+        "trials": found.trials,
+        "grokked": found.grokked,
+        "reason": all_pairs.note or "",
+    }
+
+
+def _turned(numbers: dict[str, float], larger: bool) -> dict[str, float]:
+    if larger:
+        return numbers
+    value, lower, upper = numbers.values()
+    return dict(zip(numbers, (1 - value, 1 - upper, 1 - lower), strict=True))
+
+
+def _summary(rows: Sequence[dict[str, Any]]) -> str:
+    """Of the first step of which anything is known."""
+    known = [row for row in rows if not np.isnan(row["concordance_lower"])]
+    if not known:
+        return ""
+    first = [row for row in known if row["step"] == known[0]["step"]]
+    best = max(first, key=lambda row: row["concordance"])
+    who = best["first_groks"].removeprefix("who has ")
+    within = "" if np.isnan(best["within"]) else f"; of pairs that differ in their seeds alone, {cell('within', best)}"
+    return (
+        f"Of what is measured at step {best['step']:,}, {best['measure']} tells best who groks first: the one with "
+        f"{who}, in {cell('concordance', best)} of all pairs of trials{within}."
+    )
