@@ -182,6 +182,8 @@ def test_the_table_has_each_measure_at_each_step_by_its_better_direction(sweep_p
         less = row["first_groks"] == "who has less"
         assert row["concordance"] == (1 - one.value if less else one.value)
         np.testing.assert_equal(row["concordance_lower"], 1 - one.upper if less else one.lower)
+    for _, part in table.groupby("step"):
+        assert part["concordance"].fillna(0).is_monotonic_decreasing
     assert found.summary.startswith(f"Of what is measured at step {known['step'].iloc[0]:,}, ")
     assert analysis.predictors() is found
 
@@ -214,8 +216,9 @@ def test_of_very_many_trials_some_are_drawn_whole_configurations_each(sweep_path
     found = analysis.predictors()
     assert any("were drawn" in note for note in found.notes)
     assert found.table["trials"].max() < 120
-    drawn = finding._sample(times_of(analysis.sweeps.trials))
-    by_configuration = pd.Series(drawn).groupby(analysis.trials["configuration"]).nunique()
+    times = times_of(analysis.sweeps.trials)
+    drawn, counted = finding._sampled(times)[0].weight > 0, times.weight > 0
+    by_configuration = pd.Series(drawn[counted]).groupby(times.cluster[counted]).nunique()
     assert (by_configuration == 1).all()
 
 

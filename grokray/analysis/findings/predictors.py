@@ -39,12 +39,11 @@ def predictors(sweeps: Sweeps, level: float = 0.95, at: int | Sequence[int] | No
     steps = steps_of(sweeps.trials, horizon) if at is None else _checked(at, horizon)
     if not steps:
         return missing(NAME, TITLE, "trials are not measured before half of their budget is over")
-    times = until(times, horizon)
-    sampled = _sample(times)
-    times = times if sampled.all() else dataclasses.replace(times, weight=np.where(sampled, times.weight, 0.0))
+    times, drawn = _sampled(until(times, horizon))
     marks = landmarks(sweeps, times, steps)
     found = [(mark, name, _of(mark, name, times, level)) for mark in marks for name in mark.values]
     rows = [_row(mark.step, name, one) for mark, name, one in found if one is not None]
+    rows.sort(key=lambda row: (row["step"], -np.nan_to_num(row["concordance"])))
     if not rows:
         return missing(NAME, TITLE, "no measure differs between trials that had not grokked")
     return Finding(
@@ -52,27 +51,20 @@ def predictors(sweeps: Sweeps, level: float = 0.95, at: int | Sequence[int] | No
         title=TITLE,
         tables={"predictors": without_silence(pd.DataFrame(rows), "reason")},
         summary=_summary(rows),
-        notes=unique(
-            [
-                CHOSEN,
-                LATER,
-                None if sampled.all() else f"all pairs of so many trials take long: {sampled.sum():,} were drawn",
-                *outcomes(sweeps.trials).notes,
-                scheduler_audit(sweeps.trials).warning,
-            ]
-        ),
+        notes=unique([CHOSEN, LATER, drawn, *outcomes(sweeps.trials).notes, scheduler_audit(sweeps.trials).warning]),
         level=level,
         estimates={(mark.step, name): one for mark, name, one in found if one is not None},
     )
 
 
-def _sample(times: Times) -> np.ndarray:
-    """(n,) bool: all trials, or of more than MOST_TRIALS about so many, whole configurations drawn at random."""
+def _sampled(times: Times) -> tuple[Times, str | None]:
+    """All trials; or of more than MOST_TRIALS about so many, whole configurations drawn at random, and a note of it."""
     if len(times.counted()) <= MOST_TRIALS:
-        return np.ones(len(times), bool)
+        return times, None
     clusters = int(times.codes.max()) + 1
-    share = MOST_TRIALS / len(times.counted())
-    return (np.random.default_rng(0).random(clusters) < share)[times.codes]
+    drawn = (np.random.default_rng(0).random(clusters) < MOST_TRIALS / len(times.counted()))[times.codes]
+    times = dataclasses.replace(times, weight=np.where(drawn, times.weight, 0.0))
+    return times, f"all pairs of so many trials take long: {len(times.counted()):,} were drawn"
 
 
 def _checked(at: Any, horizon: float) -> list[int]:
@@ -117,12 +109,11 @@ def _turned(numbers: dict[str, float], larger: bool) -> dict[str, float]:
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> str:
-    """Of the first step of which anything is known."""
+    """Of the first step of which anything is known, and there of what tells most."""
     known = [row for row in rows if not np.isnan(row["concordance_lower"])]
     if not known:
         return ""
-    first = [row for row in known if row["step"] == known[0]["step"]]
-    best = max(first, key=lambda row: row["concordance"])
+    best = known[0]
     who = best["first_groks"].removeprefix("who has ")
     within = "" if np.isnan(best["within"]) else f"; of pairs that differ in their seeds alone, {cell('within', best)}"
     return (
