@@ -12,7 +12,8 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -84,7 +85,8 @@ def measures_in(text: str, name: str) -> MeasureFile:
     except ValueError as error:  # bytes of zero
         raise Malformed([f"is no Python: {error}"]) from error
     try:
-        exec(code, vars(module))
+        with torch_as_it_was():
+            exec(code, vars(module))
     except (Exception, SystemExit) as error:
         raise Malformed([f"running it fails: {file.fault(error)}"]) from error
     found = {
@@ -95,6 +97,25 @@ def measures_in(text: str, name: str) -> MeasureFile:
     if faults := [*_faults(found)]:
         raise Malformed(faults)
     return MeasureFile(name=name, measures=found)
+
+
+@contextmanager
+def torch_as_it_was() -> Iterator[None]:
+    """What a measure sets for all of torch holds for itself alone: numbers that are trained on are not to change."""
+    before = _settings(sys.modules.get("torch"))
+    try:
+        yield
+    finally:
+        torch = sys.modules.get("torch")
+        if torch is not None and (now := _settings(torch)) != before:
+            dtype, threads, grad = before or (torch.float32, now[1], True)  # it may have been loaded meanwhile
+            torch.set_default_dtype(dtype)
+            torch.set_num_threads(threads)
+            torch.set_grad_enabled(grad)
+
+
+def _settings(torch: Any) -> tuple[Any, ...]:
+    return () if torch is None else (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
 
 
 def _is_own(value: Any) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +224,44 @@ def test_trials_feel_nothing_of_a_measure_and_measures_nothing_of_each_other(tmp
             )
             for name, tensor in one.parameters.items():
                 assert torch.equal(tensor, other.parameters[name])
+
+
+SETTING = """
+import torch
+torch.set_default_dtype(torch.float64)
+
+def sets(trained):
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    return torch.zeros(()).dtype == torch.float64
+
+def sees(trained):
+    return torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
+"""
+
+
+def test_what_a_measure_sets_for_all_of_torch_holds_for_itself_alone(tmp_path):
+    before = (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
+    config = small_trial()
+    found = metrics(trained_with(tmp_path / "setting", SETTING, config), config)
+    assert (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()) == before
+    assert [(one.pop("sets"), one.pop("sees")) for one in found] == [(1.0, 1.0)] * 3
+    plain = metrics(trained_with(tmp_path / "plain", NORM, config), config)
+    assert found == [{k: v for k, v in one.items() if k != "norm"} for one in plain]
+
+
+def test_torch_is_as_it_comes_after_a_file_that_loads_it(tmp_path):
+    (tmp_path / "mine.py").write_text("import torch\ntorch.set_default_dtype(torch.float64)\ndef f(t): return 1\n")
+    code = f"""
+import sys
+from grokray.sweep.measure_file import measures_in
+assert "torch" not in sys.modules
+measures_in(open({str(tmp_path / "mine.py")!r}).read(), "mine.py")
+print(sys.modules["torch"].get_default_dtype())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("torch.float32\n", "")
 
 
 def _checkpoint(events: list[Event], config: TrialConfig, which: str) -> str:
