@@ -16,7 +16,7 @@ from grokray.analysis import concordance as module
 from grokray.analysis.concordance import CERTAIN, FEWEST, NO_TWO, TOO_FEW, concordance
 from grokray.analysis.figures.predictors import MOST_MEASURES, foremost_measures
 from grokray.analysis.findings import predictors as finding
-from grokray.analysis.landmarks import landmarks, steps_of, until
+from grokray.analysis.landmarks import Landmark, landmarks, steps_of, until
 from grokray.analysis.sweeps import load_sweeps
 from grokray.analysis.times import Times, times_of
 from grokray.errors import ConfigError
@@ -246,6 +246,14 @@ def test_a_measure_of_ones_own_is_among_them_and_one_that_some_sweeps_lack(sweep
     assert "mine" in set(found.table["measure"])
     rows = found.table.set_index("measure")["trials"]
     assert rows["mine"] < rows["train_loss"]
+
+
+def test_token_accuracy_that_is_exact_match_stands_once():
+    exact = np.array([0.5, np.nan, 1.0])
+    values = {"train_token_accuracy": exact.copy(), "train_exact_match": exact, "heldout_token_accuracy": exact + 1}
+    more = {"heldout_exact_match": exact, "mine_token_accuracy": exact, "loss": exact}
+    mark = Landmark(step=1, at_risk=np.ones(3, bool), values={**values, **more})
+    assert finding._apart(mark) == ["train_exact_match", "heldout_token_accuracy", *more]
 
 
 def test_the_figure_shows_the_foremost_measures(sweep_path):

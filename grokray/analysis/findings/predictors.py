@@ -41,7 +41,7 @@ def predictors(sweeps: Sweeps, level: float = 0.95, at: int | Sequence[int] | No
         return missing(NAME, TITLE, "trials are not measured before half of their budget is over")
     times, drawn = _sampled(until(times, horizon))
     marks = landmarks(sweeps, times, steps)
-    found = [(mark, name, _of(mark, name, times, level)) for mark in marks for name in mark.values]
+    found = [(mark, name, _of(mark, name, times, level)) for mark in marks for name in _apart(mark)]
     rows = [_row(mark.step, name, one) for mark, name, one in found if one is not None]
     rows.sort(key=lambda row: (row["step"], -np.nan_to_num(row["concordance"])))
     if not rows:
@@ -74,6 +74,16 @@ def _checked(at: Any, horizon: float) -> list[int]:
         rule = f"must be a step, or a list of steps, each from 1 to below {horizon:,.0f}, the smallest budget"
         raise refused("at", at, rule)
     return sorted({int(step) for step in steps})
+
+
+def _apart(mark: Landmark) -> list[str]:
+    """Without token accuracy where that is exact match, as of answers of one token."""
+    exact = {name: mark.values.get(name.replace("_token_accuracy", "_exact_match")) for name in mark.values}
+    return [
+        name
+        for name, values in mark.values.items()
+        if (twin := exact[name]) is None or twin is values or not np.array_equal(twin, values, equal_nan=True)
+    ]
 
 
 def _of(mark: Landmark, name: str, times: Times, level: float) -> Concordance | None:
