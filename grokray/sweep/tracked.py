@@ -95,6 +95,10 @@ class TrialFold:
         return self._trial is not None and self._trial.done
 
     @property
+    def run_again(self) -> bool:
+        return self._trial is not None and self._trial.round > 0
+
+    @property
     def last_step(self) -> int:
         return self._trial.last_step if self._trial else 0
 

@@ -60,6 +60,11 @@ class Fold(Protocol):
     def ended(self) -> bool: ...
 
     @property
+    def run_again(self) -> bool:
+        """Whether it had failed for good, and was run again: an earlier session may have told of that end."""
+        ...
+
+    @property
     def last_step(self) -> int:
         """Of the newest measurement; 0 before the first."""
         ...

@@ -120,8 +120,11 @@ class WandbBackend:
 
     def finish(self, run: _Run, fold: Fold) -> None:
         self._send_held(run)
-        row = {name: value for name, value in fold.row().items() if value is not None}
-        run.wandb.summary.update({name: v for name, v in row.items() if name not in (fold.config or {})})
+        whole = fold.row()
+        row = {name: value for name, value in whole.items() if value is not None}
+        # Of a trial that had failed the run still says why: what is null by now must be said, too.
+        summary = whole if fold.run_again else row
+        run.wandb.summary.update({name: v for name, v in summary.items() if name not in (fold.config or {})})
         if self.settings.wandb == "maximal":
             self._add_examples(run, fold)
             self._add_artifact(run, fold, row)

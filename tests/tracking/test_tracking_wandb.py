@@ -234,6 +234,23 @@ def test_a_resumed_online_run_goes_on_where_the_server_says(stub, tmp_path):
     ]
 
 
+def test_a_trial_that_was_run_again_no_longer_says_why_it_had_failed(stub, tmp_path):
+    failed = [SESSION, trial(), measurement(100), {**end(100, "failed"), "error": "boom"}]
+    made = tracker(tmp_path, mode="online")
+    show(made, failed)
+    made.close()
+    run = stub.runs[ID]
+    assert (run.summary["error"], run.summary["censor_reason"]) == ("boom", "failed")
+    again = {"t": 130.0, "event": "again", "trial_id": ID, "round": 1}
+    settings = Settings(wandb="maximal", mode="online")
+    (made,) = make_trackers(settings, tmp_path, TrialFold, group="tiny", say=[].append, rounds={ID: 1})
+    events = {"grok_step": 200, "grok_step_lower": 100}
+    show(made, [*failed, again, measurement(200, attempt=1, events=events), {**end(200, "grokked"), "round": 1}])
+    made.close()
+    assert (run.summary["outcome"], run.summary["grok_step"]) == ("grokked", 200)
+    assert (run.summary.get("error"), run.summary.get("censor_reason")) == (None, None)
+
+
 def test_a_refused_key_is_one_line_of_warning(stub, tmp_path):
     stub.refuse = True
     said = []
