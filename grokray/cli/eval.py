@@ -52,7 +52,7 @@ def evaluate(
     for name, value in metrics.items():
         if not name.endswith(METRICS):
             print(f"{name}: {value:.6g}")
-    print(_compared(then, metrics))
+    print(_compared(then, metrics) if then else _nothing_kept(found))
     return 0
 
 
@@ -123,9 +123,13 @@ def _show(rows: Mapping[str, int], metrics: Mapping[str, float]) -> None:
     console.print(fitted(columns, console.width))
 
 
+def _nothing_kept(trial: Restored) -> str:
+    if trial.config.eval_start and trial.step == 0:
+        return "what the run measured before its first step is in its curve alone"
+    return "the run did not measure at this step"
+
+
 def _compared(then: Mapping[str, float], now: Mapping[str, float]) -> str:
-    if not then:
-        return "the run did not measure at this step"
     different = first_difference(then, now)
     if different is None:
         return "exactly as the run measured"

@@ -47,7 +47,7 @@ class Restored:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """As measured at that step; empty where the trial was stopped between two measurements."""
+        """As measured at that step; empty at step 0, and where the trial was stopped between two measurements."""
         return self.checkpoint.metrics
 
     @cached_property

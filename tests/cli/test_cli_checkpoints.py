@@ -405,6 +405,14 @@ def test_a_run_that_measured_otherwise_is_said_to_have(sums, tmp_path, capsys):
     assert "the run did not measure at this step" in capsys.readouterr().out
 
 
+def test_what_was_measured_before_the_first_step_is_said_to_be_in_the_curve(tmp_path, capsys):
+    folder = train(tmp_path / "out", *SUMS, "--num_steps", "2", "--eval_start")
+    capsys.readouterr()
+    assert main(["eval", str(folder), "--which", "0"]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == "what the run measured before its first step is in its curve alone"
+
+
 # -- in Python
 
 
