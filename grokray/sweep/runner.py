@@ -30,6 +30,7 @@ from grokray.sweep.messages import State, WorkerOptions
 from grokray.sweep.placement import engine_spec, idle_gpus, missing_gpus, worker_options
 from grokray.sweep.progress import Progress, progress_of
 from grokray.sweep.ray_start import ENVIRONMENT
+from grokray.sweep.stand_ins import pinned
 from grokray.sweep.tracked import check_tracking, tracked
 from grokray.sweep.versions import made_with
 
@@ -84,6 +85,7 @@ def run_sweep(
     folder = SweepFolder.create_or_open(out, config.to_yaml(), config.fingerprint(), meta)
     with folder.lock() as lock:
         inputs.keep(folder.store, config)
+        config = pinned(config, folder.store)
         session = _Session(folder, config, observer, meta, lock, retry_failed=retry_failed)
         with tracked(folder, config.tracking, observer.message, group=config.name, rounds=session.rounds):
             try:

@@ -1,13 +1,15 @@
-"""A sweep goes on after what its search space names has gone: the copies in its folder stand in for it."""
+"""Copies in a sweep's folder stand in for what its search space names: so a sweep goes on after that has gone, and does
+not notice when it is changed while the sweep runs."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from grokray.errors import GrokrayError
 from grokray.records.folder import SWEEP_YAML, SweepFolder
+from grokray.records.store import Store
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.holds import holds
 from grokray.sweep.inputs import KINDS, Kind, copies, copy_of_measures
@@ -41,6 +43,24 @@ def _measures_gone(config: SweepConfig) -> str | None:
     return None if path is None or os.path.exists(path) else path
 
 
+def pinned(config: SweepConfig, store: Store) -> SweepConfig:
+    """The search space with the copies that its folder keeps, to be called when they have been made. Files are read
+    again for each proposal: one that was changed meanwhile would give the later trials of a sweep other data."""
+    found = dict(config.stand_ins)
+    for kind in KINDS:
+        for path, hashes in _held_now(config, kind):
+            if path not in found and (copy := _copy_of(store, kind, config.parameters, hashes)) is not None:
+                found[path] = copy
+    return config.with_stand_ins(found)
+
+
+def _held_now(config: SweepConfig, kind: Kind) -> Iterator[tuple[str, list[str]]]:
+    if (parameter := config.parameters.get(kind.path)) is not None:
+        for path, hashes in zip(parameter.values, holds(kind.path, config.parameters, config.stand_ins), strict=True):
+            if isinstance(path, str) and "://" not in path:
+                yield path, hashes
+
+
 def _gone(config: SweepConfig) -> Iterator[tuple[Kind, str]]:
     for kind in KINDS:
         parameter = config.parameters.get(kind.path)
@@ -60,9 +80,14 @@ def _copy(folder: SweepFolder, recorded: SweepConfig, kind: Kind, path: str) -> 
     parameter = recorded.parameters.get(kind.path)
     if parameter is None or not (hashes := _held(folder, kind.path, parameter).get(_whole(path))):
         return None
-    for copy in copies(folder.store, kind, hashes[0]):
-        moved = parameter.model_copy(update={"values": (copy,)})
-        if holds(kind.path, {**recorded.parameters, kind.path: moved}) == [hashes]:
+    return _copy_of(folder.store, kind, recorded.parameters, hashes)
+
+
+def _copy_of(store: Store, kind: Kind, parameters: Mapping[str, Parameter], hashes: list[str]) -> str | None:
+    """The copy that holds this, as a path or a URI."""
+    for copy in copies(store, kind, hashes[0]):
+        moved = parameters[kind.path].model_copy(update={"values": (copy,)})
+        if holds(kind.path, {**parameters, kind.path: moved}) == [hashes]:
             return copy
     return None
 

@@ -12,6 +12,7 @@ from grokray.cli.main import main
 from grokray.cli.sweep_options import sweep_of
 from grokray.errors import ConfigError
 from grokray.records.folder import SweepFolder
+from grokray.sweep import runner
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.configurations import Configurations, Proposed
 from grokray.sweep.inputs import keep
@@ -86,6 +87,30 @@ def test_a_sweep_goes_on_with_the_copies_of_what_has_gone(what, begin, tmp_path)
     for elsewhere in ("new", "space.yaml"):  # no sweep of it is there
         with pytest.raises(ConfigError, match="no such f|missing"):
             load(tmp_path, elsewhere)
+
+
+@pytest.mark.parametrize("how", ["changed", "gone"])
+@pytest.mark.parametrize("what", SPACES)
+def test_a_running_sweep_does_not_notice_that_what_it_names_is_changed(what, how, begin, tmp_path, monkeypatch):
+    class Started(Exception):
+        pass
+
+    def started(folder: SweepFolder, config: SweepConfig, *rest: object, **options: object) -> None:
+        raise Started(config)
+
+    begun = begin(SPACES[what])
+    fingerprint, trials = begun.fingerprint(), written(begun)
+    monkeypatch.setattr(runner, "_Session", started)
+    with pytest.raises(Started) as caught:
+        runner.run_sweep(begun, tmp_path / "out")
+    original = tmp_path / GONE[what]
+    shutil.rmtree(original) if original.is_dir() else original.unlink()
+    if how == "changed" and what == "tasks":
+        shutil.copytree(TASKS / "training", original / "training")
+    elif how == "changed":
+        original.write_text("input,answer\n1 . 1,2\n1 . 2,3\n2 . 2,4\n")
+    (config,) = caught.value.args
+    assert (config.fingerprint(), written(config)) == (fingerprint, trials)
 
 
 def test_it_is_said_once_and_by_a_dry_run_too(begin, tmp_path, capsys):
