@@ -8,9 +8,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from grokray.sweep.interruption import forget, remember_and_raise
 from grokray.tracking import THREAD
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+AGAIN_S = 0.05
 
 
 @contextmanager
@@ -28,11 +34,37 @@ def ending_as_by_ctrl_c() -> Iterator[None]:
     for number in mine:
         signal.signal(number, remember_and_raise)
     try:
-        yield
+        with _lost_ones_come_again():
+            yield
     finally:
         for number in mine:
             signal.signal(number, was[number])
         forget()  # or a sweep that this process runs later would be interrupted at once
+
+
+@contextmanager
+def _lost_ones_come_again() -> Iterator[None]:
+    """Out of a callback, as of a weak reference, a KeyboardInterrupt cannot get: Python shows its traceback, and goes
+    on. It comes again a moment later, when something else runs. Without effect where the alarm is somebody else's."""
+    if signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
+        yield
+        return
+    tell = sys.unraisablehook
+
+    def heard(lost: UnraisableHookArgs) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+        else:
+            tell(lost)
+
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    sys.unraisablehook = heard
+    try:
+        yield
+    finally:
+        sys.unraisablehook = tell
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 def leave_in_spite_of_trackers(code: int) -> None:

@@ -261,6 +261,24 @@ def test_other_requests_to_end_are_answered_as_ctrl_c_is(name):
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+def test_a_ctrl_c_that_comes_in_a_callback_is_heard_all_the_same():
+    code = (
+        "import os, signal, sys, time\n"
+        "from grokray.cli.main import main\n"
+        "import grokray.sweep.schema as schema\n"
+        "class Thing:\n"
+        "    def __del__(self): os.kill(os.getpid(), signal.SIGINT); time.sleep(0)\n"
+        "def schema_text():\n"
+        "    Thing()\n"
+        "    time.sleep(20)\n"
+        "schema.schema_text = schema_text\n"
+        "code = main(['schema'])\n"
+        "sys.exit(code if signal.getsignal(signal.SIGALRM) is signal.SIG_DFL else 1)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=15)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 @pytest.mark.parametrize("hangs", ["its thread", "its client"])
 def test_a_tracker_that_hangs_keeps_no_process_from_its_end(hangs):
     code = (
