@@ -20,6 +20,7 @@ from scipy import stats
 from scipy.stats.qmc import Sobol
 
 from grokray.analysis.outcomes import WATCHING, column, grouped, looks_logarithmic, missing_in, varying
+from grokray.tasks.resolve import DRAWN, OF_CHECKPOINTS, USED_BY
 
 # Numbers with more different values than this are taken as a range where no search space says what they are.
 MAX_CHOICES = 12
@@ -133,7 +134,7 @@ def space_of_sweep(fingerprint: Mapping[str, str], trials: pa.Table) -> Space:
     """
     specs = {name: json.loads(fingerprint[f"parameters.{name}"]) for name in json.loads(fingerprint["parameters"])}
     specs = {name: spec for name, spec in specs.items() if not _is_constant(spec)}
-    axes = [_axis(name, spec) for name, spec in specs.items() if name in trials.column_names]
+    axes = _used([_axis(name, spec) for name, spec in specs.items() if name in trials.column_names])
     axes = [axis for axis in axes if _is_of(axis, trials)]
     known = {axis.name for axis in axes}
     unknown = [name for name in specs if name not in known]
@@ -199,8 +200,25 @@ def _part_of(axis: Axis, values: np.ndarray) -> Axis | None:
     )
 
 
+def _used(axes: list[Axis]) -> list[Axis]:
+    """With the conditions that nobody had to write down: a parameter is not there where nothing uses it. Trials have it
+    at its default then, and those that differ in it alone are one."""
+    of = {axis.name: axis for axis in axes}
+    wanted = [(parent, users, name) for (parent, users), used in USED_BY.items() for name in used]
+    if (start := of.get("initial_checkpoint")) is not None:
+        paths = tuple(value for value in start.values if value is not None)
+        wanted += [(start.name, paths, name) for name in OF_CHECKPOINTS] + [(start.name, (None,), n) for n in DRAWN]
+    for parent, users, name in wanted:
+        if name in of and parent in of:
+            of[name] = dataclasses.replace(of[name], when={**of[name].when, parent: users})
+    return list(of.values())
+
+
 def _is_of(axis: Axis, trials: pa.Table) -> bool:
     """Whether all values among the trials are of the axis: names of the original are translated before training."""
+    for parent, allowed in axis.when.items():
+        if parent in trials.column_names:
+            trials = trials.filter(pa.array([value in allowed for value in trials[parent].to_pylist()], pa.bool_()))
     values = column(trials, axis.name)
     return not axis.values or bool((missing_in(values) | ~np.isnan(axis.to_unit(values))).all())
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from grokray.analysis.robustness import robustness
 from grokray.analysis.space import Axis, Space, narrowed, space_of_sweep, space_of_trials
-from tests.analysis.tables import trials_of
+from tests.analysis.tables import grokking, trials_of
 
 TASK = Axis(name="task_type", values=("classification", "sequence"), probabilities=(0.5, 0.5))
 BASE = Axis(name="base", values=(2, 10), probabilities=(0.5, 0.5), when={"task_type": ("sequence",)})
@@ -181,3 +182,37 @@ def test_a_part_of_a_space_is_what_its_trials_span():
     mixed = trials_of(3, task_type=["sequence", "classification", "sequence"], base=[2, None, 10])
     (_, base) = narrowed(whole, mixed).axes
     assert base.when == {"task_type": ("sequence",)}
+
+
+@pytest.mark.parametrize(
+    ("used", "parameters", "columns"),
+    [
+        (
+            "initial_optimizer",
+            {"initial_checkpoint": [None, "a.pt"], "initial_optimizer": ["zero", "checkpoint"]},
+            {"initial_checkpoint": [None, "a.pt", "a.pt"], "initial_optimizer": ["zero", "zero", "checkpoint"]},
+        ),
+        (
+            "init_scale",
+            {"initial_checkpoint": ["a.pt", None], "init_scale": [0.5, 2]},
+            {"initial_checkpoint": ["a.pt", None, None], "init_scale": [1, 0.5, 2]},
+        ),
+        (
+            "grokfast_lambda",
+            {"gradient_filter": ["none", "grokfast_ema"], "grokfast_lambda": [1, 3]},
+            {"gradient_filter": ["none", "grokfast_ema", "grokfast_ema"], "grokfast_lambda": [2, 1, 3]},
+        ),
+        (
+            "learning_rate_end",
+            {"learning_rate_end": [0, 0.1], "learning_rate_schedule": ["constant", "cosine"]},
+            {"learning_rate_end": [0, 0, 0.1], "learning_rate_schedule": ["constant", "cosine", "cosine"]},
+        ),
+    ],
+)
+def test_a_whole_grid_is_whole_though_values_that_nothing_uses_made_trials_equal(used, parameters, columns):
+    trials = trials_of(3, **columns, grok_step=grokking([True, False, False]))
+    space = space_of_sweep(fingerprint("grid", **{name: {"values": v} for name, v in parameters.items()}), trials)
+    assert space.notes == ()
+    found = robustness(trials, space)
+    assert (found.adaptive, found.share.value) == (False, pytest.approx(0.5))
+    assert {one.name: one.configurations.tolist() for one in found.profiles}[used] == [1, 1]
