@@ -144,11 +144,12 @@ def _binned(axis: Axis, units: np.ndarray) -> tuple[list[str], np.ndarray]:
 
 def _volume(space: Space, points: np.ndarray, configuration: np.ndarray) -> np.ndarray | None:
     """(n,): how much of the space each trial's configuration stands for, up to a factor; None where that is not known
-    because it was chosen by what others did, or the grid is not whole."""
+    because it was chosen by what others did, or the grid is not whole. Of a space of few points random sweeps come to
+    have all, each trained once however likely it is to be drawn: these are weighed as a whole grid is."""
     if space.method == "tpe":
         return None
-    if space.method != "grid":
-        return np.ones(len(points))
     chance = space.probabilities(points)
     first = np.unique(configuration, return_index=True)[1]
-    return chance if chance is not None and np.isclose(chance[first].sum(), 1) else None
+    if space.method is not None and chance is not None and np.isclose(chance[first].sum(), 1):
+        return chance
+    return None if space.method == "grid" else np.ones(len(points))

@@ -130,6 +130,17 @@ def test_a_whole_grid_is_weighed_by_the_space_and_one_cut_short_is_not_even():
     assert robustness(grid(task[:3], bases[:3], [100, None, None]), space).adaptive
 
 
+@pytest.mark.parametrize("method", ["random", "sobol"])
+def test_a_space_whose_few_points_were_all_drawn_is_weighed_as_a_whole_grid(method):
+    base = Axis(name="base", values=(2, 10), probabilities=(0.9, 0.1), when={"task_type": ("sequence",)})
+    space = Space(axes=(TASK, base), method=method)
+    task, bases = ["classification", "sequence", "sequence"], [None, 2, 10]
+    found = robustness(grid(task, bases, [None, 100, None]), space)
+    assert (found.adaptive, found.share.value) == (False, pytest.approx(0.45))
+    # Of some of its points nobody knows how often they were drawn.
+    assert robustness(grid(task[:2], bases[:2], [None, 100]), space).share.value == pytest.approx(0.5)
+
+
 def test_without_audits_the_share_has_a_floor():
     trials = trials_of(4, outcome=["grokked", "budget", "pruned", "pruned"], grok_step=[100, None, None, None])
     found = robustness(trials)
