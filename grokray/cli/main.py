@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
     if code == INTERRUPTED:
+        # Else `python -m`, having seen Ctrl-C leave an `exec`, as of a data class, ends by the signal and not with 130.
+        exec("")
         _say(*(farewell or ["interrupted", *([f"go on with: {again}"] if again else [])]))
     if argv is None and "grokray.tracking.feeder" in sys.modules:
         from grokray.cli.ending import leave_in_spite_of_trackers

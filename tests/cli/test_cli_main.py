@@ -261,6 +261,20 @@ def test_other_requests_to_end_are_answered_as_ctrl_c_is(name):
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+def test_a_ctrl_c_in_code_that_a_library_makes_is_130_for_programs_too(tmp_path):
+    (tmp_path / "command.py").write_text(
+        "import sys\n"
+        "import grokray.sweep.schema as schema\n"
+        "from grokray.cli.main import main\n"
+        "schema.schema_text = lambda: exec('raise KeyboardInterrupt')\n"
+        "sys.exit(main(['schema']))\n"
+    )
+    root = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
+    where = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": root}}
+    done = subprocess.run([sys.executable, "-m", "command"], **where, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 def test_a_ctrl_c_that_comes_in_a_callback_is_heard_all_the_same():
     code = (
         "import os, signal, sys, time\n"
