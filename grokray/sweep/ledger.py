@@ -205,12 +205,12 @@ class Ledger:
     ) -> None:
         self.ended[trial_id] = outcome
         self._attempts.pop(trial_id, None)
+        self._configs.pop(trial_id)
         index = self.configurations.of_trial[trial_id]
         self.configurations.worth.count(
             index,
             outcome,
             trials=len(self.configurations.members[index]),
-            num_steps=self._configs.pop(trial_id)["num_steps"],
             metrics=metrics,
             events=events,
         )

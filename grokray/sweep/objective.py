@@ -1,7 +1,9 @@
 """What a finished trial is worth to the search: always a finite number.
 
 A trial without the event that the search aims at is not left out, and does not count as its early value: it is worse
-than any trial that had the event within the same budget, and among such trials the held-out loss decides.
+than any trial that had the event, and among such trials the held-out loss decides. Where budgets differ it counts as if
+it had the largest one: by its own it would be better than who had the event later, and a search of `num_steps` would
+look for trials too short to grok.
 
 A configuration is worth the median over its seeds, but for robustness, which is the share of its seeds that grokked;
 there the held-out loss decides between equal shares, and cannot outweigh one seed.
@@ -25,7 +27,7 @@ EVENT_METRICS = ("grok_step", "memorization_step", "grok_delay")
 def value_of_trial(
     metric: Metric,
     *,
-    num_steps: int,
+    max_steps: int,
     metrics: Mapping[str, float | None],
     events: Mapping[str, Any],
     ran: bool,
@@ -33,9 +35,11 @@ def value_of_trial(
 ) -> float:
     """`metrics` and `events` are of the last measurement; `ran` is False for a diverged or failed trial.
 
+    `max_steps` is the largest budget of the sweep's trials.
+
     `stopped` says that the trial was pruned: its value of a curve's metric is an early one, and does not count.
 
-    A worked example, grok_step with num_steps 2,000: grokked at 800 → 800; not, held-out loss 1.0 → 3,000 (half way
+    A worked example, grok_step with max_steps 2,000: grokked at 800 → 800; not, held-out loss 1.0 → 3,000 (half way
     between 2,000 and 4,000); diverged → 4,000. Robustness: grokked, held-out loss 0.0 → 1.5; not, loss 1.0 → 0.25;
     diverged → 0.
     """
@@ -46,7 +50,7 @@ def value_of_trial(
         event = _event(metric.name, events)
         if event is not None:
             return float(event)
-        worst = 2.0 * num_steps if not ran else num_steps * (1 + _squashed(metrics.get("heldout_loss")))
+        worst = 2.0 * max_steps if not ran else max_steps * (1 + _squashed(metrics.get("heldout_loss")))
         return worst if metric.goal == "minimize" else -worst
     value = metrics.get(metric.name)
     if ran and not stopped and value is not None and math.isfinite(value):

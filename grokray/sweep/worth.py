@@ -14,7 +14,7 @@ Values = tuple[float, ...]  # one for each metric
 
 class Worth:
     def __init__(self, config: SweepConfig, proposer: Proposer) -> None:
-        self._config, self._proposer = config, proposer
+        self._config, self._proposer, self._max_steps = config, proposer, config.max_steps()
         self._of_trials: dict[int, list[Values]] = {}  # of configurations that have begun to end
         self._of: dict[int, Values] = {}  # of those that have ended
         self._repeats: dict[int, list[int]] = {}  # configuration -> later proposals that equal it
@@ -25,14 +25,13 @@ class Worth:
         outcome: str,
         *,
         trials: int,
-        num_steps: int,
         metrics: Mapping[str, float | None],
         events: Mapping[str, Any],
     ) -> None:
         """One of so many `trials` of configuration `index` has ended; `metrics` and `events` are its last ones."""
         values = values_of_trial(
             self._config.metrics,
-            num_steps=num_steps,
+            max_steps=self._max_steps,
             metrics=metrics,
             events=events,
             ran=outcome not in ("diverged", "failed"),
@@ -55,7 +54,5 @@ class Worth:
 
     def refuse(self, index: int) -> None:
         """A configuration that cannot be is worth as little as one that fails."""
-        worst = values_of_trial(
-            self._config.metrics, num_steps=self._config.max_steps(), metrics={}, events={}, ran=False
-        )
+        worst = values_of_trial(self._config.metrics, max_steps=self._max_steps, metrics={}, events={}, ran=False)
         self._proposer.tell(index, worst)

@@ -103,7 +103,7 @@ def test_values_are_those_of_the_search():
     for row, value in zip(trials.to_pylist(), values, strict=True):
         expected = value_of_trial(
             metric,
-            num_steps=2000,
+            max_steps=2000,
             metrics={"heldout_loss": row["final_heldout_loss"]},
             events={"grok_step": row["grok_step"]},
             ran=row["outcome"] != "diverged",

@@ -412,6 +412,19 @@ def test_each_metric_of_several_is_told_to_the_search(tmp_path):
         assert books.configurations.proposer.study.trials[0].values == pytest.approx(expected)
 
 
+def test_a_budget_too_short_to_grok_is_worth_no_more_than_a_long_one(tmp_path):
+    """Else a search of num_steps, told of 150 where it did not grok in 100, would look for the shortest."""
+    method = {"method: grid": "method: tpe\nnum_trials: 16", "{value: 300}": "{values: [100, 300]}"}
+    ledger = open_ledger(tmp_path, **method)
+    budgets = set()
+    for _ in range(32):
+        assignment = ledger.next_assignment()
+        budgets.add(assignment.config["num_steps"])
+        ledger.end(assignment.trial_id, "budget", report(assignment.trial_id, step=assignment.config["num_steps"]))
+    assert budgets == {100, 300}
+    assert {trial.value for trial in ledger.configurations.proposer.study.trials} == {450}
+
+
 @pytest.mark.parametrize("seeds", ["[1, 0]", "[0, 1]"])
 def test_configurations_that_share_some_trials_run_each_of_them_once(tmp_path, seeds):
     alpha = "{value: 7}\n  grokfast_alpha: {values: [0.9, 0.98]}\n  init_seed: {value: 0, when: {grokfast_alpha: 0.98}}"

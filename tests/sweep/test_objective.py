@@ -14,9 +14,9 @@ from grokray.sweep.objective import (
 from grokray.sweep.sections import Metric
 
 
-def value(name, *, metrics=None, events=None, ran=True, num_steps=2000, goal=None):
+def value(name, *, metrics=None, events=None, ran=True, max_steps=2000, goal=None):
     metric = Metric(name=name) if goal is None else Metric(name=name, goal=goal)
-    return value_of_trial(metric, num_steps=num_steps, metrics=metrics or {}, events=events or {}, ran=ran)
+    return value_of_trial(metric, max_steps=max_steps, metrics=metrics or {}, events=events or {}, ran=ran)
 
 
 def test_grok_step_orders_grokked_then_censored_by_loss_then_diverged():
@@ -61,7 +61,7 @@ def test_a_curve_metric_is_its_last_value_and_a_failed_trial_the_worst():
 
 def test_a_pruned_trials_early_value_does_not_count():
     metrics = {"heldout_loss": 4.6}
-    early = value_of_trial(Metric(name="heldout_loss"), num_steps=9, metrics=metrics, events={}, ran=True, stopped=True)
+    early = value_of_trial(Metric(name="heldout_loss"), max_steps=9, metrics=metrics, events={}, ran=True, stopped=True)
     assert early > value("heldout_loss", metrics={"heldout_loss": 12.0})
 
 
@@ -118,7 +118,7 @@ def test_between_equal_shares_the_held_out_loss_decides_and_divergence_is_worst(
 
 
 def test_an_audited_trial_counts_with_its_true_outcome_and_a_pruned_one_as_censored():
-    late = {"num_steps": 2000, "events": {"grok_step": 1900}, "metrics": {"heldout_loss": 0.1}, "ran": True}
+    late = {"max_steps": 2000, "events": {"grok_step": 1900}, "metrics": {"heldout_loss": 0.1}, "ran": True}
     pruned = late | {"events": {}, "stopped": True}
     for metric, better in ((Metric(), -1), (ROBUSTNESS, 1)):
         assert better * value_of_trial(metric, **late) > better * value_of_trial(metric, **pruned)
@@ -127,7 +127,7 @@ def test_an_audited_trial_counts_with_its_true_outcome_and_a_pruned_one_as_censo
 def test_several_metrics_are_valued_one_by_one():
     aims = [Metric(name="grok_step"), Metric(name="heldout_exact_match"), ROBUSTNESS]
     found = [
-        values_of_trial(aims, num_steps=2000, events=events, metrics={"heldout_loss": 1.0, **more}, ran=True)
+        values_of_trial(aims, max_steps=2000, events=events, metrics={"heldout_loss": 1.0, **more}, ran=True)
         for events, more in itertools.product(({}, {"grok_step": 700}), ({}, {"heldout_exact_match": 1.0}))
     ]
     assert found == [(3000, 0, 0.25), (3000, 1, 0.25), (700, 0, 1.25), (700, 1, 1.25)]

@@ -20,7 +20,7 @@ def worth(*aims: str) -> tuple[Worth, list[tuple[int, Values]]]:
 
 
 def count(of: Worth, index: int, outcome: str = "budget", *, trials: int = 1, loss: float = 1.0, **events: int) -> None:
-    of.count(index, outcome, trials=trials, num_steps=2000, metrics={"heldout_loss": loss}, events=events)
+    of.count(index, outcome, trials=trials, metrics={"heldout_loss": loss}, events=events)
 
 
 def test_a_configuration_is_told_once_its_last_trial_has_ended():
