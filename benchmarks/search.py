@@ -312,7 +312,7 @@ def _text(values: Sequence[float | None] | None, form: str) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--searches", type=int, default=30, help="of each kind, 6 at least")
-    parser.add_argument("--trials", type=int, default=120, help="as many trials of full length as the steps make")
+    parser.add_argument("--trials", type=int, default=120, help="of full length, 40 at least: so many steps")
     parser.add_argument("--seats", type=int, default=12, help="trials that train at once")
     return parser.parse_args()
 
