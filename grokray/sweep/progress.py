@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from grokray.records.state import SweepState
 from grokray.records.trial_state import Fault, TrialState
+from grokray.sweep.metrics import ROBUSTNESS
 from grokray.sweep.sections import Metric
 
 DEFAULT = Metric()
@@ -60,6 +62,7 @@ def progress_of(
     trials = list(state.trials.values())
     ended = [t for t in trials if t.done]
     audited = [t for t in trials if t.audited]
+    shares = _shares_grokked(trials) if metric.name == ROBUSTNESS else {}
     return Progress(
         total=max(total, len(trials)),
         known=len(trials),
@@ -68,7 +71,7 @@ def progress_of(
         outcomes=dict(Counter(t.outcome for t in ended if t.outcome)),
         steps=sum(t.last_step for t in trials),
         ended_steps=sum(t.last_step for t in ended),
-        best=tuple(sorted((t for t in trials if t.last_step), key=partial(_rank, metric))[:best]),
+        best=tuple(sorted((t for t in trials if t.last_step), key=partial(_rank, metric, shares))[:best]),
         errors=dict(Counter(t.error for t in ended if t.outcome == "failed" and t.error).most_common()),
         audit=Audit(
             stops=sum(t.stop is not None for t in trials),
@@ -80,10 +83,18 @@ def progress_of(
     )
 
 
-def _rank(metric: Metric, trial: TrialState) -> tuple[float, ...]:
-    """The best value of the metric first; then, and among those that have none, the earliest grokking, the best
-    held-out exact match, and the lowest held-out loss."""
+def _shares_grokked(trials: Sequence[TrialState]) -> dict[int | None, float]:
+    """Of each configuration: how many of its trials have grokked so far, of all that it has."""
+    trials_of = Counter(t.configuration for t in trials)
+    grokked = Counter(t.configuration for t in trials if t.events.get("grok_step") is not None)
+    return {configuration: grokked[configuration] / size for configuration, size in trials_of.items()}
+
+
+def _rank(metric: Metric, shares: Mapping[int | None, float], trial: TrialState) -> tuple[float, ...]:
+    """The best value of the metric first, for robustness its configuration's share; then, and among those that have
+    none, the earliest grokking, the best held-out exact match, and the lowest held-out loss."""
     value = trial.tracker.grok_delay if metric.name == "grok_delay" else trial.events.get(metric.name)
+    value = shares.get(trial.configuration) if metric.name == ROBUSTNESS else value
     value = trial.last_metrics.get(metric.name) if value is None else value
     sign = 1 if metric.goal == "minimize" else -1
     own = (1.0, 0.0) if value is None else (0.0, sign * float(value))

@@ -57,3 +57,18 @@ def test_the_best_are_so_by_the_metric(metric, order):
         more = {"attempt": 0, "step": 900, "metrics": metrics, "events": events}
         state.apply({"t": 2.0, "event": "measurement", "trial_id": config.id, **more})
     assert [names[t.trial_id] for t in progress_of(state, 4, metric=metric).best] == order.split()
+
+
+def test_for_robustness_a_configuration_whose_seeds_all_grok_is_before_an_early_grokker_by_luck():
+    state, names = SweepState(), {}
+    steps = {"lucky": (100, None, None), "most": (300, 400, None), "sure": (900, 700, 800)}
+    for configuration, (name, of_seeds) in enumerate(steps.items()):
+        for seed, step in enumerate(of_seeds):
+            trial_id = names.setdefault(f"{name} {step}", f"{configuration}{seed}")
+            fields = {"index": 3 * configuration + seed, "configuration": configuration, "seed": seed, "config": {}}
+            state.apply({"t": 1.0, "event": "trial", "trial_id": trial_id, **fields})
+            more = {"attempt": 0, "step": 900, "metrics": {}, "events": {} if step is None else {"grok_step": step}}
+            state.apply({"t": 2.0, "event": "measurement", "trial_id": trial_id, **more})
+    found = [trial.trial_id for trial in progress_of(state, 9, metric=Metric(name="robustness")).best]
+    assert found == [names[name] for name in ("sure 700", "sure 800", "sure 900", "most 300", "most 400")]
+    assert progress_of(state, 9).best[0].trial_id == names["lucky 100"]
