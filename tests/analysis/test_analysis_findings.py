@@ -734,6 +734,12 @@ def test_arc_trials_are_analysed_like_others(tmp_path):
         assert bool(found.tables) != bool(found.missing), name
 
 
+def test_of_trials_that_came_equally_near_the_one_with_the_least_loss_is_named():
+    best = {"best_heldout_exact_match": [0.4, 0.6, 0.6, 0.6, None], "best_heldout_loss": [0.1, 2.0, 1.0, None, 0.1]}
+    trials = trials_of(5, **best, best_heldout_exact_match_step=[100] * 5)
+    assert f"came nearest, {trials['trial_id'][2].as_py()}, had 60" in " ".join(quality(trials).table["warning"])
+
+
 def test_quality_warns_of_what_speaks_against_the_numbers(tmp_path):
     folder = make_sweep(tmp_path / "s", 90, scheduler="grok_asha", seeds=1, curves=False, running=20)
     text = " ".join(quality(read_trials(folder)).table["warning"])

@@ -36,11 +36,12 @@ def quality(trials: pa.Table, uneven: str | None = None) -> Finding:
 
 
 def _nearest(trials: pa.Table) -> str | None:
-    """Where none grokked, how far the best one came."""
-    best = column(trials, "best_heldout_exact_match")
+    """Where none grokked, how far the best one came: that of `plot --best`, of equal ones the one with the least loss."""
+    best, loss = column(trials, "best_heldout_exact_match"), column(trials, "best_heldout_loss")
     if np.isnan(best).all():
         return None
-    row = trials.slice(int(np.nanargmax(best)), 1).to_pylist()[0]
+    first = np.lexsort((np.nan_to_num(loss, nan=np.inf), -np.nan_to_num(best, nan=-1.0)))[0]
+    row = trials.slice(int(first), 1).to_pylist()[0]
     share = percent(row["best_heldout_exact_match"])
     at, id = f"{row['best_heldout_exact_match_step']:,}", row["trial_id"]
     return f"the trial that came nearest, {id}, had {share} of its held-out answers right, at step {at}"
