@@ -36,7 +36,7 @@ def quality(trials: pa.Table, uneven: str | None = None) -> Finding:
 
 
 def _nearest(trials: pa.Table) -> str | None:
-    """Where none grokked, how far the best one came: that of `plot --best`, of equal ones the one with the least loss."""
+    """Where none grokked, how far the best one came, the one of `plot --best`: of equal ones by the least loss."""
     best, loss = column(trials, "best_heldout_exact_match"), column(trials, "best_heldout_loss")
     if np.isnan(best).all():
         return None
