@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from grokray.errors import ExecutionError
 from grokray.records.store import Store
 from grokray.sweep.assignment import Assignment, Report
 
 if TYPE_CHECKING:
+    from grokray.sweep.measure_file import MeasureFile
     from grokray.sweep.trainer import Trainer
 
 
@@ -42,7 +44,6 @@ class WorkerOptions:
         """`slots` is how many trials it is to hold, where that is known."""
         import torch
 
-        from grokray.sweep.measure_file import measures_in
         from grokray.sweep.trainer import Trainer
 
         # Threads that wait for each other make a tiny step many times slower: one thread per engine.
@@ -55,8 +56,21 @@ class WorkerOptions:
             share=self.share,
             company=self.company,
             slots=slots,
-            measures=None if self.measures is None else measures_in(*self.measures),
+            measures=self._own_measures(),
         )
+
+    def _own_measures(self) -> MeasureFile | None:
+        """ExecutionError where this machine lacks what they need."""
+        from grokray.sweep.measure_file import FIELD, measures_in
+        from grokray.tasks.malformed import Malformed
+
+        if self.measures is None:
+            return None
+        text, name = self.measures
+        try:
+            return measures_in(text, name)
+        except Malformed as error:
+            raise ExecutionError(f"{FIELD} is {name}, {error.rule}, on {socket.gethostname()}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from grokray.cli.curves import parting
 from grokray.cli.main import main
 from grokray.cli.sweep_options import sweep_of
 from grokray.cli.tables import unmeasured
-from grokray.errors import ConfigError
+from grokray.errors import ConfigError, ExecutionError
 from grokray.records.folder import SweepFolder
 from grokray.records.journal import Event
 from grokray.records.journal_reader import JournalReader
@@ -32,6 +32,7 @@ from grokray.sweep.inputs import MEASURES as KEPT
 from grokray.sweep.inputs import copy_of_measures, keep, measures_of
 from grokray.sweep.load import load_sweep
 from grokray.sweep.measure_file import RESERVED, measures_in, numbers_of
+from grokray.sweep.messages import WorkerOptions
 from grokray.sweep.parcel import Parcel
 from grokray.sweep.progress import progress_of
 from grokray.sweep.trainer import Trainer
@@ -534,3 +535,9 @@ def test_of_an_object_store_they_lie_in_the_cache(tmp_path, monkeypatch):
     assert found is not None
     assert Path(found).parent == tmp_path / "cache/inputs"
     assert Path(found).read_text() == NORM
+
+
+def test_a_machine_that_lacks_what_they_need_says_so(tmp_path):
+    options = WorkerOptions(store_uri=str(tmp_path), measures=["import nothing_of_that_name", "/home/me/mine.py"])
+    with pytest.raises(ExecutionError, match=r"measure_file is /home/me/mine.py, but running it fails: .*:1\), on \w"):
+        options.make_trainer("engine")
