@@ -34,7 +34,8 @@ class Landmark:
 
 
 def steps_of(trials: pa.Table, horizon: float) -> list[int]:
-    """Some at which all trials are measured, by rising step: parts of the horizon."""
+    """By rising step, parts of the horizon: where those are measured that are measured least often. Of others the last
+    measurement before may count."""
     interval = int(np.nanmax(column(trials, "eval_interval")))
     return sorted({int(horizon * part) // interval * interval for part in PARTS} - {0})
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,16 +24,20 @@ from typing import TYPE_CHECKING, Any
 from grokray.sweep.metrics import CURVE_METRICS
 from grokray.tasks.malformed import Malformed
 from grokray.trial import MEASURES
-from grokray.wording import first_line, show
+from grokray.wording import in_a_line, show
 
 if TYPE_CHECKING:
     from grokray.engine.restored import Restored
 
 FIELD = "measure_file"
 LARGEST_FILE = 100_000  # bytes; every process that trains is sent it
+LONGEST_FAULT = 300  # characters
 MODULE = "grokray_measure_file"
 # Columns that curves have already; Arrow, which knows the first ones, takes time to load.
 RESERVED = frozenset(("trial_id", "trial_index", "attempt", "step", "wall_time_s", *CURVE_METRICS, *MEASURES))
+
+# Of several numbers that a measure returns: the end of a column's name.
+_KEY = re.compile(r"[\w.+/-]{1,100}")
 
 # A trained model to a number, to several by name, or to none that it has.
 Measure = Callable[["Restored"], Any]
@@ -53,8 +58,16 @@ class MeasureFile:
                 lines.append(frame.tb_lineno)
             frame = frame.tb_next
         place = f" ({os.path.basename(self.name)}:{lines[-1]})" if lines else ""
-        text = first_line(error)
-        return f"{type(error).__name__}{': ' if text else ''}{text}{place}"
+        return f"{_said(error)}{place}"
+
+
+def _said(error: BaseException) -> str:
+    """Its class and first line, not too long of one: it is written at every measurement."""
+    try:
+        text = in_a_line(error)
+    except Exception:  # classes of the file's own may not be able to say anything
+        return type(error).__name__
+    return text if len(text) <= LONGEST_FAULT else f"{text[: LONGEST_FAULT - 1]}…"
 
 
 def read_text(path: str) -> str:
@@ -87,7 +100,9 @@ def measures_in(text: str, name: str) -> MeasureFile:
     try:
         with torch_as_it_was():
             exec(code, vars(module))
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # some, such as asyncio's CancelledError, are no Exception
         raise Malformed([f"running it fails: {file.fault(error)}"]) from error
     found = {
         key: value
@@ -108,14 +123,35 @@ def torch_as_it_was() -> Iterator[None]:
     finally:
         torch = sys.modules.get("torch")
         if torch is not None and (now := _settings(torch)) != before:
-            dtype, threads, grad = before or (torch.float32, now[1], True)  # it may have been loaded meanwhile
+            # It may have been loaded meanwhile: then as it comes.
+            dtype, threads, grad, device, precision, exact = before or (torch.float32, now[1], True, None, "highest", 0)
             torch.set_default_dtype(dtype)
             torch.set_num_threads(threads)
             torch.set_grad_enabled(grad)
+            if now[3] != device:
+                torch.set_default_device(device)
+            if precision is not None:
+                torch.set_float32_matmul_precision(precision)
+            torch.set_deterministic_debug_mode(exact)
 
 
 def _settings(torch: Any) -> tuple[Any, ...]:
-    return () if torch is None else (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
+    if torch is None:
+        return ()
+    device = torch.get_default_device()
+    return (
+        *(torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()),
+        None if device.type == "cpu" else device,  # that of torch as it comes
+        *(_precision(torch), torch.get_deterministic_debug_mode()),
+    )
+
+
+def _precision(torch: Any) -> str | None:
+    """None where it was set for one of torch's backends alone, `torch.backends.….fp32_precision`."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return None
 
 
 def _is_own(value: Any) -> bool:
@@ -150,6 +186,10 @@ def numbers_of(name: str, value: Any) -> dict[str, float]:
         return {}
     if not isinstance(value, Mapping):
         return {name: _number(value)}
+    if unfit := [key for key in map(str, value) if not _KEY.fullmatch(key)]:
+        raise TypeError(f"returned {show(unfit[0])}, but a name must be of letters, digits and any of _ . + / -")
+    if len({str(key) for key in value}) < len(value):
+        raise TypeError("returned two numbers of one name")
     found = {f"{name}_{key}": _number(one) for key, one in value.items() if one is not None}
     if taken := sorted(RESERVED & found.keys()):
         raise TypeError(f"{name} returned {show(taken[0].removeprefix(f'{name}_'))}, and {taken[0]} is another column")

@@ -47,7 +47,9 @@ class OwnMeasures:
                 if twice := sorted(numbers.keys() & found.values.keys()):
                     raise TypeError(f"{twice[0]} was measured already")
                 found.values |= numbers
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # some, such as asyncio's CancelledError, are no Exception
                 found.faults[name] = self._file.fault(error)
         return found
 

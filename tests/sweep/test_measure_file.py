@@ -77,6 +77,7 @@ def metrics(events: list[Event], config: TrialConfig) -> list[dict[str, float]]:
         ("x = 1\0", "is no Python"),
         ("\n\nimport nothing_of_that_name", r"running it fails: ModuleNotFoundError: .*nothing.* \(mine.py:3\)"),
         ("raise SystemExit(3)", r"running it fails: SystemExit: 3 \(mine.py:1\)"),
+        ("raise GeneratorExit", r"running it fails: GeneratorExit \(mine.py:1\)"),
         ("", "has no measure"),
         ("from math import floor\nclass Norm: pass\ndef _norm(t): pass", "has no measure"),
         ("def f(a, b): pass", r"f\(a, b\): a measure takes one argument"),
@@ -150,6 +151,10 @@ def test_what_a_measure_may_return(value, numbers):
         (torch.zeros(2, 3), r"returned Tensor of shape \(2, 3\)"),
         (np.zeros(0), r"returned ndarray of shape \(0,\)"),
         ({"a": {"b": 1}}, "returned dict"),
+        ({"a b": 1}, "returned 'a b', but a name must be of letters"),
+        ({"": 1}, "but a name must be of letters"),
+        ({"\ud800": 1}, "but a name must be of letters"),
+        ({1: 1, "1": 2}, "two numbers of one name"),
     ],
 )
 def test_what_it_may_not(value, rule):
@@ -235,6 +240,9 @@ def sets(trained):
     torch.set_default_dtype(torch.float64)
     torch.set_grad_enabled(False)
     torch.set_num_threads(torch.get_num_threads() + 1)
+    torch.set_float32_matmul_precision("medium")
+    torch.use_deterministic_algorithms(True)
+    torch.set_default_device("meta")
     return torch.zeros(()).dtype == torch.float64
 
 def sees(trained):
@@ -242,27 +250,46 @@ def sees(trained):
 """
 
 
+def settings() -> tuple[object, ...]:
+    numbers = (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
+    exact = torch.are_deterministic_algorithms_enabled()
+    return *numbers, exact, torch.get_float32_matmul_precision(), torch.get_default_device()
+
+
 def test_what_a_measure_sets_for_all_of_torch_holds_for_itself_alone(tmp_path):
-    before = (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled())
+    before = settings()
     config = small_trial()
     found = metrics(trained_with(tmp_path / "setting", SETTING, config), config)
-    assert (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()) == before
+    assert settings() == before
     assert [(one.pop("sets"), one.pop("sees")) for one in found] == [(1.0, 1.0)] * 3
     plain = metrics(trained_with(tmp_path / "plain", NORM, config), config)
     assert found == [{k: v for k, v in one.items() if k != "norm"} for one in plain]
 
 
+def test_a_precision_of_one_backend_is_taken_back_too(tmp_path):
+    text = "import torch\ndef sets(trained):\n    torch.backends.cuda.matmul.fp32_precision = 'tf32'\n    return 1\n"
+    before, config = settings(), small_trial()
+    found = trained_with(tmp_path, text + "def sees(trained): return 1", config)
+    assert settings() == before
+    assert [(one["sets"], one["sees"]) for one in metrics(found, config)] == [(1, 1)] * 3
+    assert torch.backends.cuda.matmul.fp32_precision != "tf32"
+
+
 def test_torch_is_as_it_comes_after_a_file_that_loads_it(tmp_path):
-    (tmp_path / "mine.py").write_text("import torch\ntorch.set_default_dtype(torch.float64)\ndef f(t): return 1\n")
+    (tmp_path / "mine.py").write_text(
+        "import torch\ntorch.set_default_dtype(torch.float64)\n"
+        "torch.set_float32_matmul_precision('high')\ndef f(t): return 1\n"
+    )
     code = f"""
 import sys
 from grokray.sweep.measure_file import measures_in
 assert "torch" not in sys.modules
 measures_in(open({str(tmp_path / "mine.py")!r}).read(), "mine.py")
-print(sys.modules["torch"].get_default_dtype())
+torch = sys.modules["torch"]
+print(torch.get_default_dtype(), torch.get_float32_matmul_precision(), torch.get_default_device())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("torch.float32\n", "")
+    assert (done.stdout, done.stderr) == ("torch.float32 highest cpu\n", "")
 
 
 def _checkpoint(events: list[Event], config: TrialConfig, which: str) -> str:
@@ -309,6 +336,37 @@ def test_what_a_measure_raises_costs_that_number_alone_and_is_said(tmp_path):
     assert [e["faults"].pop("norm_of_a").startswith(twice) for e in found] == [True] * 3
     assert [e["faults"] for e in found] == [{}, {"now_and_then": "ValueError: at 40 (mine.py:4)"}, {}]
     assert "norm" not in found[0]["faults"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "fault"),
+    [
+        ("Mute()", r"Mute \(mine\.py:7\)"),
+        ("asyncio.CancelledError()", r"CancelledError \(mine\.py:7\)"),
+        ("GeneratorExit('no')", r"GeneratorExit: no \(mine\.py:7\)"),
+        ("AssertionError()", r"AssertionError \(mine\.py:7\)"),
+        ("ValueError('x' * 100_000)", r"ValueError: x{287}… \(mine\.py:7\)"),
+    ],
+)
+def test_whatever_it_raises_costs_that_number_alone(raised, fault, tmp_path):
+    text = f"""import asyncio
+class Mute(Exception):
+    def __str__(self): raise ValueError("no text")
+
+def fails(trained):
+    if trained.step == 40:
+        raise {raised}
+    return 1
+"""
+    config = small_trial()
+    found = measurements(trained_with(tmp_path, text, config), config)
+    assert [e["metrics"].get("fails") for e in found] == [1, None, 1]
+    assert re.fullmatch(fault, found[1]["faults"]["fails"])
+
+
+def test_ctrl_c_in_a_measure_is_no_fault_of_it(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        trained_with(tmp_path, "def f(trained): raise KeyboardInterrupt", small_trial())
 
 
 def test_faults_are_counted_whatever_order_they_are_read_in():

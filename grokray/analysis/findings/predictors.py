@@ -27,7 +27,10 @@ CHOSEN = (
     "the best of several measures was chosen by looking at them; an interval is of one measure at one step that was "
     "chosen beforehand"
 )
-LATER = "at each step only trials count that had not grokked by then, so steps are of different trials"
+LATER = (
+    "at each step only trials count that had not grokked by then, and of which the measure was a number there, so "
+    "steps are of different trials"
+)
 
 
 def predictors(sweeps: Sweeps, level: float = 0.95, at: int | Sequence[int] | None = None) -> Finding:
