@@ -23,12 +23,16 @@ from tests.cluster.lab.sweep_folder import SweepFolder, check_every_trial_once, 
 pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.timeout(3000)]
 
 
+# On a fast and quiet machine the worker that is left would have trained all before the other one is replaced.
+LONG = "parameters.num_steps=8000"
+
+
 def test_a_worker_that_loses_power_is_replaced_and_no_trial_is_lost(lab: Lab):
     cloud, cluster = start_on_aws(lab)
     assert not cluster.alive()  # the sweep itself is what brings the workers
 
     folder = SweepFolder(lab, "aws")
-    sweep = submit(lab, cluster, folder)
+    sweep = submit(lab, cluster, folder, "--set", LONG)
     started = wait_for_training(lab, folder, sweep, hosts=2)
     victim = next(machine for machine in cloud.powered() if machine.node_type == WORKER)
     lab.cut_power(victim.name)

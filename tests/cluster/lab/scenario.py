@@ -35,9 +35,9 @@ def end_on_aws(lab: Lab, cloud: Cloud, cluster: RayCluster) -> None:
     assert lab.processes("raylet") == 0
 
 
-def submit(lab: Lab, cluster: RayCluster, folder: SweepFolder) -> subprocess.Popen[bytes]:
+def submit(lab: Lab, cluster: RayCluster, folder: SweepFolder, *options: str) -> subprocess.Popen[bytes]:
     """Run the lab's sweep on the cluster; the process lives as long as the sweep does."""
-    command = ("grokray", "submit", SEARCH_SPACE, "--cluster", cluster.file, "--out", folder.uri)
+    command = ("grokray", "submit", SEARCH_SPACE, "--cluster", cluster.file, "--out", folder.uri, *options)
     return lab.start(*command, log="submit.log", env=cluster.environment, cwd=REPOSITORY)
 
 
