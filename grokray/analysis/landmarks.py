@@ -8,7 +8,7 @@ by then, can tell anything. Whoever takes all trials has the future in it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 from grokray.analysis.outcomes import column
 from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.times import Times
+from grokray.records.schema import CURVES_SCHEMA, METRICS
 
 # Of the horizon; of what is known later it is of little use to know it.
 PARTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
-NO_MEASURES = ("trial_id", "trial_index", "attempt", "step", "wall_time_s")
+NO_MEASURES = frozenset(CURVES_SCHEMA.names) - {*METRICS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +44,8 @@ def steps_of(trials: pa.Table, horizon: float) -> list[int]:
 def until(times: Times, horizon: float) -> Times:
     """As if nobody had looked after the horizon, up to which all trials may be watched."""
     beyond = times.upper > horizon
-    return Times(
-        lower=np.where(beyond, np.minimum(times.lower, horizon), times.lower),
-        upper=np.where(beyond, np.inf, times.upper),
-        weight=times.weight,
-        cluster=times.cluster,
-        stop=times.stop,
-    )
+    lower = np.where(beyond, np.minimum(times.lower, horizon), times.lower)
+    return replace(times, lower=lower, upper=np.where(beyond, np.inf, times.upper))
 
 
 def landmarks(sweeps: Sweeps, times: Times, steps: Sequence[int]) -> list[Landmark]:

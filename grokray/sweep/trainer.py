@@ -234,7 +234,7 @@ class Trainer:
         if running.own is not None:
             found = running.own.of(state())
             running.measured = m = replace(m, metrics={**m.metrics, **found.values})
-            state, faults = cache(partial(replace, state(), metrics=m.metrics)), found.faults
+            state, faults = partial(self._state, running, state()), found.faults
         self._write_measurement(running, m, faults)
         self.on_measurement(m)
         if m.step == 0:  # for the curve alone
