@@ -59,6 +59,8 @@ SETTINGS = (
     Setting(configurations=100, seeds=3, audits=0.25),
     Setting(configurations=100, seeds=3, audits=0.1),
     Setting(configurations=40, seeds=3, never=0.5, audits=0.1),
+    Setting(configurations=60, seeds=1, audits=0.05),
+    Setting(configurations=30, seeds=2, of_seed=1.0, noise=0.05),
 )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grokray.analysis.intervals import Estimate, student_quantile
+from grokray.analysis.intervals import Estimate, effective_size, student_quantile, wilson
 from grokray.analysis.jackknifed import error, left_out
 from grokray.analysis.times import Times
 
@@ -23,7 +23,7 @@ FEWEST = 10  # trials that grok, and configurations
 TOO_FEW = f"fewer than {FEWEST} trials grok after it, or fewer than {FEWEST} configurations are left"
 NO_TWO = f"fewer than {FEWEST} configurations have two trials of which it is known who grokked first"
 ALL_EQUAL = "it is the same for all trials"
-CERTAIN = "all pairs agree, so no interval is known"
+UNMOVED = "no configuration moves it, so no interval is known"
 ROUNDING = 1e-12
 
 
@@ -58,7 +58,8 @@ def _among_all(x: np.ndarray, times: Times, clusters: int, level: float) -> Esti
         gone = np.flatnonzero(~kept[times.codes])
         twice = _of_pairs(x, times, gone[:, None], gone).sum(axis=(1, 2))
         moved.append(whole - of_each[:, gone].sum(axis=1) + twice)
-    return _estimate(whole, np.array(moved), level)
+    size = effective_size(times.weight, times.codes)
+    return _estimate(whole, np.array(moved), level, size, apart=size / 2)
 
 
 def _within(x: np.ndarray, times: Times, level: float) -> Estimate:
@@ -75,7 +76,8 @@ def _within(x: np.ndarray, times: Times, level: float) -> Estimate:
     if of_clusters.shape[1] < FEWEST:
         return Estimate.none(NO_TWO)
     moved = [of_clusters[:, kept].sum(axis=1) for kept in left_out(of_clusters.shape[1])]
-    return _estimate(of_clusters.sum(axis=1), np.array(moved), level)
+    size = effective_size(of_clusters[1])
+    return _estimate(of_clusters.sum(axis=1), np.array(moved), level, size, apart=size)
 
 
 def _of_each(x: np.ndarray, times: Times) -> np.ndarray:
@@ -107,15 +109,19 @@ def _of_pairs(x: np.ndarray, times: Times, first: np.ndarray, second: np.ndarray
     return np.stack([known * ((x[first] > x[second]) + 0.5 * (x[first] == x[second])), known])
 
 
-def _estimate(whole: np.ndarray, moved: np.ndarray, level: float) -> Estimate:
-    """Of weights that agree, and of all, (2,); and without each block of configurations, (blocks, 2)."""
+def _estimate(whole: np.ndarray, moved: np.ndarray, level: float, size: float, apart: float) -> Estimate:
+    """Of weights that agree, and of all, (2,); and without each block of configurations, (blocks, 2). `size`: how many
+    configurations count in effect; `apart`: how many pairs, of which no two have a configuration in common."""
     share = float(whole[0] / whole[1])
     if not (moved[:, 1] > 0).all():
         return Estimate(value=share, lower=np.nan, upper=np.nan, note=TOO_FEW)
     d, without = 2 * share - 1, 2 * moved[:, 0] / moved[:, 1] - 1
     if max(abs(d), np.abs(without).max()) > 1 - ROUNDING:
-        return Estimate(value=share, lower=np.nan, upper=np.nan, note=CERTAIN)
+        lower, upper = wilson(share, apart, level)
+        return Estimate(value=share, lower=lower, upper=upper)
     spread = error(np.arctanh(without))
-    reach = student_quantile(len(moved) - 1, level) * spread
+    if not spread > 0:
+        return Estimate(value=share, lower=np.nan, upper=np.nan, note=UNMOVED)
+    reach = student_quantile(min(size, len(moved)) - 1, level) * spread
     lower, upper = ((np.tanh(np.arctanh(d) + side * reach) + 1) / 2 for side in (-1, 1))
     return Estimate(value=share, lower=float(lower), upper=float(upper), standard_error=spread * (1 - d**2) / 2)

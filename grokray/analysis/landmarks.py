@@ -7,6 +7,7 @@ by then, can tell anything. Whoever takes all trials has the future in it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,17 +28,20 @@ NO_MEASURES = frozenset(CURVES_SCHEMA.names) - {*METRICS}
 @dataclass(frozen=True, kw_only=True)
 class Landmark:
     """`at_risk` (n,) bool: trials that are watched beyond `step` and had not grokked by it; `values` (n,) of each
-    measure, NaN where it was not measured or is no number."""
+    measure, NaN where it was not measured or is no number; `measured` (n,): the step of that measurement."""
 
     step: int
     at_risk: np.ndarray
+    measured: np.ndarray
     values: dict[str, np.ndarray]
 
 
 def steps_of(trials: pa.Table, horizon: float) -> list[int]:
-    """By rising step, parts of the horizon: where those are measured that are measured least often. Of others the last
-    measurement before may count."""
-    interval = int(np.nanmax(column(trials, "eval_interval")))
+    """By rising step, parts of the horizon: where all trials are measured, as what falls or rises in training tells one
+    that was measured earlier from the rest. Where that is too seldom, where those are that are measured least often."""
+    intervals = np.unique(column(trials, "eval_interval")).astype(int).tolist()
+    together = math.lcm(*intervals)
+    interval = together if together <= PARTS[-1] * horizon else intervals[-1]
     return sorted({int(horizon * part) // interval * interval for part in PARTS} - {0})
 
 
@@ -66,6 +70,7 @@ def landmarks(sweeps: Sweeps, times: Times, steps: Sequence[int]) -> list[Landma
         Landmark(
             step=step,
             at_risk=(times.upper > step) & (times.lower >= step),
+            measured=wanted[number],
             values={name: values[number] for name, values in finite.items()},
         )
         for number, step in enumerate(steps)

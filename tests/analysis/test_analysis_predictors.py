@@ -13,10 +13,12 @@ import pytest
 
 import grokray
 from grokray.analysis import concordance as module
-from grokray.analysis.concordance import CERTAIN, FEWEST, NO_TWO, TOO_FEW, concordance
+from grokray.analysis.concordance import FEWEST, NO_TWO, TOO_FEW, UNMOVED, concordance
 from grokray.analysis.figures.predictors import MOST_MEASURES, foremost_measures
 from grokray.analysis.findings import predictors as finding
+from grokray.analysis.intervals import student_quantile, wilson
 from grokray.analysis.landmarks import Landmark, landmarks, steps_of, until
+from grokray.analysis.outcomes import NOBODY, outcomes
 from grokray.analysis.sweeps import load_sweeps
 from grokray.analysis.times import Times, times_of
 from grokray.errors import ConfigError
@@ -110,11 +112,45 @@ def test_what_cannot_be_known_has_a_reason():
     few = concordance(x, replace(times, upper=np.full(60, np.inf)))
     assert few.among_all.note == TOO_FEW
     assert concordance(np.ones(60), times).among_all.note == module.ALL_EQUAL
-    ordered = concordance(-times.lower, replace(times, weight=np.ones(60)))
-    assert (ordered.among_all.value, ordered.among_all.note) == (1.0, CERTAIN)
-    assert math.isnan(ordered.among_all.lower)
     nobody = np.zeros(60)
     assert concordance(x, replace(times, weight=nobody)).among_all.note == TOO_FEW
+
+
+def test_where_all_pairs_agree_the_interval_is_of_pairs_that_have_no_configuration_in_common():
+    x, times = trials(60, 2)
+    times = replace(times, weight=np.ones(60))
+    ordered = concordance(-times.lower, times)
+    assert (ordered.among_all.value, ordered.among_all.upper) == (1.0, 1.0)
+    assert ordered.among_all.lower == pytest.approx(wilson(1.0, 15)[0])  # of 30 configurations
+    pairs = [(2 * c, 2 * c + 1) for c in range(30)] + [(2 * c + 1, 2 * c) for c in range(30)]
+    known = sum(times.upper[one] <= times.lower[other] for one, other in pairs)
+    assert (ordered.within.value, ordered.within.lower) == (1.0, pytest.approx(wilson(1.0, known)[0]))
+    backwards = concordance(times.lower, times).among_all
+    assert (backwards.value, backwards.lower) == (0.0, 0.0)
+    assert backwards.upper == pytest.approx(1 - ordered.among_all.lower)
+    # All but one configuration: without it all agree.
+    almost = -times.lower
+    almost[times.codes == 3] = almost.min() - 1
+    one = concordance(almost, times).among_all
+    assert 0.5 < one.lower < one.value < one.upper
+
+
+def test_what_is_equal_within_configurations_has_no_interval_there():
+    x, times = trials(90, 3)
+    found = concordance(np.round(x[times.codes * 3], 1), times)
+    assert found.among_all.lower < found.among_all.upper
+    assert (found.within.value, found.within.note) == (0.5, UNMOVED)
+    assert math.isnan(found.within.lower)
+
+
+def test_few_that_weigh_much_leave_the_error_unsure():
+    x, times = trials(120)
+    weight = np.where(np.arange(120) % 20 == 0, 20.0, 1.0)
+    one = concordance(x, replace(times, weight=weight)).among_all
+    d, z = 2 * one.value - 1, one.standard_error * 2 / (1 - (2 * one.value - 1) ** 2)
+    size = weight.sum() ** 2 / (weight**2).sum()
+    assert 5 < size < 25
+    assert np.arctanh(2 * one.upper - 1) - np.arctanh(d) == pytest.approx(student_quantile(size - 1) * z, rel=1e-9)
 
 
 def test_equal_numbers_are_a_coins_toss_and_larger_ones_go_first():
@@ -128,8 +164,9 @@ def test_equal_numbers_are_a_coins_toss_and_larger_ones_go_first():
 
 def test_steps_are_parts_of_the_horizon_at_which_all_are_measured():
     table = pa.table({"eval_interval": [100, 250, 100]})
-    assert steps_of(table, 20_000) == [500, 1_250, 2_500, 5_000, 10_000]
-    assert steps_of(table, 1_000) == [250, 500]
+    assert steps_of(table, 20_000) == [500, 1_000, 2_500, 5_000, 10_000]
+    assert steps_of(table, 1_000) == [500]
+    assert steps_of(table, 900) == [250]  # both never are by half of it
     assert steps_of(table, 400) == []
 
 
@@ -204,7 +241,7 @@ def test_it_is_of_trials_that_had_not_grokked_and_up_to_the_smallest_budget(swee
     assert found.within.value == pytest.approx(by_definition(x, own, within=True), rel=1e-9)
 
 
-@pytest.mark.parametrize("at", [0, [], [500, 0], 10**9, "500", [500.5]])
+@pytest.mark.parametrize("at", [0, [], [500, 0], 10**9, "500", [500.5], True])
 def test_steps_that_are_none_are_refused(at, sweep_path):
     with pytest.raises(ConfigError, match="at is .*, but must be a step, or a list of steps, each from 1 to below"):
         grokray.load(sweep_path).predictors(at)
@@ -246,13 +283,61 @@ def test_a_measure_of_ones_own_is_among_them_and_one_that_some_sweeps_lack(sweep
     assert "mine" in set(found.table["measure"])
     rows = found.table.set_index("measure")["trials"]
     assert rows["mine"] < rows["train_loss"]
+    assert [note for note in found.notes if note.startswith("mine was no number in some trials")]
+    assert not [note for note in grokray.load(other).predictors(at=500).notes if "no number in" in note]
+
+
+def test_it_is_said_where_trials_were_measured_before_the_step(sweep_path, tmp_path):
+    from synthetic import make_sweep
+
+    make_sweep(tmp_path / "other", 60, seed=2, interval=250)
+    analysis = grokray.load([sweep_path, tmp_path / "other"])
+    said = [note for note in analysis.predictors(at=[1_250, 1_500]).notes if "is measured at" in note]
+    assert said == [
+        "not each of the trials is measured at step 1,250: the last measurement before counts, at 1,200 at the earliest"
+    ]
+    assert not [note for note in analysis.predictors().notes if "is measured at" in note]
+    alone = grokray.load(sweep_path)
+    assert "none of the trials is measured at step 150: " in " ".join(alone.predictors(at=150).notes)
+    assert not [note for note in alone.predictors().notes if "budget" in note]
+    assert alone.predictors(at=50).missing == "no trial was measured by step 50"
+
+
+def test_running_and_pruned_trials_are_told_of_as_they_count_here(tmp_path):
+    from synthetic import make_sweep
+
+    make_sweep(tmp_path / "running", 150, seed=2, scheduler="fifo", running=60)
+    notes = " ".join(grokray.load(tmp_path / "running").predictors().notes)
+    assert "60 trials have not ended: of two that grok late it is not known yet who is first" in notes
+    assert "left out" not in notes
+    table = pq.read_table(tmp_path / "running" / "trials.parquet")
+    budgets = np.where(np.arange(150) < 5, 8_000, 20_000)
+    outcome = pa.array([v or "failed" for v in table["outcome"].to_pylist()], pa.string())
+    for name, values in (("num_steps", pa.array(budgets, table["num_steps"].type)), ("outcome", outcome)):
+        table = table.set_column(table.schema.get_field_index(name), name, values)
+    pq.write_table(table, tmp_path / "running" / "trials.parquet")
+    notes = " ".join(grokray.load(tmp_path / "running").predictors().notes)
+    assert "60 trials failed, or were stopped: they count up to where observation ended" in notes
+    assert "times count up to step 8,000, no further than the smallest budget" in notes
+    make_sweep(tmp_path / "unaudited", 150, seed=2, scheduler="unaudited")
+    assert finding.PRUNED in grokray.load(tmp_path / "unaudited").predictors().notes
+
+
+def test_where_chance_audited_none_of_those_that_a_measure_has_there_is_no_number(sweep_path):
+    sweeps = load_sweeps(sweep_path)
+    times, whole = times_of(sweeps.trials), outcomes(sweeps.trials)
+    [mark] = landmarks(sweeps, times, [500])
+    values = np.where(whole.is_audited, np.nan, mark.values["heldout_loss"])
+    one = finding._of(replace(mark, values={"mine": values}), "mine", times, whole, 0.95)
+    assert one is not None
+    assert (one.among_all.note, one.within.note) == (NOBODY, NOBODY)
 
 
 def test_token_accuracy_that_is_exact_match_stands_once():
     exact = np.array([0.5, np.nan, 1.0])
     values = {"train_token_accuracy": exact.copy(), "train_exact_match": exact, "heldout_token_accuracy": exact + 1}
     more = {"heldout_exact_match": exact, "mine_token_accuracy": exact, "loss": exact}
-    mark = Landmark(step=1, at_risk=np.ones(3, bool), values={**values, **more})
+    mark = Landmark(step=1, at_risk=np.ones(3, bool), measured=np.ones(3), values={**values, **more})
     assert finding._apart(mark) == ["train_exact_match", "heldout_token_accuracy", *more]
 
 
@@ -267,5 +352,9 @@ def test_the_figure_shows_the_foremost_measures(sweep_path):
         if not math.isnan(one.among_all.value):
             reach[name] = max(reach.get(name, 0), abs(one.among_all.value - 0.5))
     assert names[0] == max(reach, key=lambda name: reach[name])
+    known = {step for (step, _), one in analysis.predictors().estimates.items() if not math.isnan(one.among_all.value)}
+    assert axes.get_xlim() == (500, 20_000)
+    assert (min(known), max(known)) == (600, 10_000)
+    assert analysis.plot_predictors(at=500).get_xlim() == (200, 1_000)
     never = analysis.where(analysis.trials["grok_step"].isna()).plot_predictors()
     assert "no trial has grokked" in never.texts[0].get_text().replace("\n", " ")

@@ -24,7 +24,7 @@ def foremost_measures(found: Mapping[tuple[int, str], Concordance]) -> list[str]
     """Those that are farthest from a coin's toss at any step, the farthest first."""
     reach: dict[str, float] = {}
     for (_, name), one in found.items():
-        if not math.isnan(one.among_all.value):
+        if _is_known(one):
             reach[name] = max(reach.get(name, 0.0), abs(one.among_all.value - 0.5))
     return sorted(reach, key=lambda name: -reach[name])[:MOST_MEASURES]
 
@@ -38,8 +38,8 @@ def height_of_predictors(found: Mapping[tuple[int, str], Concordance]) -> float:
 def draw_predictors(axes: Axes, found: Mapping[tuple[int, str], Concordance]) -> Axes:
     """`found` by step and measure. One line for each measure, in the shares of pairs in which more goes first."""
     names = foremost_measures(found)
-    steps = sorted({step for step, name in found if name in names})
-    log_steps(axes, 0.9 * steps[0], 1.1 * steps[-1], "measured at step")
+    steps = sorted({step for (step, name), one in found.items() if name in names and _is_known(one)})
+    log_steps(axes, 0.9 * steps[0], _round_above(1.1 * steps[-1]), "measured at step")
     axes.axhline(0.5, color=MUTED, linewidth=0.8, zorder=1)
     for number, name in enumerate(names):
         points = {step: one.among_all for (step, measure), one in found.items() if measure == name}
@@ -52,6 +52,16 @@ def draw_predictors(axes: Axes, found: Mapping[tuple[int, str], Concordance]) ->
     columns = columns_in(room_of(axes) - AXIS, names)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns)
     return axes
+
+
+def _is_known(one: Concordance) -> bool:
+    return not math.isnan(one.among_all.value)
+
+
+def _round_above(step: float) -> float:
+    """550 → 1,000: the next 1, 2 or 5 times a power of ten, as the axis begins with."""
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step)
 
 
 def _draw_line(axes: Axes, points: Mapping[int, Estimate], look: Mapping[str, Any], beside: float) -> None:

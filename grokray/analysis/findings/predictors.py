@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -14,12 +14,15 @@ from grokray.analysis.concordance import Concordance, concordance
 from grokray.analysis.findings.finding import Finding, interval, missing, unique, without_silence
 from grokray.analysis.findings.survival import horizon_of
 from grokray.analysis.findings.words import cell
+from grokray.analysis.intervals import Estimate
 from grokray.analysis.landmarks import Landmark, landmarks, steps_of, until
-from grokray.analysis.outcomes import outcomes
+from grokray.analysis.outcomes import NOBODY, Outcomes, column, outcomes
 from grokray.analysis.sweeps import Sweeps
 from grokray.analysis.times import Times, times_of
 from grokray.analysis.weights import scheduler_audit
+from grokray.analysis.wording import counted
 from grokray.arguments import refused
+from grokray.wording import listed
 
 MOST_TRIALS = 10_000
 NAME, TITLE = "predictors", "What early measurements tell of later grokking"
@@ -31,6 +34,8 @@ LATER = (
     "at each step only trials count that had not grokked by then, and of which the measure was a number there, so "
     "steps are of different trials"
 )
+LAST = "no further than the smallest budget"
+PRUNED = "what is like the signal that trials were pruned by tells less of the rest than it would of all"
 
 
 def predictors(sweeps: Sweeps, level: float = 0.95, at: int | Sequence[int] | None = None) -> Finding:
@@ -43,18 +48,20 @@ def predictors(sweeps: Sweeps, level: float = 0.95, at: int | Sequence[int] | No
     if not steps:
         return missing(NAME, TITLE, "trials are not measured before half of their budget is over")
     times, drawn = _sampled(until(times, horizon))
-    marks = landmarks(sweeps, times, steps)
-    found = [(mark, name, _of(mark, name, times, level)) for mark in marks for name in _apart(mark)]
+    marks, whole = landmarks(sweeps, times, steps), outcomes(sweeps.trials)
+    found = [(mark, name, _of(mark, name, times, whole, level)) for mark in marks for name in _apart(mark)]
     rows = [_row(mark.step, name, one) for mark, name, one in found if one is not None]
     rows.sort(key=lambda row: (row["step"], -np.nan_to_num(row["concordance"])))
     if not rows:
-        return missing(NAME, TITLE, "no measure differs between trials that had not grokked")
+        return missing(NAME, TITLE, _silent(marks))
     return Finding(
         name=NAME,
         title=TITLE,
         tables={"predictors": without_silence(pd.DataFrame(rows), "reason")},
         summary=_summary(rows),
-        notes=unique([CHOSEN, LATER, drawn, *outcomes(sweeps.trials).notes, scheduler_audit(sweeps.trials).warning]),
+        notes=unique(
+            [CHOSEN, LATER, drawn, *_lacking(rows), *_measured_before(marks, times), *_of_all(sweeps, horizon)]
+        ),
         level=level,
         estimates={(mark.step, name): one for mark, name, one in found if one is not None},
     )
@@ -73,10 +80,14 @@ def _sampled(times: Times) -> tuple[Times, str | None]:
 def _checked(at: Any, horizon: float) -> list[int]:
     steps = [at] if isinstance(at, Integral) else at
     is_list = isinstance(steps, list | tuple) and len(steps) > 0
-    if not is_list or not all(isinstance(step, Integral) and 1 <= int(step) < horizon for step in steps):
-        rule = f"must be a step, or a list of steps, each from 1 to below {horizon:,.0f}, the smallest budget"
+    if not is_list or not all(_is_step(step, horizon) for step in steps):
+        rule = f"must be a step, or a list of steps, each from 1 to below {horizon:,.0f}, {LAST}"
         raise refused("at", at, rule)
     return sorted({int(step) for step in steps})
+
+
+def _is_step(step: Any, horizon: float) -> bool:
+    return isinstance(step, Integral) and not isinstance(step, bool) and 1 <= int(step) < horizon
 
 
 def _apart(mark: Landmark) -> list[str]:
@@ -89,13 +100,59 @@ def _apart(mark: Landmark) -> list[str]:
     ]
 
 
-def _of(mark: Landmark, name: str, times: Times, level: float) -> Concordance | None:
+def _of(mark: Landmark, name: str, times: Times, whole: Outcomes, level: float) -> Concordance | None:
     """None of a measure that tells no two trials apart."""
     values = mark.values[name]
-    there = mark.at_risk & ~np.isnan(values) & (times.weight > 0)
+    known = mark.at_risk & ~np.isnan(values)
+    there = known & (times.weight > 0)
     if len(np.unique(values[there])) < 2:
         return None
+    if whole.unrepresented(known):
+        none, grokked = Estimate.none(NOBODY), int(times.observed[there].sum())
+        return Concordance(among_all=none, within=none, trials=int(there.sum()), grokked=grokked)
     return concordance(values[there], times.select(there), level)
+
+
+def _silent(marks: Sequence[Landmark]) -> str:
+    """Why there is no row."""
+    if all(np.isnan(values).all() for mark in marks for values in mark.values.values()):
+        return f"no trial was measured by step {marks[-1].step:,}"
+    return "no measure differs between trials that had not grokked"
+
+
+def _lacking(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    most: dict[int, int] = {}
+    for row in rows:
+        most[row["step"]] = max(most.get(row["step"], 0), row["trials"])
+    if fewer := dict.fromkeys(row["measure"] for row in rows if row["trials"] < most[row["step"]]):
+        yield f"{listed([*fewer])} was no number in some trials, so tells of other trials than the rest of its step"
+
+
+def _measured_before(marks: Sequence[Landmark], times: Times) -> Iterator[str]:
+    for mark in marks:
+        there = np.any([~np.isnan(values) for values in mark.values.values()], axis=0)
+        measured = mark.measured[there & mark.at_risk & (times.weight > 0)]
+        if (measured < mark.step).any():
+            yield (
+                f"{'none' if (measured < mark.step).all() else 'not each'} of the trials is measured at step "
+                f"{mark.step:,}: the last measurement before counts, at {int(measured.min()):,} at the earliest"
+            )
+
+
+def _of_all(sweeps: Sweeps, horizon: float) -> Iterator[str | None]:
+    """Of undecided trials it is known here that they had not grokked by then; shares of trials leave them out."""
+    whole = outcomes(sweeps.trials)
+    if np.ptp(column(sweeps.trials, "num_steps")):
+        yield f"times count up to step {horizon:,.0f}, {LAST}"
+    if whole.unfinished:
+        more = counted(whole.unfinished, "trial", "has", "have")
+        yield f"{more} not ended: of two that grok late it is not known yet who is first"
+    if others := whole.undecided - whole.unfinished:
+        failed = "failed, or was stopped: it counts", "failed, or were stopped: they count"
+        yield f"{counted(others, 'trial', *failed)} up to where observation ended"
+    if whole.lost:
+        yield scheduler_audit(sweeps.trials).warning
+        yield PRUNED
 
 
 def _row(step: int, name: str, found: Concordance) -> dict[str, Any]:
