@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from grokray.analysis.diagram import cut
+from grokray.analysis.drawn import weights_of_drawn
 from grokray.analysis.intervals import wilsons
 from grokray.analysis.neighbours import Neighbours
 from grokray.analysis.outcomes import Outcomes, column, grouped, outcomes
@@ -144,12 +145,16 @@ def _binned(axis: Axis, units: np.ndarray) -> tuple[list[str], np.ndarray]:
 
 def _volume(space: Space, points: np.ndarray, configuration: np.ndarray) -> np.ndarray | None:
     """(n,): how much of the space each trial's configuration stands for, up to a factor; None where that is not known
-    because it was chosen by what others did, or the grid is not whole. Of a space of few points random sweeps come to
-    have all, each trained once however likely it is to be drawn: these are weighed as a whole grid is."""
+    because it was chosen by what others did, or the grid is not whole. See `drawn` of random sweeps."""
     if space.method == "tpe":
         return None
-    chance = space.probabilities(points)
-    first = np.unique(configuration, return_index=True)[1]
-    if space.method is not None and chance is not None and np.isclose(chance[first].sum(), 1):
-        return chance
-    return None if space.method == "grid" else np.ones(len(points))
+    if space.method is None:
+        return np.ones(len(points))
+    first, place = np.unique(configuration, return_index=True, return_inverse=True)[1:]
+    # Parameters that the space has not may tell configurations of one point apart.
+    point, number = np.unique(np.nan_to_num(points[first], nan=-1), axis=0, return_inverse=True, return_counts=True)[1:]
+    chance = np.zeros(len(number))
+    chance[point] = space.probabilities(points[first])
+    if space.method == "grid" and not np.isclose(chance.sum(), 1):
+        return None
+    return (weights_of_drawn(chance) / number)[point][place]

@@ -3,13 +3,13 @@
 One number with an interval, profiles along each parameter, and the chance of grokking of each configuration over its
 seeds. Each configuration counts once, however many seeds it has.
 
-*Even* sweeps (random, Sobol) lie in the space in its own measure, so the share is a weighted mean. A whole *grid* is
-weighed by how likely an even draw of the space's values is. TPE's trials, and a grid that was cut short, are not even:
-there the share is estimated by a model (see `neighbours`), and `adaptive` is True. The interval of a mean is Wilson's,
-by configuration (see `shares`): a bootstrap of 20 configurations with one grokker ends below that of 20 without. The
-model's is a percentile bootstrap that draws configurations, but never narrower than Wilson's; `over_seeds` draws seeds
-as well (the pigeonhole bootstrap: Owen 2007, Annals of Applied Statistics 1), for what other seeds would have shown. Of
-a grid all are too wide if no other values are meant.
+*Even* sweeps (random, Sobol) lie in the space in its own measure, so the share is a weighted mean; where points come up
+twice see `drawn`. A whole *grid* is weighed by how likely an even draw of the space's values is. TPE's trials, and a
+grid that was cut short, are not even: there the share is estimated by a model (see `neighbours`), and `adaptive` is
+True. The interval of a mean is Wilson's, by configuration (see `shares`): a bootstrap of 20 configurations with one
+grokker ends below that of 20 without. The model's is a percentile bootstrap that draws configurations, but never
+narrower than Wilson's; `over_seeds` draws seeds as well (the pigeonhole bootstrap: Owen 2007, Annals of Applied
+Statistics 1), for what other seeds would have shown. Of a grid all are too wide if no other values are meant.
 """
 
 from __future__ import annotations

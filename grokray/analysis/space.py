@@ -30,7 +30,8 @@ MANY_GAPS = 3  # between a range's end and the nearest of some trials: by chance
 @dataclass(frozen=True, kw_only=True)
 class Axis:
     """One parameter that varies. Either `values` (with `probabilities`), or a range: `kind` `uniform`, `log`,
-    `normal` or `log_normal`, from `low` to `high`. `when` maps other parameters to the values that bring it about."""
+    `normal` or `log_normal`, from `low` to `high`, of whose numbers the nearest multiple of `step` is taken, unless
+    that is 0. `when` maps other parameters to the values that bring it about."""
 
     name: str
     values: tuple[Any, ...] = ()
@@ -40,6 +41,7 @@ class Axis:
     high: float = math.inf
     mu: float = 0.0
     sigma: float = 1.0
+    step: float = 0.0
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def to_unit(self, values: np.ndarray) -> np.ndarray:
@@ -62,6 +64,16 @@ class Axis:
         low, high = self._normal(np.array([self.low, self.high]))
         inner = stats.norm.ppf(low + units * (high - low), self.mu, self.sigma)
         return np.exp(inner) if self.kind == "log_normal" else inner
+
+    def chances(self, units: np.ndarray) -> np.ndarray:
+        """How likely an even draw gives the values at `units` (k,), as of `to_unit`; 0 of a range without steps."""
+        if self.values:
+            return np.array(self.probabilities)[units.astype(int)]
+        values = self.from_unit(units)
+        # What is drawn beyond the outermost multiples is taken to them.
+        start = np.where(values - self.step < self.low, self.low, values - self.step / 2)
+        end = np.where(values + self.step > self.high, self.high, values + self.step / 2)
+        return self.to_unit(end) - self.to_unit(start) if self.step else np.zeros(len(units))
 
     def _numbers(self, values: np.ndarray) -> np.ndarray:
         number = np.full(len(values), np.nan)
@@ -103,17 +115,15 @@ class Space:
                 units[:, number] = np.searchsorted(ends, units[:, number], side="right")
         return self._with_conditions(units)
 
-    def probabilities(self, points: np.ndarray) -> np.ndarray | None:
-        """(n,): how likely an even draw gives each of the points (n, axes); None where an axis is a range.
+    def probabilities(self, points: np.ndarray) -> np.ndarray:
+        """(n,): how likely an even draw gives each of the points (n, axes): 0 where an axis is a range without steps.
 
         Of all configurations of a whole grid they sum to 1.
         """
-        if not all(axis.values for axis in self.axes):
-            return None
         chance = np.ones(len(points))
-        for axis, number in zip(self.axes, points.T, strict=True):
-            there = ~np.isnan(number)
-            chance[there] *= np.array(axis.probabilities)[number[there].astype(int)]
+        for axis, units in zip(self.axes, points.T, strict=True):
+            there = ~np.isnan(units)
+            chance[there] *= axis.chances(units[there])
         return chance
 
     def _with_conditions(self, points: np.ndarray) -> np.ndarray:
@@ -193,6 +203,10 @@ def _part_of(axis: Axis, values: np.ndarray) -> Axis | None:
         return dataclasses.replace(axis, values=values_there, probabilities=tuple((chances / chances.sum()).tolist()))
     gap = (seen[-1] - seen[0]) / (len(seen) - 1)
     low, high = axis.from_unit(np.array([seen[0] - gap / 2, seen[-1] + gap / 2]).clip(0, 1)).tolist()
+    first, last = axis.from_unit(seen[[0, -1]]).tolist()
+    if axis.step and round((last - first) / axis.step) < len(seen):  # no multiple between them is missing
+        low, high = max(axis.low, first - axis.step / 2), min(axis.high, last + axis.step / 2)
+        return dataclasses.replace(axis, low=low, high=high)
     return dataclasses.replace(
         axis,
         low=axis.low if seen[0] <= MANY_GAPS * gap else low,
@@ -232,15 +246,16 @@ def _axis(name: str, spec: Mapping[str, Any]) -> Axis:
         return Axis(name=name, values=values, probabilities=tuple(spec.get("probabilities") or equal), when=when)
     kind = spec["distribution"]
     low, high = spec.get("min", -math.inf), spec.get("max", math.inf)
+    step = 1 if kind == "int_uniform" else spec.get("q", 1) if kind.startswith("q_") else 0
     if kind.endswith("normal"):
         mu, sigma = spec.get("mu", 0.0), spec.get("sigma", 1.0)
         shape = "log_normal" if "log" in kind else "normal"
-        return Axis(name=name, kind=shape, low=low, high=high, mu=mu, sigma=sigma, when=when)
+        return Axis(name=name, kind=shape, low=low, high=high, mu=mu, sigma=sigma, step=step, when=when)
     if kind.endswith("log_uniform"):  # its ends are exponents
         low, high = math.exp(low), math.exp(high)
-    if step := {"int_uniform": 1, "q_uniform": spec.get("q", 1)}.get(kind):  # each multiple has a stretch of its own
+    if kind in ("int_uniform", "q_uniform"):  # each multiple has a stretch of its own
         low, high = (math.ceil(low / step - 1e-9) - 0.5) * step, (math.floor(high / step + 1e-9) + 0.5) * step
-    return Axis(name=name, kind="log" if "log" in kind else "uniform", low=low, high=high, when=when)
+    return Axis(name=name, kind="log" if "log" in kind else "uniform", low=low, high=high, step=step, when=when)
 
 
 def _guessed(name: str, values: np.ndarray, trials: pa.Table, axes: Sequence[Axis]) -> Axis:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from grokray.analysis.drawn import weights_of_drawn
 from grokray.analysis.findings.robustness import headline
 from grokray.analysis.neighbours import Neighbours
 from grokray.analysis.robustness import LONE, by_configuration, robustness
@@ -137,8 +138,25 @@ def test_a_space_whose_few_points_were_all_drawn_is_weighed_as_a_whole_grid(meth
     task, bases = ["classification", "sequence", "sequence"], [None, 2, 10]
     found = robustness(grid(task, bases, [None, 100, None]), space)
     assert (found.adaptive, found.share.value) == (False, pytest.approx(0.45))
-    # Of some of its points nobody knows how often they were drawn.
-    assert robustness(grid(task[:2], bases[:2], [None, 100]), space).share.value == pytest.approx(0.5)
+    # Of those with probabilities 0.5 and 0.45, which came before the one with 0.05.
+    some = robustness(grid(task[:2], bases[:2], [None, 100]), space)
+    assert (some.adaptive, some.share.value) == (False, pytest.approx(10 / 21))
+
+
+def test_configurations_of_one_point_share_what_it_stands_for():
+    """Of four bases as likely as classification the sweep has one, and two learning rates that its space has not."""
+    base = Axis(name="base", values=(2, 4, 8, 16), probabilities=(0.25,) * 4, when={"task_type": ("sequence",)})
+    trials = trials_of(
+        3, task_type=["classification", "sequence", "sequence"], base=[None, 2, 2], grok_step=[None, 100, None]
+    )
+    space = Space(axes=(TASK, base), method="random")
+    alone, half = weights_of_drawn(np.array([0.5, 0.125]))
+    assert robustness(trials, space).share.value == pytest.approx(half / 2 / (alone + half))
+
+
+def test_a_space_without_parameters_has_one_point():
+    trials = trials_of(4, model_seed=[0, 1, 2, 3], configuration=[0] * 4, grok_step=[None, 100, 100, 100])
+    assert robustness(trials, Space(axes=(), method="random")).share.value == pytest.approx(0.75)
 
 
 def test_without_audits_the_share_has_a_floor():

@@ -140,10 +140,51 @@ def test_a_guessed_space_has_conditions_and_leaves_out_what_follows():
 def test_probabilities_of_a_whole_grid_sum_to_one():
     space = Space(axes=(TASK, BASE), method="grid")
     points = space.points(trials_of(3, task_type=["classification", "sequence", "sequence"], base=[None, 2, 10]))
-    chance = space.probabilities(points)
-    assert chance is not None
-    assert chance.tolist() == [0.5, 0.25, 0.25]
-    assert Space(axes=(TASK, DECAY)).probabilities(points[:, :2]) is None
+    assert space.probabilities(points).tolist() == [0.5, 0.25, 0.25]
+    assert Space(axes=(TASK, DECAY)).probabilities(np.array([[0, 0.5], [1, np.nan]])).tolist() == [0, 0.5]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"distribution": "int_uniform", "min": 1, "max": 4},
+        {"distribution": "q_uniform", "min": 0.2, "max": 1.1, "q": 0.25},
+        {"distribution": "q_log_uniform_values", "min": 1.7, "max": 7.2, "q": 1},
+        {"distribution": "q_log_uniform", "min": 0, "max": 2},
+        {"distribution": "q_normal", "mu": 2, "sigma": 1, "q": 1},
+        {"distribution": "q_normal", "mu": 2, "sigma": 1, "q": 0.5, "min": 0.8, "max": 2.4},
+        {"distribution": "q_log_normal", "mu": 0.5, "sigma": 0.3, "q": 0.5, "max": 4},
+    ],
+)
+def test_the_multiples_of_a_range_are_as_likely_as_the_search_draws_them(spec):
+    from grokray.sweep.parameters import Parameter
+
+    drawn = Parameter.model_validate(spec)
+    values, counts = np.unique([drawn.from_unit(u) for u in (np.arange(20_000) + 0.5) / 20_000], return_counts=True)
+    (axis,) = space_of_sweep(fingerprint(weight_decay=spec), trials_of(2, weight_decay=[values[0], values[1]])).axes
+    chances = axis.chances(axis.to_unit(values.astype(float)))
+    assert len(values) > 2
+    assert chances == pytest.approx(counts / 20_000, abs=2e-4)
+    assert chances.sum() == pytest.approx(1, abs=1e-4)  # of tails the farthest are left out
+
+
+def test_a_grid_of_whole_numbers_is_whole():
+    layers = {"distribution": "int_uniform", "min": 1, "max": 3}
+    trials = trials_of(3, num_layers=[1, 2, 3], grok_step=[None, 100, 100])
+    found = robustness(trials, space_of_sweep(fingerprint("grid", num_layers=layers), trials))
+    assert (found.adaptive, found.share.value) == (False, pytest.approx(2 / 3))
+    short = trials.slice(0, 2)
+    assert robustness(short, space_of_sweep(fingerprint("grid", num_layers=layers), short)).adaptive
+
+
+def test_of_whole_numbers_a_part_ends_where_its_trials_end_unless_some_are_missing():
+    layers = {"distribution": "int_uniform", "min": 1, "max": 10}
+    trials = trials_of(8, num_layers=[3, 4, 5, 6, 7, 8, 9, 10])
+    (axis,) = narrowed(space_of_sweep(fingerprint("grid", num_layers=layers), trials), trials).axes
+    assert (axis.low, axis.high) == (2.5, 10.5)
+    sparse = trials_of(4, num_layers=[3, 5, 6, 10])
+    (axis,) = narrowed(space_of_sweep(fingerprint("grid", num_layers=layers), sparse), sparse).axes
+    assert (axis.low, axis.high) == (0.5, 10.5)
 
 
 @pytest.mark.parametrize("configurations", [10, 40])
