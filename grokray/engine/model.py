@@ -177,12 +177,12 @@ class _Layer:
 
     def _attended(self, made: Sequence[Tensor], mask: Tensor | None) -> Tensor:
         """Of queries, keys and values (slots, batch, n, 3 · width), or queries and the others of other positions."""
-        query, key, value = (part for t in made for part in t.split(self.shape.dim_model, -1))
-        seen = [(self._by_head(key), self._by_head(value))]
+        query, key, value = (part for t in made for part in self._by_head(t))
+        seen = [(key, value)]
         if self.past is not None:
-            key, value = self.past.split(self.shape.dim_model, -1)
-            seen.insert(0, (self._by_head(key), self._by_head(value)))
-        return attend(self._by_head(query), seen, mask, self.form, self.shape.precision).transpose(1, 2)
+            key, value = self._by_head(self.past)
+            seen.insert(0, (key, value))
+        return attend(query, seen, mask, self.form, self.shape.precision).transpose(1, 2)
 
     def _unrolled(self, made: Sequence[Tensor]) -> Tensor:
         """Of the same. Everything is taken apart at once, so that the gradients are put together at once."""
@@ -199,10 +199,16 @@ class _Layer:
             keys, values = (*before[::2], *keys), (*before[1::2], *values)
         return attend_unrolled(queries, keys, values, self.shape.precision)
 
-    def _by_head(self, t: Tensor) -> Tensor:
-        """(slots, batch, n, width) -> (slots · batch, heads, n, e)"""
-        heads = self.shape.num_heads
-        return t.reshape(-1, t.shape[2], heads, t.shape[3] // heads).transpose(1, 2)
+    def _by_head(self, t: Tensor) -> list[Tensor]:
+        """(slots, batch, n, k · width) -> k times (slots · batch, heads, n, e)"""
+        d, heads = self.shape.dim_model, self.shape.num_heads
+        if self.form == "sums" and t.device.type == "cpu" and t.shape[3] > d:
+            # Put together by heads the gradient is computed in vectors. Put together in rows, the head is a quotient of
+            # the place in the row, and the compiler computes one number after the other. To a GPU it is all the same.
+            parts = t.reshape(-1, t.shape[2], t.shape[3] // d, heads, d // heads).unbind(2)
+        else:
+            parts = [part.reshape(-1, t.shape[2], heads, d // heads) for part in t.split(d, -1)]
+        return [part.transpose(1, 2) for part in parts]
 
     def _ffn(self, x: Tensor) -> Tensor:
         precision = self.shape.precision
