@@ -89,6 +89,9 @@ def _anchor(data: dict[str, Any], folder: Path) -> None:
     for name in PATHS:
         if isinstance(spec := parameters.get(name), dict):
             spec.update({key: _anchored(spec[key], folder) for key in ("value", "values") if key in spec})
+    for spec in parameters.values():
+        if isinstance(spec, dict) and isinstance(when := spec.get("when"), dict):
+            when.update({name: _anchored(when[name], folder) for name in PATHS if name in when})
 
 
 def _anchored(path: Any, folder: Path) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from grokray.records.uri import hide_secrets, holds_credentials, join
 from grokray.sweep import initial
 from grokray.sweep.config import SweepConfig
 from grokray.sweep.inputs import measures_of
+from grokray.sweep.parameters import Parameter
 from grokray.sweep.part import numbers
 from grokray.tasks.arc_data import in_one_file
 from grokray.trial import PATHS
@@ -97,7 +98,14 @@ def _with_data(config: SweepConfig, folder: Path) -> SweepConfig:
         for name, parameter in known.items()
         if parameter.is_fixed and parameter.values[0] is not None and "://" not in str(parameter.values[0])
     }
-    return config.model_copy(update={"parameters": {**config.parameters, **moved}}) if moved else config
+    parameters = {name: _with_conditions(p, moved) for name, p in {**config.parameters, **moved}.items()}
+    return config.model_copy(update={"parameters": parameters}) if moved else config
+
+
+def _with_conditions(parameter: Parameter, moved: Mapping[str, Parameter]) -> Parameter:
+    """The parameter where conditions on what has moved name it as it is called now."""
+    when = {name: moved[name].values if name in moved else values for name, values in parameter.when.items()}
+    return parameter.model_copy(update={"when": when})
 
 
 def _packed(name: str, path: str, folder: Path) -> str:
