@@ -41,32 +41,37 @@ Measure = Literal[
     "softmax_collapse",
 ]
 MEASURES: tuple[str, ...] = get_args(Measure)
+# Of a model; each may be frozen, or taken from a checkpoint, by itself. Positions are embedded too, and the last layer
+# norm is one of the blocks'.
+MODEL_PARTS = ("embeddings", "blocks", "head")
+ALL_PARTS = ",".join(MODEL_PARTS)
+# Fields of a trial that name some of them; and those that give parts rates of their own, unless they are None or "".
+LISTS_OF_PARTS = ("initial_parts", "frozen_parts")
+PART_FIELDS = ("embedding_learning_rate", "embedding_weight_decay", "frozen_parts")
 
 
-def _measures(value: Any) -> Any:
-    """Names as a list, or as one text, in any order → one text, each name once, in the order of MEASURES."""
+def as_names(value: Any, known: tuple[str, ...]) -> Any:
+    """Names as a list, or as one text, in any order → one text, each name once, in the order of `known`."""
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         return value  # pydantic says that it is no text
     given = {name.strip() for name in names} - {""}
-    if unknown := sorted(given - {*MEASURES}):
-        rule = f"must name only {', '.join(MEASURES)}; {', '.join(unknown)} is none of them"
+    if unknown := sorted(given - {*known}):
+        rule = f"must name only {', '.join(known)}; {', '.join(unknown)} is none of them"
         raise PydanticCustomError("grokray", "{rule}", {"rule": rule})
-    return ",".join(name for name in MEASURES if name in given)
+    return ",".join(name for name in known if name in given)
+
+
+def _names_of(known: tuple[str, ...]) -> dict[str, Any]:
+    return {"type": "string", "pattern": rf"^[\s,]*(({'|'.join(known)})([\s,]+|$))*$"}
 
 
 Measures = Annotated[
     str,
-    BeforeValidator(_measures),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": rf"^[\s,]*(({'|'.join(MEASURES)})([\s,]+|$))*$"},
-                {"type": "array", "items": {"enum": list(MEASURES)}},
-            ]
-        }
-    ),
+    BeforeValidator(lambda value: as_names(value, MEASURES)),
+    WithJsonSchema({"anyOf": [_names_of(MEASURES), {"type": "array", "items": {"enum": list(MEASURES)}}]}),
 ]
+_PARTS = (BeforeValidator(lambda value: as_names(value, MODEL_PARTS)), WithJsonSchema(_names_of(MODEL_PARTS)))
 
 
 def listed_names(value: Any) -> Any:
@@ -148,6 +153,9 @@ class TrialConfig(BaseModel):
     initial_optimizer: Literal["zero", "checkpoint"] = Field(
         default="zero", description="Whether moments are taken with the weights."
     )
+    initial_parts: Annotated[str | None, *_PARTS] = Field(
+        default=None, min_length=1, description="What is taken of it: names of MODEL_PARTS, by commas."
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1)
     dtype: Literal["float32", "float64"] = "float32"
     precision: Literal["float32", "tf32", "bf16"] = Field(default="float32", description="Of matrix products.")
@@ -157,6 +165,11 @@ class TrialConfig(BaseModel):
     drop_last: bool = Field(default=False, description="Leave out an epoch's last batch if it is smaller.")
     learning_rate: float = Field(default=1e-3, gt=0, le=10)
     weight_decay: float = Field(default=1.0, ge=0, le=1000)
+    embedding_learning_rate: float | None = Field(default=None, ge=0, le=10, description="None: learning_rate.")
+    embedding_weight_decay: float | None = Field(default=None, ge=0, le=1000, description="None: weight_decay.")
+    frozen_parts: Annotated[str, *_PARTS] = Field(
+        default="", description="Names of MODEL_PARTS that are not trained, by commas."
+    )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="Memory of the optimizer's first moment.")
     beta2: float = Field(default=0.98, ge=0, lt=1, description="And of its second.")
     epsilon: float = Field(default=1e-8, ge=1e-30, le=1, description="Added to the second moment's root.")
@@ -209,6 +222,11 @@ class TrialConfig(BaseModel):
         return tuple(self.measure.split(",")) if self.measure else ()
 
     @property
+    def rates_by_part(self) -> bool:
+        """Whether parts of the model have a learning rate or a weight decay of their own."""
+        return any(getattr(self, name) not in (None, "") for name in PART_FIELDS)
+
+    @property
     def num_measurements(self) -> int:
         """How often it is measured in all its steps; the last one is, whatever the interval."""
         return -(-self.num_steps // self.eval_interval)
@@ -221,5 +239,7 @@ class TrialConfig(BaseModel):
         not part of it, what they hold is: see HASHES.
         """
         fields = self.model_dump(exclude_defaults=True, exclude={*PATHS, "data"})
+        if self.initial_parts == ALL_PARTS:  # as if there were no such field
+            del fields["initial_parts"]
         text = json.dumps([TRIAL_VERSION, fields], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -21,6 +21,7 @@ from scipy.stats.qmc import Sobol
 
 from grokray.analysis.outcomes import WATCHING, column, grouped, looks_logarithmic, missing_in, varying
 from grokray.tasks.resolve import DRAWN, OF_CHECKPOINTS, USED_BY
+from grokray.trial import ALL_PARTS, LISTS_OF_PARTS, MODEL_PARTS, as_names
 
 # Numbers with more different values than this are taken as a range where no search space says what they are.
 MAX_CHOICES = 12
@@ -144,7 +145,7 @@ def space_of_sweep(fingerprint: Mapping[str, str], trials: pa.Table) -> Space:
     """
     specs = {name: json.loads(fingerprint[f"parameters.{name}"]) for name in json.loads(fingerprint["parameters"])}
     specs = {name: spec for name, spec in specs.items() if not _is_constant(spec)}
-    axes = _used([_axis(name, spec) for name, spec in specs.items() if name in trials.column_names])
+    axes = _used([_axis(name, spec) for name, spec in specs.items() if name in trials.column_names], trials)
     axes = [axis for axis in axes if _is_of(axis, trials)]
     known = {axis.name for axis in axes}
     unknown = [name for name in specs if name not in known]
@@ -214,18 +215,26 @@ def _part_of(axis: Axis, values: np.ndarray) -> Axis | None:
     )
 
 
-def _used(axes: list[Axis]) -> list[Axis]:
+def _used(axes: list[Axis], trials: pa.Table) -> list[Axis]:
     """With the conditions that nobody had to write down: a parameter is not there where nothing uses it. Trials have it
     at its default then, and those that differ in it alone are one."""
     of = {axis.name: axis for axis in axes}
     wanted = [(parent, users, name) for (parent, users), used in USED_BY.items() for name in used]
     if (start := of.get("initial_checkpoint")) is not None:
         paths = tuple(value for value in start.values if value is not None)
-        wanted += [(start.name, paths, name) for name in OF_CHECKPOINTS] + [(start.name, (None,), n) for n in DRAWN]
+        wanted += [(start.name, paths, name) for name in OF_CHECKPOINTS]
+        if not _takes_parts(trials):  # where some parts are drawn and others are not, both have their uses
+            wanted += [(start.name, (None,), name) for name in DRAWN]
     for parent, users, name in wanted:
         if name in of and parent in of:
             of[name] = dataclasses.replace(of[name], when={**of[name].when, parent: users})
     return list(of.values())
+
+
+def _takes_parts(trials: pa.Table) -> bool:
+    """Whether any of them takes some parts of its `initial_checkpoint` alone."""
+    taken = trials["initial_parts"].to_pylist() if "initial_parts" in trials.column_names else []
+    return not {*taken} <= {None, ALL_PARTS}
 
 
 def _is_of(axis: Axis, trials: pa.Table) -> bool:
@@ -239,9 +248,11 @@ def _is_of(axis: Axis, trials: pa.Table) -> bool:
 
 def _axis(name: str, spec: Mapping[str, Any]) -> Axis:
     """From a parameter as YAML has it, with its distribution written out unless it has values."""
-    when = {parent: tuple(v) if isinstance(v, list) else (v,) for parent, v in spec.get("when", {}).items()}
+    when = {
+        parent: _as_trained(parent, v if isinstance(v, list) else [v]) for parent, v in spec.get("when", {}).items()
+    }
     if "values" in spec:
-        values = tuple(spec["values"])
+        values = _as_trained(name, spec["values"])
         equal = [1 / len(values)] * len(values)
         return Axis(name=name, values=values, probabilities=tuple(spec.get("probabilities") or equal), when=when)
     kind = spec["distribution"]
@@ -256,6 +267,11 @@ def _axis(name: str, spec: Mapping[str, Any]) -> Axis:
     if kind in ("int_uniform", "q_uniform"):  # each multiple has a stretch of its own
         low, high = (math.ceil(low / step - 1e-9) - 0.5) * step, (math.floor(high / step + 1e-9) + 0.5) * step
     return Axis(name=name, kind="log" if "log" in kind else "uniform", low=low, high=high, step=step, when=when)
+
+
+def _as_trained(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    """The values as trials have them, who name parts of a model in one order."""
+    return tuple(as_names(value, MODEL_PARTS) if name in LISTS_OF_PARTS else value for value in values)
 
 
 def _guessed(name: str, values: np.ndarray, trials: pa.Table, axes: Sequence[Axis]) -> Axis:

@@ -41,10 +41,11 @@ FIELDS = {
     "chunk_rows": "rows a chunk",
     "by_token": "by token",
     "batch_sharing": "shared in batches",
+    "rates_by_part": "rates by part",
 }
 IF_DIFFERENT = (
     *("answers", "uniform", "dtype", "precision", "activation", "accumulation_steps"),
-    *("optimizer", "loss", "gradient_filter"),
+    *("optimizer", "loss", "gradient_filter", "rates_by_part"),
 )
 DEAR = 30  # percent of the time
 # How the engine computes a shape; of use only where nothing else tells two shapes apart.

@@ -29,7 +29,7 @@ GROUPS = {
 }
 _TRUTH = {"true": True, "false": False}
 # Names by commas. Each may also have the option to itself: of --measure a --measure b both are meant.
-_LISTS = ("measure",)
+_LISTS = ("measure", "initial_parts", "frozen_parts")
 _METAVARS = {int: "INT", float: "NUMBER", bool: "BOOL"}
 # Where the search space's wording does not suit a single trial.
 _DESCRIPTIONS = {"seed": "Sets init_seed, split_seed and order_seed."}

@@ -16,11 +16,22 @@ from grokray.engine.filters import grokfast, orthograd
 from grokray.engine.gradient import eager_gradient, functional_gradient
 from grokray.engine.model import Batch, dropout_elements
 from grokray.engine.muon import make_muon
-from grokray.engine.optimizer import RATES, Update, adam, adamw, coefficients, sgd
+from grokray.engine.optimizer import (
+    PART_RATES,
+    RATES,
+    Update,
+    adam,
+    adamw,
+    by_part,
+    coefficients,
+    coefficients_by_part,
+    sgd,
+)
 from grokray.engine.precision import in_precision
 from grokray.engine.randomness import NOISE_PURPOSE, dropout_mask, gaussian, stream_of, streams_of
 from grokray.engine.shape import ShapeKey
 from grokray.engine.threads import has_small_products, of_many_rows, with_one_thread
+from grokray.trial import MODEL_PARTS
 
 OPTIONS = ("dropout", "weight_noise", "input_noise", "gradient_noise")
 # On a GPU Inductor tries out which of several kernels is the fastest at that moment. Where they round differently it
@@ -107,7 +118,7 @@ class Kernels:
             gradients = self._grokfast(gradients, s["average"], done, alpha, strength, s["active"])
         elif self.shape.gradient_filter == "orthograd":
             gradients = self._orthograd(s["parameters"], gradients)
-        rates = (s[name] for name in RATES)
+        rates = (s[name] for name in (*RATES, *(PART_RATES if self.shape.rates_by_part else ())))
         self._update(s["parameters"], gradients, s["moment1"], s["moment2"], *rates)
 
     def _noise(self, name: str, s: dict[str, Tensor], stream: Tensor | None) -> Tensor:
@@ -116,15 +127,22 @@ class Kernels:
 
 
 def update_of(shape: ShapeKey) -> Update:
-    if shape.optimizer == "muon":
-        return make_muon(shape.layout)
-    return {"adamw": adamw, "adam": adam, "sgd": sgd}[shape.optimizer]
+    layout, muon = shape.layout, shape.optimizer == "muon"
+    simple = {"adamw": adamw, "adam": adam, "sgd": sgd, "muon": adamw}[shape.optimizer]
+    if not shape.rates_by_part:
+        return make_muon(layout) if muon else simple
+    runs = {part: layout.run(part) for part in MODEL_PARTS}
+    # Outside the blocks there is no hidden matrix.
+    return by_part(
+        [(run, make_muon(layout, run) if muon and part == "blocks" else simple) for part, run in runs.items()]
+    )
 
 
 def _whole_update(shape: ShapeKey, device: torch.device, compile: Compile) -> Callable[..., None]:
     """With the coefficients, as one function for a CPU, where a library more takes seconds to build and the compiler
     keeps what is stacked. For a GPU it would work them out anew for every parameter."""
-    update, of_rates = update_of(shape), partial(coefficients, dtype=shape.torch_dtype)
+    of_rates = partial(coefficients_by_part if shape.rates_by_part else coefficients, dtype=shape.torch_dtype)
+    update = update_of(shape)
     if device.type == "cpu":
         return compile("update", partial(_update_at_rates, update, of_rates))
     return partial(_update_at_rates, compile("update", update), compile("coefficients", of_rates))

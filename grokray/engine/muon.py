@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -28,10 +29,14 @@ COEFFICIENTS = (3.4445, -4.775, 2.0315)
 UPDATE_RMS = 0.2
 
 
-def make_muon(layout: Layout) -> Update:
-    """An update like `optimizer.adamw` for rows of this layout; of `moment2` the hidden matrices use nothing."""
-    matrices = [p for p in layout.parameters if p.hidden_matrix]
-    others = list(_runs_between(matrices, layout.row_size))
+def make_muon(layout: Layout, run: slice | None = None) -> Update:
+    """An update like `optimizer.adamw` for rows of this layout, or for a `run` of each. Of `moment2` the hidden
+    matrices use nothing."""
+    start, stop = (0, layout.row_size) if run is None else (run.start, run.stop)
+    matrices = [
+        replace(p, offset=p.offset - start) for p in layout.parameters if p.hidden_matrix and start <= p.offset < stop
+    ]
+    others = list(_runs_between(matrices, stop - start))
 
     @torch.no_grad()
     def muon(parameters: Tensor, gradients: Tensor, moment1: Tensor, moment2: Tensor, coefficients: Tensor) -> None:

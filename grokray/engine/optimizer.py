@@ -9,10 +9,12 @@ has a file of its own.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from grokray.trial import MODEL_PARTS
 
 WARMUP_START = 0.1
 
@@ -23,6 +25,8 @@ RATES = (
     *("step", "steps_before", "active", "learning_rate", "weight_decay", "beta1", "beta2", "epsilon"),
     *("warmup_steps", "num_steps", "learning_rate_fall", "cosine"),
 )
+# And, where parts of a model have rates of their own, after them, the two of each part.
+PART_RATES = tuple(f"{part}_{rate}" for part in MODEL_PARTS for rate in ("learning_rate", "weight_decay"))
 COEFFICIENTS = ("mix1", "mix2", "keep", "size", "correction", "rate", "weight_decay", "epsilon", "active")
 
 
@@ -57,6 +61,27 @@ def coefficients(
     columns = ((1 - beta1) * active, (1 - beta2) * active, 1 - rate * weight_decay, size, correction, rate)
     never_zero = epsilon * active + (1 - active)  # a free slot has no epsilon, and no moments to divide
     return torch.stack([*columns, weight_decay, never_zero, active], 1).to(dtype)
+
+
+def coefficients_by_part(*rates: Tensor, dtype: torch.dtype) -> Tensor:
+    """`coefficients` of each of MODEL_PARTS (slots, parts, 9), of the slots' RATES and then PART_RATES."""
+    shared, own = dict(zip(RATES, rates, strict=False)), rates[len(RATES) :]
+    found = [
+        coefficients(**{**shared, "learning_rate": rate, "weight_decay": decay}, dtype=dtype)
+        for rate, decay in zip(own[::2], own[1::2], strict=True)
+    ]
+    return torch.stack(found, 1)
+
+
+def by_part(updates: Sequence[tuple[slice, Update]]) -> Update:
+    """An update of whole rows, by `coefficients_by_part`, of one for each part and where in a row that lies."""
+
+    @torch.no_grad()
+    def update(parameters: Tensor, gradients: Tensor, moment1: Tensor, moment2: Tensor, coefficients: Tensor) -> None:
+        for (run, of_part), c in zip(updates, coefficients.unbind(1), strict=True):
+            of_part(*(rows[:, run] for rows in (parameters, gradients, moment1, moment2)), c)
+
+    return update
 
 
 def column(coefficients: Tensor, name: str) -> Tensor:

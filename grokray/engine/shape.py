@@ -52,6 +52,7 @@ class ShapeKey:
     chunk_rows: int = 1024  # of one pass of an evaluation
     by_token: bool = False  # see `first_layer`
     batch_sharing: Sharing = Sharing()  # of a training batch
+    rates_by_part: bool = False  # or one learning rate and one weight decay for all parameters
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -96,6 +97,7 @@ def shape_of(dataset: Dataset) -> ShapeKey:
         chunk_rows=chunk_rows(len(dataset.table.tokens), dataset.length - sharing.length, config.dim_model),
         by_token=_by_token(dataset),
         batch_sharing=_batch_sharing(dataset),
+        rates_by_part=config.rates_by_part,
     )
 
 
@@ -160,6 +162,13 @@ class Parameter:
         return self.name.endswith(HIDDEN_MATRICES)
 
 
+def part_of(parameter: str) -> str:
+    """Which of MODEL_PARTS a parameter of this name belongs to."""
+    if parameter.endswith("embedding"):
+        return "embeddings"
+    return "head" if parameter.startswith("head.") else "blocks"
+
+
 class Layout:
     """The parameters of a shape and their places in a row of `row_size` numbers."""
 
@@ -170,6 +179,12 @@ class Layout:
             parameter = Parameter(name=name, shape=dims, init=init, fan_in=fan_in, offset=self.row_size)
             self.parameters.append(parameter)
             self.row_size += -(-parameter.size // ALIGN) * ALIGN
+
+    def run(self, part: str) -> slice:
+        """Where in a row one of MODEL_PARTS lies; `_specification` has each of them in one piece."""
+        offsets = [p.offset for p in self.parameters if part_of(p.name) == part]
+        after = [p.offset for p in self.parameters if p.offset > offsets[-1]]
+        return slice(offsets[0], after[0] if after else self.row_size)
 
     def used(self, device: torch.device) -> Tensor:
         """(row_size,) bool: which places of a row hold a parameter, rather than lie between two."""

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from grokray.engine.checkpoint import KINDS
 from grokray.engine.measures import OF_THE_STEP
+from grokray.engine.optimizer import PART_RATES
 from grokray.engine.shape import ShapeKey
-from grokray.trial import TrialConfig
+from grokray.trial import MODEL_PARTS, TrialConfig
 
 # Numbers of a TrialConfig that each slot has for itself.
 SETTINGS = (
@@ -23,14 +24,28 @@ SETTINGS = (
 SCHEDULE = ("learning_rate_fall", "cosine")
 
 
-def settings_of(config: TrialConfig) -> dict[str, float]:
-    """The values of SETTINGS and SCHEDULE."""
+def settings_of(shape: ShapeKey, config: TrialConfig) -> dict[str, float]:
+    """The values of SETTINGS and SCHEDULE, and of PART_RATES where the shape has them."""
     schedule = config.learning_rate_schedule
     fall = 0.0 if schedule == "constant" else 1 - config.learning_rate_end
     return {
         **{name: getattr(config, name) for name in SETTINGS},
         **dict(zip(SCHEDULE, (fall, float(schedule == "cosine")), strict=True)),
+        **(_part_rates(config) if shape.rates_by_part else {}),
     }
+
+
+def _part_rates(config: TrialConfig) -> dict[str, float]:
+    """A part that is frozen has a learning rate of 0."""
+    frozen = config.frozen_parts.split(",")
+    rates = {part: (config.learning_rate, config.weight_decay) for part in MODEL_PARTS}
+    rate, decay = config.embedding_learning_rate, config.embedding_weight_decay
+    rates["embeddings"] = (
+        config.learning_rate if rate is None else rate,
+        config.weight_decay if decay is None else decay,
+    )
+    both = [(0.0 if part in frozen else rate, decay) for part, (rate, decay) in rates.items()]
+    return dict(zip(PART_RATES, (number for one in both for number in one), strict=True))
 
 
 def states_of(shape: ShapeKey) -> tuple[str, ...]:
@@ -42,7 +57,8 @@ class Slots:
     """Room for `capacity` trials; `reserve` doubles it. Shapes:
 
     parameters, moment1, moment2 (capacity, row_size) of the shape's dtype, and average, the gradients' moving average,
-    where the shape filters them · SETTINGS, SCHEDULE, active, OF_THE_STEP (capacity,) float64, and steps_before:
+    where the shape filters them · SETTINGS, SCHEDULE, active, OF_THE_STEP (capacity,) float64, and PART_RATES where
+    the shape has them · steps_before (capacity,) float64:
     updates of which the moments were there before the trial's first · step, rows, first_bad (capacity,) int32: updates
     done, training rows, the first update whose loss was not finite (−1: none) ·
     key (capacity, 2) int32: of dropout and noise · order (capacity, max_rows) int32: this epoch's training rows in
@@ -57,6 +73,7 @@ class Slots:
         kinds = {
             **dict.fromkeys(self.states, (row, dtype)),
             **dict.fromkeys((*SETTINGS, *SCHEDULE, "active", "steps_before", *OF_THE_STEP), ((), torch.float64)),
+            **dict.fromkeys(PART_RATES if shape.rates_by_part else (), ((), torch.float64)),
             "step": ((), torch.int32),
             "rows": ((), torch.int32),
             "first_bad": ((), torch.int32),

@@ -62,7 +62,7 @@ class Stack:
         row = self.shape.layout.rows({n: p[None] for n, p in drawn_parameters(self.shape, config).items()})
         self.slots.parameters[slot] = row[0].to(self.device)
         scalars = {
-            **settings_of(config),
+            **settings_of(self.shape, config),
             "active": 1.0,
             "step": seat.step,
             "steps_before": seat.steps_before,

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from grokray.engine.checkpoint import Checkpoint
 from grokray.engine.randomness import initial_parameters
-from grokray.engine.shape import ShapeKey, shape_of
+from grokray.engine.shape import ShapeKey, part_of, shape_of
 from grokray.engine.slots import states_of
 from grokray.events import EventTracker
 from grokray.tasks.dataset import build_dataset
-from grokray.trial import TrialConfig
+from grokray.trial import ALL_PARTS, TrialConfig
 
 
 def drawn_parameters(shape: ShapeKey, config: TrialConfig) -> dict[str, Tensor]:
@@ -22,14 +22,14 @@ def drawn_parameters(shape: ShapeKey, config: TrialConfig) -> dict[str, Tensor]:
 
 
 def before_training(config: TrialConfig, origin: Checkpoint | None = None) -> Checkpoint:
-    """The trial at step 0: with the weights of `origin`, its `initial_checkpoint`, or else those that its config draws,
-    and with moments that are zero, or those of `origin` where its config says so."""
+    """The trial at step 0: with those weights of `origin`, its `initial_checkpoint`, that its config takes, others
+    drawn, and with moments that are zero, or those of `origin` where its config says so."""
     dataset = build_dataset(config)
     shape = shape_of(dataset)
     kinds, steps_before = _taken(config, origin)
     drawn = drawn_parameters(shape, config)
     zeros = {name: torch.zeros_like(p) for name, p in drawn.items()}
-    kinds = {"parameters": drawn, **kinds}
+    kinds["parameters"] = {**drawn, **kinds.get("parameters", {})}
     events = asdict(EventTracker(threshold=config.threshold, sustain=config.sustain))
     return Checkpoint(
         config=config.model_dump(),
@@ -48,8 +48,9 @@ def _taken(config: TrialConfig, origin: Checkpoint | None) -> tuple[dict[str, di
     if origin is None:
         return {}, 0
     if config.initial_optimizer == "zero":
-        return {"parameters": origin.tensors["parameters"]}, 0
-    return origin.tensors, origin.steps_before + origin.step
+        taken = (config.initial_parts or ALL_PARTS).split(",")  # trials of before it could be said took all
+        return {"parameters": {n: p for n, p in origin.tensors["parameters"].items() if part_of(n) in taken}}, 0
+    return {**origin.tensors}, origin.steps_before + origin.step
 
 
 def _of_dtype(tensors: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ from grokray.sweep.sections import (
     TrialSection,
     Whole,
 )
-from grokray.trial import PATHS, TrialConfig
+from grokray.trial import PART_FIELDS, PATHS, TrialConfig
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -47,9 +47,9 @@ SHAPING = (
     *("arc_tasks", "arc_subset", "arc_max_cells", "arc_context", "data_file"),
     *("num_layers", "dim_model", "num_heads", "norm", "activation"),
     *("dtype", "precision", "batch_size", "accumulation_steps", "optimizer", "loss", "gradient_filter"),
-    "input_noise",
+    *("input_noise", *PART_FIELDS),
 )
-WHETHER_ANY = ("dropout", "input_noise")  # of these it only counts whether there is any
+WHETHER_ANY = ("dropout", "input_noise", *PART_FIELDS)  # of these it only counts whether there is any
 CPU_OF_A_TRIAL = {"fused": 0.05, "process": 1.0}
 Strings = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
 
@@ -271,6 +271,8 @@ class SweepConfig(BaseModel):
 
 def as_shaping(name: str, value: Any) -> Any:
     """What of a parameter's value tells shapes apart."""
+    if name in PART_FIELDS:
+        return value not in (None, "")  # a rate of 0 is one, too
     return bool(value) if name in WHETHER_ANY else value
 
 

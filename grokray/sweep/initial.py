@@ -1,7 +1,8 @@
-"""Trials that start from the weights of a checkpoint: `initial_checkpoint`, and from its moments: `initial_optimizer`.
+"""Trials that start from the weights of a checkpoint: `initial_checkpoint`, or some of them: `initial_parts`; and from
+its moments: `initial_optimizer`.
 
 Nothing else is taken: steps, warm-up and the order of batches begin anew. So such a trial is a function of its config
-as any other is: of what it takes of the checkpoint, by a hash, and not of where that lies.
+as any other is: of the checkpoint's weights and moments, by a hash, and not of where that lies.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 FIELD, HASH, OPTIMIZER = "initial_checkpoint", "initial_checkpoint_hash", "initial_optimizer"
 AVERAGING = "grokfast_ema"  # gradient_filter
 ZERO, STATE = "zero", "checkpoint"  # values of OPTIMIZER
-# What a model of the same parameters may still differ in.
+# What blocks of the same parameters may still differ in.
 UNSEEN = ("num_heads", "norm", "activation")
 # What decides which rows are held out.
 SPLITTING = (
@@ -56,7 +57,7 @@ def resolved(parameters: Mapping[str, Any]) -> TrialConfig:
     if config.initial_checkpoint_hash not in (None, found):
         rule = f"but that of {config.initial_checkpoint} is {found}: they are not the same {_what(config)}"
         raise _refused(HASH, f"{HASH} is {config.initial_checkpoint_hash}, {rule}")
-    if fault := _misfit(weights.shapes, _shapes_of(config)):
+    if fault := _misfit(weights.shapes, _shapes_of(config), str(config.initial_parts)):
         raise _refused(FIELD, f"{stated}, but {fault}")
     if config.initial_optimizer == STATE and (fault := _other_optimizer(weights, config, parameters[FIELD])):
         raise _refused(OPTIMIZER, f"{OPTIMIZER} is {show(STATE)}, but {fault}")
@@ -99,8 +100,9 @@ def optimizers(parameters: Mapping[str, Parameter]) -> list[str]:
 def remarks(trials: Collection[TrialConfig]) -> Iterator[str]:
     """What of trials that start from checkpoints may mean something else than it seems."""
     pairs = [(trial, parent) for trial in trials if (parent := _parent(trial)) is not None]
+    with_blocks = [(trial, parent) for trial, parent in pairs if "blocks" in str(trial.initial_parts)]
     for name in UNSEEN:
-        values = [(getattr(trial, name), getattr(parent.config, name)) for trial, parent in pairs]
+        values = [(getattr(trial, name), getattr(parent.config, name)) for trial, parent in with_blocks]
         if other := [value for value in values if value[0] != value[1]]:
             ours, theirs = other[0]
             yield f"{name} is {show(ours)}, but {show(theirs)} in {FIELD}: the same weights compute something else"
@@ -192,9 +194,11 @@ def _shapes_of(config: TrialConfig) -> Shapes:
     return _SHAPES[key]
 
 
-def _misfit(found: Shapes, wanted: Shapes) -> str | None:
+def _misfit(found: Shapes, wanted: Shapes, parts: str) -> str | None:
+    from grokray.engine.shape import part_of
+
     for name in (*wanted, *found):
-        if (there := found.get(name)) != (here := wanted.get(name)):
+        if part_of(name) in parts.split(",") and (there := found.get(name)) != (here := wanted.get(name)):
             return f"{name} is {_size(there)} there and {_size(here)} in this trial"
     return None
 

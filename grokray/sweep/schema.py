@@ -14,7 +14,7 @@ from grokray.sweep.metrics import ALIASES, CURVE_METRICS, METRICS
 from grokray.sweep.sections import MAX_SEEDS
 from grokray.sweep.translate import WANDB_KEYS
 from grokray.tasks.draft import PARAMETERS
-from grokray.trial import MEASURES, TrialConfig
+from grokray.trial import MEASURES, MODEL_PARTS, TrialConfig
 
 
 def json_schema() -> dict[str, Any]:
@@ -166,12 +166,16 @@ DESCRIPTIONS: dict[str, str] = {
     "initial_checkpoint": "Of another trial, whose weights it starts from: docs/checkpoints.md.",
     "initial_checkpoint_hash": "Of what is taken of it; filled in, and refused where that is another.",
     "initial_optimizer": "zero starts the optimizer anew; checkpoint takes its moments from initial_checkpoint too.",
+    "initial_parts": f"What is taken of initial_checkpoint, by commas: {', '.join(MODEL_PARTS)}; all if not given.",
     "dropout": "Share of activations dropped in training.",
     "dtype": "Of all numbers.",
     "precision": "Of matrix products; tf32 is of GPUs, a CPU computes it as float32. See docs/precision.md.",
     "batch_size": "Pairs in one batch.",
     "learning_rate": "Of the optimizer, after warm-up.",
     "weight_decay": "Of the optimizer; decoupled, but for adam.",
+    "embedding_learning_rate": "Of the embeddings alone; learning_rate if not given.",
+    "embedding_weight_decay": "Of the embeddings alone; weight_decay if not given.",
+    "frozen_parts": f"Not trained, by commas: {', '.join(MODEL_PARTS)}.",
     "beta1": "Memory of the optimizer's mean gradient; the momentum of sgd.",
     "beta2": "Memory of the optimizer's mean squared gradient.",
     "epsilon": "Added to the root of that.",

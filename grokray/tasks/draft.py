@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -60,6 +60,10 @@ class Draft:
         name = self.source.get(field, field)
         message = f"{name} is {show(self.given.get(name, self.values.get(field)))}, {rule}"
         self.problems.append(Problem(field=name, message=message))
+
+    def drop(self, fields: Collection[str]) -> None:
+        """Let go of what the trial has no use for."""
+        self.values = {name: value for name, value in self.values.items() if name not in fields}
 
     def sound(self, *fields: str) -> bool:
         return self.faulty.isdisjoint(fields)

@@ -21,7 +21,7 @@ from grokray.tasks.families import FAMILIES, family_of
 from grokray.tasks.file_door import FIELDS as FILE_FIELDS
 from grokray.tasks.groups import GROUPS
 from grokray.tasks.operations import ALIASES, EXPRESSION, OPERATIONS, Alias, expressed, of_group, split_names
-from grokray.trial import SEEDS, TrialConfig
+from grokray.trial import ALL_PARTS, MODEL_PARTS, SEEDS, TrialConfig, as_names
 from grokray.wording import nearest, show
 
 MAX_TASKS = 32
@@ -32,11 +32,13 @@ USED_BY = {
     ("gradient_filter", ("grokfast_ema",)): ("grokfast_alpha", "grokfast_lambda"),
     ("optimizer", ("adamw", "adam", "muon")): ("beta2", "epsilon"),
     ("learning_rate_schedule", ("linear", "cosine")): ("learning_rate_end",),
+    # All that do not name embeddings, as `trial.as_names` spells them.
+    ("frozen_parts", ("", "blocks", "head", "blocks,head")): ("embedding_learning_rate", "embedding_weight_decay"),
 }
 # What weights that are drawn need, and those of a checkpoint do not.
 DRAWN = ("init_scale", "embedding_scale")
 # And the other way round.
-OF_CHECKPOINTS = ("initial_checkpoint_hash", "initial_optimizer")
+OF_CHECKPOINTS = ("initial_checkpoint_hash", "initial_optimizer", "initial_parts")
 OF_RESIDUES, OF_PROBABILITIES = "fourier_gini", "softmax_collapse"
 # What the original's names stand for in a trial's config.
 CLEAR_NAMES = {
@@ -63,9 +65,10 @@ def resolve(parameters: Mapping[str, Any]) -> TrialConfig:
     check_heads(draft)
     check_precision(draft)
     _take_initial_checkpoint(draft, is_null="initial_checkpoint" in parameters)
+    _take_frozen_parts(draft)
     for (name, users), used in USED_BY.items():
         if draft.values.get(name, DEFAULTS[name]) not in users:
-            draft.values = {name: value for name, value in draft.values.items() if name not in used}
+            draft.drop(used)
     if draft.problems:
         raise ConfigError(list(dict.fromkeys(draft.problems)))  # several names may have the same fault
     return TrialConfig(**_with_seeds(draft))
@@ -77,10 +80,24 @@ def _take_initial_checkpoint(draft: Draft, *, is_null: bool) -> None:
     path = draft.values.get("initial_checkpoint")
     if not path and not is_null and draft.sound("initial_checkpoint"):
         refuse(draft, "initial_optimizer", "checkpoint", "but must be zero where no initial_checkpoint is given")
-    unused = DRAWN if path else OF_CHECKPOINTS
-    draft.values = {name: value for name, value in draft.values.items() if name not in unused}
-    if path and "://" not in path:
+        if "initial_parts" in draft.values:
+            draft.object_to("initial_parts", "but means nothing where no initial_checkpoint is given")
+    if not path:
+        draft.drop(OF_CHECKPOINTS)
+        return
+    parts = draft.values["initial_parts"] = as_names(draft.values.get("initial_parts", ALL_PARTS), MODEL_PARTS)
+    if parts != ALL_PARTS:
+        rule = "but must be zero where initial_parts does not name all parts of the model"
+        refuse(draft, "initial_optimizer", "checkpoint", rule)
+    draft.drop(DRAWN if parts == ALL_PARTS else DRAWN[1:] if "embeddings" in parts else ())
+    if "://" not in path:
         draft.values["initial_checkpoint"] = os.path.abspath(os.path.expanduser(path))
+
+
+def _take_frozen_parts(draft: Draft) -> None:
+    draft.values["frozen_parts"] = as_names(draft.values.get("frozen_parts", ""), MODEL_PARTS)
+    if draft.values["frozen_parts"] == ALL_PARTS:
+        draft.object_to("frozen_parts", f"but must leave out one of {', '.join(MODEL_PARTS)}, or nothing is trained")
 
 
 def left_out(parameters: Mapping[str, Any], config: TrialConfig) -> set[str]:
@@ -89,6 +106,7 @@ def left_out(parameters: Mapping[str, Any], config: TrialConfig) -> set[str]:
     unused = set()
     for name, given in parameters.items():
         kept = getattr(config, CLEAR_NAMES.get(name, name), given)
+        given = as_names(given, MODEL_PARTS) if name == "frozen_parts" else given
         is_default = kept is None or (name in TrialConfig.model_fields and kept == DEFAULTS[name])
         if given is not None and is_default and kept != given and name not in IN_ANOTHER_FORM:
             unused.add(name)

@@ -239,6 +239,19 @@ def test_a_part_of_a_space_is_what_its_trials_span():
             {"initial_checkpoint": ["a.pt", None, None], "init_scale": [1, 0.5, 2]},
         ),
         (
+            "initial_parts",
+            {"initial_checkpoint": [None, "a.pt"], "initial_parts": ["head, blocks", "head"]},
+            {"initial_checkpoint": [None, "a.pt", "a.pt"], "initial_parts": [None, "blocks,head", "head"]},
+        ),
+        (
+            "embedding_learning_rate",
+            {"frozen_parts": ["head,embeddings", "head"], "embedding_learning_rate": [0, 1e-3]},
+            {
+                "frozen_parts": ["embeddings,head", "head", "head"],
+                "embedding_learning_rate": [None, 0.0, 1e-3],
+            },
+        ),
+        (
             "grokfast_lambda",
             {"gradient_filter": ["none", "grokfast_ema"], "grokfast_lambda": [1, 3]},
             {"gradient_filter": ["none", "grokfast_ema", "grokfast_ema"], "grokfast_lambda": [2, 1, 3]},

@@ -25,6 +25,7 @@ from grokray.tasks.dataset import build_dataset
 from grokray.trial import TrialConfig
 from tests.engine.reference import Transformer, named, ours
 
+PARTS = ("embeddings", "blocks", "head")
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
 
 
@@ -110,14 +111,15 @@ class PlainTraining:
         if config.optimizer == "muon":
             self._muon()
         if config.optimizer == "sgd":
-            for p in self.parameters.values():
-                p.data *= 1 - self.schedule.get_last_lr()[0] * config.weight_decay
+            for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr(), strict=True):
+                for p in group["params"]:
+                    p.data *= 1 - rate * self._rates(group["name"])[1]
         self.optimizer.step()
         self.schedule.step()
 
     def _muon(self) -> None:
         """The hidden matrices; their gradient is taken away from the optimizer that has the rest."""
-        rate = self.schedule.get_last_lr()[0]
+        rate = self.schedule.get_last_lr()[PARTS.index("blocks")]
         for name, p in self.parameters.items():
             if not name.endswith(("qkv.weight", "out.weight", "ffn1.weight", "ffn2.weight")):
                 continue
@@ -142,15 +144,33 @@ class PlainTraining:
 
     def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         config = self.config
-        rule = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+        groups = []
+        for part in PARTS:
+            rate, decay = self._rates(part)
+            parameters = [p for name, p in self.parameters.items() if self._part(name) == part]
+            groups.append({"params": parameters, "name": part, "lr": rate, "weight_decay": decay})
         if config.optimizer == "sgd":
-            rule |= {"momentum": config.beta1, "weight_decay": 0.0}  # torch's decay would be in the momentum
-            optimizer: torch.optim.Optimizer = torch.optim.SGD(self.model.parameters(), **rule)
+            for group in groups:
+                group["weight_decay"] = 0.0  # torch's would be in the momentum
+            optimizer: torch.optim.Optimizer = torch.optim.SGD(groups, momentum=config.beta1)
         else:
             kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-            rule |= {"betas": (config.beta1, config.beta2), "eps": config.epsilon}
-            optimizer = kind(self.model.parameters(), **rule)
+            optimizer = kind(groups, betas=(config.beta1, config.beta2), eps=config.epsilon)
         return optimizer, plain_schedule(config, optimizer)
+
+    def _part(self, name: str) -> str:
+        if name in ("token_embedding", "position_embedding"):
+            return "embeddings"
+        return "head" if name in ("head.weight", "head.bias") else "blocks"
+
+    def _rates(self, part: str) -> tuple[float, float]:
+        """Learning rate and weight decay."""
+        config = self.config
+        rate, decay = config.learning_rate, config.weight_decay
+        if part == "embeddings":
+            rate = rate if config.embedding_learning_rate is None else config.embedding_learning_rate
+            decay = decay if config.embedding_weight_decay is None else config.embedding_weight_decay
+        return 0.0 if part in config.frozen_parts else rate, decay
 
 
 def plain_schedule(config: TrialConfig, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:

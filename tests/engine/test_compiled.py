@@ -154,16 +154,17 @@ def test_nobody_trains_while_the_first_library_is_built(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [OPTIONS["all"], OPTIONS["sgd, mse"]], ids=["all", "sgd, mse"])
+@pytest.mark.parametrize("options", ["all", "sgd, mse", "frozen blocks, muon"])
 def test_all_options_at_once(options):
-    configs = [small(**(options | PLAIN), seed=seed, measure="weight_norm") for seed in range(TILE)]
+    configs = [small(**(OPTIONS[options] | PLAIN), seed=seed, measure="weight_norm") for seed in range(TILE)]
     for config, found in list(zip(configs, compiled(configs), strict=True))[:2]:
         assert_near(found, alone(config))
 
 
 @pytest.mark.slow
-def test_orthograd_is_the_same_in_any_company():
-    configs = [small(**OPTIONS["orthograd"], num_layers=1, seed=seed) for seed in range(11)]
+@pytest.mark.parametrize("options", ["orthograd", "embeddings apart"])
+def test_whole_rows_and_parts_of_them_are_the_same_in_any_company(options):
+    configs = [small(**OPTIONS[options], num_layers=1, seed=seed) for seed in range(11)]
     single = compiled(configs[:1])[0]
     assert_near(single, alone(configs[0]))
     build = build_of(shape_of(build_dataset(configs[0])), 16, frozenset())

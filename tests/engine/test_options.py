@@ -7,6 +7,7 @@ import torch
 
 from grokray.engine.checkpoint import from_bytes, to_bytes
 from grokray.engine.engine import Engine
+from grokray.engine.start import before_training
 from grokray.trial import MEASURES
 from tests.engine.conftest import alone, curve, run, small
 from tests.engine.plain_training import PlainTraining
@@ -45,6 +46,14 @@ OPTIONS = {
         **{"optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.01, "beta1": 0.8, "warmup_steps": 4},
         **{"loss": "mse", **SEQUENCE},
     },
+    "embeddings apart": {"embedding_learning_rate": 3e-4, "embedding_weight_decay": 0.1},
+    "embeddings at rest, adam": {"embedding_learning_rate": 0.0, "optimizer": "adam", "weight_decay": 0.01},
+    "frozen head, sgd": {"frozen_parts": "head", "optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.01},
+    "frozen blocks, muon": {
+        **{"frozen_parts": "blocks", "optimizer": "muon", "embedding_weight_decay": 0.5},
+        **{"learning_rate_schedule": "cosine", "warmup_steps": 3},
+    },
+    "embeddings apart, muon": {"embedding_learning_rate": 2e-3, "optimizer": "muon", "embedding_weight_decay": 0.0},
     "all": {
         "accumulation_steps": 2,
         "optimizer": "muon",
@@ -57,6 +66,9 @@ OPTIONS = {
     },
 }
 KIND = (
+    "frozen_parts",
+    "embedding_learning_rate",
+    "embedding_weight_decay",
     "batch_size",
     "num_layers",
     "dim_model",
@@ -147,12 +159,37 @@ def test_a_float32_trial_is_bit_identical_alone_in_company_and_after_a_move(opti
         {"norm": "none"},
         {"activation": "relu"},
         {"init_scale": 1.1},
+        {"embedding_learning_rate": 1e-3},
+        {"embedding_weight_decay": 0.0},
+        {"frozen_parts": "embeddings"},
+        {"frozen_parts": "blocks"},
+        {"frozen_parts": "head"},
     ],
     ids=str,
 )
 def test_every_option_makes_a_difference(option):
     steps = {"num_steps": 5, "eval_interval": 5}
     assert curve(alone(small(**option, **steps))) != curve(alone(small(**steps)))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "muon"])
+@pytest.mark.parametrize("frozen", ["embeddings", "blocks", "head", "embeddings,head"])
+def test_a_frozen_part_stays_as_it_began_to_the_last_bit_and_all_else_moves(optimizer, frozen):
+    config = small(frozen_parts=frozen, optimizer=optimizer, gradient_noise=0.01, eval_interval=5)
+    engine = Engine()
+    engine.join("watched", config)
+    engine.join("neighbour", small(frozen_parts="head", optimizer=optimizer, gradient_noise=0.5, eval_interval=5))
+    engine.next()
+    first = before_training(config).tensors["parameters"]
+    for name, found in engine.save("watched").tensors["parameters"].items():
+        part = "embeddings" if "embedding" in name else "head" if name.startswith("head") else "blocks"
+        assert torch.equal(found, first[name]) == (part in frozen), name
+
+
+def test_a_part_of_its_own_rates_that_are_the_others_trains_as_the_rest():
+    """In another stack, by other kernels."""
+    rates = {"embedding_learning_rate": 3e-3, "embedding_weight_decay": 1.0}
+    assert curve(alone(small(**rates))) == curve(alone(small()))
 
 
 def test_numbers_share_a_stack_and_kinds_do_not():
@@ -163,6 +200,7 @@ def test_numbers_share_a_stack_and_kinds_do_not():
         {"weight_noise": 0.1},
         {"input_noise": 0.1, "dropout": 0.1},
         {"beta1": 0.5, "epsilon": 1e-3},
+        {"embedding_learning_rate": None, "frozen_parts": ""},
     ]
     for i, numbers in enumerate(given):
         engine.join(f"number {i}", small(**numbers))

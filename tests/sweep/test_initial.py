@@ -117,6 +117,41 @@ def test_other_settings_of_the_same_shape_may_start_from_them(parents, tmp_path,
     assert set(train(tmp_path, config)) == {10, 20}
 
 
+DIGITS = {"task_type": "sequence", "operation": "x+y", "operand_limit": 9, "modulus": None}
+
+
+@pytest.mark.parametrize(
+    ("parts", "of_trial"),
+    [
+        ("blocks", {**DIGITS, "base": 3}),  # other tokens, of longer rows
+        ("embeddings", {"num_layers": 2, "norm": "none"}),
+        ("embeddings,head", {"num_layers": 2, "operation": "x*y_mod"}),
+        ("blocks,head", {"activation": "relu"}),
+    ],
+)
+def test_some_of_its_parts_are_taken_and_the_others_drawn(parents, tmp_path, parts, of_trial):
+    config = started(parents / "40.pt", initial_parts=parts, **of_trial)
+    weights = from_bytes((parents / "40.pt").read_bytes()).tensors["parameters"]
+    drawn = first_checkpoint(resolved({**STILL, **of_trial})).tensors["parameters"]
+    of_part = {"embeddings": ("token_embedding", "position_embedding"), "head": ("head.weight", "head.bias")}
+    apart = {name for names in of_part.values() for name in names}
+    for name, found in first_checkpoint(config).tensors["parameters"].items():
+        part = next((part for part, names in of_part.items() if name in names), "blocks")
+        assert torch.equal(found, weights[name] if part in parts else drawn[name]), name
+        assert (part == "blocks") == (name not in apart)
+    other_seed = first_checkpoint(started(parents / "40.pt", initial_parts=parts, init_seed=1, **of_trial))
+    moved = {n for n, t in other_seed.tensors["parameters"].items() if not torch.equal(t, drawn[n])}
+    assert moved >= ({"head.weight"} if "head" not in parts else {"0.qkv.weight"} & drawn.keys() - weights.keys())
+    assert set(train(tmp_path, config)) == {10, 20}
+
+
+def test_parts_make_another_trial_and_all_of_them_in_any_order_the_same(parents):
+    whole = started(parents / "40.pt")
+    assert started(parents / "40.pt", initial_parts=["head", "blocks", "embeddings"]) == whole
+    assert started(parents / "40.pt", initial_parts="head, embeddings").initial_parts == "embeddings,head"
+    assert started(parents / "40.pt", initial_parts="blocks").id != whole.id
+
+
 def test_several_tasks_start_with_events_of_their_own(tmp_path):
     both = {"operation": "x+y_mod,x-y_mod"}
     train(tmp_path / "parent", parent := resolved({**PARENT, **both}))
@@ -145,12 +180,28 @@ def test_several_tasks_start_with_events_of_their_own(tmp_path):
             "initial_checkpoint_hash is 0{16}, but that of .*40.pt is [0-9a-f]{16}: ",
         ),
         ({"initial_checkpoint": ""}, "initial_checkpoint is '', but must not be empty"),
+        (
+            {"initial_parts": "embeddings", "modulus": 11},
+            r"initial_checkpoint is .*, but token_embedding is 9 × 8 there and 13 × 8 in this trial",
+        ),
+        (
+            {"initial_parts": "embeddings", **DIGITS, "base": 7},
+            r"initial_checkpoint is .*, but token_embedding is 9 × 8 there and 12 × 8 in this trial",
+        ),
+        ({"initial_parts": "blocks", "dim_model": 16}, r"but 0.norm1.weight is 8 there and 16 in this trial"),
+        ({"initial_parts": "heads"}, "must name only embeddings, blocks, head; heads is none of them"),
+        ({"initial_parts": ""}, "initial_parts is '', but must"),
+        (
+            {"initial_parts": "blocks", "initial_optimizer": "checkpoint"},
+            "initial_optimizer is 'checkpoint', but must be zero where initial_parts does not name all parts of the mo",
+        ),
     ],
 )
 def test_weights_that_cannot_be_are_refused(parents, parameters, message):
     with pytest.raises(ConfigError, match=message) as caught:
         started(parents / "40.pt", **parameters)
-    assert caught.value.problems[0].field in ("initial_checkpoint", "initial_checkpoint_hash")
+    fields = {problem.field for problem in caught.value.problems}
+    assert fields <= {"initial_checkpoint", "initial_checkpoint_hash", "initial_parts", "initial_optimizer"}
 
 
 def test_a_hash_without_a_checkpoint_and_scales_of_weights_that_are_not_drawn_are_of_no_use(parents):
@@ -191,6 +242,7 @@ def test_what_may_be_remembered_and_what_is_computed_otherwise_is_said(parents):
     assert not [*remarks([resolved(STILL), started(parents / "40.pt")])]
     (text,) = remarks([started(parents / "40.pt", num_heads=1)])
     assert text == "num_heads is 1, but 2 in initial_checkpoint: the same weights compute something else"
+    assert not [*remarks([started(parents / "40.pt", num_heads=1, initial_parts="embeddings,head")])]
     config = started(parents / "40.pt", split_seed=1)
     (text,) = remarks([started(parents / "40.pt"), config])
     data = grokray.load_model(parents / "40.pt").dataset
@@ -242,6 +294,18 @@ def test_several_and_none_are_values_like_others(parents, tmp_path):
     alike = load_sweep(space(tmp_path, f"{{value: {parents}/40.pt}}", "  split_seed: {value: 0}\n"))
     told = [any("and may be remembered" in note for note in one.notes) for one in (config, alike)]
     assert told == [True, False]  # the second seed splits otherwise
+
+
+def test_conditions_name_it_as_values_do_and_go_along_to_a_cluster(parents, tmp_path):
+    shutil.copyfile(parents / "40.pt", tmp_path / "w.pt")
+    parts = "  initial_parts: {values: [blocks, head], when: {initial_checkpoint: w.pt}}\n"
+    config = load_sweep(space(tmp_path, "{values: [null, w.pt]}", parts))
+    trials = [config.trial_config(choice, 0) for choice in config.grid()]
+    assert [t.initial_checkpoint and t.initial_parts for t in trials] == [None, "blocks", "head"]
+    always = load_sweep(space(tmp_path, "{value: w.pt}", parts))
+    with Parcel(config=always, out="s3://bucket/x").packed() as folder:
+        sent = load_sweep(folder / "branch.yaml")
+    assert sent.num_configurations() == always.num_configurations() == 2
 
 
 def test_they_go_along_to_a_cluster(parents, tmp_path):

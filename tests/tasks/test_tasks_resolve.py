@@ -116,6 +116,18 @@ def test_bit_lengths_have_the_original_s_meaning(written: dict[str, Any], sizes:
             "operation",
             "arc, s3 to s6, a4 to a6, d3 to d1000 (also with _conjugate or _aba) and expr:FORMULA",
         ),
+        (
+            {"frozen_parts": ["head", "blocks", "embeddings"]},
+            "frozen_parts",
+            "but must leave out one of embeddings, blocks, head, or nothing is trained",
+        ),
+        ({"frozen_parts": "body"}, "frozen_parts", "must name only embeddings, blocks, head; body is none of them"),
+        ({"initial_parts": "head"}, "initial_parts", "'head', but means nothing where no initial_checkpoint is given"),
+        (
+            {"embedding_learning_rate": -1},
+            "embedding_learning_rate",
+            "embedding_learning_rate is -1.0, but must be at least 0",
+        ),
         ({"learning_rat": 1}, "learning_rat", "learning_rat is not a parameter; the nearest is learning_rate"),
         ({"max_bit_length": 1}, "max_bit_length", "the nearest is max_bit_length_train"),
         ({"modulus": 98}, "modulus", "modulus is 98, but x/y_mod needs a prime; the nearest are 97 and 101"),
@@ -299,6 +311,19 @@ def test_the_parameters_given_are_left_as_they_are() -> None:
         ({"measure": "softmax_collapse"}, ""),
         ({"measure": "softmax_collapse", "loss": "stablemax"}, ""),
         ({"arc_context": 2, "list_length": 3}, "arc_context list_length"),
+        ({"embedding_learning_rate": 0.0, "frozen_parts": ["head", "blocks"]}, ""),
+        (
+            {"embedding_learning_rate": 0.1, "embedding_weight_decay": 0.0, "frozen_parts": "embeddings"},
+            "embedding_learning_rate embedding_weight_decay",
+        ),
+        ({"initial_checkpoint": None, "initial_parts": "blocks"}, "initial_parts"),
+        ({"initial_checkpoint": "w.pt", "initial_parts": ["head", "blocks", "embeddings"]}, ""),
+        ({"initial_checkpoint": "w.pt", "init_scale": 2.0, "embedding_scale": 2.0}, "init_scale embedding_scale"),
+        (
+            {"initial_checkpoint": "w.pt", "initial_parts": "embeddings", "init_scale": 2.0, "embedding_scale": 2.0},
+            "embedding_scale",
+        ),
+        ({"initial_checkpoint": "w.pt", "initial_parts": "head", "init_scale": 2.0, "embedding_scale": 2.0}, ""),
     ],
 )
 def test_what_a_trial_has_no_use_for_is_known(given: dict[str, Any], unused: str) -> None:
