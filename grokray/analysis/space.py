@@ -227,7 +227,9 @@ def _used(axes: list[Axis], trials: pa.Table) -> list[Axis]:
             wanted += [(start.name, (None,), name) for name in DRAWN]
     for parent, users, name in wanted:
         if name in of and parent in of:
-            of[name] = dataclasses.replace(of[name], when={**of[name].when, parent: users})
+            written = of[name].when.get(parent, users)
+            both = tuple(value for value in written if value in users)
+            of[name] = dataclasses.replace(of[name], when={**of[name].when, parent: both})
     return list(of.values())
 
 

@@ -270,3 +270,20 @@ def test_a_whole_grid_is_whole_though_values_that_nothing_uses_made_trials_equal
     found = robustness(trials, space)
     assert (found.adaptive, found.share.value) == (False, pytest.approx(0.5))
     assert {one.name: one.configurations.tolist() for one in found.profiles}[used] == [1, 1]
+
+
+def test_a_condition_that_is_written_down_is_not_widened_to_all_that_would_have_a_use_for_it():
+    parameters = {
+        "initial_checkpoint": {"values": [None, "a.pt", "b.pt"]},
+        "initial_parts": {"values": ["head", "blocks"], "when": {"initial_checkpoint": "b.pt"}},
+    }
+    columns = {
+        "initial_checkpoint": [None, "a.pt", "b.pt", "b.pt"],
+        "initial_parts": [None, "embeddings,blocks,head", "head", "blocks"],
+    }
+    trials = trials_of(4, **columns, grok_step=grokking([True, False, False, False]))
+    space = space_of_sweep(fingerprint("grid", **parameters), trials)
+    (axis,) = (axis for axis in space.axes if axis.name == "initial_parts")
+    assert axis.when == {"initial_checkpoint": ("b.pt",)}
+    assert space.notes == ()
+    assert robustness(trials, space).share.value == pytest.approx(1 / 3)  # of even draws, as random search makes them
