@@ -154,7 +154,7 @@ class TrialConfig(BaseModel):
         default="zero", description="Whether moments are taken with the weights."
     )
     initial_parts: Annotated[str | None, *_PARTS] = Field(
-        default=None, min_length=1, description="What is taken of it: names of MODEL_PARTS, by commas."
+        default=ALL_PARTS, min_length=1, description="What is taken of it: names of MODEL_PARTS, by commas."
     )
     dropout: float = Field(default=0.0, ge=0, lt=1)
     dtype: Literal["float32", "float64"] = "float32"
@@ -239,7 +239,5 @@ class TrialConfig(BaseModel):
         not part of it, what they hold is: see HASHES.
         """
         fields = self.model_dump(exclude_defaults=True, exclude={*PATHS, "data"})
-        if self.initial_parts == ALL_PARTS:  # as if there were no such field
-            del fields["initial_parts"]
         text = json.dumps([TRIAL_VERSION, fields], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -13,7 +13,7 @@ from grokray.engine.shape import ShapeKey, part_of, shape_of
 from grokray.engine.slots import states_of
 from grokray.events import EventTracker
 from grokray.tasks.dataset import build_dataset
-from grokray.trial import ALL_PARTS, TrialConfig
+from grokray.trial import TrialConfig
 
 
 def drawn_parameters(shape: ShapeKey, config: TrialConfig) -> dict[str, Tensor]:
@@ -48,7 +48,7 @@ def _taken(config: TrialConfig, origin: Checkpoint | None) -> tuple[dict[str, di
     if origin is None:
         return {}, 0
     if config.initial_optimizer == "zero":
-        taken = (config.initial_parts or ALL_PARTS).split(",")  # trials of before it could be said took all
+        taken = str(config.initial_parts).split(",")
         return {"parameters": {n: p for n, p in origin.tensors["parameters"].items() if part_of(n) in taken}}, 0
     return {**origin.tensors}, origin.steps_before + origin.step
 

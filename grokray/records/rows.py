@@ -44,7 +44,7 @@ def trial_row(trial: TrialState, session: Session | None) -> dict[str, Any]:
         "steps_trained": trial.steps_trained,
         "wall_time_s": trial.wall_time_s,
         "compiled": trial.compiled,
-        **{name: trial.config.get(name, _DEFAULTS[name]) for name in CONFIG_FIELDS},
+        **_config_columns(trial.config),
         **{f"final_{name}": number(trial.last_metrics.get(name)) for name in METRICS},
         "best_heldout_exact_match": trial.best.get("heldout_exact_match"),
         "best_heldout_exact_match_step": trial.best.get("heldout_exact_match_step"),
@@ -52,6 +52,12 @@ def trial_row(trial: TrialState, session: Session | None) -> dict[str, Any]:
         "error": trial.error,
         **{f"{package}_version": versions.get(package) for package in ("grokray", "torch", "ray")},
     }
+
+
+def _config_columns(config: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: config.get(name, _DEFAULTS[name]) for name in CONFIG_FIELDS}
+    # Of no checkpoint nothing is taken: trials that draw their weights are not to be counted with those that take all.
+    return found if found["initial_checkpoint"] is not None else {**found, "initial_parts": None}
 
 
 def tasks_table(state: SweepState) -> pa.Table:

@@ -21,7 +21,7 @@ from grokray.tasks.families import FAMILIES, family_of
 from grokray.tasks.file_door import FIELDS as FILE_FIELDS
 from grokray.tasks.groups import GROUPS
 from grokray.tasks.operations import ALIASES, EXPRESSION, OPERATIONS, Alias, expressed, of_group, split_names
-from grokray.trial import ALL_PARTS, MODEL_PARTS, SEEDS, TrialConfig, as_names
+from grokray.trial import ALL_PARTS, LISTS_OF_PARTS, MODEL_PARTS, SEEDS, TrialConfig, as_names
 from grokray.wording import nearest, show
 
 MAX_TASKS = 32
@@ -78,14 +78,14 @@ def _take_initial_checkpoint(draft: Draft, *, is_null: bool) -> None:
     """What it holds is looked at in `grokray.sweep.initial`: the door does without torch. `is_null`: where there is
     none, it was said so, as one of a search space's values."""
     path = draft.values.get("initial_checkpoint")
+    parts = draft.values["initial_parts"] = as_names(draft.values.get("initial_parts", ALL_PARTS), MODEL_PARTS)
     if not path and not is_null and draft.sound("initial_checkpoint"):
         refuse(draft, "initial_optimizer", "checkpoint", "but must be zero where no initial_checkpoint is given")
-        if "initial_parts" in draft.values:
+        if parts != ALL_PARTS:
             draft.object_to("initial_parts", "but means nothing where no initial_checkpoint is given")
     if not path:
         draft.drop(OF_CHECKPOINTS)
         return
-    parts = draft.values["initial_parts"] = as_names(draft.values.get("initial_parts", ALL_PARTS), MODEL_PARTS)
     if parts != ALL_PARTS:
         rule = "but must be zero where initial_parts does not name all parts of the model"
         refuse(draft, "initial_optimizer", "checkpoint", rule)
@@ -106,7 +106,7 @@ def left_out(parameters: Mapping[str, Any], config: TrialConfig) -> set[str]:
     unused = set()
     for name, given in parameters.items():
         kept = getattr(config, CLEAR_NAMES.get(name, name), given)
-        given = as_names(given, MODEL_PARTS) if name == "frozen_parts" else given
+        given = as_names(given, MODEL_PARTS) if name in LISTS_OF_PARTS else given
         is_default = kept is None or (name in TrialConfig.model_fields and kept == DEFAULTS[name])
         if given is not None and is_default and kept != given and name not in IN_ANOTHER_FORM:
             unused.add(name)
