@@ -126,6 +126,19 @@ def test_a_row_says_with_what_kernels_its_trial_is_trained(folder):
     assert read_trials(folder)["compiled"].to_pylist() == [True, False, None, None]
 
 
+def test_a_row_says_what_was_taken_of_a_checkpoint_and_of_none_where_there_is_none(tmp_path):
+    folder = make_folder(tmp_path)
+    events = [trial_event(0), *(trial_event(i, initial_checkpoint="w.pt") for i in (1, 2)), trial_event(3)]
+    events[2] = trial_event(2, initial_checkpoint="w.pt", initial_parts="blocks")
+    for older in (events[1], events[3]):  # of before it could be said
+        del older["config"]["initial_parts"]
+    with folder.writer("driver") as driver:
+        for one in events:
+            driver.write(one.pop("event"), **{key: value for key, value in one.items() if key != "t"})
+    collect(folder)
+    assert [row["initial_parts"] for row in rows(folder)] == [None, "embeddings,blocks,head", "blocks", None]
+
+
 def test_curves_are_sorted_and_the_latest_attempt_counts(folder):
     collect(folder)
     curves = read_curves(folder)
