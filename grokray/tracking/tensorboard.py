@@ -12,7 +12,7 @@ from typing import Any
 
 from grokray.errors import ConfigError, Problem
 from grokray.tracking.base import NOTHING_YET, Fold, Point
-from grokray.trial import PARTS
+from grokray.trial import MEASURES, PARTS
 
 FLUSH_S = 30
 WHOLE = "whole"
@@ -85,4 +85,6 @@ def tag_of(name: str) -> str:
     for part in PARTS:
         if metric.startswith(f"{part}_"):
             return "/".join(filter(None, (metric.removeprefix(f"{part}_"), part, task)))
-    return "/".join(filter(None, (metric, task)))
+    return (
+        "/".join(filter(None, (metric, task))) if metric in MEASURES else name
+    )  # of the user's own, with / of their own

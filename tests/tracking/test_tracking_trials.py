@@ -293,6 +293,7 @@ def test_tags_put_together_what_is_compared():
     ]
     assert tag_of("x+y_mod/heldout_loss") == "loss/heldout/x+y_mod"
     assert tag_of("x/y_mod/weight_norm") == "weight_norm/x/y_mod"
+    assert tag_of("rank_blocks.0/ffn1") == "rank_blocks.0/ffn1"  # a measure of the user's own
 
 
 def test_a_config_without_a_regular_interval_waits_for_the_journal_s_end(tracker_on):
