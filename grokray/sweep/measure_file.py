@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from types import ModuleType
@@ -36,8 +37,9 @@ MODULE = "grokray_measure_file"
 # Columns that curves have already; Arrow, which knows the first ones, takes time to load.
 RESERVED = frozenset(("trial_id", "trial_index", "attempt", "step", "wall_time_s", *CURVE_METRICS, *MEASURES))
 
-# Of several numbers that a measure returns: the end of a column's name.
+# A measure's name; of several numbers that it returns the end of a column's name.
 _KEY = re.compile(r"[\w.+/-]{1,100}")
+RULE = "a name must be of letters, digits and any of _ . + / -"
 
 # A trained model to a number, to several by name, or to none that it has.
 Measure = Callable[["Restored"], Any]
@@ -62,11 +64,14 @@ class MeasureFile:
 
 
 def _said(error: BaseException) -> str:
-    """Its class and first line, not too long of one: it is written at every measurement."""
+    """Its class and first line, not too long of one: it is written at every measurement, and wherever faults are."""
     try:
         text = in_a_line(error)
-    except Exception:  # classes of the file's own may not be able to say anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # classes of the file's own may not be able to say anything
         return type(error).__name__
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= LONGEST_FAULT else f"{text[: LONGEST_FAULT - 1]}…"
 
 
@@ -91,32 +96,50 @@ def measures_in(text: str, name: str) -> MeasureFile:
     sys.modules[MODULE] = module  # dataclasses of the file look themselves up there
     file = MeasureFile(name=name, measures=vars(module))
     try:
-        code = compile(text, name, "exec")
+        code = compile(text, name, "exec", dont_inherit=True)  # with no `from __future__` of ours
     except SyntaxError as error:
         place = f", line {error.lineno}" if error.lineno else ""
         raise Malformed([f"is no Python: {error.msg}{place}"]) from error
     except ValueError as error:  # bytes of zero
         raise Malformed([f"is no Python: {error}"]) from error
+    except (RecursionError, MemoryError) as error:
+        raise Malformed(["is nested too deeply"]) from error
     try:
-        with torch_as_it_was():
+        with as_it_was():
             exec(code, vars(module))
+            found = {key: value for key, value in vars(module).items() if _is_measure(key, value)}
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # some, such as asyncio's CancelledError, are no Exception
         raise Malformed([f"running it fails: {file.fault(error)}"]) from error
-    found = {
-        key: value
-        for key, value in vars(module).items()
-        if callable(value) and not isinstance(value, type) and not key.startswith("_") and _is_own(value)
-    }
     if faults := [*_faults(found)]:
         raise Malformed(faults)
     return MeasureFile(name=name, measures=found)
 
 
 @contextmanager
-def torch_as_it_was() -> Iterator[None]:
-    """What a measure sets for all of torch holds for itself alone: numbers that are trained on are not to change."""
+def as_it_was() -> Iterator[None]:
+    """What a measure sets for all of torch holds for itself alone: numbers that are trained on are not to change. So
+    does the working directory, from which paths that were given start."""
+    folder = _working_directory()
+    try:
+        with _torch_as_it_was():
+            yield
+    finally:
+        if folder is not None and _working_directory() != folder:
+            os.chdir(folder)
+
+
+def _working_directory() -> str | None:
+    """None where it has gone."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+@contextmanager
+def _torch_as_it_was() -> Iterator[None]:
     before = _settings(sys.modules.get("torch"))
     try:
         yield
@@ -154,9 +177,14 @@ def _precision(torch: Any) -> str | None:
         return None
 
 
-def _is_own(value: Any) -> bool:
+def _is_measure(name: Any, value: Any) -> bool:
     """Not what the file has imported."""
-    return getattr(value, "__module__", None) == MODULE
+    named = isinstance(name, str) and not name.startswith("_")
+    return named and callable(value) and not isinstance(value, type) and _module_of(value) == MODULE
+
+
+def _module_of(value: Any) -> Any:
+    return _module_of(value.func) if isinstance(value, partial) else getattr(value, "__module__", None)
 
 
 def _faults(measures: Mapping[str, Measure]) -> list[str]:
@@ -168,13 +196,17 @@ def _faults(measures: Mapping[str, Measure]) -> list[str]:
 def _fault(name: str, measure: Measure) -> str | None:
     if name in RESERVED:
         return f"its function {name} has the name of a column that curves have already"
+    if not _KEY.fullmatch(name):
+        return f"its function is called {show(name)}, but {RULE}"
     try:
-        inspect.signature(measure).bind(None)
+        signature = inspect.signature(measure)
+    except (TypeError, ValueError):  # it does not tell what it takes
+        return None
+    try:
+        signature.bind(None)
     except TypeError:
         rule = "a measure takes one argument, the trained model; a name that begins with _ is that of no measure"
-        return f"its function is {name}{inspect.signature(measure)}: {rule}"
-    except ValueError:  # it does not tell what it takes
-        return None
+        return f"its function is {name}{signature}: {rule}"
     return None
 
 
@@ -187,7 +219,7 @@ def numbers_of(name: str, value: Any) -> dict[str, float]:
     if not isinstance(value, Mapping):
         return {name: _number(value)}
     if unfit := [key for key in map(str, value) if not _KEY.fullmatch(key)]:
-        raise TypeError(f"returned {show(unfit[0])}, but a name must be of letters, digits and any of _ . + / -")
+        raise TypeError(f"returned {show(unfit[0])}, but {RULE}")
     if len({str(key) for key in value}) < len(value):
         raise TypeError("returned two numbers of one name")
     found = {f"{name}_{key}": _number(one) for key, one in value.items() if one is not None}

@@ -15,7 +15,7 @@ from grokray.engine.checkpoint import Checkpoint
 from grokray.engine.restored import Restored
 from grokray.engine.shape import shape_of
 from grokray.sweep.initial import first_checkpoint
-from grokray.sweep.measure_file import MeasureFile, numbers_of, torch_as_it_was
+from grokray.sweep.measure_file import MeasureFile, as_it_was, numbers_of
 from grokray.tasks.dataset import build_dataset
 from grokray.trial import TrialConfig
 
@@ -42,7 +42,7 @@ class OwnMeasures:
         found = Found()
         for name, measure in self._file.measures.items():
             try:
-                with torch_as_it_was(), _seeded(self._config.order_seed, state.step, self._device):
+                with as_it_was(), _seeded(self._config.order_seed, state.step, self._device):
                     numbers = numbers_of(name, measure(self._model(_copied(state))))
                 if twice := sorted(numbers.keys() & found.values.keys()):
                     raise TypeError(f"{twice[0]} was measured already")

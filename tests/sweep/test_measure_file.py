@@ -75,6 +75,9 @@ def metrics(events: list[Event], config: TrialConfig) -> list[dict[str, float]]:
     [
         ("def f(", r"is no Python: '\(' was never closed, line 1"),
         ("x = 1\0", "is no Python"),
+        (f"x = {'-' * 30_000}1", "is nested too deeply"),
+        (f"x = {'1+' * 40_000}1", "is nested too deeply"),
+        ("class Odd(Exception):\n    def __str__(self): raise SystemExit\nraise Odd", r"fails: Odd \(mine.py:3\)"),
         ("\n\nimport nothing_of_that_name", r"running it fails: ModuleNotFoundError: .*nothing.* \(mine.py:3\)"),
         ("raise SystemExit(3)", r"running it fails: SystemExit: 3 \(mine.py:1\)"),
         ("raise GeneratorExit", r"running it fails: GeneratorExit \(mine.py:1\)"),
@@ -83,6 +86,11 @@ def metrics(events: list[Event], config: TrialConfig) -> list[dict[str, float]]:
         ("def f(a, b): pass", r"f\(a, b\): a measure takes one argument"),
         ("def f(): pass", r"f\(\): a measure takes one argument"),
         ("def weight_norm(t): pass", "weight_norm has the name of a column"),
+        ("globals()['a b'] = lambda t: 1", "function is called 'a b', but a name must be of letters"),
+        (
+            "class _Odd:\n    __signature__ = 3\n    def __call__(self): return 1\nodd = _Odd()\ndef step(t): pass",
+            "step has",
+        ),
         ("def train_loss(t): pass", "train_loss has the name of a column"),
         ("def step(t): pass", "step has the name of a column"),
     ],
@@ -96,6 +104,7 @@ def test_measures_are_what_the_file_defines_itself():
     text = """
 from __future__ import annotations
 from dataclasses import dataclass
+from functools import partial
 from math import floor
 import torch
 
@@ -111,10 +120,20 @@ def second(trained, times=2): return times
 
 first = lambda trained: 1
 scale = Scale(3.0)
+third = partial(second, times=3)
+zeros = partial(torch.zeros, 1)
+globals()[3] = first
 """
     found = measures_in(text, "mine.py")
-    assert [*found.measures] == ["second", "first", "scale"]
-    assert [measure(None) for measure in found.measures.values()] == [2, 1, 3.0]
+    assert [*found.measures] == ["second", "first", "scale", "third"]
+    assert [measure(None) for measure in found.measures.values()] == [2, 1, 3.0, 3]
+
+
+def test_a_file_is_compiled_with_no_future_but_its_own():
+    text = "def f(t: float): return 1\nkind = f.__annotations__['t']\nassert kind is {}, kind\n"
+    assert [*measures_in(text.format("float"), "mine.py").measures] == ["f"]
+    with_one = "from __future__ import annotations\n" + text.replace("is {}", "== 'float'")
+    assert [*measures_in(with_one, "mine.py").measures] == ["f"]
 
 
 def test_no_measure_has_the_name_of_a_column():
@@ -275,6 +294,14 @@ def test_a_precision_of_one_backend_is_taken_back_too(tmp_path):
     assert torch.backends.cuda.matmul.fp32_precision != "tf32"
 
 
+def test_the_working_directory_is_that_of_before(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("import os\nos.chdir('/')\ndef f(t):\n    os.chdir('/')\n    return 1\n")
+    assert main(["train", *WORDS, "--measure_file=mine.py", "--out=out", "--quiet"]) == 0
+    assert Path.cwd() == tmp_path
+    assert curves(tmp_path / "out")["f"].to_pylist() == [1, 1, 1]
+
+
 def test_torch_is_as_it_comes_after_a_file_that_loads_it(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import torch\ntorch.set_default_dtype(torch.float64)\n"
@@ -341,17 +368,21 @@ def test_what_a_measure_raises_costs_that_number_alone_and_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("raised", "fault"),
     [
-        ("Mute()", r"Mute \(mine\.py:7\)"),
-        ("asyncio.CancelledError()", r"CancelledError \(mine\.py:7\)"),
-        ("GeneratorExit('no')", r"GeneratorExit: no \(mine\.py:7\)"),
-        ("AssertionError()", r"AssertionError \(mine\.py:7\)"),
-        ("ValueError('x' * 100_000)", r"ValueError: x{287}… \(mine\.py:7\)"),
+        ("Mute()", r"Mute \(mine\.py:9\)"),
+        ("asyncio.CancelledError()", r"CancelledError \(mine\.py:9\)"),
+        ("GeneratorExit('no')", r"GeneratorExit: no \(mine\.py:9\)"),
+        ("AssertionError()", r"AssertionError \(mine\.py:9\)"),
+        ("Quitting()", r"Quitting \(mine\.py:9\)"),
+        (r"ValueError('\ud800 \x1b[31m é')", r"ValueError: \\ud800 \\x1b\[31m é \(mine\.py:9\)"),
+        ("ValueError('x' * 100_000)", r"ValueError: x{287}… \(mine\.py:9\)"),
     ],
 )
 def test_whatever_it_raises_costs_that_number_alone(raised, fault, tmp_path):
     text = f"""import asyncio
 class Mute(Exception):
     def __str__(self): raise ValueError("no text")
+class Quitting(Exception):
+    def __str__(self): raise SystemExit(4)
 
 def fails(trained):
     if trained.step == 40:
