@@ -85,6 +85,6 @@ def tag_of(name: str) -> str:
     for part in PARTS:
         if metric.startswith(f"{part}_"):
             return "/".join(filter(None, (metric.removeprefix(f"{part}_"), part, task)))
-    return (
-        "/".join(filter(None, (metric, task))) if metric in MEASURES else name
-    )  # of the user's own, with / of their own
+    if metric not in MEASURES:  # it is one of the user's own, which may have a / of its own
+        return name
+    return "/".join(filter(None, (metric, task)))
