@@ -37,6 +37,19 @@ MODULE = "grokray_measure_file"
 # Columns that curves have already; Arrow, which knows the first ones, takes time to load.
 RESERVED = frozenset(("trial_id", "trial_index", "attempt", "step", "wall_time_s", *CURVE_METRICS, *MEASURES))
 
+# Columns of trials, and the table of examples: in a tracker's summary of a run the last point of a curve would take
+# their place.
+OF_TRIALS = frozenset(
+    (
+        *("configuration", "seed", "state", "outcome", "phase", "memorization_step", "memorization_step_lower"),
+        *("grok_step", "grok_step_lower", "grok_delay", "ungrok_step", "duration_steps", "event_observed"),
+        *("censor_reason", "stop_step", "audited", "audit_probability", "steps_trained", "compiled", "error"),
+        *(f"final_{name}" for name in CURVE_METRICS),
+        *("best_heldout_exact_match", "best_heldout_exact_match_step", "best_heldout_loss"),
+        *("grokray_version", "torch_version", "ray_version", "examples"),
+    )
+)
+
 # A measure's name; of several numbers that it returns the end of a column's name.
 _KEY = re.compile(r"[\w.+/-]{1,100}")
 RULE = "a name must be of letters, digits and any of _ . + / -"
@@ -194,8 +207,9 @@ def _faults(measures: Mapping[str, Measure]) -> list[str]:
 
 
 def _fault(name: str, measure: Measure) -> str | None:
-    if name in RESERVED:
-        return f"its function {name} has the name of a column that curves have already"
+    if name in RESERVED | OF_TRIALS:
+        owner = "curves" if name in RESERVED else "trials"
+        return f"its function {name} has the name of a column that {owner} have already"
     if not _KEY.fullmatch(name):
         return f"its function is called {show(name)}, but {RULE}"
     try:
@@ -223,7 +237,7 @@ def numbers_of(name: str, value: Any) -> dict[str, float]:
     if len({str(key) for key in value}) < len(value):
         raise TypeError("returned two numbers of one name")
     found = {f"{name}_{key}": _number(one) for key, one in value.items() if one is not None}
-    if taken := sorted(RESERVED & found.keys()):
+    if taken := sorted((RESERVED | OF_TRIALS) & found.keys()):
         raise TypeError(f"{name} returned {show(taken[0].removeprefix(f'{name}_'))}, and {taken[0]} is another column")
     return found
 

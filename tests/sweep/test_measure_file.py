@@ -22,7 +22,7 @@ from grokray.errors import ConfigError, ExecutionError
 from grokray.records.folder import SweepFolder
 from grokray.records.journal import Event
 from grokray.records.journal_reader import JournalReader
-from grokray.records.schema import CURVES_SCHEMA
+from grokray.records.schema import CONFIG_FIELDS, CURVES_SCHEMA, TRIALS_SCHEMA
 from grokray.records.state import SweepState
 from grokray.records.store import Store
 from grokray.records.trial_state import Fault
@@ -31,7 +31,7 @@ from grokray.sweep.config import SweepConfig
 from grokray.sweep.inputs import MEASURES as KEPT
 from grokray.sweep.inputs import copy_of_measures, keep, measures_of
 from grokray.sweep.load import load_sweep
-from grokray.sweep.measure_file import RESERVED, measures_in, numbers_of
+from grokray.sweep.measure_file import OF_TRIALS, RESERVED, measures_in, numbers_of
 from grokray.sweep.messages import WorkerOptions
 from grokray.sweep.parcel import Parcel
 from grokray.sweep.progress import progress_of
@@ -93,6 +93,8 @@ def metrics(events: list[Event], config: TrialConfig) -> list[dict[str, float]]:
         ),
         ("def train_loss(t): pass", "train_loss has the name of a column"),
         ("def step(t): pass", "step has the name of a column"),
+        ("def outcome(t): pass", "outcome has the name of a column that trials have already"),
+        ("def examples(t): pass", "examples has the name of a column that trials have already"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_the_rule(text, rule):
@@ -138,6 +140,8 @@ def test_a_file_is_compiled_with_no_future_but_its_own():
 
 def test_no_measure_has_the_name_of_a_column():
     assert {*CURVES_SCHEMA.names, *MEASURES} == RESERVED
+    of_trials = {*TRIALS_SCHEMA.names} - {*CONFIG_FIELDS} - RESERVED
+    assert {*of_trials, "examples"} == OF_TRIALS
 
 
 @pytest.mark.parametrize(
