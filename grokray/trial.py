@@ -45,7 +45,7 @@ MEASURES: tuple[str, ...] = get_args(Measure)
 # norm is one of the blocks'.
 MODEL_PARTS = ("embeddings", "blocks", "head")
 ALL_PARTS = ",".join(MODEL_PARTS)
-# Fields of a trial that name some of them; and those that give parts rates of their own, unless they are None or "".
+# Fields of a trial that name some of them; and those that give parts rates of their own, unless they are None.
 LISTS_OF_PARTS = ("initial_parts", "frozen_parts")
 PART_FIELDS = ("embedding_learning_rate", "embedding_weight_decay", "frozen_parts")
 
@@ -167,8 +167,8 @@ class TrialConfig(BaseModel):
     weight_decay: float = Field(default=1.0, ge=0, le=1000)
     embedding_learning_rate: float | None = Field(default=None, ge=0, le=10, description="None: learning_rate.")
     embedding_weight_decay: float | None = Field(default=None, ge=0, le=1000, description="None: weight_decay.")
-    frozen_parts: Annotated[str, *_PARTS] = Field(
-        default="", description="Names of MODEL_PARTS that are not trained, by commas."
+    frozen_parts: Annotated[str | None, *_PARTS] = Field(
+        default=None, min_length=1, description="Names of MODEL_PARTS that are not trained, by commas."
     )
     beta1: float = Field(default=0.9, ge=0, lt=1, description="Memory of the optimizer's first moment.")
     beta2: float = Field(default=0.98, ge=0, lt=1, description="And of its second.")
@@ -224,7 +224,7 @@ class TrialConfig(BaseModel):
     @property
     def rates_by_part(self) -> bool:
         """Whether parts of the model have a learning rate or a weight decay of their own."""
-        return any(getattr(self, name) not in (None, "") for name in PART_FIELDS)
+        return any(getattr(self, name) is not None for name in PART_FIELDS)
 
     @property
     def num_measurements(self) -> int:

@@ -37,7 +37,7 @@ def settings_of(shape: ShapeKey, config: TrialConfig) -> dict[str, float]:
 
 def _part_rates(config: TrialConfig) -> dict[str, float]:
     """A part that is frozen has a learning rate of 0."""
-    frozen = config.frozen_parts.split(",")
+    frozen = (config.frozen_parts or "").split(",")
     rates = {part: (config.learning_rate, config.weight_decay) for part in MODEL_PARTS}
     rate, decay = config.embedding_learning_rate, config.embedding_weight_decay
     rates["embeddings"] = (

@@ -272,7 +272,7 @@ class SweepConfig(BaseModel):
 def as_shaping(name: str, value: Any) -> Any:
     """What of a parameter's value tells shapes apart."""
     if name in PART_FIELDS:
-        return value not in (None, "")  # a rate of 0 is one, too
+        return value is not None  # a rate of 0 is one, too
     return bool(value) if name in WHETHER_ANY else value
 
 

@@ -33,7 +33,7 @@ USED_BY = {
     ("optimizer", ("adamw", "adam", "muon")): ("beta2", "epsilon"),
     ("learning_rate_schedule", ("linear", "cosine")): ("learning_rate_end",),
     # All that do not name embeddings, as `trial.as_names` spells them.
-    ("frozen_parts", ("", "blocks", "head", "blocks,head")): ("embedding_learning_rate", "embedding_weight_decay"),
+    ("frozen_parts", (None, "blocks", "head", "blocks,head")): ("embedding_learning_rate", "embedding_weight_decay"),
 }
 # What weights that are drawn need, and those of a checkpoint do not.
 DRAWN = ("init_scale", "embedding_scale")
@@ -95,8 +95,9 @@ def _take_initial_checkpoint(draft: Draft, *, is_null: bool) -> None:
 
 
 def _take_frozen_parts(draft: Draft) -> None:
-    draft.values["frozen_parts"] = as_names(draft.values.get("frozen_parts", ""), MODEL_PARTS)
-    if draft.values["frozen_parts"] == ALL_PARTS:
+    if "frozen_parts" in draft.values:
+        draft.values["frozen_parts"] = as_names(draft.values["frozen_parts"], MODEL_PARTS)
+    if draft.values.get("frozen_parts") == ALL_PARTS:
         draft.object_to("frozen_parts", f"but must leave out one of {', '.join(MODEL_PARTS)}, or nothing is trained")
 
 

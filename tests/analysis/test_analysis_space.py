@@ -245,9 +245,9 @@ def test_a_part_of_a_space_is_what_its_trials_span():
         ),
         (
             "embedding_learning_rate",
-            {"frozen_parts": ["head,embeddings", "head"], "embedding_learning_rate": [0, 1e-3]},
+            {"frozen_parts": ["head,embeddings", None], "embedding_learning_rate": [0, 1e-3]},
             {
-                "frozen_parts": ["embeddings,head", "head", "head"],
+                "frozen_parts": ["embeddings,head", None, None],
                 "embedding_learning_rate": [None, 0.0, 1e-3],
             },
         ),

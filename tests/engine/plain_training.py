@@ -170,7 +170,7 @@ class PlainTraining:
         if part == "embeddings":
             rate = rate if config.embedding_learning_rate is None else config.embedding_learning_rate
             decay = decay if config.embedding_weight_decay is None else config.embedding_weight_decay
-        return 0.0 if part in config.frozen_parts else rate, decay
+        return 0.0 if part in (config.frozen_parts or "") else rate, decay
 
 
 def plain_schedule(config: TrialConfig, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:

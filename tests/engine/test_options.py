@@ -200,7 +200,7 @@ def test_numbers_share_a_stack_and_kinds_do_not():
         {"weight_noise": 0.1},
         {"input_noise": 0.1, "dropout": 0.1},
         {"beta1": 0.5, "epsilon": 1e-3},
-        {"embedding_learning_rate": None, "frozen_parts": ""},
+        {"embedding_learning_rate": None, "frozen_parts": None},
     ]
     for i, numbers in enumerate(given):
         engine.join(f"number {i}", small(**numbers))

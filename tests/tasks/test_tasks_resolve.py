@@ -121,6 +121,7 @@ def test_bit_lengths_have_the_original_s_meaning(written: dict[str, Any], sizes:
             "frozen_parts",
             "but must leave out one of embeddings, blocks, head, or nothing is trained",
         ),
+        ({"frozen_parts": []}, "frozen_parts", "frozen_parts is '', but must not be empty"),
         ({"frozen_parts": "body"}, "frozen_parts", "must name only embeddings, blocks, head; body is none of them"),
         ({"initial_parts": "head"}, "initial_parts", "'head', but means nothing where no initial_checkpoint is given"),
         (
