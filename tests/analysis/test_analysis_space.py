@@ -287,3 +287,20 @@ def test_a_condition_that_is_written_down_is_not_widened_to_all_that_would_have_
     assert axis.when == {"initial_checkpoint": ("b.pt",)}
     assert space.notes == ()
     assert robustness(trials, space).share.value == pytest.approx(1 / 3)  # of even draws, as random search makes them
+
+
+def test_where_parts_are_drawn_beside_a_checkpoint_the_scale_of_drawn_weights_has_its_use():
+    parameters = {
+        "initial_checkpoint": {"values": [None, "a.pt"]},
+        "initial_parts": {"value": "blocks"},
+        "init_scale": {"values": [0.5, 2]},
+    }
+    columns = {
+        "initial_checkpoint": [None, None, "a.pt", "a.pt"],
+        "initial_parts": [None, None, "blocks", "blocks"],
+        "init_scale": [0.5, 2, 0.5, 2],
+    }
+    trials = trials_of(4, **columns, grok_step=grokking([False, False, False, True]))
+    space = space_of_sweep(fingerprint("grid", **parameters), trials)
+    assert {axis.name: axis.when for axis in space.axes} == {"initial_checkpoint": {}, "init_scale": {}}
+    assert robustness(trials, space).share.value == pytest.approx(0.25)

@@ -185,6 +185,8 @@ def test_what_it_may_not(value, rule):
         numbers_of("m", value)
     with pytest.raises(TypeError, match="weight_norm is another column"):
         numbers_of("weight", {"norm": 1})
+    with pytest.raises(TypeError, match="grok_step is another column"):
+        numbers_of("grok", {"step": 1})
 
 
 def test_a_measure_sees_the_trained_model_at_its_step_and_its_data(tmp_path):

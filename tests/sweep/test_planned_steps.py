@@ -41,6 +41,12 @@ def test_every_trial_is_planned_to_its_budget():
     assert planned("  weight_decay: {values: [0.1, 1, 2]}\n") == 3 * 2 * 1000
 
 
+def test_whether_parts_have_rates_of_their_own_makes_two_shapes_whatever_the_rates():
+    assert planned("  embedding_learning_rate: {values: [null, 0, 1e-3, 1e-2]}\n") == 4 * 2 * 1000 / 2
+    assert planned("  embedding_weight_decay: {values: [0, 1]}\n") == 2 * 2 * 1000
+    assert planned("  frozen_parts: {values: [null, head, embeddings]}\n") == 3 * 2 * 1000 / 2
+
+
 def test_shapes_share_what_is_planned_and_other_parameters_do_not():
     assert planned("  dim_model: {values: [16, 32]}\n  dropout: {values: [0, 0.1, 0.2]}\n") == 2 * 3 * 2 * 1000 / 2
     assert planned("  dim_model: {values: [16, 32]}\n  num_layers: {values: [1, 2]}\n", seeds=1) == 1000
